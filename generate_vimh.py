@@ -1,0 +1,66 @@
+"""Synthesizes a VIMH dataset.
+
+    python generate_vimh.py --config-name=synth/generate_simple_saw dataset.size=16384
+
+`--help` shows every key of the configuration; any of them can be overridden.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rootutils
+
+root = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
+
+from src.utils.progress import progress  # noqa: E402
+from src.utils.task import INTERRUPTED, entry_point  # noqa: E402
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from src.generation import Recipe
+
+
+@entry_point(config_name="synth/generate_simple_saw", names="synth/generate_*", config_path="configs")
+def main(cfg: "DictConfig") -> None:
+    """Make the dataset of a configuration, or find it made already."""
+    from hydra.utils import instantiate  # heavy imports wait until --help is out of the way
+
+    from src.generation import Recipe, is_made
+    from src.vimh.io import partial_dir
+
+    recipe = Recipe.from_config(cfg, instantiate)
+    data_dir = Path(cfg.output_dir) / (cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
+    if not cfg.overwrite and is_made(data_dir, recipe.config):
+        print(f"Kept: {data_dir} was made from this configuration already.")
+        return
+    try:
+        seconds = write(recipe, data_dir, cfg)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces it.\n"
+        )
+        sys.exit(INTERRUPTED)
+    size = sum(path.stat().st_size for path in data_dir.iterdir())
+    print(f"{recipe.size:,} samples, {size / 1e6:.1f} MB, in {seconds:.1f} s ({recipe.size / seconds:,.0f} samples/s):")
+    print(data_dir)
+
+
+def write(recipe: "Recipe", data_dir: Path, cfg: "DictConfig") -> float:
+    """Generate with a progress bar; returns the seconds it took."""
+    import numba
+
+    from src.generation import generate
+
+    if cfg.num_threads is not None:
+        numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
+    start = time.monotonic()
+    with progress(recipe.size, "Generating", "samples") as advance:
+        generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, advance)
+    return time.monotonic() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Deletes what this project generates: python scripts/clean.py [--dry-run] {data,logs,caches} ...
+
+data    datasets under data/ that this project synthesized (their JSON has a `generator` entry), finished or not
+logs    runs under logs/
+caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .hypothesis
+
+Everything is listed before the first file goes. No link is followed. What somebody else put there stays, with a note,
+and so does a dataset that is being written.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("data", "logs", "caches")
+
+# The JSON goes last: a directory with it is a dataset, so that an interrupted deletion can be repeated.
+INFO_FILE = "vimh_dataset_info.json"
+DATASET_FILES = (
+    *("train", "test", "train_batch", "test_batch", "train_values.npy", "test_values.npy"),
+    INFO_FILE,
+)
+PARTIAL = re.compile(r"\..+\.partial")
+RUN_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
+CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis")
+CODE = ("src", "tests", "scripts")
+
+
+@dataclass
+class Plan:
+    """What will be deleted, in order: files, whole trees, then directories that are empty by then."""
+
+    files: list[Path] = field(default_factory=list)
+    trees: list[Path] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.trees or self.directories)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether a path is a directory itself, not a link to one."""
+    return not path.is_symlink() and path.is_dir()
+
+
+def entries(directory: Path) -> Iterator[Path]:
+    """What is in a directory, sorted; nothing if it is a link or not there."""
+    if is_directory(directory):
+        yield from sorted(directory.iterdir())
+
+
+def is_being_written(partial: Path) -> bool:
+    """Whether the writer of an unfinished dataset is at work: it holds a lock on the directory."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_generated(dataset: Path) -> bool:
+    """Whether a directory holds a dataset that this project synthesized."""
+    info_file = dataset / INFO_FILE
+    if info_file.is_symlink() or not info_file.is_file():
+        return False
+    try:
+        info = json.loads(info_file.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(info, dict) and isinstance(info.get("generator"), dict)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a directory is an unfinished dataset that nobody is writing."""
+    return PARTIAL.fullmatch(path.name) is not None and not is_being_written(path)
+
+
+def entries_of(directory: Path, plan: Plan) -> list[Path]:
+    """What is in data/ or logs/, without git's placeholder. A link in the place of the directory is kept as it is."""
+    if directory.is_symlink():
+        plan.kept.append(directory)
+    return [path for path in entries(directory) if path.name != ".gitkeep"]
+
+
+def plan_data(root: Path, plan: Plan) -> None:
+    """Adds the datasets under `root`/data, finished and partial ones."""
+    for path in entries_of(root / "data", plan):
+        if is_directory(path) and (is_abandoned(path) or is_generated(path)):
+            plan_dataset(path, plan)
+        else:
+            plan.kept.append(path)
+
+
+def plan_dataset(dataset: Path, plan: Plan) -> None:
+    """Adds the files of one dataset, and its directory if nothing else is in it."""
+    mine = [dataset / name for name in DATASET_FILES if os.path.lexists(dataset / name)]
+    mine = [path for path in mine if path.is_file() and not path.is_symlink()]
+    foreign = [path for path in entries(dataset) if path not in mine]
+    plan.files += mine
+    plan.kept += foreign
+    if not foreign:
+        plan.directories.append(dataset)
+
+
+def plan_logs(root: Path, plan: Plan) -> None:
+    """Adds the runs under `root`/logs, and the directories around them that hold nothing else."""
+    for path in entries_of(root / "logs", plan):
+        plan_log_directory(path, plan)
+
+
+def plan_log_directory(path: Path, plan: Plan) -> bool:
+    """Adds what is a run, at any depth; whether nothing is left of `path`."""
+    if not is_directory(path):
+        plan.kept.append(path)
+        return False
+    if is_run(path):
+        plan.trees.append(path)
+        return True
+    empties = [plan_log_directory(entry, plan) for entry in entries(path)]
+    if all(empties):
+        plan.directories.append(path)
+    return all(empties)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a directory was made for a run: Hydra wrote its configuration there, or it is named by date and time."""
+    written = is_directory(path / ".hydra") or (path / "multirun.yaml").is_file()
+    return written or RUN_NAME.fullmatch(path.name) is not None
+
+
+def plan_caches(root: Path, plan: Plan) -> None:
+    """Adds the caches of the project itself and of its code; another environment beside it keeps its own."""
+    plan.trees += [path for path in entries(root) if path.name in CACHES and is_directory(path)]
+    for name in CODE:
+        plan_code_caches(root / name, plan)
+
+
+def plan_code_caches(directory: Path, plan: Plan) -> None:
+    """Adds the caches at any depth below a directory."""
+    for path in entries(directory):
+        if path.name in CACHES and is_directory(path):
+            plan.trees.append(path)
+        else:
+            plan_code_caches(path, plan)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory; links count as nothing."""
+    if not is_directory(path):
+        status = path.lstat()
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return sum(size_of(entry) for entry in path.iterdir())
+
+
+def show(plan: Plan, root: Path) -> None:
+    """Prints what will go and what will stay."""
+    for path in (*plan.files, *plan.trees):
+        slash = "/" if is_directory(path) else ""
+        print(f"{size_of(path):>15,} bytes  {path.relative_to(root)}{slash}")
+    for path in plan.directories:
+        print(f"{'directory':>21}  {path.relative_to(root)}/")
+    for path in plan.kept:
+        print(f"{'kept':>21}  {path.relative_to(root)}")
+    if not plan:
+        print("Nothing to delete.")
+
+
+def delete(plan: Plan) -> None:
+    """Does what the plan says."""
+    for path in plan.files:
+        path.unlink()
+    for path in plan.trees:
+        shutil.rmtree(path)
+    for path in plan.directories:
+        path.rmdir()
+
+
+PLANNERS = {"data": plan_data, "logs": plan_logs, "caches": plan_caches}
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Lists, then deletes; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Delete what this project generates.")
+    parser.add_argument("kinds", nargs="+", choices=KINDS)
+    parser.add_argument("--dry-run", action="store_true", help="only list")
+    options = parser.parse_args(arguments)
+    plan = Plan()
+    for kind in dict.fromkeys(options.kinds):
+        PLANNERS[kind](root, plan)
+    show(plan, root)
+    if not options.dry_run:
+        sys.stdout.flush()
+        delete(plan)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

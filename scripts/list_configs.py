@@ -1,0 +1,91 @@
+"""Lists the options of every configuration group, and how large each model is."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rootutils
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+CONFIGS = ROOT / "configs"
+
+# What the sizes are measured with: the saw sets, 32x32x1 with two parameters and two conditioning inputs.
+FROM_DATASET = {
+    "input_shape": [1, 32, 32],
+    "head_sizes": {"note_velocity": 10, "log10_decay_time": 24},
+    "n_aux": 2,
+}
+
+
+def groups(config_dir: Path = CONFIGS) -> dict[str, list[str]]:
+    """Group to its options, both sorted."""
+    files = sorted(config_dir.glob("*/*.yaml"))
+    return {
+        directory.name: [file.stem for file in files if file.parent == directory]
+        for directory in sorted({file.parent for file in files})
+    }
+
+
+def description(file: Path) -> str:
+    """The first sentence of the comment that begins a configuration; empty if there is none."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = [line.lstrip("# ") for line in _leading_comment(lines)]
+    return " ".join(comments).partition(". ")[0].rstrip(".")
+
+
+def _leading_comment(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        if line.startswith("#") and "@package" not in line:
+            yield line
+        elif line.strip() and not line.startswith("#"):
+            return
+
+
+def model_config(model: str, config_dir: Path = CONFIGS) -> "DictConfig":
+    """Configuration of a model alone."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(config_dir), version_base="1.3"):
+        return compose(f"model/{model}").model
+
+
+def is_complete(model: str) -> bool:
+    """Whether a model can be trained; others are what several models share."""
+    from omegaconf import OmegaConf
+
+    cfg = model_config(model)
+    missing = {key.rpartition(".")[2] for key in OmegaConf.missing_keys(cfg)}
+    return "net" in cfg and missing <= FROM_DATASET.keys()
+
+
+def parameter_count(model: str) -> int:
+    """Number of parameters of a model's network on the saw sets."""
+    from hydra.utils import instantiate
+
+    net = instantiate(model_config(model).net, **FROM_DATASET, _convert_="all")
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def size(group: str, option: str) -> str:
+    """What a listing says of a model's size; empty for all other options."""
+    if group != "model":
+        return ""
+    return f"{parameter_count(option):>9,} parameters" if is_complete(option) else f"{'':>20}"
+
+
+def main() -> int:
+    """Prints a line per option; returns the exit code."""
+    for group, options in groups().items():
+        print(f"\n{group}")
+        for option in options:
+            parts = (f"  {option:<22}", size(group, option), description(CONFIGS / group / f"{option}.yaml"))
+            print("  ".join(part for part in parts if part).rstrip())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Datasets and the datamodule that feeds them to a trainer."""

@@ -1,0 +1,349 @@
+"""Sample → render → represent → write: how a configuration becomes a dataset."""
+
+import json
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from src import __version__
+from src.errors import ConfigError, VIMHError
+from src.params import SAMPLINGS, ParameterSpace
+from src.spectral.representation import SpectralRepresentation
+from src.synth.base import Synth
+from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name
+from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, mapping_from_spec
+from src.vimh.io import VIMHWriter, read_info
+
+ROOT = Path(__file__).resolve().parents[1]
+SECTIONS = ("dataset", "synth", "parameters", "spectral")
+NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
+
+
+class Sounds(NamedTuple):
+    """A batch on its way to the disk.
+
+    Attributes:
+        image: uint8, `(sample, channel, freq, time)`.
+        code: uint8, `(sample, parameter)`.
+        spec_range: `spec_min`, `spec_max`, dB, float32, `(sample, 2)`.
+        value: Natural units, float32, `(sample, parameter)`.
+    """
+
+    image: np.ndarray
+    code: np.ndarray
+    spec_range: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A generator configuration and the objects it names: all that it takes to make any sample of a dataset.
+
+    Attributes:
+        config: Plain and resolved; the same as in the dataset's JSON.
+        synth: Renders parameters.
+        representation: Turns waveforms into images.
+        space: The parameters.
+    """
+
+    config: dict[str, Any]
+    synth: Synth
+    representation: SpectralRepresentation
+    space: ParameterSpace
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], instantiate: Callable[[Any], Any]) -> "Recipe":
+        """Build the objects that a generator configuration names.
+
+        Args:
+            config: With the sections `dataset`, `synth`, `parameters` and `spectral`.
+            instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's own, the
+                trusted one for a configuration out of a file.
+
+        Raises:
+            ConfigError: If the configuration cannot be used.
+        """
+        plain = recipe_config(config)
+        _check_dataset_section(plain["dataset"])
+        recipe = cls(
+            plain,
+            instantiate(plain["synth"]),
+            instantiate(plain["spectral"]),
+            ParameterSpace.from_config(plain["parameters"]),
+        )
+        unknown = sorted(set(plain["parameters"]) - set(recipe.synth.defaults))
+        if unknown:
+            raise ConfigError(
+                f"parameters holds {', '.join(unknown)}, which {type(recipe.synth).__name__} does not know; it knows "
+                f"{', '.join(recipe.synth.defaults)}."
+            )
+        return recipe
+
+    @property
+    def size(self) -> int:
+        """Number of samples, train and test together."""
+        return self.config["dataset"]["size"]
+
+    @property
+    def n_train(self) -> int:
+        """Number of training samples: they come first."""
+        return min(max(round(self.size * self.config["dataset"]["train_fraction"]), 1), self.size - 1)
+
+    def directory_name(self, suffix: str | None = None) -> str:
+        """Name that the format prescribes for the dataset's directory."""
+        dataset = self.config["dataset"]
+        return directory_name(
+            self.representation.image_shape,
+            dataset["sample_rate"],
+            dataset["duration"],
+            self.size,
+            dataset["synth_type"],
+            len(self.space.varying),
+            suffix,
+        )
+
+    def values(self, start: int, stop: int) -> np.ndarray:
+        """Parameter values of the samples `start` to `stop - 1`, as stored: float32, `(sample, parameter)`."""
+        dataset = self.config["dataset"]
+        return self.space.sample(start, stop, dataset["seed"], dataset["sampling"]).astype(np.float32)
+
+    def render(self, value: np.ndarray) -> np.ndarray:
+        """Waveforms of stored values, float32, `(sample, time)`.
+
+        Args:
+            value: Natural units, `(sample, parameter)`.
+        """
+        parameters = {spec.name: value[:, p].astype(np.float64) for p, spec in enumerate(self.space.varying)}
+        parameters |= {fixed.name: np.full(len(value), float(fixed.value)) for fixed in self.space.fixed}
+        return self.synth.render(parameters)
+
+    def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
+        image, spec_range = self.representation.to_image(torch.from_numpy(waveform))
+        return image.numpy(), spec_range.numpy()
+
+    def encode(self, value: np.ndarray) -> np.ndarray:
+        """Codes of stored values, uint8, `(sample, parameter)`."""
+        codes = [
+            spec.code_from_normalized(spec.normalized_from_value(value[:, p].astype(np.float64)))
+            for p, spec in enumerate(self.space.varying)
+        ]
+        return np.stack(codes, axis=1).astype(np.uint8)
+
+    def finish(self, value: np.ndarray, waveform: np.ndarray) -> Sounds:
+        """What is stored of sounds that are rendered already.
+
+        Args:
+            value: Natural units, `(sample, parameter)`.
+            waveform: `(sample, time)`.
+        """
+        image, spec_range = self.represent(waveform)
+        return Sounds(image, self.encode(value), spec_range, value)
+
+    def make(self, start: int, stop: int) -> Sounds:
+        """The samples `start` to `stop - 1`, from nothing but their numbers."""
+        value = self.values(start, stop)
+        return self.finish(value, self.render(value))
+
+    def batches(self, batch_size: int) -> Iterator[tuple[str, int, int]]:
+        """Split, first and one past the last number of every batch, in the order of writing."""
+        for split, first, end in (("train", 0, self.n_train), ("test", self.n_train, self.size)):
+            for start in range(first, end, batch_size):
+                yield split, start, min(start + batch_size, end)
+
+    def info(self, dataset_name: str) -> DatasetInfo:
+        """The complete description of the dataset, but for the checksums of its files."""
+        dataset = self.config["dataset"]
+        channels, height, width = self.representation.image_shape
+        return DatasetInfo(
+            format="VIMH",
+            version="2.1",
+            dataset_name=dataset_name,
+            output_format="binary",
+            height=height,
+            width=width,
+            channels=channels,
+            channel_labels=tuple(self.representation.channel_labels),
+            varying_parameters=len(self.space.varying),
+            parameter_names=tuple(spec.name for spec in self.space.varying),
+            train_samples=self.n_train,
+            test_samples=self.size - self.n_train,
+            total_samples=self.size,
+            n_samples=self.size,
+            sample_rate=dataset["sample_rate"],
+            duration=dataset["duration"],
+            synth_type=dataset["synth_type"],
+            image_size=f"{height}x{width}x{channels}",
+            parameter_mappings={spec.name: mapping_from_spec(spec) for spec in self.space.varying},
+            fixed_parameters={
+                fixed.name: FixedValue(value=fixed.value, description=fixed.description) for fixed in self.space.fixed
+            },
+            pre_emphasis_coefficient=self.representation.pre_emphasis,
+            spectrogram_config=self.representation.describe(),
+            mel_config=self.representation.describe_mel(),
+            label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
+            seed=dataset["seed"],
+            sampling=dataset["sampling"],
+            generator={"version": __version__, "config": self.config},
+        )
+
+
+def generate(
+    recipe: Recipe,
+    data_dir: Path,
+    batch_size: int = 256,
+    overwrite: bool = False,
+    pickle: bool = False,
+    advance: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Write the dataset of a recipe.
+
+    Args:
+        recipe: What to make.
+        data_dir: The dataset's directory to be.
+        batch_size: Sounds at a time; it changes no byte of the result.
+        overwrite: Replace a dataset that is there.
+        pickle: Write legacy pickle copies as well.
+        advance: Told the number of samples done, for a progress bar.
+
+    Raises:
+        VIMHError: If the directory exists, or the disk refuses.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; it must be 1 or more.")
+    with VIMHWriter(data_dir, recipe.info(data_dir.name), overwrite, pickle) as writer:
+        for split, sounds in _pipeline(recipe, batch_size):
+            writer.write(split, *sounds)
+            advance(len(sounds.value))
+
+
+def _pipeline(recipe: Recipe, batch_size: int) -> Iterator[tuple[str, Sounds]]:
+    """Batches in order. This thread renders the next ones while others, of one core each, make the images.
+
+    PyTorch's own threads would be slower here: they wait by spinning, and take the cores from those that render.
+    """
+    n_workers = max(1, numba.get_num_threads() // 2)
+    with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        pending: deque[tuple[str, Future[Sounds]]] = deque()
+        for split, start, stop in recipe.batches(batch_size):
+            value = recipe.values(start, stop)
+            pending.append((split, pool.submit(recipe.finish, value, recipe.render(value))))
+            if len(pending) > n_workers:
+                first_split, future = pending.popleft()
+                yield first_split, future.result()
+        for split, future in pending:
+            yield split, future.result()
+
+
+def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides the bytes of a dataset, plain and resolved: no paths, threads or batch sizes."""
+    container = OmegaConf.to_container(OmegaConf.create({key: config[key] for key in SECTIONS}), resolve=True)
+    container["dataset"] = {key: item for key, item in container["dataset"].items() if key not in NOT_IN_FILES}
+    return container
+
+
+def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
+    """Where two plain configurations differ, a line a key."""
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        keys = [*stored, *(name for name in wanted if name not in stored)]
+        missing = "(absent)"
+        return [
+            line
+            for name in keys
+            for line in differences(stored.get(name, missing), wanted.get(name, missing), f"{key}.{name}".lstrip("."))
+        ]
+    return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
+
+
+def is_made(data_dir: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the dataset of this configuration is there already.
+
+    Args:
+        data_dir: Where it would be.
+        config: From `recipe_config`.
+
+    Returns:
+        True if it is there, False if nothing is.
+
+    Raises:
+        VIMHError: If another dataset, or something else, is in its place.
+    """
+    if not data_dir.exists():
+        return False
+    info = read_info(data_dir)
+    if info.generator is None:
+        raise VIMHError(
+            f"{data_dir}: was not made by this generator, its {INFO_NAME} has no entry `generator`. Choose another "
+            "dataset.name, or data.make_dataset=null to train on it as it is."
+        )
+    lines = differences(info.generator.get("config", {}), json.loads(json.dumps(config)))
+    if lines:
+        raise VIMHError(
+            f"{data_dir}: was made from another configuration than the one asked for:\n  " + "\n  ".join(lines) + "\n"
+            "Choose another name (dataset.suffix=…), or replace it with overwrite=true of generate_vimh.py."
+        )
+    return True
+
+
+def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str] = ()) -> None:
+    """Make sure that the dataset of a generator configuration is there; synthesize it if it is not.
+
+    It is made in a process of its own: threads that render would not survive the forks of data loading.
+
+    Args:
+        data_dir: Where it is or will be.
+        config_name: Primary configuration of `generate_vimh.py`, such as `synth/generate_simple_saw`.
+        overrides: Hydra overrides, such as `dataset.size=256`.
+
+    Raises:
+        VIMHError: If another dataset is in its place, or the generator failed.
+    """
+    data_dir = Path(data_dir).absolute()
+    if is_made(data_dir, recipe_config(_compose(config_name, overrides))):
+        return
+    command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={config_name}", *overrides]
+    command += [f"output_dir={_quoted(data_dir.parent)}", f"dataset.name={_quoted(data_dir.name)}"]
+    if subprocess.run(command, check=False).returncode:
+        raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
+
+
+def _quoted(path: str | Path) -> str:
+    """A path as a value of one of Hydra's overrides, whatever characters it holds."""
+    return "'" + str(path).replace("'", "\\'") + "'"
+
+
+def _compose(config_name: str, overrides: Sequence[str]) -> Mapping[str, Any]:
+    """A generator configuration, inside a program of Hydra's or outside."""
+    inside = GlobalHydra.instance().is_initialized()
+    directory = str(ROOT / "configs")
+    with nullcontext() if inside else initialize_config_dir(directory, version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+def _check_dataset_section(dataset: Mapping[str, Any]) -> None:
+    """Refuse sizes, rates and names that make no dataset."""
+    size, fraction = dataset["size"], dataset["train_fraction"]
+    if not isinstance(size, int) or size < len(SPLITS):
+        raise ConfigError(f"dataset.size is {size}; it must be a whole number of 2 or more: one to train, one to test.")
+    if not 0 < fraction < 1:
+        raise ConfigError(f"dataset.train_fraction is {fraction}; it must be above 0 and below 1.")
+    if not isinstance(dataset["seed"], int) or dataset["seed"] < 0:
+        raise ConfigError(f"dataset.seed is {dataset['seed']}; it must be a whole number of 0 or more.")
+    if dataset["sampling"] not in SAMPLINGS:
+        raise ConfigError(f"dataset.sampling is {dataset['sampling']!r}; choose one of {', '.join(SAMPLINGS)}.")
+    for key in ("sample_rate", "duration"):
+        if isinstance(dataset[key], bool) or not isinstance(dataset[key], int | float) or not dataset[key] > 0:
+            raise ConfigError(f"dataset.{key} is {dataset[key]!r}; it must be above 0.")

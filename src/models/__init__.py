@@ -1,0 +1,1 @@
+"""Networks, heads, losses, metrics, and the Lightning module that trains them."""

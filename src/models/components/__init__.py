@@ -1,0 +1,1 @@
+"""Parts of networks; one file per family."""

@@ -1,0 +1,193 @@
+"""Pure, batched functions between waveform, spectrogram, decibels and 8-bit pixels.
+
+Shapes: waveform `(..., time)`, spectrogram `(..., freq, time)`. Everything runs on the device of its input.
+"""
+
+import math
+import warnings
+
+import torch
+import torchaudio.functional as AF
+from scipy.signal import get_window
+from torch import Tensor
+
+from src.errors import ConfigError
+
+DB_FLOOR = -120.0  # dB full scale; below it float32 holds rounding noise only
+MAX_PIXEL = 255
+
+
+def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
+    """Periodic analysis window.
+
+    Args:
+        name: Any window of `scipy.signal.get_window`: `hann`, `boxcar` (rectangular), `("kaiser", 14.0)` …
+        win_length: Samples.
+
+    Returns:
+        Window, float32, `(win_length,)`.
+    """
+    if win_length < 1:
+        raise ConfigError(f"win_length is {win_length}; it must be 1 sample or more.")
+    window = tuple(name) if isinstance(name, list) else name
+    try:
+        return torch.from_numpy(get_window(window, win_length)).float()
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"window {name!r} is not one that scipy.signal.get_window knows: {error}") from error
+
+
+def fit_hop_length(n_samples: int, win_length: int, n_frames: int, hop_multiple: int = 1) -> int:
+    """The shortest hop with which `n_frames` windows cover `n_samples`, as a multiple of `hop_multiple` samples."""
+    if n_frames == 1:
+        return n_samples
+    hop_length = math.ceil((n_samples - win_length) / (n_frames - 1))
+    return max(1, math.ceil(hop_length / hop_multiple)) * hop_multiple
+
+
+def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: int, n_frames: int) -> Tensor:
+    """Power spectrogram in which a sinusoid of amplitude 1 has power 1, that is, 0 dB full scale.
+
+    Frame t sees the samples from t * hop_length to t * hop_length + win_length; what lies past the end is zero.
+
+    Args:
+        waveform: `(..., time)`; half precision is upcast, since the FFT wants float32.
+        window: `(win_length,)`.
+        n_fft: FFT length, samples, at least `win_length`.
+        hop_length: Samples from frame to frame.
+        n_frames: Frames to compute.
+
+    Returns:
+        Power, `(..., n_fft // 2 + 1, n_frames)`.
+    """
+    waveform = waveform.float()
+    before = (n_fft - window.numel()) // 2  # the window stands in the middle of the FFT's frame
+    span = (n_frames - 1) * hop_length + n_fft
+    padded = torch.nn.functional.pad(waveform, (before, max(0, span - before - waveform.shape[-1])))[..., :span]
+    power = AF.spectrogram(
+        padded,
+        pad=0,
+        window=window.to(waveform.device),
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=window.numel(),
+        power=2.0,
+        normalized=False,
+        center=False,
+    )
+    return power * (2 / window.sum().item()) ** 2
+
+
+def mel_filterbank(
+    n_freq: int, n_mels: int, f_min: float, f_max: float, sample_rate: int, norm: str | None, mel_scale: str
+) -> Tensor:
+    """Triangular mel filters.
+
+    Args:
+        n_freq: Bins of the spectrogram, `n_fft // 2 + 1`.
+        n_mels: Bands.
+        f_min: Lower edge of the first band, Hz.
+        f_max: Upper edge of the last band, Hz.
+        sample_rate: Hz.
+        norm: `slaney` (each band's area is 1 over frequency) or None (each peak is 1).
+        mel_scale: `htk` or `slaney`.
+
+    Returns:
+        Weights, `(n_mels, n_freq)`.
+
+    Raises:
+        ConfigError: If a band is empty, or the frequencies make no sense.
+    """
+    if not 0 <= f_min < f_max <= sample_rate / 2:
+        raise ConfigError(f"f_min {f_min} Hz, f_max {f_max} Hz: 0 <= f_min < f_max <= {sample_rate / 2} Hz is required.")
+    if norm not in (None, "slaney") or mel_scale not in ("htk", "slaney"):
+        raise ConfigError(f"mel norm {norm!r}, scale {mel_scale!r}: norm is null or slaney, mel_scale is htk or slaney.")
+    with warnings.catch_warnings():  # empty bands are refused below
+        warnings.filterwarnings("ignore", message="At least one mel filterbank", category=UserWarning)
+        filters = AF.melscale_fbanks(n_freq, f_min, f_max, n_mels, sample_rate, norm, mel_scale).mT.contiguous()
+    empty = (filters.amax(dim=1) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ConfigError(
+            f"{len(empty)} of {n_mels} mel bands are empty (the first is {empty[0]}): {n_freq} bins up to "
+            f"{sample_rate / 2} Hz are too coarse. Raise n_fft or f_min, or take fewer bands."
+        )
+    return filters
+
+
+def power_to_db(power: Tensor, top_db: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Power in decibels, each spectrogram limited to `top_db` under its own maximum.
+
+    Args:
+        power: `(..., freq, time)`.
+        top_db: Dynamic range, dB.
+
+    Returns:
+        Decibels, `(..., freq, time)`; the lowest and the highest level that they may take, `(...,)` each.
+    """
+    db = 10 * torch.log10(power.clamp(min=10 ** (DB_FLOOR / 10)))
+    spec_max = db.amax(dim=(-2, -1))
+    spec_min = (spec_max - top_db).clamp(min=DB_FLOOR)
+    return db.maximum(spec_min[..., None, None]), spec_min, spec_max
+
+
+def quantize_db(db: Tensor, spec_min: Tensor, spec_max: Tensor) -> Tensor:
+    """Decibels to pixels: 0 at `spec_min`, 255 at `spec_max`, rounded half to even.
+
+    Args:
+        db: `(..., freq, time)`.
+        spec_min: dB, `(...,)`.
+        spec_max: dB, `(...,)`; where it equals `spec_min` the image is 0.
+
+    Returns:
+        uint8, `(..., freq, time)`.
+    """
+    span = (spec_max - spec_min)[..., None, None]
+    scale = torch.where(span > 0, MAX_PIXEL / span, 0.0)
+    return ((db - spec_min[..., None, None]) * scale).round().clamp(0, MAX_PIXEL).to(torch.uint8)
+
+
+def dequantize_db(pixel: Tensor, spec_min: Tensor, spec_max: Tensor) -> Tensor:
+    """Pixels to decibels, the inverse of `quantize_db` to within half a level.
+
+    Args:
+        pixel: uint8, `(..., freq, time)`.
+        spec_min: dB, `(...,)`.
+        spec_max: dB, `(...,)`.
+
+    Returns:
+        Decibels, float32, `(..., freq, time)`.
+    """
+    span = (spec_max - spec_min)[..., None, None]
+    return spec_min[..., None, None] + pixel.float() * (span / MAX_PIXEL)
+
+
+def pre_emphasize(waveform: Tensor, coefficient: float) -> Tensor:
+    """First difference y[n] = x[n] - coefficient * x[n - 1], `(..., time)`."""
+    return AF.preemphasis(waveform, coefficient) if coefficient else waveform
+
+
+def griffin_lim(magnitude: Tensor, window: Tensor, n_fft: int, hop_length: int, n_iter: int, length: int) -> Tensor:
+    """Waveform whose STFT has the given magnitude, by Griffin and Lim (1984) with momentum (Perraudin et al. 2013).
+
+    Args:
+        magnitude: Amplitudes, `(..., n_fft // 2 + 1, frame)`, frames centred on multiples of `hop_length`.
+        window: `(win_length,)`.
+        n_fft: Samples.
+        hop_length: Samples.
+        n_iter: Iterations.
+        length: Samples of the result.
+
+    Returns:
+        Waveform, `(..., length)`. Phases begin at zero, so that the result is always the same.
+    """
+    return AF.griffinlim(
+        magnitude * window.sum() / 2,
+        window=window,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=window.numel(),
+        power=1.0,
+        n_iter=n_iter,
+        momentum=0.99,
+        length=length,
+        rand_init=False,
+    )

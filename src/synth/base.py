@@ -1,0 +1,95 @@
+"""What a synth is, and the checks at its door."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from src.errors import ConfigError
+
+Limits = tuple[float, float]
+
+
+class Synth(Protocol):
+    """Anything that turns parameters into sounds.
+
+    A configuration names the class by `_target_`; there is nothing to register and nothing to inherit from.
+
+    Attributes:
+        sample_rate: Samples per second, Hz.
+        duration: Length of every sound, s.
+        defaults: Every parameter that the synth knows, with the value it takes when nobody names it.
+    """
+
+    sample_rate: int
+    duration: float
+    defaults: Mapping[str, float]
+
+    def render(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Render one sound per voice. The bits of a sound never depend on the sounds around it.
+
+        Args:
+            parameters: Name to values in natural units, `(voice,)` each.
+
+        Returns:
+            Waveforms, float32, `(voice, time)`.
+        """
+        ...
+
+
+def count_samples(sample_rate: int, duration: float) -> int:
+    """Length of a sound in samples: `duration` times `sample_rate`, rounded.
+
+    Args:
+        sample_rate: Hz, a whole number > 0.
+        duration: s, > 0.
+    """
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate <= 0:
+        raise ConfigError(f"sample_rate is {sample_rate!r}; it must be a whole number of Hz above 0.")
+    if isinstance(duration, bool | str) or not np.isfinite(duration) or duration <= 0:
+        raise ConfigError(f"duration is {duration!r}; it must be a number of seconds above 0.")
+    n_samples = round(duration * sample_rate)
+    if n_samples == 0:
+        raise ConfigError(f"duration {duration} s is less than half a sample at {sample_rate} Hz; make it longer.")
+    return n_samples
+
+
+def complete_parameters(
+    parameters: Mapping[str, np.ndarray], defaults: Mapping[str, float], limits: Mapping[str, Limits]
+) -> dict[str, np.ndarray]:
+    """Check parameters and fill in the defaults of those that are not named.
+
+    Args:
+        parameters: Name to values in natural units, `(voice,)` each, all of one length.
+        defaults: The known names and their values.
+        limits: Lowest and highest value of each known name.
+
+    Returns:
+        Every known name to float64 values, `(voice,)`; one voice if `parameters` is empty.
+    """
+    unknown = sorted(set(parameters) - set(defaults))
+    if unknown:
+        raise ConfigError(f"Unknown synth parameter {', '.join(unknown)}; this synth knows {', '.join(defaults)}.")
+    values = {name: np.asarray(parameters[name], dtype=np.float64) for name in parameters}
+    n_voices = _count_voices(values)
+    for name, value in values.items():
+        _check_limits(name, value, *limits[name])
+    return {name: values.get(name, np.full(n_voices, default)) for name, default in defaults.items()}
+
+
+def _count_voices(values: Mapping[str, np.ndarray]) -> int:
+    """The length that all arrays share."""
+    shapes = {name: value.shape for name, value in values.items()}
+    if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
+        raise ConfigError(
+            f"Synth parameters must be arrays of one length, (voice,) each, but their shapes are {shapes}."
+        )
+    return next((shape[0] for shape in shapes.values()), 1)
+
+
+def _check_limits(name: str, value: np.ndarray, low: float, high: float) -> None:
+    """Refuse a value that is outside its limits or not a number."""
+    outside = np.flatnonzero(~((value >= low) & (value <= high)))
+    if outside.size:
+        voice = outside[0]
+        raise ConfigError(f"{name} is {value[voice]:g} in voice {voice}; it must be within {low:g} to {high:g}.")

@@ -1,0 +1,107 @@
+"""Trains a network and tests its best checkpoint.
+
+    python src/train.py experiment=example
+    python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max_epochs=20
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rootutils
+
+root = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
+
+from src.utils.pylogger import RankedLogger, process_rank  # noqa: E402
+from src.utils.resolvers import resolve_ckpt_path  # noqa: E402
+from src.utils.task import entry_point, extras, get_metric_value, task_wrapper  # noqa: E402
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, Trainer
+    from omegaconf import DictConfig
+
+log = RankedLogger(__name__)
+
+
+@task_wrapper
+def train(cfg: "DictConfig") -> dict[str, float]:
+    """Train and test as configured.
+
+    Returns:
+        Every metric that was logged last, by name.
+    """
+    import lightning
+    from hydra.utils import instantiate
+
+    from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
+    from src.utils.logging_utils import log_hyperparameters
+    from src.utils.run import SaveRun, build_model
+
+    if cfg.seed is not None:
+        lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    ckpt_path = resolve_ckpt_path(cfg)
+
+    log.info("Dataset: %s", cfg.data.data_dir)
+    datamodule = instantiate(cfg.data)
+    prepare_once(datamodule, Path(cfg.data.data_dir))
+    model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    loggers = instantiate_loggers(cfg.logger)
+    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), SaveRun(cfg, datamodule.info)]
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    log_hyperparameters(cfg, model, trainer)
+
+    metrics = {}
+    if cfg.train:
+        trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        metrics |= trainer.callback_metrics
+    if cfg.test:
+        best = best_checkpoint(trainer) or ckpt_path
+        log.info("Testing %s", best or "the weights in memory: nothing was saved")
+        trainer.test(model, datamodule=datamodule, ckpt_path=best, verbose=False, weights_only=True)
+        metrics |= trainer.callback_metrics
+        if trainer.is_global_zero:
+            report(trainer, datamodule, Path(cfg.paths.output_dir), f"{cfg.experiment_name}, test set", best)
+    return {name: float(metric) for name, metric in metrics.items()}
+
+
+def prepare_once(datamodule: "LightningDataModule", data_dir: Path) -> None:
+    """Make sure that the dataset exists before anything is built for it: the first process makes it, others wait."""
+    import time
+
+    if process_rank() == 0:
+        datamodule.prepare_data()
+    while not data_dir.exists():
+        time.sleep(0.5)
+
+
+def best_checkpoint(trainer: "Trainer") -> str | None:
+    """Path of the best checkpoint that this run wrote, if it wrote any."""
+    callback = trainer.checkpoint_callback
+    return (callback.best_model_path or None) if callback is not None else None
+
+
+def report(
+    trainer: "Trainer", datamodule: "LightningDataModule", output_dir: Path, title: str, checkpoint: str | None
+) -> None:
+    """Print and save what every head learnt."""
+    from rich.console import Console
+
+    from src.utils.results import head_results, results_table, write_results
+
+    heads = [{"name": spec.name, "units": spec.units} for spec in datamodule.info.parameters]
+    results = head_results(trainer.callback_metrics, datamodule.majority_share(), heads)
+    console = Console()
+    console.print(results_table(results, title))
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    path = write_results({"checkpoint": checkpoint, "heads": results, "metrics": metrics}, output_dir)
+    console.print(f"Checkpoint: {checkpoint or 'none saved'}\nResults:    {path}", soft_wrap=True, highlight=False)
+
+
+@entry_point(config_name="train")
+def main(cfg: "DictConfig") -> float | None:
+    """Train; returns the metric that a hyper-parameter search looks at."""
+    extras(cfg)
+    return get_metric_value(train(cfg), cfg.optimized_metric)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Furniture of the entry points: configuration, logging, errors, and plain configurations made into objects."""

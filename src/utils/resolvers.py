@@ -1,0 +1,86 @@
+"""Where a run is written, and which checkpoint it goes on from.
+
+`configs/hydra/default.yaml` calls the resolver `run_dir` for the directory of a run, so that `ckpt_path=last` goes on
+in the directory that it began in. Afterwards everything follows from that directory.
+"""
+
+import functools
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import ConfigError
+
+LAST = "last"
+LAST_CKPT = Path("checkpoints") / "last.ckpt"
+
+
+def register_resolvers() -> None:
+    """Makes `${run_dir:...}` known to OmegaConf; before Hydra reads a configuration."""
+    OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+
+
+def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Path | None:
+    """The run whose `last.ckpt` was written last, or None if the experiment has no checkpoint.
+
+    The age of the checkpoint counts, not the date in the directory's name: an old run that somebody went on with and
+    interrupted is the one that they mean.
+    """
+    checkpoints = Path(log_dir, task_name, experiment_name).glob(f"*/{LAST_CKPT.as_posix()}")
+    newest = max(checkpoints, key=lambda path: (path.stat().st_mtime_ns, path.as_posix()), default=None)
+    return newest.parent.parent if newest else None
+
+
+@functools.cache
+def run_dir(log_dir: str, task_name: str, experiment_name: str, ckpt_path: str | None, stamp: str) -> str:
+    """Directory of a run: `log_dir/task_name/experiment_name/stamp`, or that of the run which `ckpt_path=last` means.
+
+    Two runs that begin within one second get two directories. The answer is kept, since Hydra asks more than once and
+    the directory exists the second time.
+
+    Args:
+        log_dir: Where all runs are.
+        task_name: `train`, `eval`, …
+        experiment_name: Name of the experiment.
+        ckpt_path: As in the configuration.
+        stamp: Date and time of the start.
+    """
+    found = newest_run(log_dir, task_name, experiment_name) if ckpt_path == LAST else None
+    if found:
+        return str(found)
+    first = Path(log_dir, task_name, experiment_name, stamp)
+    candidate, count = first, 1
+    while candidate.exists():
+        count += 1
+        candidate = first.with_name(f"{stamp}_{count}")
+    return str(candidate)
+
+
+def resolve_ckpt_path(cfg: DictConfig) -> str | None:
+    """The checkpoint to go on from as a path, or None when the run begins anew.
+
+    Args:
+        cfg: With `ckpt_path`, `task_name`, `experiment_name` and `paths`.
+
+    Raises:
+        ConfigError: If `ckpt_path` is `last` and the experiment has no checkpoint, or if there is no such file.
+    """
+    if cfg.ckpt_path is None:
+        return None
+    if cfg.ckpt_path != LAST:
+        return _existing(cfg.ckpt_path)
+    path = Path(cfg.paths.output_dir) / LAST_CKPT
+    if not path.is_file():
+        experiment = Path(cfg.paths.log_dir, cfg.task_name, cfg.experiment_name)
+        raise ConfigError(
+            f"ckpt_path=last: no run in {experiment} has {LAST_CKPT}. Train first, choose the experiment that was"
+            " trained (experiment=... or experiment_name=...), or name the file: ckpt_path=PATH."
+            " In a multirun (-m) only a path will do."
+        )
+    return str(path)
+
+
+def _existing(ckpt_path: str) -> str:
+    if not Path(ckpt_path).is_file():
+        raise ConfigError(f"ckpt_path={ckpt_path}: there is no such file (looked from {Path.cwd()}).")
+    return str(ckpt_path)

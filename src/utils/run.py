@@ -1,0 +1,174 @@
+"""A run as plain data: building its network, saving what it takes to build it again, and doing so."""
+
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import CheckpointError, NSMError
+from src.utils.trusted import instantiate_trusted
+from src.vimh.info import DatasetInfo
+
+ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
+STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
+
+Instantiate = Callable[..., Any]
+
+
+def build_model(
+    config: Mapping[str, Any],
+    info: DatasetInfo,
+    aux_statistics: tuple[list[float], list[float]] | None = None,
+    instantiate: Instantiate = hydra.utils.instantiate,
+) -> LightningModule:
+    """The network that a configuration describes for a dataset, complete with heads, loss and metrics.
+
+    Args:
+        config: With the sections `model`, `loss` and `data`.
+        info: The dataset.
+        aux_statistics: Mean and standard deviation of the conditioning inputs; None where weights are loaded after it.
+        instantiate: Makes an object from a section with a `_target_`.
+    """
+    loss = instantiate(config["loss"])
+    mean, std = aux_statistics or (None, None)
+    net = {
+        "input_shape": list(info.image_shape),
+        "head_sizes": {spec.name: loss.head_size(spec) for spec in info.parameters},
+        "n_aux": len(config["data"]["aux"]),
+        "aux_mean": mean,
+        "aux_std": std,
+    }
+    parameters = [asdict(spec) for spec in info.parameters]
+    return instantiate(config["model"], net=net, loss=loss, parameters=parameters)
+
+
+class SaveRun(Callback):
+    """Puts the resolved configuration and the dataset's description into every checkpoint, as plain data.
+
+    Args:
+        cfg: Configuration of the run.
+        info: The dataset it trains on.
+    """
+
+    def __init__(self, cfg: DictConfig, info: DatasetInfo) -> None:
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        self.entry = {
+            "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
+            "dataset_info": info.to_dict(),
+        }
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning with a checkpoint that is about to be written."""
+        checkpoint[ENTRY] = self.entry
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and where it comes from.
+
+    Attributes:
+        module: With its weights, in eval mode, on the CPU.
+        info: The dataset that it was trained on.
+        config: The configuration that it was trained with, plain.
+    """
+
+    module: LightningModule
+    info: DatasetInfo
+    config: dict[str, Any]
+
+
+def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
+    """Rebuild a run from its checkpoint. Nothing that the file holds is executed.
+
+    Args:
+        ckpt_path: A checkpoint of `train.py`.
+        trusted_modules: Packages whose classes the checkpoint may name, beside those that are always allowed.
+
+    Raises:
+        CheckpointError: If the file is no checkpoint of this project, names a class that is not allowed, or its weights do
+            not fit its description.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    try:
+        entry, weights = checkpoint[ENTRY], checkpoint["state_dict"]
+        config, info_dict = dict(entry["config"]), dict(entry["dataset_info"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: it has no {error}. Name one that train.py "
+            "wrote."
+        ) from error
+    info = DatasetInfo.from_dict(info_dict, str(ckpt_path))
+
+    def instantiate(section: Any, **kwargs: Any) -> Any:
+        return instantiate_trusted(section, trusted_modules, **kwargs)
+
+    try:
+        module = build_model(config, info, instantiate=instantiate)
+        module.load_state_dict(weights, strict=True)
+    except NSMError as error:
+        raise CheckpointError(f"{ckpt_path}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{ckpt_path}: its weights do not fit its configuration: {error}") from error
+    return Run(module.eval(), info, config)
+
+
+def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
+    """Content of a checkpoint: tensors and plain data, nothing else can be read.
+
+    Raises:
+        CheckpointError: If there is no such file, it is no checkpoint, or it holds anything but plain data.
+    """
+    path = Path(ckpt_path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file. Train a network first (make ex), or name another file.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read: {_first_line(error)}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: is not a checkpoint ({_first_line(error)}). Name one that train.py wrote.") from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{path}: holds a {type(checkpoint).__name__}, no checkpoint. Name one that train.py wrote.")
+    return checkpoint
+
+
+def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:
+    """Refuse to use a network on a dataset with other heads or images.
+
+    Args:
+        stored: The dataset that the network was trained on.
+        found: The dataset at hand.
+        where: Its directory, for the message.
+
+    Raises:
+        CheckpointError: Naming the heads that differ.
+    """
+    ours = {spec.name: spec for spec in stored.parameters}
+    theirs = {spec.name: spec for spec in found.parameters}
+    lines = [f"{name}: the network knows it, the dataset does not have it" for name in ours.keys() - theirs.keys()]
+    lines += [f"{name}: the dataset has it, the network does not know it" for name in theirs.keys() - ours.keys()]
+    for name in ours.keys() & theirs.keys():
+        grid, other = [(spec.min, spec.max, spec.step) for spec in (ours[name], theirs[name])]
+        if grid != other:
+            lines.append(f"{name}: min, max, step are {grid} in the network, {other} in the dataset")
+    if not lines and list(ours) != list(theirs):
+        lines.append(f"order of the heads: {', '.join(ours)} in the network, {', '.join(theirs)} in the dataset")
+    if stored.image_shape != found.image_shape:
+        lines.append(f"image (channel, freq, time): {stored.image_shape} in the network, {found.image_shape} in the dataset")
+    if lines:
+        raise CheckpointError(
+            f"{where}: is not a dataset of this checkpoint:\n  " + "\n  ".join(sorted(lines)) + "\nName another one."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

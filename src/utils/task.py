@@ -1,0 +1,195 @@
+"""What every entry point does alike: reading its configuration, reporting errors, saying how long it took and where.
+
+`@entry_point(config_name="train")` makes `def main(cfg)` the main function of a program.
+"""
+
+import functools
+import importlib
+import inspect
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, SupportsFloat, TypeVar
+
+import hydra
+from hydra.errors import CompactHydraException, InstantiationException
+from omegaconf import DictConfig, MissingMandatoryValue, open_dict
+
+from src.errors import ConfigError, NSMError
+from src.utils.config_names import config_names, unknown_config_name, valid_names_message
+from src.utils.pylogger import RankedLogger
+from src.utils.resolvers import LAST, LAST_CKPT, newest_run, register_resolvers
+from src.utils.rich_utils import enforce_tags, print_config_tree
+
+Result = TypeVar("Result")
+Task = Callable[[DictConfig], Result]
+
+INTERRUPTED = 130  # the exit code of shells for SIGINT
+
+log = RankedLogger(__name__)
+
+
+class ReportedError(CompactHydraException):
+    """An error as Hydra prints it: the message alone, unless HYDRA_FULL_ERROR=1, and exit code 1."""
+
+
+def entry_point(
+    config_name: str, names: str | None = None, config_path: str = "../configs"
+) -> Callable[[Task], Callable[[], Any]]:
+    """Decorator that makes a function of a configuration the main function of a program.
+
+    Args:
+        config_name: The primary configuration.
+        names: Glob pattern of those that `--config-name` may choose, for the message about an unknown one.
+        config_path: Where they are, seen from the file of the function.
+    """
+
+    def decorate(task: Task) -> Callable[[], Any]:
+        config_dir = Path(inspect.getfile(inspect.unwrap(task))).parent / config_path
+        program = hydra.main(version_base="1.3", config_path=config_path, config_name=config_name)(report_errors(task))
+
+        @functools.wraps(task)
+        def main() -> Any:
+            register_resolvers()
+            try:
+                return program()
+            except SystemExit as stop:
+                unknown = unknown_config_name(sys.argv[1:], config_dir)
+                if stop.code and unknown:
+                    sys.stderr.write(valid_names_message(unknown, config_names(config_dir, names or config_name)))
+                raise
+            except KeyboardInterrupt:
+                sys.exit(INTERRUPTED)
+
+        return main
+
+    return decorate
+
+
+def report_errors(task: Task) -> Task:
+    """Decorator, directly below Hydra's: an error that a user can mend ends as one message without a traceback."""
+
+    @functools.wraps(task)
+    def reporting(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except MissingMandatoryValue as error:
+            key = error.full_key
+            raise ReportedError(f"{key} has no value: give one on the command line, as in {key}=VALUE") from error
+        except (InstantiationException, *_mendable()) as error:
+            mendable = find_cause(error, _mendable())
+            if mendable is None:
+                raise
+            raise ReportedError(str(mendable)) from error
+
+    return reporting
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """Errors that a user can mend: ours, and Lightning's about settings; without Lightning nothing can raise those."""
+    lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
+    return (NSMError, lightning.MisconfigurationException) if lightning else (NSMError,)
+
+
+def find_cause(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The first exception of some kinds in the chain error, cause, cause of the cause …; None if there is none."""
+    while error is not None and not isinstance(error, kinds):
+        error = error.__cause__
+    return error
+
+
+def task_wrapper(task: Task) -> Task:
+    """Decorator: logs run time and output directory, closes wandb, and says how to go on after an interrupt."""
+
+    @functools.wraps(task)
+    def wrapped(cfg: DictConfig) -> Any:
+        start = time.monotonic()
+        try:
+            return task(cfg)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if not was_interrupted(stop):
+                raise
+            log.warning(how_to_go_on(cfg))
+            raise SystemExit(INTERRUPTED) from stop
+        finally:
+            _close_wandb()
+            log.info("%s took %.1f s.", cfg.task_name, time.monotonic() - start)
+            log.info("Output directory: %s", cfg.paths.output_dir)
+
+    return wrapped
+
+
+def was_interrupted(stop: BaseException) -> bool:
+    """Whether Ctrl-C is behind an exception. Lightning turns it into SystemExit while it handles KeyboardInterrupt."""
+    return isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
+
+
+def how_to_go_on(cfg: DictConfig) -> str:
+    """What to tell someone who interrupted a run.
+
+    Args:
+        cfg: Configuration of the run; one that trains has `train: true`.
+    """
+    if not cfg.get("train"):
+        return "Interrupted. Run the same command again."
+    checkpoint = Path(cfg.paths.output_dir) / LAST_CKPT
+    if not checkpoint.is_file():
+        return "Interrupted before the first checkpoint was written. Run the same command again."
+    newest = newest_run(cfg.paths.log_dir, cfg.task_name, cfg.experiment_name)
+    ckpt_path = LAST if newest and checkpoint.samefile(newest / LAST_CKPT) else checkpoint
+    return f"Interrupted. To go on from the last whole epoch, run the same command with ckpt_path={ckpt_path}"
+
+
+def _close_wandb() -> None:
+    wandb = sys.modules.get("wandb")  # a run that stays open would take the next one of a multirun in
+    if wandb is not None and wandb.run:
+        wandb.finish()
+
+
+def extras(cfg: DictConfig) -> None:
+    """Does what `cfg.extras` asks for before a task begins: warnings, tags, the printed configuration."""
+    _quieten_lightning()
+    if cfg.extras.ignore_warnings:
+        log.info("Python's warnings are hidden: extras.ignore_warnings=true")
+        warnings.filterwarnings("ignore")
+    if cfg.extras.enforce_tags:
+        with open_dict(cfg):
+            cfg.tags = enforce_tags(cfg.get("tags"))
+    if cfg.extras.print_config:
+        print_config_tree(cfg, Path(cfg.paths.output_dir))
+
+
+def _quieten_lightning() -> None:
+    # Its import installs a console handler, and every line would come twice.
+    importlib.import_module("lightning")
+    logging.getLogger("lightning").handlers.clear()
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    # Datasets in memory load fastest without workers: the advice to add some is wrong here.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 asks PyTorch 2.13 in a way that is going out of use; nobody here can mend it.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).* is deprecated")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
+
+
+def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None) -> float | None:
+    """The metric that a hyper-parameter search looks at; None when no name is given.
+
+    Args:
+        metrics: Name to value, as in `trainer.callback_metrics`.
+        name: `cfg.optimized_metric`.
+
+    Raises:
+        ConfigError: If no metric has that name.
+    """
+    if not name:
+        return None
+    if name not in metrics:
+        known = ", ".join(sorted(metrics)) or "none"
+        raise ConfigError(f"optimized_metric={name}: no such metric. This run has: {known}.")
+    return float(metrics[name])

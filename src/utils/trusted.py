@@ -1,0 +1,140 @@
+"""Objects from a configuration that came out of a file.
+
+A checkpoint or a dataset may come from a stranger, and `hydra.utils.instantiate` calls whatever `_target_` names. Here
+a target is a class of a known package, or it is refused before anything of it is imported.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.errors import CheckpointError, ConfigError
+
+ALLOWED = ("src", "torch.nn", "torch.optim", "lightning", "torchmetrics")
+# These turn strings into any object whatever, which is what this module exists to prevent.
+FORBIDDEN = ("lightning.pytorch.cli", "lightning.fabric.cli")
+MAX_DEPTH = 50
+
+
+def instantiate_trusted(config: Mapping[str, Any], trusted_modules: Sequence[str] = (), **kwargs: Any) -> Any:
+    """Instantiates a stored configuration as Hydra does, after every `_target_` in it was found harmless.
+
+    Args:
+        config: Plain data with `_target_`, nested as you like. `_args_`, `_partial_`, `_recursive_` and `_convert_`
+            mean what they mean to Hydra.
+        trusted_modules: Packages that are allowed beside those of `ALLOWED`.
+        **kwargs: Arguments that join or replace those of the configuration. What they hold is checked alike.
+
+    Returns:
+        The object that the outermost `_target_` names.
+
+    Raises:
+        CheckpointError: If a target is not a class of an allowed package, if a string holds an interpolation, or if the
+            object cannot be made from the configuration.
+        ConfigError: If `trusted_modules` is not a list of dotted names.
+    """
+    allowed = (*ALLOWED, *_checked_modules(trusted_modules))
+    plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    if not isinstance(plain, Mapping) or "_target_" not in plain:
+        raise CheckpointError("A stored configuration has no _target_: the file is damaged or not of this project.")
+    targets = [*_targets(plain), *_targets(kwargs)]
+    for target in targets:
+        _check_name(target, allowed)
+    for target in targets:
+        _check_class(target, allowed)
+    try:
+        return hydra.utils.instantiate(dict(plain), **kwargs)
+    except (InstantiationException, OmegaConfBaseException, TypeError, RecursionError) as error:
+        raise CheckpointError(f"The stored configuration of {plain['_target_']} does not fit: {error}") from error
+
+
+def _checked_modules(trusted_modules: Sequence[str]) -> tuple[str, ...]:
+    names = None if isinstance(trusted_modules, str) else tuple(trusted_modules)
+    if names is None or not all(isinstance(name, str) and _is_dotted(name) for name in names):
+        raise ConfigError(f"trusted_modules must be a list of dotted module names, not {trusted_modules!r}.")
+    return names
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _targets(node: Any, depth: int = 0) -> Iterator[str]:
+    """Every `_target_` in nested plain data, which is checked for interpolations on the way."""
+    if depth > MAX_DEPTH:
+        raise CheckpointError(f"A stored configuration is nested more than {MAX_DEPTH} deep: not one of this project.")
+    if isinstance(node, str) and "${" in node:
+        raise CheckpointError(f"A stored configuration is plain data, but this one holds {node!r}: refused.")
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield node["_target_"]
+        for key, value in node.items():
+            yield from _targets(key, depth + 1)
+            yield from _targets(value, depth + 1)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _targets(value, depth + 1)
+
+
+def _refuse(target: Any, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"The file names _target_: {target!r}, which {reason}. Nothing of it was run."
+        " If you trust the file and that package, say so: trusted_modules=[PACKAGE]"
+    )
+
+
+def _inside(name: str, packages: Sequence[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def _is_allowed(name: str, allowed: Sequence[str]) -> bool:
+    return _inside(name, allowed) and not _inside(name, FORBIDDEN)
+
+
+def _check_name(target: Any, allowed: Sequence[str]) -> None:
+    if not isinstance(target, str) or not _is_dotted(target):
+        raise _refuse(target, "is not the dotted name of a class")
+    if not _is_allowed(target, allowed):
+        raise _refuse(target, f"is in none of the packages {', '.join(allowed)}")
+
+
+def _check_class(target: str, allowed: Sequence[str]) -> None:
+    """Follows a dotted name as Hydra would, and refuses the first step that leaves the allowed packages."""
+    first, *rest = target.split(".")
+    found: Any = importlib.import_module(first)
+    for part in rest:
+        found = _step(found, part, target, allowed)
+        if not _may_pass(found, target, allowed):
+            raise _refuse(target, f"leaves the packages {', '.join(allowed)} at {part!r}")
+    if not isinstance(found, type):
+        raise _refuse(target, "is not a class")
+
+
+def _step(found: Any, part: str, target: str, allowed: Sequence[str]) -> Any:
+    step = getattr(found, part, None)
+    if step is not None or not isinstance(found, ModuleType):
+        return step
+    submodule = f"{found.__name__}.{part}"
+    if not _is_on_the_way(submodule, target, allowed):
+        raise _refuse(target, f"leaves the packages {', '.join(allowed)} at {part!r}")
+    try:
+        return importlib.import_module(submodule)
+    except ImportError as error:
+        raise _refuse(target, f"cannot be imported ({error})") from error
+
+
+def _may_pass(found: Any, target: str, allowed: Sequence[str]) -> bool:
+    if isinstance(found, ModuleType):
+        return _is_on_the_way(found.__name__, target, allowed)
+    return isinstance(found, type) and _is_allowed(found.__module__, allowed)
+
+
+def _is_on_the_way(module: str, target: str, allowed: Sequence[str]) -> bool:
+    """Whether a module is an allowed one, or the parent of one that the target names, such as torch of torch.nn."""
+    return _is_allowed(module, allowed) or target.startswith(f"{module}.")

@@ -1,0 +1,165 @@
+"""The byte layout of a VIMH record. Nothing else in this project knows it.
+
+A record is a header, the labels and the image, little-endian and without padding: height, width, channels (uint16),
+spec_min, spec_max (float32, absent in version 2.0), N (uint8), N pairs of id and code (uint8 each), and the image
+(uint8, channel by channel, row by row).
+"""
+
+import math
+import re
+
+import numpy as np
+
+from src.errors import VIMHError
+
+INFO_NAME = "vimh_dataset_info.json"
+SPLITS = ("train", "test")
+METADATA_BYTES = 14
+METADATA_BYTES_2_0 = 6
+MAX_IMAGE_SIDE = 65535
+MAX_RECORD_BYTES = 2**31 - 1  # of a NumPy dtype
+
+_NAME_CLAIM = re.compile(r"vimh-(\d+)x(\d+)x(\d+)(?!\d)")
+
+
+def record_dtype(image_shape: tuple[int, int, int], n_parameters: int, metadata_bytes: int) -> np.dtype:
+    """The structured dtype of one record.
+
+    Args:
+        image_shape: `(channel, height, width)`.
+        n_parameters: Number of varying parameters, N.
+        metadata_bytes: Bytes before N: 14 with `spec_min` and `spec_max`, 6 without.
+
+    Raises:
+        VIMHError: If a side is longer than the header can say, or a record larger than NumPy can handle.
+    """
+    channels, height, width = image_shape
+    size = metadata_bytes + 1 + 2 * n_parameters + math.prod(image_shape)
+    if max(image_shape) > MAX_IMAGE_SIDE or size > MAX_RECORD_BYTES:
+        raise VIMHError(
+            f"Images of height x width x channels {height}x{width}x{channels} make records of {size} bytes; "
+            f"{MAX_IMAGE_SIDE} is the most for each dimension, {MAX_RECORD_BYTES} bytes for a record. Take smaller images."
+        )
+    spec_range = [("spec_min", "<f4"), ("spec_max", "<f4")] if metadata_bytes == METADATA_BYTES else []
+    return np.dtype(
+        [
+            ("height", "<u2"),
+            ("width", "<u2"),
+            ("channels", "<u2"),
+            *spec_range,
+            ("n_parameters", "u1"),
+            ("labels", [("id", "u1"), ("code", "u1")], (n_parameters,)),
+            ("image", "u1", image_shape),
+        ]
+    )
+
+
+def pack(dtype: np.dtype, image: np.ndarray, code: np.ndarray, spec_range: np.ndarray) -> np.ndarray:
+    """Records of a batch.
+
+    Args:
+        dtype: From `record_dtype`.
+        image: uint8, `(sample, channel, height, width)`.
+        code: uint8, `(sample, parameter)`; column i gets the id i.
+        spec_range: `spec_min` and `spec_max` in dB, `(sample, 2)`; left out where the dtype has no place for it.
+
+    Returns:
+        Structured array, `(sample,)`.
+    """
+    records = np.empty(len(image), dtype)
+    records["channels"], records["height"], records["width"] = image.shape[1:]
+    records["n_parameters"] = code.shape[1]
+    records["labels"]["id"] = np.arange(code.shape[1])
+    records["labels"]["code"] = code
+    records["image"] = image
+    if "spec_min" in dtype.names:
+        records["spec_min"], records["spec_max"] = spec_range.T
+    return records
+
+
+def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> None:
+    """Refuse records whose header says something else than their dtype.
+
+    Args:
+        records: Structured array, `(sample,)`.
+        where: File, for the message.
+        first: Number of the first record in that file, or the number of each.
+
+    Raises:
+        VIMHError: Naming the record, what it says and what was expected.
+    """
+    channels, height, width = records.dtype["image"].shape
+    expected = np.array([height, width, channels, records.dtype["labels"].shape[0]])
+    found = np.stack([records[name] for name in ("height", "width", "channels", "n_parameters")], axis=1)
+    wrong = np.flatnonzero((found != expected).any(axis=1))
+    if wrong.size:
+        raise VIMHError(
+            f"{where}: record {_number(first, wrong[0])} says height, width, channels, N = "
+            f"{', '.join(map(str, found[wrong[0]]))}, but {', '.join(map(str, expected))} was expected from the JSON. "
+            "The file is damaged or belongs to another dataset: restore or regenerate it."
+        )
+    if "spec_min" in records.dtype.names:
+        spec_min, spec_max = records["spec_min"], records["spec_max"]
+        wrong = np.flatnonzero(~(np.isfinite(spec_min) & np.isfinite(spec_max) & (spec_min <= spec_max)))
+        if wrong.size:
+            raise VIMHError(
+                f"{where}: record {_number(first, wrong[0])} says spec_min {spec_min[wrong[0]]}, spec_max "
+                f"{spec_max[wrong[0]]}; two finite numbers in rising order were expected. Restore or regenerate it."
+            )
+
+
+def codes_by_id(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> np.ndarray:
+    """Codes in the order of their ids, uint8, `(sample, parameter)`, whatever the order in the record.
+
+    Raises:
+        VIMHError: If the ids of a record are not each of 0 … N - 1 once.
+    """
+    ids, codes = records["labels"]["id"], records["labels"]["code"]
+    ascending = np.arange(ids.shape[1], dtype=np.uint8)
+    if np.array_equal(ids, np.broadcast_to(ascending, ids.shape)):
+        return np.ascontiguousarray(codes)
+    order = np.argsort(ids, axis=1)
+    wrong = np.flatnonzero((np.take_along_axis(ids, order, axis=1) != ascending).any(axis=1))
+    if wrong.size:
+        raise VIMHError(
+            f"{where}: record {_number(first, wrong[0])} holds the parameter ids {ids[wrong[0]].tolist()}, but each of 0 "
+            f"to {ids.shape[1] - 1} was expected once. The file is damaged: restore or regenerate it."
+        )
+    return np.take_along_axis(codes, order, axis=1)
+
+
+def claimed_image_size(directory_name: str) -> tuple[int, int, int] | None:
+    """Height, width and channels that a directory name claims, or None if it claims nothing."""
+    match = _NAME_CLAIM.match(directory_name)
+    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
+
+
+def directory_name(
+    image_shape: tuple[int, int, int],
+    sample_rate: float,
+    duration: float,
+    n_samples: int,
+    synth_type: str,
+    n_parameters: int,
+    suffix: str | None = None,
+) -> str:
+    """Name of a dataset directory, such as `vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p`.
+
+    Args:
+        image_shape: `(channel, height, width)`.
+        sample_rate: Hz.
+        duration: s.
+        n_samples: Train and test together.
+        synth_type: Short name of the synth.
+        n_parameters: Number of varying parameters.
+        suffix: Appended after an underscore.
+    """
+    channels, height, width = image_shape
+    seconds = str(float(duration)).replace(".", "p")
+    name = f"vimh-{height}x{width}x{channels}_{sample_rate:.15g}Hz_{seconds}s_{n_samples}dss_{synth_type}_{n_parameters}p"
+    return f"{name}_{suffix}" if suffix else name
+
+
+def _number(first: int | np.ndarray, offset: int) -> int:
+    """Number of a record in its file, from the number of the first record or from the number of each."""
+    return int(first[offset]) if isinstance(first, np.ndarray) else first + int(offset)

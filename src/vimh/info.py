@@ -1,0 +1,221 @@
+"""`DatasetInfo`: what the JSON beside the records says."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from src.errors import VIMHError
+from src.params import MAX_PARAMETERS, FixedParam, ParamSpec
+from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
+
+Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Entry(BaseModel):
+    """A JSON object: types as they are, nothing coerced; unknown keys are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+
+class ParameterMapping(_Entry):
+    """Range and step of a parameter; step 0 for one that is fixed."""
+
+    min: FiniteFloat
+    max: FiniteFloat
+    step: FiniteFloat
+    num_classes: int | None = None
+    description: str = ""
+    units: str = ""
+    categorical: bool = False
+    names: tuple[str, ...] = ()
+
+    @property
+    def varies(self) -> bool:
+        """Whether this describes a varying parameter."""
+        return self.step != 0 and self.min != self.max
+
+
+class FixedValue(_Entry):
+    """Value of a parameter that every sound of the dataset shares."""
+
+    value: FiniteFloat
+    description: str = ""
+
+
+class LabelEncoding(_Entry):
+    """How labels stand in the record."""
+
+    metadata_bytes: Literal[14, 6, 3] | None = None
+
+
+class FileEntry(_Entry):
+    """Size and checksum of a file of the dataset."""
+
+    size: Count
+    sha256: str
+
+
+class DatasetInfo(_Entry):
+    """The metadata of a dataset: everything a model or a reader needs to know about it. Frozen and plain.
+
+    Keys and meanings: `docs/vimh.md`. Keys that are not listed are kept.
+
+    Raises:
+        VIMHError: From `from_json` and `from_dict`, if a key is missing, of the wrong type, or contradicts another.
+    """
+
+    format: Literal["VIMH"]
+    version: str
+    dataset_name: str = ""
+    output_format: str = "binary"
+    height: Side
+    width: Side
+    channels: Side
+    channel_labels: tuple[str, ...] = ()
+    varying_parameters: int | None = None
+    parameter_names: tuple[str, ...] = Field(min_length=1, max_length=MAX_PARAMETERS)
+    train_samples: Count
+    test_samples: Count
+    total_samples: Count | None = None
+    n_samples: Count | None = None
+    sample_rate: int | FiniteFloat | None = None
+    duration: FiniteFloat | None = None
+    synth_type: str = ""
+    image_size: str = ""
+    parameter_mappings: dict[str, ParameterMapping]
+    fixed_parameters: dict[str, FixedValue] = {}
+    pre_emphasis_coefficient: FiniteFloat = 0.0
+    spectrogram_config: dict[str, Any] | None = None
+    mel_config: dict[str, Any] | None = None
+    label_encoding: LabelEncoding = LabelEncoding()
+    channel_ranges: tuple[tuple[FiniteFloat, FiniteFloat, str] | None, ...] | None = None
+    channel_axes: tuple[dict[str, Any], ...] | None = None
+    seed: int | None = None
+    sampling: str | None = None
+    generator: dict[str, Any] | None = None
+    files: dict[str, FileEntry] = {}
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "DatasetInfo":
+        """Parse the JSON of a dataset.
+
+        Args:
+            text: The file's content.
+            where: Its path, for messages.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise VIMHError(_explain(error, where)) from error
+        except VIMHError as error:
+            raise VIMHError(f"{where}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> "DatasetInfo":
+        """The same from plain data, as a checkpoint carries it."""
+        try:
+            return cls.from_json(json.dumps(data), where)
+        except (TypeError, ValueError) as error:
+            raise VIMHError(f"{where}: the dataset description is not plain data ({error}).") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: dicts, lists, strings and numbers; the keys that were given, no more and no less."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def to_json(self) -> str:
+        """The file's content, indented, in a fixed order."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @cached_property
+    def parameters(self) -> tuple[ParamSpec, ...]:
+        """The varying parameters, in the order of their ids."""
+        return tuple(_spec(name, self.parameter_mappings[name]) for name in self.parameter_names)
+
+    @property
+    def fixed(self) -> tuple[FixedParam, ...]:
+        """The fixed parameters."""
+        return tuple(FixedParam(name, entry.value, entry.description) for name, entry in self.fixed_parameters.items())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(channel, height, width)`, that is, `(channel, freq, time)`."""
+        return self.channels, self.height, self.width
+
+    def n_split(self, split: str) -> int:
+        """Number of samples of a split, `train` or `test`."""
+        return {"train": self.train_samples, "test": self.test_samples}[split]
+
+    @model_validator(mode="after")
+    def _check(self) -> "DatasetInfo":
+        """Refuse keys that contradict each other."""
+        record_dtype(self.image_shape, len(self.parameter_names), METADATA_BYTES)
+        _agree("image_size", self.image_size or None, f"{self.height}x{self.width}x{self.channels}")
+        _agree("varying_parameters", self.varying_parameters, len(self.parameter_names))
+        _agree("total_samples", self.total_samples, self.train_samples + self.test_samples)
+        _agree("n_samples", self.n_samples, self.train_samples + self.test_samples)
+        _agree("number of channel_labels", len(self.channel_labels) or None, self.channels)
+        if self.train_samples == 0:
+            raise ValueError("train_samples is 0: the dataset is empty")
+        if len(set(self.parameter_names)) < len(self.parameter_names):
+            raise ValueError(f"parameter_names holds a name twice: {', '.join(self.parameter_names)}")
+        missing = [name for name in self.parameter_names if name not in self.parameter_mappings]
+        if missing:
+            raise ValueError(f"parameter_mappings lacks {', '.join(missing)} of parameter_names")
+        for name, mapping in self.parameter_mappings.items():
+            if name in self.parameter_names:
+                _agree(f"parameter_mappings.{name}.num_classes", mapping.num_classes, _spec(name, mapping).n_classes)
+            elif mapping.varies:
+                raise ValueError(f"parameter_mappings has the varying parameter {name}, which parameter_names lacks")
+        return self
+
+
+def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
+    """The JSON entry of a varying parameter."""
+    return ParameterMapping(
+        min=spec.min,
+        max=spec.max,
+        step=spec.step,
+        num_classes=spec.n_classes,
+        description=spec.description,
+        units=spec.units,
+        categorical=bool(spec.names),
+        names=spec.names,
+    )
+
+
+def _spec(name: str, mapping: ParameterMapping) -> ParamSpec:
+    """The parameter that a JSON entry describes."""
+    return ParamSpec(
+        name, mapping.min, mapping.max, mapping.step, mapping.units, mapping.description, tuple(mapping.names)
+    )
+
+
+def _agree(key: str, found: Any, expected: Any) -> None:
+    """Refuse a redundant key that contradicts the others."""
+    if found is not None and found != expected:
+        raise ValueError(f"{key} is {found}, but the other keys make it {expected}")
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """One message from all that pydantic found."""
+    parts = []
+    for entry in error.errors(include_url=False):
+        key = ".".join(str(part) for part in entry["loc"])
+        if entry["type"] == "missing":
+            parts.append(f"the key {key} is missing")
+        elif entry["type"] == "value_error":
+            parts.append(str(entry["ctx"]["error"]))
+        elif entry["type"] == "json_invalid":
+            parts.append(f"it is not JSON ({entry['ctx']['error']})")
+        else:
+            parts.append(f"{key} is {_abbreviate(entry['input'])}: {entry['msg'][0].lower()}{entry['msg'][1:]}")
+    return f"{where}: {'; '.join(parts)}. Restore the file, or regenerate the dataset."
+
+
+def _abbreviate(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

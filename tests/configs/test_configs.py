@@ -1,0 +1,208 @@
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
+from omegaconf import OmegaConf, open_dict
+
+from scripts.list_configs import CONFIGS, ROOT, groups, is_complete
+from src.errors import ConfigError
+from src.utils.instantiators import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
+from src.utils.resolvers import register_resolvers
+from src.utils.run import build_model
+
+GROUPS = groups()
+MODELS = [model for model in GROUPS["model"] if is_complete(model)]
+PRIMARY = [path.stem for path in sorted(CONFIGS.glob("*.yaml")) if path.stem != "generate"]
+GENERATORS = [f"synth/{option}" for option in GROUPS["synth"] if option.startswith("generate_")]
+OF_TRAIN = [
+    (group, option)
+    for group, options in GROUPS.items()
+    if group not in ("local", "spectral", "synth", "hydra")
+    for option in (MODELS if group == "model" else options)
+]
+
+
+@pytest.fixture
+def composed(monkeypatch, tmp_path):
+    """Composes a configuration as a program would, with a run directory of the test."""
+    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    register_resolvers()
+
+    def make(name, *overrides):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            cfg = compose(name, overrides=list(overrides), return_hydra_config=True)
+        with open_dict(cfg):
+            cfg.hydra.runtime.output_dir = str(tmp_path / "run")
+            cfg.hydra.job.num = 0
+        HydraConfig.instance().set_config(cfg)
+        return cfg
+
+    return make
+
+
+def resolved(cfg):
+    with open_dict(cfg):
+        cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+@pytest.mark.parametrize(("group", "option"), OF_TRAIN)
+def test_every_option_of_every_group_composes_and_resolves(composed, group, option):
+    assert resolved(composed("train", f"{group}={option}"))["task_name"] in ("train", "debug")
+
+
+@pytest.mark.parametrize("name", [*PRIMARY, *GENERATORS])
+def test_every_program_has_its_configuration(composed, name):
+    assert resolved(composed(name))
+
+
+@pytest.mark.parametrize("option", GROUPS["spectral"])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_representation_suits_every_generator(composed, name, option):
+    assert resolved(composed(name, f"spectral={option}"))["spectral"]
+
+
+@pytest.mark.parametrize("option", GROUPS["callbacks"])
+def test_every_callback_can_be_made(composed, option):
+    cfg = composed("train", f"callbacks={option}")
+    assert len(instantiate_callbacks(cfg.callbacks)) == len(cfg.callbacks or {})
+
+
+@pytest.mark.parametrize("option", GROUPS["trainer"])
+def test_every_trainer_can_be_made_on_a_cpu(composed, option):
+    cfg = composed("train", f"trainer={option}", "trainer.accelerator=cpu")
+    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks, with_logger=False), logger=False)
+    assert trainer.max_epochs == cfg.trainer.max_epochs
+    assert trainer.num_devices == cfg.trainer.devices
+
+
+@pytest.mark.parametrize(
+    ("option", "accelerator"), [("cpu", "cpu"), ("gpu", "gpu"), ("mps", "mps"), ("ddp", "gpu"), ("ddp_sim", "cpu")]
+)
+def test_a_trainer_is_for_the_device_that_it_is_named_after(composed, option, accelerator):
+    assert composed("train", f"trainer={option}").trainer.accelerator == accelerator
+
+
+@pytest.mark.parametrize("option", GROUPS["logger"])
+def test_every_logger_can_be_made_or_says_what_is_missing(composed, option):
+    cfg = composed("train", f"logger={option}")
+    classes = [entry["_target_"].rpartition(".")[2] for entry in (cfg.logger or {}).values()]
+    missing = [LOGGER_PACKAGES[name][1] for name in classes if name in LOGGER_PACKAGES and not is_installed(name)]
+    if missing or classes == ["NeptuneLogger"]:
+        with pytest.raises(ConfigError, match=missing[0] if missing else "Neptune"):
+            instantiate_loggers(cfg.logger)
+    else:
+        assert [type(logger).__name__ for logger in instantiate_loggers(cfg.logger)] == classes
+
+
+def is_installed(logger_class):
+    return importlib.util.find_spec(LOGGER_PACKAGES[logger_class][0]) is not None
+
+
+def test_no_callbacks_means_none_of_lightnings_own(composed):
+    cfg = composed("train", "callbacks=none")
+    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks), logger=False, accelerator="cpu")
+    assert not [call for call in trainer.callbacks if isinstance(call, ModelCheckpoint | ModelSummary | ProgressBar)]
+
+
+def test_checkpoints_are_kept_in_the_run_directory(composed, tmp_path):
+    cfg = composed("train")
+    (checkpoint,) = [call for call in instantiate_callbacks(cfg.callbacks) if isinstance(call, ModelCheckpoint)]
+    assert checkpoint.dirpath == str(tmp_path / "run" / "checkpoints")
+    assert checkpoint.format_checkpoint_name({"epoch": 3}) == f"{checkpoint.dirpath}/epoch_003.ckpt"
+    assert checkpoint.monitor == cfg.callbacks.early_stopping.monitor == cfg.optimized_metric
+
+
+@pytest.mark.parametrize("option", GROUPS["debug"])
+def test_debugging_is_quiet_and_in_one_process(composed, option):
+    cfg = composed("train", "experiment=example", f"debug={option}")
+    assert cfg.callbacks is None
+    assert cfg.logger is None
+    assert cfg.data.num_workers == 0
+    assert (cfg.trainer.accelerator, cfg.trainer.devices) == ("cpu", 1)
+    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks), logger=False)
+    assert trainer.checkpoint_callback is None
+
+
+def test_the_experiment_of_the_seed(composed):
+    cfg = composed("train", "experiment=cnn")
+    assert cfg.hydra.runtime.choices["data"] == "vimh"
+    assert cfg.hydra.runtime.choices["model"] == "cnn_64k"
+
+
+def test_trivial_experiments_are_named_after_their_parts(composed):
+    cfg = composed("train", "experiment=trivial", "model=cnn_micro", "data=vimh_16kdss")
+    assert cfg.experiment_name == "trivial_cnn_micro_vimh_16kdss"
+
+
+def test_runs_are_kept_by_task_experiment_and_date(composed, tmp_path):
+    cfg = composed("train", "experiment=cnn", f"paths.log_dir={tmp_path}")
+    run = Path(cfg.hydra.run.dir)
+    assert run.parent == tmp_path / "train" / "cnn"
+    sweep = Path(cfg.hydra.sweep.dir)
+    assert sweep.parent == tmp_path / "train" / "multiruns" / "cnn"
+    assert sweep.name == run.name
+    assert cfg.hydra.sweep.subdir == "0"
+
+
+def test_a_checkpoint_that_must_be_given_does_not_stand_in_the_way_of_the_run_directory(composed, tmp_path):
+    cfg = composed("eval", f"paths.log_dir={tmp_path}")
+    assert OmegaConf.is_missing(cfg, "ckpt_path")
+    assert Path(cfg.hydra.run.dir).parent == tmp_path / "eval" / "default"
+
+
+def test_last_goes_on_in_the_newest_run_of_the_experiment(composed, tmp_path):
+    for name, time in (("2026-01-01_00-00-00", 200), ("2026-01-02_00-00-00", 100)):
+        checkpoint = tmp_path / "train" / "cnn" / name / "checkpoints" / "last.ckpt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        os.utime(checkpoint, (time, time))
+    cfg = composed("train", "experiment=cnn", "ckpt_path=last", f"paths.log_dir={tmp_path}")
+    assert cfg.hydra.run.dir == str(tmp_path / "train" / "cnn" / "2026-01-01_00-00-00")
+
+
+def test_a_run_that_goes_on_keeps_its_logs(composed, tmp_path):
+    cfg = composed("train", "logger=many_loggers")
+    files = []
+    for step in (1, 2):
+        tensorboard, csv = instantiate_loggers(cfg.logger)
+        for logger in (tensorboard, csv):
+            logger.log_metrics({"train/loss": 1.0}, step=step)
+            logger.save()
+            logger.finalize("success")
+        files.append({path for path in (tmp_path / "run").rglob("*") if path.is_file()})
+    assert files[0] < files[1]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"tensorboard", "csv"}
+    assert all(path.parent == tmp_path / "run" / "tensorboard" for path in files[1] if "events" in path.name)
+    assert sorted(path.parent.name for path in files[1] if path.name == "metrics.csv") == ["version_0", "version_1"]
+
+
+def test_no_configuration_holds_a_key_of_a_service():
+    for path in CONFIGS.rglob("*.yaml"):
+        assert "api_key:" not in path.read_text()
+
+
+def test_models_that_are_not_complete_are_what_others_share():
+    shared = {model for model in GROUPS["model"] if model not in MODELS}
+    used = {name for model in GROUPS["model"] for name in defaults_of(CONFIGS / "model" / f"{model}.yaml")}
+    assert shared <= used
+
+
+def defaults_of(path):
+    return [entry for entry in OmegaConf.load(path).get("defaults", []) if isinstance(entry, str)]
+
+
+@pytest.mark.parametrize("loss", GROUPS["loss"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_can_be_made_with_every_loss(composed, recipe_of, model, loss):
+    info = recipe_of("dataset.size=8").info("saw")
+    module = build_model(composed("train", f"model={model}", f"loss={loss}"), info)
+    logits = module(torch.zeros(3, *info.image_shape, dtype=torch.uint8), torch.zeros(3, 2))
+    assert {name: len(head) for name, head in logits.items()} == dict.fromkeys(info.parameter_names, 3)

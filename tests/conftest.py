@@ -1,0 +1,64 @@
+"""What tests of several modules share: recipes by Hydra overrides, and one small dataset per session."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from src.generation import Recipe, generate
+from src.utils.resolvers import register_resolvers
+
+# The same examples every time, and no verdict by the clock.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def compose_recipe(*overrides: str, config_name: str = "synth/generate_simple_saw") -> Recipe:
+    """The recipe that `generate_vimh.py --config-name=… overrides` would follow."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return Recipe.from_config(compose(config_name, list(overrides)), instantiate)
+
+
+@pytest.fixture(scope="session")
+def recipe_of() -> Callable[..., Recipe]:
+    """Makes a recipe from Hydra overrides: `recipe_of("dataset.size=8")`."""
+    return compose_recipe
+
+
+@pytest.fixture(scope="session")
+def saw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saw dataset of 64 samples: 51 train, 13 test. It belongs to all tests: copy it to change it."""
+    recipe = compose_recipe("dataset.size=64")
+    data_dir = tmp_path_factory.mktemp("data") / recipe.directory_name()
+    generate(recipe, data_dir)
+    return data_dir
+
+
+# One CPU, and nothing on the screen.
+QUIET = (
+    "trainer.accelerator=cpu",
+    "+trainer.enable_progress_bar=false",
+    "+trainer.enable_model_summary=false",
+    "extras.print_config=false",
+)
+
+
+@pytest.fixture(scope="session")
+def compose_run() -> Callable[..., DictConfig]:
+    """Makes the configuration of `python src/{name}.py overrides`, with a run directory of the test."""
+
+    def compose_quietly(output_dir: Path, *overrides: str, name: str = "train") -> DictConfig:
+        register_resolvers()
+        places = ("root_dir", "log_dir", "output_dir", "work_dir")
+        paths = [f"paths.{place}={output_dir}" for place in places]
+        callbacks = ["callbacks.rich_progress_bar=null", "callbacks.model_summary=null"] if name == "train" else []
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return compose(name, [*paths, *QUIET, *callbacks, *overrides])
+
+    return compose_quietly

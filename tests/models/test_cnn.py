@@ -1,0 +1,153 @@
+import pytest
+import torch
+
+from src.errors import ConfigError
+from src.models.components.cnn import SpectralCNN, to_signed_unit
+from src.models.components.heads import MultiHead, Standardize
+from src.utils.run import build_model
+from src.vimh.io import read_info
+
+HEADS = {"velocity": 10, "decay": 24, "pitch": 1}
+
+
+def net_of(shape=(1, 32, 32), **changes):
+    torch.manual_seed(0)
+    settings = {"head_sizes": HEADS, "widths": [4, 8, 8], "hidden": 12, "n_aux": 2}
+    return SpectralCNN(shape, **settings | changes)
+
+
+def inputs(shape=(1, 32, 32), n=5, n_aux=2):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(0, 256, (n, *shape), generator=generator).to(torch.uint8)
+    return image, torch.randn(n, n_aux, generator=generator)
+
+
+@pytest.mark.parametrize(("model", "count"), [("cnn_micro", 2_000), ("cnn_tiny", 8_000), ("cnn_64k", 64_000)])
+def test_networks_have_the_parameters_that_they_are_named_after_and_train_on_one_sample(
+    compose_run, tmp_path, saw_dir, model, count
+):
+    module = build_model(compose_run(tmp_path, f"model={model}"), read_info(saw_dir))
+    assert sum(parameter.numel() for parameter in module.parameters()) == pytest.approx(count, rel=0.1)
+    for head in module(*inputs(n=1)).values():
+        assert torch.isfinite(head).all()
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "soft_target", "regression"])
+def test_heads_have_the_size_that_the_loss_asks_for(compose_run, tmp_path, saw_dir, loss):
+    info = read_info(saw_dir)
+    module = build_model(compose_run(tmp_path, "model=cnn_tiny", f"loss={loss}"), info)
+    found = {name: logits.shape for name, logits in module(*inputs()).items()}
+    size = {spec.name: 1 if loss == "regression" else spec.n_classes for spec in info.parameters}
+    assert found == {name: (5, n) for name, n in size.items()}
+    assert list(found) == list(info.parameter_names)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (1, 24, 57), (3, 17, 4), (2, 4, 100), (1, 5, 5)])
+@pytest.mark.parametrize("n_aux", [0, 1, 2])
+def test_any_image_and_any_number_of_conditioning_inputs_will_do(shape, n_aux):
+    logits = net_of(shape, n_aux=n_aux)(*inputs(shape, n_aux=n_aux))
+    assert {name: tuple(head.shape) for name, head in logits.items()} == {name: (5, n) for name, n in HEADS.items()}
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+def test_odd_kernels_fit_every_size(kernel_size):
+    for side in (4, 5, 6, 7, 32, 33):
+        assert net_of((1, side, side), kernel_size=kernel_size)(*inputs((1, side, side)))["decay"].shape == (5, 24)
+
+
+def test_gradients_reach_every_parameter():
+    net = net_of()
+    sum(head.square().sum() for head in net(*inputs(n=64)).values()).backward()
+    still = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert still == []
+
+
+def test_what_a_trained_network_says_does_not_depend_on_the_batch():
+    net, (image, aux) = net_of(), inputs(n=16)
+    net(image, aux)  # statistics of the batch norms
+    net.eval()
+    together = net(image, aux)
+    for name, head in together.items():
+        alone = torch.cat([net(image[i : i + 1], aux[i : i + 1])[name] for i in range(16)])
+        torch.testing.assert_close(alone, head, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(net(image.flip(0), aux.flip(0))[name].flip(0), head, atol=1e-5, rtol=1e-5)
+
+
+def test_every_part_of_the_image_and_every_conditioning_input_matters():
+    net, (image, aux) = net_of().eval(), inputs(n=1)
+    before = net(image, aux)["decay"]
+    for row, column in ((0, 0), (0, 31), (31, 0), (31, 31), (16, 9)):
+        changed = image.clone()
+        changed[0, 0, row, column] ^= 128
+        assert not torch.equal(net(changed, aux)["decay"], before), (row, column)
+    for which in range(2):
+        changed = aux.clone()
+        changed[0, which] += 1
+        assert not torch.equal(net(image, changed)["decay"], before), which
+
+
+def test_conditioning_inputs_are_standardized_by_what_the_network_was_built_with():
+    image, aux = inputs()
+    mean, std = [-60.0, 3.0], [10.0, 0.5]
+    net, plain = net_of(aux_mean=mean, aux_std=std).eval(), net_of().eval()
+    found = net(image, aux * torch.tensor(std) + torch.tensor(mean))
+    for name, head in plain(image, aux).items():
+        torch.testing.assert_close(found[name], head, atol=1e-5, rtol=1e-5)
+    assert torch.equal(Standardize(2, mean, std)(torch.tensor([mean, [-50.0, 2.5]])), torch.tensor([[0.0, 0], [1, -1]]))
+
+
+def test_a_state_dict_carries_the_standardization():
+    trained, fresh = net_of(aux_mean=[-60.0, 3.0], aux_std=[10.0, 0.5]).eval(), net_of().eval()
+    assert not torch.equal(trained(*inputs())["decay"], fresh(*inputs())["decay"])
+    fresh.load_state_dict(trained.state_dict(), strict=True)
+    assert torch.equal(trained(*inputs())["decay"], fresh(*inputs())["decay"])
+
+
+def test_pixels_span_minus_one_to_one_in_the_type_of_the_network():
+    pixel = torch.arange(256, dtype=torch.uint8)
+    signed = to_signed_unit(pixel, torch.zeros(1))
+    torch.testing.assert_close(signed, torch.linspace(-1, 1, 256))
+    assert to_signed_unit(pixel, torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_a_network_runs_in_the_type_it_was_turned_into():
+    image, aux = inputs()
+    logits = net_of().bfloat16()(image, aux.bfloat16())
+    assert {head.dtype for head in logits.values()} == {torch.bfloat16}
+
+
+def test_heads_are_independent_linear_layers():
+    heads, features = MultiHead(6, HEADS), torch.randn(3, 6)
+    found, first = heads(features), 0
+    for name, size in HEADS.items():
+        rows = slice(first, first + size)
+        torch.testing.assert_close(found[name], features @ heads.linear.weight[rows].T + heads.linear.bias[rows])
+        first += size
+    assert list(found) == list(HEADS)
+
+
+def test_one_head_is_an_ordinary_case():
+    assert {name: head.shape for name, head in net_of(head_sizes={"only": 7})(*inputs()).items()} == {"only": (5, 7)}
+
+
+def test_dropout_acts_in_training_alone():
+    net, batch = net_of(dropout=0.5), inputs()
+    net(*batch)
+    assert not torch.equal(net(*batch)["decay"], net(*batch)["decay"])
+    net.eval()
+    assert torch.equal(net(*batch)["decay"], net(*batch)["decay"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "facts"),
+    [
+        ((1, 3, 32), {}, r"3 stages.*3 rows and 32 columns"),
+        ((1, 32, 2), {}, r"3 stages.*32 rows and 2 columns"),
+        ((1, 32, 32), {"widths": [4] * 7}, r"7 stages.*32 rows and 32 columns"),
+        ((1, 32, 32), {"kernel_size": 4}, r"kernel_size is 4.*odd"),
+        ((1, 32, 32), {"kernel_size": 0}, r"kernel_size is 0.*odd"),
+    ],
+)
+def test_shapes_that_no_network_can_have_are_refused(shape, changes, facts):
+    with pytest.raises(ConfigError, match=facts):
+        net_of(shape, **changes)

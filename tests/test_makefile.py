@@ -1,0 +1,86 @@
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TARGETS = re.findall(r"^## (\S+) (\S+): (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+# What the seed's README calls them.
+EXPECTED = [
+    *("h", "sds", "sdl", "ex", "etms", "etts", "etml", "ettl", "etall", "tr", "trq", "trs", "trl"),
+    *("t", "ta", "c", "dc", "cl", "f", "tb", "lc", "bench"),
+]
+NEED_NO_ENVIRONMENT = {"h", "c", "dc", "cl"}
+
+
+def make(*arguments, cwd=ROOT):
+    done = subprocess.run(["make", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A directory that holds the Makefile alone, as of a clone without an environment."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.txt", "setup.sh"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_help_lists_every_target_with_both_names():
+    listed = [line.split(maxsplit=2) for line in make("h").splitlines()]
+    assert [tuple(line) for line in listed] == TARGETS
+    assert set(EXPECTED) <= {short for short, _, _ in TARGETS}
+
+
+def test_every_rule_is_documented():
+    rules = re.findall(r"^([a-z][a-z -]*):(?!=)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert [tuple(rule.split()) for rule in rules] == [(short, long) for short, long, _ in TARGETS]
+
+
+def test_help_comes_first():
+    assert make() == make("help")
+
+
+@pytest.mark.parametrize(("short", "long", "meaning"), TARGETS)
+def test_both_names_do_the_same_and_no_file_stands_in_their_way(fresh, short, long, meaning):
+    for name in (short, long):
+        (fresh / name).touch()
+    commands = make("-n", short, cwd=fresh)
+    assert commands == make("-n", long, cwd=fresh)
+    assert "up to date" not in commands
+
+
+@pytest.mark.parametrize("short", EXPECTED)
+def test_what_needs_the_environment_makes_it_first(fresh, short):
+    makes_it = "sh setup.sh" in make("-n", short, cwd=fresh)
+    assert makes_it == (short not in NEED_NO_ENVIRONMENT)
+
+
+def test_an_environment_that_is_there_is_used(fresh):
+    stamp = fresh / ".venv" / ".installed"
+    stamp.parent.mkdir()
+    stamp.touch()
+    assert "setup.sh" not in make("-n", "tr", cwd=fresh)
+    (fresh / "requirements.txt").touch()
+    assert "sh setup.sh" in make("-n", "tr", "-W", "requirements.txt", cwd=fresh)
+
+
+def test_overrides_are_passed_on(fresh):
+    targets = ["sds", "sdl", "ex", "etms", "etts", "etml", "ettl", "tr", "trq", "trs", "trl"]
+    for target in targets:
+        last = make("-n", target, "ARGS=seed=1 trainer.max_epochs=3", cwd=fresh).splitlines()[-1]
+        assert last.endswith(" seed=1 trainer.max_epochs=3")
+    assert make("-n", "etall", "ARGS=seed=1", cwd=fresh).count("seed=1") == 4
+
+
+@pytest.mark.parametrize("short", EXPECTED)
+def test_every_script_and_option_that_a_target_names_exists(fresh, short):
+    commands = make("-n", short, cwd=fresh)
+    for script in re.findall(r"(?:scripts|src)/[\w.]+|generate_vimh\.py", commands):
+        assert (ROOT / script).is_file(), script
+    for group, option in re.findall(r" (experiment|model|data)=(\w+)", commands):
+        assert (ROOT / "configs" / group / f"{option}.yaml").is_file(), option

@@ -1,0 +1,103 @@
+import os
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from src.errors import ConfigError
+from src.utils.resolvers import newest_run, register_resolvers, resolve_ckpt_path, run_dir
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """Three runs: the second by name holds the youngest checkpoint, the third holds none."""
+    for name, time in (("2026-01-01_00-00-00", 100), ("2026-01-02_00-00-00", 300), ("2026-01-03_00-00-00", 200)):
+        checkpoint = tmp_path / "train" / "cnn" / name / "checkpoints" / "last.ckpt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        os.utime(checkpoint, (time, time))
+    (tmp_path / "train" / "cnn" / "2026-01-04_00-00-00" / "checkpoints").mkdir(parents=True)
+    return tmp_path
+
+
+def config(logs, ckpt_path, output_dir, experiment_name="cnn"):
+    return OmegaConf.create(
+        {
+            "task_name": "train",
+            "experiment_name": experiment_name,
+            "ckpt_path": ckpt_path,
+            "paths": {"log_dir": str(logs), "output_dir": str(output_dir)},
+        }
+    )
+
+
+def test_the_newest_run_is_the_one_whose_checkpoint_was_written_last(logs):
+    assert newest_run(logs, "train", "cnn") == logs / "train/cnn/2026-01-02_00-00-00"
+
+
+@pytest.mark.parametrize(("task", "experiment"), [("train", "vit"), ("eval", "cnn"), ("train", "c*")])
+def test_other_experiments_do_not_count(logs, task, experiment):
+    assert newest_run(logs, task, experiment) is None
+
+
+def test_a_run_that_begins_anew_gets_a_directory_by_date(logs):
+    for ckpt_path in (None, "some/file.ckpt"):
+        assert run_dir(str(logs), "train", "cnn", ckpt_path, "2027-01-01_00-00-00") == str(
+            logs / "train/cnn/2027-01-01_00-00-00"
+        )
+
+
+def test_a_run_goes_on_in_the_directory_of_the_newest(logs):
+    assert run_dir(str(logs), "train", "cnn", "last", "now") == str(newest_run(logs, "train", "cnn"))
+
+
+def test_runs_that_begin_within_a_second_get_directories_of_their_own(tmp_path):
+    directories = []
+    for _ in range(3):
+        run_dir.cache_clear()  # as in another process
+        directories.append(run_dir(str(tmp_path), "train", "cnn", None, "now"))
+        Path(directories[-1]).mkdir(parents=True)
+    assert [Path(directory).name for directory in directories] == ["now", "now_2", "now_3"]
+
+
+def test_one_process_gets_one_answer(tmp_path, logs):
+    anew = run_dir(str(tmp_path), "train", "new", None, "now")
+    Path(anew).mkdir(parents=True)
+    assert run_dir(str(tmp_path), "train", "new", None, "now") == anew
+
+    last = run_dir(str(logs), "train", "cnn", "last", "now")
+    other = logs / "train/cnn/2026-01-01_00-00-00/checkpoints/last.ckpt"
+    os.utime(other, (900, 900))
+    assert run_dir(str(logs), "train", "cnn", "last", "now") == last
+
+
+def test_the_resolver_serves_a_configuration(logs):
+    register_resolvers()
+    register_resolvers()  # every entry point may
+    cfg = OmegaConf.create({"ckpt_path": "last", "dir": f"${{run_dir:{logs},train,cnn,${{ckpt_path}},now}}"})
+    assert cfg.dir == str(newest_run(logs, "train", "cnn"))
+
+
+def test_no_checkpoint_means_none(logs):
+    assert resolve_ckpt_path(config(logs, None, logs)) is None
+
+
+def test_last_is_the_checkpoint_of_the_run_directory(logs):
+    directory = run_dir(str(logs), "train", "cnn", "last", "now")
+    assert resolve_ckpt_path(config(logs, "last", directory)) == f"{directory}/checkpoints/last.ckpt"
+
+
+def test_a_path_stays_itself(logs):
+    path = str(logs / "train/cnn/2026-01-01_00-00-00/checkpoints/last.ckpt")
+    assert resolve_ckpt_path(config(logs, path, logs)) == path
+
+
+def test_last_of_an_experiment_without_checkpoint_is_refused(logs):
+    directory = run_dir(str(logs), "train", "vit", "last", "now")
+    with pytest.raises(ConfigError, match=r"ckpt_path=last.*train/vit.*PATH"):
+        resolve_ckpt_path(config(logs, "last", directory, "vit"))
+
+
+def test_a_path_that_does_not_exist_is_refused(logs):
+    with pytest.raises(ConfigError, match=r"nowhere\.ckpt"):
+        resolve_ckpt_path(config(logs, "nowhere.ckpt", logs))
