@@ -80,7 +80,7 @@ class SoftTarget(CrossEntropy):
         sigma: Standard deviation of the Gaussian, JND steps.
     """
 
-    def __init__(self, sigma: float = 0.5) -> None:
+    def __init__(self, sigma: float = 1.0) -> None:
         super().__init__()
         self.sigma = sigma
 

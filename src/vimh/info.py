@@ -208,7 +208,7 @@ def _explain(error: ValidationError, where: str) -> str:
         if entry["type"] == "missing":
             parts.append(f"the key {key} is missing")
         elif entry["type"] == "value_error":
-            parts.append(str(entry["ctx"]["error"]))
+            parts.append(str(entry["ctx"]["error"]).removesuffix("."))
         elif entry["type"] == "json_invalid":
             parts.append(f"it is not JSON ({entry['ctx']['error']})")
         else:

@@ -46,7 +46,7 @@ class PlainDataset:
             "train_samples": n_train,
             "test_samples": n_test,
             "parameter_mappings": {
-                name: {"min": -1.0 * i, "max": 10.0 + i, "step": 1.0 + i % 2} for i, name in enumerate(names)
+                name: {"min": -1.0 * (i % 7), "max": 10.0 + i % 7, "step": 1.0 + i % 2} for i, name in enumerate(names)
             },
             "label_encoding": {"metadata_bytes": metadata_bytes},
         }
@@ -70,7 +70,7 @@ class PlainDataset:
             code = dict(record["labels"])
             ranges = [self.info["parameter_mappings"][name] for name in self.info["parameter_names"]]
             rows.append([entry["min"] + code[p] / 255 * (entry["max"] - entry["min"]) for p, entry in enumerate(ranges)])
-        return np.array(rows, dtype=np.float32).reshape(len(rows), -1)
+        return np.array(rows, dtype=np.float32).reshape(len(rows), len(self.info["parameter_names"]))
 
     def file_bytes(self, split: str) -> bytes:
         """Content of the file of a split."""
