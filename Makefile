@@ -106,7 +106,7 @@ cl clean-logs:
 
 ## tb tensorboard: Show the curves of all runs at port 6006
 tb tensorboard: $(ENV)
-	@$(PYTHON) scripts/tensorboard.py
+	@$(PYTHON) scripts/show_curves.py
 
 ## lc list-configs: List models with their sizes, data, experiments and every other option
 lc list-configs: $(ENV)

@@ -1,6 +1,6 @@
 """Tests a checkpoint: network, loss and dataset are those it was trained with.
 
-    python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 """
 
 from pathlib import Path
@@ -54,7 +54,9 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     results = head_results(metrics, datamodule.majority_share(cfg.split), heads, cfg.split)
     console = Console()
     console.print(results_table(results, f"{Path(cfg.ckpt_path).name}, {cfg.split} set"))
-    path = write_results({"checkpoint": cfg.ckpt_path, "heads": results, "metrics": metrics}, Path(cfg.paths.output_dir))
+    path = write_results(
+        {"checkpoint": cfg.ckpt_path, "heads": results, "metrics": metrics}, Path(cfg.paths.output_dir)
+    )
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
     return metrics
 

@@ -70,8 +70,8 @@ class Recipe:
 
         Args:
             config: With the sections `dataset`, `synth`, `parameters` and `spectral`.
-            instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's own, the
-                trusted one for a configuration out of a file.
+            instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's,
+                the trusted one for a configuration out of a file.
 
         Raises:
             ConfigError: If the configuration cannot be used.

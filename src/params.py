@@ -16,6 +16,7 @@ code
 
 import functools
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Array = TypeVar("Array")  # numpy.ndarray or torch.Tensor
 MAX_CODE = 255
 MAX_CLASSES = 256
 MAX_PARAMETERS = 255
+_NAME = re.compile(r"[^\W_][\w .-]*")
 SAMPLINGS = ("uniform", "sobol", "grid")
 
 
@@ -59,6 +61,11 @@ class ParamSpec:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.name!r} is no name of a parameter: it must begin with a letter or digit and hold only letters, "
+                "digits, spaces, '_', '-' and '.'."
+            )
         if not all(math.isfinite(number) for number in (self.min, self.max, self.step)):
             raise ConfigError(
                 f"{self.name}: min {self.min}, max {self.max} and step {self.step} must be finite numbers."

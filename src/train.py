@@ -1,11 +1,12 @@
 """Trains a network and tests its best checkpoint.
 
-    python src/train.py experiment=example
-    python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max_epochs=20
+python src/train.py experiment=example
+python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max_epochs=20
 """
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rootutils
 
@@ -34,7 +35,7 @@ def train(cfg: "DictConfig") -> dict[str, float]:
 
     from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
     from src.utils.logging_utils import log_hyperparameters
-    from src.utils.run import SaveRun, build_model
+    from src.utils.run import SaveRun, build_model, check_resumable
 
     if cfg.seed is not None:
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -44,29 +45,39 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     datamodule = instantiate(cfg.data)
     prepare_once(datamodule, Path(cfg.data.data_dir))
     model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    if ckpt_path is not None:
+        check_resumable(ckpt_path, model, datamodule.info)
     loggers = instantiate_loggers(cfg.logger)
     callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), SaveRun(cfg, datamodule.info)]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     log_hyperparameters(cfg, model, trainer)
 
-    metrics = {}
+    metrics: dict[str, Any] = {}
+    start = time.monotonic()
     if cfg.train:
         trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         metrics |= trainer.callback_metrics
+    about = {
+        "experiment_name": cfg.experiment_name,
+        "model": type(model.net).__name__,
+        "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
+        "training_samples": len(datamodule.train_set),
+        "epochs": trainer.current_epoch,
+        "training_seconds": round(time.monotonic() - start, 1),
+        "seed": cfg.seed,
+    }
     if cfg.test:
         best = best_checkpoint(trainer) or ckpt_path
         log.info("Testing %s", best or "the weights in memory: nothing was saved")
         trainer.test(model, datamodule=datamodule, ckpt_path=best, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
         if trainer.is_global_zero:
-            report(trainer, datamodule, Path(cfg.paths.output_dir), f"{cfg.experiment_name}, test set", best)
+            report(trainer, datamodule, Path(cfg.paths.output_dir), about | {"checkpoint": best})
     return {name: float(metric) for name, metric in metrics.items()}
 
 
 def prepare_once(datamodule: "LightningDataModule", data_dir: Path) -> None:
     """Make sure that the dataset exists before anything is built for it: the first process makes it, others wait."""
-    import time
-
     if process_rank() == 0:
         datamodule.prepare_data()
     while not data_dir.exists():
@@ -79,21 +90,20 @@ def best_checkpoint(trainer: "Trainer") -> str | None:
     return (callback.best_model_path or None) if callback is not None else None
 
 
-def report(
-    trainer: "Trainer", datamodule: "LightningDataModule", output_dir: Path, title: str, checkpoint: str | None
-) -> None:
-    """Print and save what every head learnt."""
+def report(trainer: "Trainer", datamodule: "LightningDataModule", output_dir: Path, about: dict[str, Any]) -> None:
+    """Print what every head learnt, and save it with what is to be known about the run."""
     from rich.console import Console
 
     from src.utils.results import head_results, results_table, write_results
 
     heads = [{"name": spec.name, "units": spec.units} for spec in datamodule.info.parameters]
     results = head_results(trainer.callback_metrics, datamodule.majority_share(), heads)
-    console = Console()
-    console.print(results_table(results, title))
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    path = write_results({"checkpoint": checkpoint, "heads": results, "metrics": metrics}, output_dir)
-    console.print(f"Checkpoint: {checkpoint or 'none saved'}\nResults:    {path}", soft_wrap=True, highlight=False)
+    path = write_results(about | {"heads": results, "metrics": metrics}, output_dir)
+    console = Console()
+    console.print(results_table(results, f"{about['experiment_name']}, {len(datamodule.test_set):,} test samples"))
+    console.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True, highlight=False)
+    console.print(f"Results:    {path}", soft_wrap=True, highlight=False)
 
 
 @entry_point(config_name="train")

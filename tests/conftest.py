@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from src.generation import Recipe, generate
 from src.utils.resolvers import register_resolvers
 
-# The same examples every time, and no verdict by the clock.
+# The same examples every time, and no verdict by the clock. Others, and many: pytest --hypothesis-profile=thorough
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("project")
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -32,7 +32,9 @@ class HeadMetrics(Metric):
         self.add_state("correct", torch.zeros(len(parameters), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("error", torch.zeros(len(parameters)), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, predicted_index: Tensor, predicted: Tensor, index: Tensor, normalized: Tensor) -> None:
+    def update(
+        self, loss: Tensor, predicted_index: Tensor, predicted: Tensor, index: Tensor, normalized: Tensor
+    ) -> None:
         """Count a batch.
 
         Args:

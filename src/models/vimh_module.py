@@ -26,6 +26,8 @@ class VIMHLitModule(LightningModule):
         net: Takes an image and conditioning inputs, returns logits per head.
         loss: One for all heads.
         parameters: What the heads predict: the fields of each `ParamSpec`, in the order of the heads.
+        input_shape: `(channel, freq, time)`, for the summary's count of operations.
+        n_aux: Number of conditioning inputs, for the same.
         optimizer: Makes an optimizer of parameters.
         scheduler: Makes a learning-rate scheduler of an optimizer, or None.
         scheduler_interval: `epoch` or `step`.
@@ -38,6 +40,8 @@ class VIMHLitModule(LightningModule):
         net: nn.Module,
         loss: HeadLoss,
         parameters: Sequence[Mapping[str, Any]],
+        input_shape: Sequence[int],
+        n_aux: int,
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         scheduler_interval: str = "epoch",
@@ -55,6 +59,7 @@ class VIMHLitModule(LightningModule):
         self.compile_net = compile
         self.metrics = nn.ModuleDict({f"{stage}_metrics": HeadMetrics(self.parameters_) for stage in STAGES})
         self.register_buffer("best_acc", torch.zeros(()))
+        self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
 
     def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
         """Logits of every head.

@@ -98,9 +98,13 @@ def mel_filterbank(
         ConfigError: If a band is empty, or the frequencies make no sense.
     """
     if not 0 <= f_min < f_max <= sample_rate / 2:
-        raise ConfigError(f"f_min {f_min} Hz, f_max {f_max} Hz: 0 <= f_min < f_max <= {sample_rate / 2} Hz is required.")
+        raise ConfigError(
+            f"f_min {f_min} Hz, f_max {f_max} Hz: 0 <= f_min < f_max <= {sample_rate / 2} Hz is required."
+        )
     if norm not in (None, "slaney") or mel_scale not in ("htk", "slaney"):
-        raise ConfigError(f"mel norm {norm!r}, scale {mel_scale!r}: norm is null or slaney, mel_scale is htk or slaney.")
+        raise ConfigError(
+            f"mel norm {norm!r}, scale {mel_scale!r}: norm is null or slaney, mel_scale is htk or slaney."
+        )
     with warnings.catch_warnings():  # empty bands are refused below
         warnings.filterwarnings("ignore", message="At least one mel filterbank", category=UserWarning)
         filters = AF.melscale_fbanks(n_freq, f_min, f_max, n_mels, sample_rate, norm, mel_scale).mT.contiguous()

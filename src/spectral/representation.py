@@ -103,11 +103,8 @@ class SpectralRepresentation:
         """
         emphasized = F.pre_emphasize(waveform.float(), self.pre_emphasis)
         power = F.power_spectrogram(emphasized, self.window, self.n_fft, self.hop_length, self.width)
-        if self.filters is None:
-            power = power[..., 1 : self.height + 1, :]
-        else:
-            power = self.filters.to(power.device) @ power
-        return F.power_to_db(power.unsqueeze(-3), self.top_db)
+        rows = power[..., 1 : self.height + 1, :] if self.filters is None else self.filters.to(power.device) @ power
+        return F.power_to_db(rows.unsqueeze(-3), self.top_db)
 
     def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """8-bit image of a sound.
@@ -225,9 +222,10 @@ class SpectralRepresentation:
         """Say when the columns end before the sound, or go on for long after it."""
         end = (self.width - 1) * self.hop_length + win_length
         if self.n_samples - end >= self.hop_length:
+            seconds = (self.n_samples - end) / self.sample_rate
             warnings.warn(
-                f"hop_length {self.hop_length}: {self.width} columns end {(self.n_samples - end) / self.sample_rate:.3f} s "
-                "before the sound. Take a longer hop, or null for the one that covers it.",
+                f"hop_length {self.hop_length}: {self.width} columns end {seconds:.3f} s before"
+                "  the sound. Take a longer hop, or null for the one that covers it.",
                 stacklevel=3,
             )
         elif end - self.n_samples >= self.hop_length + win_length:

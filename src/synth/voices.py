@@ -67,8 +67,8 @@ def note_to_f0(note_number: np.ndarray, sample_rate: int) -> np.ndarray:
     if np.any(f0 >= sample_rate / 2):
         highest = int(np.argmax(f0))
         raise ConfigError(
-            f"note_number {note_number[highest]:g} has f0 {f0[highest]:.1f} Hz, which is not below half the sample rate "
-            f"{sample_rate} Hz; take a lower note or a higher sample rate."
+            f"note_number {note_number[highest]:g} has f0 {f0[highest]:.1f} Hz, which is not below half the sample "
+            f"rate {sample_rate} Hz; take a lower note or a higher sample rate."
         )
     return f0
 

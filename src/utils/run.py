@@ -45,8 +45,10 @@ def build_model(
         "aux_mean": mean,
         "aux_std": std,
     }
+    # What people wrote into the dataset (names, units, descriptions) goes past OmegaConf, which would interpret it.
+    make_module = instantiate(config["model"], net=net, _partial_=True)
     parameters = [asdict(spec) for spec in info.parameters]
-    return instantiate(config["model"], net=net, loss=loss, parameters=parameters)
+    return make_module(loss=loss, parameters=parameters, input_shape=info.image_shape, n_aux=net["n_aux"])
 
 
 class SaveRun(Callback):
@@ -92,18 +94,10 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
         trusted_modules: Packages whose classes the checkpoint may name, beside those that are always allowed.
 
     Raises:
-        CheckpointError: If the file is no checkpoint of this project, names a class that is not allowed, or its weights do
-            not fit its description.
+        CheckpointError: If the file is no checkpoint of this project, names a class that is not allowed, or its weights
+            do not fit its description.
     """
-    checkpoint = read_checkpoint(ckpt_path)
-    try:
-        entry, weights = checkpoint[ENTRY], checkpoint["state_dict"]
-        config, info_dict = dict(entry["config"]), dict(entry["dataset_info"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: it has no {error}. Name one that train.py "
-            "wrote."
-        ) from error
+    config, info_dict, weights = _entries(read_checkpoint(ckpt_path), ckpt_path)
     info = DatasetInfo.from_dict(info_dict, str(ckpt_path))
 
     def instantiate(section: Any, **kwargs: Any) -> Any:
@@ -119,6 +113,20 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
     return Run(module.eval(), info, config)
 
 
+def _entries(
+    checkpoint: dict[str, Any], ckpt_path: str | Path
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Configuration, description of the dataset and weights of a checkpoint."""
+    try:
+        entry = checkpoint[ENTRY]
+        return dict(entry["config"]), dict(entry["dataset_info"]), dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: it has no {error}. Name one that "
+            "train.py wrote."
+        ) from error
+
+
 def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
     """Content of a checkpoint: tensors and plain data, nothing else can be read.
 
@@ -132,13 +140,43 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read: {_first_line(error)}"
+            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read: "
+            f"{_first_line(error)}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: is not a checkpoint ({_first_line(error)}). Name one that train.py wrote.") from error
+        raise CheckpointError(
+            f"{path}: is not a checkpoint ({_first_line(error)}). Name one that train.py wrote."
+        ) from error
     if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"{path}: holds a {type(checkpoint).__name__}, no checkpoint. Name one that train.py wrote.")
+        raise CheckpointError(
+            f"{path}: holds a {type(checkpoint).__name__}, no checkpoint. Name one that train.py wrote."
+        )
     return checkpoint
+
+
+def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo) -> None:
+    """Refuse to go on from a checkpoint of another network or dataset.
+
+    Args:
+        ckpt_path: What to go on from.
+        model: What is to be trained.
+        info: The dataset that it is to be trained on.
+
+    Raises:
+        CheckpointError: Naming what differs.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    _, info_dict, weights = _entries(checkpoint, ckpt_path)
+    check_same_heads(DatasetInfo.from_dict(info_dict, str(ckpt_path)), info, "the dataset of this run")
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if found != expected:
+        differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        names = ", ".join(differing[:5]) + " …" * (len(differing) > 5)
+        raise CheckpointError(
+            f"{ckpt_path}: is of another network: {names} differ. Go on with the model and the loss that it was "
+            "trained with."
+        )
 
 
 def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:
@@ -163,7 +201,9 @@ def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> Non
     if not lines and list(ours) != list(theirs):
         lines.append(f"order of the heads: {', '.join(ours)} in the network, {', '.join(theirs)} in the dataset")
     if stored.image_shape != found.image_shape:
-        lines.append(f"image (channel, freq, time): {stored.image_shape} in the network, {found.image_shape} in the dataset")
+        lines.append(
+            f"image (channel, freq, time): {stored.image_shape} in the network, {found.image_shape} in the dataset"
+        )
     if lines:
         raise CheckpointError(
             f"{where}: is not a dataset of this checkpoint:\n  " + "\n  ".join(sorted(lines)) + "\nName another one."

@@ -38,7 +38,8 @@ def record_dtype(image_shape: tuple[int, int, int], n_parameters: int, metadata_
     if max(image_shape) > MAX_IMAGE_SIDE or size > MAX_RECORD_BYTES:
         raise VIMHError(
             f"Images of height x width x channels {height}x{width}x{channels} make records of {size} bytes; "
-            f"{MAX_IMAGE_SIDE} is the most for each dimension, {MAX_RECORD_BYTES} bytes for a record. Take smaller images."
+            f"{MAX_IMAGE_SIDE} is the most for each dimension, {MAX_RECORD_BYTES} bytes for a record. Take smaller "
+            "images."
         )
     spec_range = [("spec_min", "<f4"), ("spec_max", "<f4")] if metadata_bytes == METADATA_BYTES else []
     return np.dtype(
@@ -122,8 +123,8 @@ def codes_by_id(records: np.ndarray, where: str, first: int | np.ndarray = 0) ->
     wrong = np.flatnonzero((np.take_along_axis(ids, order, axis=1) != ascending).any(axis=1))
     if wrong.size:
         raise VIMHError(
-            f"{where}: record {_number(first, wrong[0])} holds the parameter ids {ids[wrong[0]].tolist()}, but each of 0 "
-            f"to {ids.shape[1] - 1} was expected once. The file is damaged: restore or regenerate it."
+            f"{where}: record {_number(first, wrong[0])} holds the parameter ids {ids[wrong[0]].tolist()}, but each of "
+            f"0 to {ids.shape[1] - 1} was expected once. The file is damaged: restore or regenerate it."
         )
     return np.take_along_axis(codes, order, axis=1)
 
@@ -156,7 +157,8 @@ def directory_name(
     """
     channels, height, width = image_shape
     seconds = str(float(duration)).replace(".", "p")
-    name = f"vimh-{height}x{width}x{channels}_{sample_rate:.15g}Hz_{seconds}s_{n_samples}dss_{synth_type}_{n_parameters}p"
+    image, rate = f"{height}x{width}x{channels}", f"{sample_rate:.15g}Hz"
+    name = f"vimh-{image}_{rate}_{seconds}s_{n_samples}dss_{synth_type}_{n_parameters}p"
     return f"{name}_{suffix}" if suffix else name
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -130,7 +129,7 @@ class DatasetInfo(_Entry):
         """The file's content, indented, in a fixed order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
-    @cached_property
+    @property
     def parameters(self) -> tuple[ParamSpec, ...]:
         """The varying parameters, in the order of their ids."""
         return tuple(_spec(name, self.parameter_mappings[name]) for name in self.parameter_names)

@@ -152,8 +152,8 @@ class VIMHReader:
             records = _no_records(self.info)
         else:
             raise VIMHError(
-                f"{self.data_dir}: the JSON tells of {self.info.n_split(split)} {split} samples, but there is neither a "
-                f"file {split} nor {split}_batch. {REGENERATE}"
+                f"{self.data_dir}: the JSON tells of {self.info.n_split(split)} {split} samples, but there is neither "
+                f"a file {split} nor {split}_batch. {REGENERATE}"
             )
         if len(records) != self.info.n_split(split):
             raise VIMHError(
@@ -218,7 +218,8 @@ def _read_array_header(path: Path) -> _ArrayHeader:
     if match is None or int.from_bytes(match["length"], "little") != len(match["text"]):
         raise VIMHError(f"{path}: is not an array file of two dimensions, as numpy.save writes it. {REGENERATE}")
     order = "F" if match["fortran"] == b"True" else "C"
-    return _ArrayHeader(match["descr"].decode("latin1"), order, (int(match["rows"]), int(match["columns"])), match.end())
+    shape = int(match["rows"]), int(match["columns"])
+    return _ArrayHeader(match["descr"].decode("latin1"), order, shape, match.end())
 
 
 def read_info(data_dir: Path) -> DatasetInfo:
@@ -259,8 +260,8 @@ def _map_records(path: Path, info: DatasetInfo) -> np.ndarray:
         dtype = record_dtype(info.image_shape, len(info.parameter_names), known)
     if size == 0 or size % dtype.itemsize:
         raise VIMHError(
-            f"{path}: has {size} bytes, which is {size / dtype.itemsize:.3f} records of {dtype.itemsize} bytes; a whole "
-            f"number above 0 was expected. The file is truncated, padded, or of another dataset. {REGENERATE}"
+            f"{path}: has {size} bytes, which is {size / dtype.itemsize:.3f} records of {dtype.itemsize} bytes; a "
+            f"whole number above 0 was expected. The file is truncated, padded, or of another dataset. {REGENERATE}"
         )
     return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
 
@@ -284,7 +285,8 @@ def _infer_dtype(path: Path, size: int, info: DatasetInfo) -> np.dtype:
     if len(fitting) != 1:
         raise VIMHError(
             f"{path}: the JSON has no label_encoding.metadata_bytes, and {'both' if fitting else 'neither'} of the "
-            f"layouts with {METADATA_BYTES} and {METADATA_BYTES_2_0} bytes fit the file. State metadata_bytes in the JSON."
+            f"layouts with {METADATA_BYTES} and {METADATA_BYTES_2_0} bytes fit the file. State metadata_bytes in the "
+            "JSON."
         )
     return fitting[0]
 
@@ -295,10 +297,11 @@ def _check_values(batch: Batch, split: VIMHSplit, first: int) -> None:
         distance = np.abs(spec.normalized_from_value(batch.value[:, p].astype(np.float64)) * 255 - batch.code[:, p])
         wrong = np.flatnonzero(~(distance <= HALF_A_CODE))
         if wrong.size:
+            code = int(batch.code[wrong[0], p])
             raise VIMHError(
-                f"{split.path}_values.npy: sample {first + wrong[0]} has {spec.name} {batch.value[wrong[0], p]}, but the "
-                f"record's code {batch.code[wrong[0], p]} means "
-                f"{spec.value_from_normalized(spec.normalized_from_code(int(batch.code[wrong[0], p]))):.6g}. {REGENERATE}"
+                f"{split.path}_values.npy: sample {first + wrong[0]} has {spec.name} {batch.value[wrong[0], p]}, but "
+                f"the record's code {code} means {spec.value_from_normalized(spec.normalized_from_code(code)):.6g}. "
+                f"{REGENERATE}"
             )
 
 
@@ -454,7 +457,8 @@ class VIMHWriter:
         free = shutil.disk_usage(parent).free
         if free < needed:
             raise VIMHError(
-                f"{self.data_dir}: needs {needed / 1e6:.1f} MB, but only {free / 1e6:.1f} MB are free. Nothing was written."
+                f"{self.data_dir}: needs {needed / 1e6:.1f} MB, but only {free / 1e6:.1f} MB are free. Nothing was "
+                "written."
             )
 
     def _values_header(self, split: str) -> bytes:

@@ -1,10 +1,12 @@
 """Legacy pickle copies of a split (`train_batch`, `test_batch`), read without running anything that is in them."""
 
 import io
+import math
 import pickle
-from collections.abc import Callable
+import re
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,25 +14,16 @@ from src.errors import VIMHError
 from src.vimh.format import METADATA_BYTES, METADATA_BYTES_2_0, pack, record_dtype
 from src.vimh.info import DatasetInfo
 
-# What NumPy's own pickles of arrays and scalars name, under its present and its former module names.
-_ALLOWED = {
-    (module, name)
-    for package in ("numpy.core", "numpy._core")
-    for module, name in (
-        (f"{package}.multiarray", "_reconstruct"),
-        (f"{package}.multiarray", "scalar"),
-        (f"{package}.numeric", "_frombuffer"),
-    )
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+MAX_LABEL = 255
 
 # What a damaged stream makes the unpickler raise.
 _DAMAGE = (
     pickle.UnpicklingError,
+    struct.error,
     EOFError,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,
     AttributeError,
     OverflowError,
     MemoryError,
@@ -40,15 +33,84 @@ _DAMAGE = (
 )
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """An unpickler that knows NumPy arrays and Python's plain types, and refuses every other global."""
+class _Type:
+    """Stands for a `numpy.dtype` of whole numbers or floating point."""
 
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        if (module, name) not in _ALLOWED:
+    def __init__(self, code: str) -> None:
+        if not re.fullmatch("[iuf][1248]", code):
+            raise ValueError(f"an array of type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, byte_order, *rest = state
+        if rest[:3] != [None, None, None] or byte_order not in ("<", ">", "|"):
+            raise ValueError(f"an array type with the state {state!r}")
+        self.dtype = np.dtype(byte_order + self.dtype.str[1:])
+
+
+class _Array:
+    """Stands for a `numpy.ndarray`, whose own `__setstate__` trusts what it is given."""
+
+    def __init__(self) -> None:
+        self.array = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, kind, fortran, raw = state
+        self.fill(raw, kind, shape, "F" if fortran else "C")
+
+    def fill(self, raw: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
+        """Take the array over from its bytes."""
+        if len(raw) != math.prod(shape) * kind.dtype.itemsize:
+            raise ValueError(f"{len(raw)} bytes for an array of {kind.dtype} {shape}")
+        self.array = np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
+        return self
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """An unpickler that knows Python's plain types and NumPy's arrays, and refuses every other global.
+
+    What a pickle of arrays names is replaced by stand-ins, since NumPy's own functions can be made to read and write
+    any memory. The unpickler is the one in Python: that in C takes gigabytes for a damaged memo index. Byte arrays are
+    read as bytes, since theirs are taken and zeroed before anybody looks whether the stream is as long.
+    """
+
+    dispatch: ClassVar = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for a global: a bound method, on which a stream can set nothing."""
+        stand_ins = {
+            "numpy.dtype": self._type,
+            "numpy.ndarray": "ndarray",
+            "numpy._core.multiarray._reconstruct": self._reconstruct,
+            "numpy._core.multiarray.scalar": self._scalar,
+            "numpy._core.numeric._frombuffer": self._from_buffer,
+            "_codecs.encode": self._encode,
+        }
+        path = f"{module}.{name}".replace("numpy.core.", "numpy._core.")
+        if path not in stand_ins:
             raise VIMHError(
-                f"the pickle names {module}.{name}, which is not plain data. Nothing of it was run; do not trust the file"
+                f"the pickle names {module}.{name}, which is not plain data. Nothing of it was run; do not trust the "
+                "file"
             )
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return stand_ins[path]
+
+    def _type(self, code: str, *_: Any) -> _Type:
+        return _Type(code)
+
+    def _reconstruct(self, *_: Any) -> _Array:
+        return _Array()
+
+    def _scalar(self, kind: _Type, raw: bytes) -> int | float:
+        return _Array().fill(raw, kind, (), "C").array.item()
+
+    def _from_buffer(self, raw: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+        return _Array().fill(raw, kind, shape, order)
+
+    def _encode(self, text: str, encoding: str) -> bytes:
+        """Bytes, as protocols 0 to 2 write them."""
+        if encoding != "latin1":
+            raise ValueError(f"the encoding {encoding!r}")
+        return text.encode("latin1")
 
 
 def read(path: Path, info: DatasetInfo) -> np.ndarray:
@@ -80,14 +142,14 @@ def read(path: Path, info: DatasetInfo) -> np.ndarray:
 
 def _records(content: dict[str, Any], info: DatasetInfo) -> np.ndarray:
     """Records from the unpickled dict."""
-    size = (content["height"], content["width"])
-    if size != (info.height, info.width):
-        raise ValueError(f"height, width {size}, but the JSON says {(info.height, info.width)}")
+    size = (content["height"], content["width"], content["channels"])
+    expected = (info.height, info.width, info.channels)
+    if size != expected:
+        raise ValueError(f"height, width, channels are {size}, but the JSON says {expected}")
     image = _plain(content["data"], np.uint8)
     image = image.reshape(len(image), *info.image_shape)
-    labels = np.array(content["vimh_labels"], dtype=np.uint8)
-    labels = labels.reshape(len(image), 1 + 2 * len(info.parameter_names))
-    has_range = "scale_factors" in content
+    labels = _labels(content["vimh_labels"]).reshape(len(image), 1 + 2 * len(info.parameter_names))
+    has_range = "scale_factors" in content or info.label_encoding.metadata_bytes == METADATA_BYTES
     spec_range = _plain(content["scale_factors"], np.float32) if has_range else np.empty((len(image), 0), np.float32)
     if has_range and spec_range.shape != (len(image), 2):
         raise ValueError(f"scale_factors of shape {spec_range.shape} for {len(image)} samples")
@@ -99,11 +161,20 @@ def _records(content: dict[str, Any], info: DatasetInfo) -> np.ndarray:
     return records
 
 
-def _plain(array: Any, dtype: type) -> np.ndarray:
+def _labels(rows: list[Any]) -> np.ndarray:
+    """The list of labels as uint8, refused where it holds anything but whole numbers of 0 to 255."""
+    labels = np.array([row.array if isinstance(row, _Array) else row for row in rows])
+    if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > MAX_LABEL):
+        raise ValueError(f"vimh_labels hold something else than whole numbers of 0 to {MAX_LABEL}")
+    return labels.astype(np.uint8)
+
+
+def _plain(item: Any, dtype: type) -> np.ndarray:
     """The array, refused unless it is one of the expected type."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        raise TypeError(f"an array of {np.dtype(dtype)} was expected, not {getattr(array, 'dtype', type(array).__name__)}")
-    return array
+    if not isinstance(item, _Array) or item.array.dtype != dtype:
+        found = item.array.dtype if isinstance(item, _Array) else type(item).__name__
+        raise TypeError(f"an array of {np.dtype(dtype)} was expected, not {found}")
+    return item.array
 
 
 def dumps(records: np.ndarray) -> bytes:
@@ -119,6 +190,7 @@ def dumps(records: np.ndarray) -> bytes:
         "vimh_labels": np.column_stack([records["n_parameters"], labels]).tolist(),
         "height": height,
         "width": width,
+        "channels": channels,
         "scale_factors": np.stack([records["spec_min"], records["spec_max"]], axis=1).astype(np.float32),
         "image_size": f"{height}x{width}x{channels}",
     }

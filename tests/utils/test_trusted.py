@@ -20,6 +20,7 @@ def trap(tmp_path, monkeypatch):
         "srcevil.py": spring,
         "bystander/__init__.py": "",
         "bystander/evil.py": spring,
+        "bystander/friend.py": "import bystander\n",
         "friend/__init__.py": "import subprocess\nimport bystander\nfrom subprocess import Popen\n",
         "friend/layers.py": "import torch\nclass Layer(torch.nn.Linear): pass\ndef layer(): return Layer(1, 1)\n",
     }
@@ -119,6 +120,12 @@ def test_a_trusted_module_does_not_vouch_for_what_it_imports(target, trap, tmp_p
         instantiate_trusted(config, trusted_modules=["friend"])
     assert not trap.exists()
     assert "bystander.evil" not in sys.modules
+
+
+def test_the_parent_of_a_trusted_module_is_no_way_to_its_siblings(trap):
+    with pytest.raises(CheckpointError, match="trusted_modules"):
+        instantiate_trusted({"_target_": "bystander.friend.bystander.evil.Thing"}, trusted_modules=["bystander.friend"])
+    assert not trap.exists()
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "before ${oc.env:HOME}", "${other}", ["${oc.env:HOME}"]], ids=repr)

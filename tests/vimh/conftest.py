@@ -69,7 +69,9 @@ class PlainDataset:
         for record in self.records[split]:
             code = dict(record["labels"])
             ranges = [self.info["parameter_mappings"][name] for name in self.info["parameter_names"]]
-            rows.append([entry["min"] + code[p] / 255 * (entry["max"] - entry["min"]) for p, entry in enumerate(ranges)])
+            rows.append(
+                [entry["min"] + code[p] / 255 * (entry["max"] - entry["min"]) for p, entry in enumerate(ranges)]
+            )
         return np.array(rows, dtype=np.float32).reshape(len(rows), len(self.info["parameter_names"]))
 
     def file_bytes(self, split: str) -> bytes:

@@ -101,7 +101,12 @@ def test_ids_that_are_not_each_once_are_refused(ids):
 
 @pytest.mark.parametrize(
     ("field", "value", "says"),
-    [("height", 3, "3, 2, 1, 3"), ("width", 0, "2, 0, 1, 3"), ("channels", 65535, "2, 2, 65535, 3"), ("n_parameters", 2, "2, 2, 1, 2")],
+    [
+        ("height", 3, "3, 2, 1, 3"),
+        ("width", 0, "2, 0, 1, 3"),
+        ("channels", 65535, "2, 2, 65535, 3"),
+        ("n_parameters", 2, "2, 2, 1, 2"),
+    ],
 )
 def test_a_header_that_says_something_else_is_refused(field, value, says):
     records = sample_records()

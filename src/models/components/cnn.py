@@ -48,8 +48,8 @@ class SpectralCNN(nn.Module):
             raise ConfigError(f"net.kernel_size is {kernel_size}; it must be odd, so that a stage halves the image.")
         if min(n_freq, n_frames) < 2 ** (len(widths) - 1):
             raise ConfigError(
-                f"net.widths has {len(widths)} stages, each of which halves the image, but the image has {n_freq} rows and "
-                f"{n_frames} columns. Take fewer stages, or a larger image."
+                f"net.widths has {len(widths)} stages, each of which halves the image, but the image has {n_freq} rows "
+                f"and {n_frames} columns. Take fewer stages, or a larger image."
             )
         self.stages = nn.Sequential()
         for width in widths:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.tensorboard import main, port_is_taken
+from scripts.show_curves import main, port_is_taken
 
 
 @contextlib.contextmanager

@@ -1,0 +1,334 @@
+"""Measures generation, reading and training: `make bench`. Ratios are taken within one run, since machines are noisy.
+
+python scripts/bench.py [--records 1000000] [--only generation reading training heads] [--write docs/benchmarks.md]
+"""
+
+import argparse
+import copy
+import itertools
+import logging
+import os
+import platform
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from hydra import compose, initialize_config_dir  # noqa: E402
+from hydra.utils import instantiate  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
+from src.generation import Recipe, generate  # noqa: E402
+from src.utils.progress import progress  # noqa: E402
+from src.utils.run import build_model  # noqa: E402
+from src.vimh.io import VIMHReader  # noqa: E402
+
+BATCH = 128
+EPOCHS = 4
+
+
+class Row(NamedTuple):
+    """A figure, and what it is to be compared with."""
+
+    what: str
+    figure: str
+    beside: str = ""
+
+
+def median_seconds(function: Callable[[], Any], repeats: int = 7) -> float:
+    """Median time of a call, after one that does not count."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def saw_recipe(*overrides: str) -> Recipe:
+    """Recipe of the saw set."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return Recipe.from_config(compose("synth/generate_simple_saw", list(overrides)), instantiate)
+
+
+def bench_generation(directory: Path, n_records: int) -> Iterator[Row]:
+    """The saw set, stage by stage and as a whole."""
+    recipe = saw_recipe("dataset.size=32768")
+    n = 256
+    value = recipe.values(0, n)
+    waveform = recipe.render(value)
+    threads = torch.get_num_threads()
+    stages: dict[str, Callable[[], Any]] = {
+        "sample parameters": lambda: recipe.values(0, n),
+        "render, all cores": lambda: recipe.render(value),
+        "represent, one core": lambda: recipe.represent(waveform),
+        "encode parameters": lambda: recipe.encode(value),
+    }
+    torch.set_num_threads(1)
+    frames = torch.from_numpy(waveform)[:, : 32 * 240].reshape(-1, 80)
+    bare = median_seconds(lambda: torch.fft.rfft(frames)) / (len(frames) / 32 / n) / n
+    for name, stage in stages.items():
+        seconds = median_seconds(stage) / n
+        beside = f"bare FFT of the same frames: {bare * 1e6:.1f} µs" if name.startswith("represent") else ""
+        yield Row(f"generation: {name}", f"{seconds * 1e6:.1f} µs/sample", beside)
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    generate(recipe, directory / "whole")
+    seconds = time.perf_counter() - start
+    mega = recipe.size * waveform.shape[1] / seconds / 1e6
+    yield Row(
+        "generation: whole program, start-up apart",
+        f"{recipe.size / seconds:,.0f} samples/s",
+        f"{mega:.0f} million audio samples/s, goal 10,000 samples/s",
+    )
+
+
+def bench_reading(directory: Path, n_records: int) -> Iterator[Row]:
+    """Opening a large set, and batches through the DataLoader."""
+    recipe = saw_recipe(f"dataset.size={n_records}", "dataset.train_fraction=0.99")
+    data_dir = directory / "large"
+    start = time.perf_counter()
+    with progress(n_records, "Generating", "samples") as advance:
+        generate(recipe, data_dir, advance=advance)
+    yield Row(f"reading: {n_records:,} records made for it", f"{time.perf_counter() - start:.0f} s")
+    opening, mebibytes = _open_in_new_process(data_dir)
+    parsing = _parse_seconds_per_record(data_dir) * n_records
+    yield Row("reading: open and check", f"{opening * 1e3:.1f} ms, {mebibytes:.1f} MB", "goal 100 ms, 50 MB")
+    yield Row(
+        "reading: open, against parsing record by record", f"{parsing / opening:,.0f} times faster", f"{parsing:.1f} s"
+    )
+    datamodule = VIMHDataModule(data_dir, batch_size=BATCH)
+    n_batches = 2000
+    seconds = median_seconds(lambda: _exhaust(datamodule.train_dataloader(), n_batches), 3)
+    records = datamodule.reader.train.records.view(np.uint8).reshape(len(datamodule.reader.train), -1)
+    indices = np.random.default_rng(0).integers(0, len(records), (n_batches, BATCH))
+    bare = median_seconds(lambda: [records[rows] for rows in indices], 3)
+    rate = n_batches * BATCH / seconds
+    yield Row(
+        f"reading: shuffled batches of {BATCH} through the DataLoader",
+        f"{rate:,.0f} samples/s",
+        f"bare indexing of the same rows: {n_batches * BATCH / bare:,.0f} samples/s, goal 1,000,000",
+    )
+
+
+def _exhaust(loader: Any, n_batches: int) -> None:
+    for _ in itertools.islice(loader, n_batches):
+        pass
+
+
+def _open_in_new_process(data_dir: Path) -> tuple[float, float]:
+    """Seconds and megabytes of opening a dataset, imports apart; the smallest of five processes."""
+    code = (
+        "import time, resource, sys; from src.vimh.io import VIMHReader\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter()\n"
+        "VIMHReader(sys.argv[1]); seconds = time.perf_counter() - start\n"
+        "print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(data_dir)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for _ in range(5)
+    ]
+    figures = [[float(word) for word in run.stdout.split()] for run in runs]
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return statistics.median(seconds for seconds, _ in figures), max(size for _, size in figures) / unit
+
+
+def _parse_seconds_per_record(data_dir: Path) -> float:
+    """What a reader costs that unpacks each record by itself, over the first 20,000."""
+    n = 20_000
+    dtype = VIMHReader(data_dir).train.records.dtype
+
+    def parse() -> None:
+        with (data_dir / "train").open("rb") as file:
+            for _ in range(n):
+                record = file.read(dtype.itemsize)
+                height, width, channels = struct.unpack_from("<HHH", record)
+                struct.unpack_from("<ff", record, 6)
+                count = record[14]
+                dict(zip(record[15 : 15 + 2 * count : 2], record[16 : 16 + 2 * count : 2], strict=True))
+                np.frombuffer(record, np.uint8, offset=15 + 2 * count).reshape(channels, height, width)
+
+    return median_seconds(parse, 3) / n
+
+
+def training_config() -> Any:
+    """Configuration of `cnn_tiny` on the large saw set, with the usual metrics and TensorBoard."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose("train", ["model=cnn_tiny", "data=vimh_16kdss", "scheduler=none", "hydra.output_subdir=null"])
+
+
+def bench_training(directory: Path, n_records: int) -> Iterator[Row]:
+    """`Trainer.fit` against a bare loop of the same steps."""
+    data_dir = directory / "training"
+    generate(saw_recipe("dataset.size=16384"), data_dir)
+    cfg = training_config()
+    datamodule = VIMHDataModule(data_dir, batch_size=BATCH)
+    model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    bare, framework = [], []
+    for turn in range(3):
+        bare.append(_bare_loop(copy.deepcopy(model), datamodule))
+        framework.append(
+            _trainer_fit(copy.deepcopy(model), VIMHDataModule(data_dir, batch_size=BATCH), directory / str(turn))
+        )
+    n = EPOCHS * len(datamodule.train_set)
+    ratios = [b / f for b, f in zip(bare, framework, strict=True)]
+    yield Row(f"training: cnn_tiny, batch {BATCH}, bare loop", f"{n / statistics.median(bare):,.0f} samples/s")
+    yield Row(
+        "training: the same through Trainer.fit, metrics and logging on",
+        f"{n / statistics.median(framework):,.0f} samples/s",
+        f"{statistics.median(ratios):.2f} of the bare loop ({min(ratios):.2f} to {max(ratios):.2f}), goal 0.8",
+    )
+
+
+def _bare_loop(model: Any, datamodule: VIMHDataModule) -> float:
+    """Seconds of training and validation without Lightning, metrics and logging."""
+    net, optimizer = model.net, model.make_optimizer(params=model.net.parameters())
+    start = time.perf_counter()
+    for _ in range(EPOCHS):
+        net.train()
+        for batch in datamodule.train_dataloader():
+            optimizer.zero_grad()
+            model.compute_loss(net(batch["image"], batch["aux"]), batch).backward()
+            optimizer.step()
+        net.eval()
+        with torch.no_grad():
+            for batch in datamodule.val_dataloader():
+                model.compute_loss(net(batch["image"], batch["aux"]), batch)
+    return time.perf_counter() - start
+
+
+def _trainer_fit(model: Any, datamodule: VIMHDataModule, directory: Path) -> float:
+    """Seconds of the training loop of `Trainer.fit` with TensorBoard, checkpoints and metrics; its set-up apart."""
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    class Clock(Callback):
+        def on_train_start(self, *_: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_train_end(self, *_: Any) -> None:
+            self.seconds = time.perf_counter() - self.start
+
+    clock = Clock()
+    trainer = Trainer(
+        max_epochs=EPOCHS,
+        accelerator="cpu",
+        callbacks=[ModelCheckpoint(directory / "checkpoints", monitor="val/loss", save_last=True), clock],
+        logger=TensorBoardLogger(directory),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, datamodule=datamodule)
+    return clock.seconds
+
+
+def bench_heads(directory: Path, n_records: int) -> Iterator[Row]:
+    """Step time with more heads, `cnn_tiny` at 32x32."""
+    data_dir = directory / "heads"
+    generate(saw_recipe("dataset.size=512"), data_dir)
+    info = VIMHReader(data_dir).info
+    cfg = training_config()
+    counts = (1, 2, 4, 10)
+    steps = {count: _head_step(cfg, info, count) for count in counts}
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(7):  # in turn, so that a noisy moment meets all of them
+        for count in counts:
+            times[count].append(median_seconds(steps[count], 9))
+    medians = {count: statistics.median(times[count]) for count in counts}
+    for count in counts:
+        goal = {2: ", goal 1.15", 10: ", goal 1.5"}.get(count, "")
+        beside = f"{medians[count] / medians[1]:.2f} of one head{goal}"
+        yield Row(f"heads: training step with {count}, batch {BATCH}", f"{medians[count] * 1e3:.2f} ms", beside)
+
+
+def _head_step(cfg: Any, info: Any, n_heads: int) -> Callable[[], None]:
+    """A training step of a network with this many heads of 24 classes each."""
+    spec = info.parameters[1]
+    names = tuple(f"head_{head}" for head in range(n_heads))
+    mapping = info.parameter_mappings[spec.name]
+    many = info.model_copy(update={"parameter_names": names, "parameter_mappings": dict.fromkeys(names, mapping)})
+    model = build_model(cfg, many)
+    optimizer = model.make_optimizer(params=model.net.parameters())
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "image": torch.randint(0, 256, (BATCH, *info.image_shape), dtype=torch.uint8, generator=generator),
+        "index": torch.randint(0, spec.n_classes, (BATCH, n_heads), generator=generator),
+        "normalized": torch.rand(BATCH, n_heads, generator=generator),
+        "aux": torch.randn(BATCH, 2, generator=generator),
+    }
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.compute_loss(model.net(batch["image"], batch["aux"]), batch).backward()
+        optimizer.step()
+
+    return step
+
+
+SECTIONS = {"generation": bench_generation, "reading": bench_reading, "training": bench_training, "heads": bench_heads}
+
+
+def machine() -> str:
+    """What these figures were measured on."""
+    return (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+
+
+def write_page(rows: list[Row], path: Path) -> None:
+    """The table as a page of the documentation."""
+    lines = [
+        "# Measurements",
+        "",
+        f'Made by `make bench ARGS="--write {path}"` on {machine()}.',
+        "Times are medians; ratios were taken within one run. Figures on another machine will differ, ratios less so.",
+        "",
+        "| what | measured | beside it |",
+        "|---|---|---|",
+        *(f"| {row.what} | {row.figure} | {row.beside} |" for row in rows),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, print, write."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000, help="size of the set that reading is measured on")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--write", type=Path, help="write the table to this page")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        for name in arguments.only:
+            Console(stderr=True).print(f"Measuring {name} ...")
+            rows += list(SECTIONS[name](Path(directory), arguments.records))
+    table = Table("what", "measured", "beside it", title=machine(), title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    if arguments.write:
+        write_page(rows, arguments.write)
+        Console().print(f"Written: {arguments.write}")
+
+
+if __name__ == "__main__":
+    main()

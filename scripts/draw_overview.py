@@ -1,0 +1,78 @@
+"""Draws the picture of the README: one test sound from its parameters to what a network reads from it.
+
+python scripts/draw_overview.py CHECKPOINT [--sample 3] [--output docs/overview.png]
+"""
+
+import argparse
+from pathlib import Path
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from src.data.vimh_dataset import VIMHDataset  # noqa: E402
+from src.generation import Recipe  # noqa: E402
+from src.utils.run import load_run  # noqa: E402
+from src.utils.trusted import instantiate_trusted  # noqa: E402
+from src.vimh.io import VIMHReader  # noqa: E402
+
+INK, TRUTH = "#2a5d84", "#c44e2b"
+
+
+def draw(ckpt_path: Path, sample: int, output: Path) -> None:
+    """Draw one sound of the checkpoint's test set."""
+    run = load_run(ckpt_path)
+    reader = VIMHReader(run.config["data"]["data_dir"])
+    recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
+    batch = VIMHDataset(reader.test, np.arange(len(reader.test))).__getitems__([sample])
+    waveform = recipe.render(batch["value"].numpy())[0]
+    with torch.no_grad():
+        logits = run.module(batch["image"], batch["aux"])
+    specs = reader.info.parameters
+    figure, axes = plt.subplots(
+        1, 2 + len(specs), figsize=(13, 3.2), layout="constrained", width_ratios=[1.2, 1.2, 1, 1]
+    )
+    seconds = np.arange(waveform.size) / reader.info.sample_rate
+    axes[0].plot(seconds, waveform, color=INK, linewidth=0.4)
+    axes[0].set(title="waveform", xlabel="time (s)", ylabel="amplitude", xlim=(0, reader.info.duration))
+    draw_image(axes[1], figure, batch, recipe)
+    for head, spec in enumerate(specs):
+        grid = spec.value_from_index(np.arange(spec.n_classes))
+        probability = logits[spec.name][0].softmax(-1).numpy()
+        axis = axes[2 + head]
+        axis.bar(grid, probability, width=spec.step * 0.85, color=INK, label="network")
+        axis.axvline(batch["value"][0, head].item(), color=TRUTH, linewidth=2, label="truth")
+        axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 1))
+    axes[2].legend(frameon=False)
+    figure.savefig(output, dpi=110)
+
+
+def draw_image(axis: plt.Axes, figure: plt.Figure, batch: dict[str, torch.Tensor], recipe: Recipe) -> None:
+    """The image in decibels, with frequencies and times as they are."""
+    representation = recipe.representation
+    db = representation.to_db(batch["image"], batch["aux"])[0, 0].numpy()
+    bin_width = representation.sample_rate / representation.n_fft
+    column = representation.hop_length / representation.sample_rate
+    extent = (0, representation.width * column, 0.5 * bin_width, (representation.height + 0.5) * bin_width)
+    picture = axis.imshow(db, origin="lower", aspect="auto", extent=extent, cmap="magma")
+    axis.set(title="image, 32 x 32 x 1", xlabel="time (s)", ylabel="frequency (Hz)")
+    figure.colorbar(picture, ax=axis, label="level (dB full scale)")
+
+
+def main() -> None:
+    """Parse the arguments and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--sample", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "overview.png")
+    arguments = parser.parse_args()
+    draw(arguments.checkpoint, arguments.sample, arguments.output)
+    print(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

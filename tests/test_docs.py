@@ -1,0 +1,77 @@
+"""The documentation says what is: its commands run, its example is read, its links lead somewhere."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.vimh.format import METADATA_BYTES, check_headers, codes_by_id, record_dtype
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMOKE = (ROOT / "scripts" / "smoke").read_text()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def command_stem(line: str) -> str:
+    """A command without what varies: paths, epochs and other values."""
+    words = line.split("#")[0].split()
+    return " ".join(word.split("=")[0] for word in words)
+
+
+@pytest.mark.parametrize("line", [line for block in blocks(ROOT / "README.md", "bash") for line in block.splitlines()])
+def test_every_command_of_the_readme_is_in_the_smoke_run(line):
+    target = re.match(r"make (\w+)", line)
+    if target:
+        assert re.search(rf"^run make {target[1]}\b", SMOKE, flags=re.MULTILINE), f"{line} is run nowhere"
+    else:
+        stems = [command_stem(entry.removeprefix("run ")) for entry in SMOKE.splitlines() if entry.startswith("run ")]
+        assert any(stem.startswith(command_stem(line)) for stem in stems), f"{line} is run nowhere"
+
+
+def test_the_readme_lists_every_make_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^## ([a-z]+) ([a-z-]+): (.*)", makefile, flags=re.MULTILINE)
+    assert len(targets) > 20
+    rows = (ROOT / "README.md").read_text()
+    assert [f"| `{short}` | `{long}` | {what} |" in rows for short, long, what in targets] == [True] * len(targets)
+
+
+def test_the_record_in_the_format_page_is_what_the_page_says():
+    page = ROOT / "docs" / "vimh.md"
+    (dump,) = blocks(page, "hex")
+    (record,) = np.frombuffer(bytes.fromhex(dump), record_dtype((1, 2, 3), 2, METADATA_BYTES)).reshape(1, 1)
+    check_headers(record, "the page")
+    assert codes_by_id(record, "the page").tolist() == [[127, 255]]
+    rows = re.findall(r"^\| `([0-9a-f ]+)` \| .* \| (.*) \|$", page.read_text(), flags=re.MULTILINE)
+    assert " ".join(cells for cells, _ in rows).split() == dump.split()
+    said = [float(number) for _, here in rows for number in re.findall(r"-?[\d.]+", here)]
+    fields = [record[name].tolist()[0] for name in record.dtype.names]
+    assert said == [*fields[:6], *(number for label in fields[6] for number in label), *np.ravel(fields[7])]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_configuration_options_that_a_page_names_exist(page):
+    configs = ROOT / "configs"
+    groups = {directory.name for directory in configs.iterdir() if directory.is_dir()}
+    named = re.findall(r"\b([a-z_]+)=([a-z][a-z0-9_]+)\b", " ".join(blocks(page, "bash")))
+    options = [(group, option) for group, option in named if group in groups]
+    assert [pair for pair in options if not (configs / pair[0] / f"{pair[1]}.yaml").is_file()] == []
+
+
+def test_the_shell_scripts_parse():
+    for script in ("setup.sh", ".ci/run", "scripts/smoke", "scripts/check", "scripts/lint", "scripts/test"):
+        shell = "bash" if "bash" in (ROOT / script).read_text().splitlines()[0] else "sh"
+        assert subprocess.run([shell, "-n", str(ROOT / script)], check=False).returncode == 0, script
