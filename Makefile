@@ -37,19 +37,19 @@ ex example: $(ENV)
 
 ## etms trivial-micro-small: Train the micro CNN (2K parameters) on the small set
 etms trivial-micro-small: $(ENV)
-	$(PYTHON) src/train.py experiment=trivial model=cnn_micro data=vimh_256dss $(ARGS)
+	$(PYTHON) src/train.py experiment=trivial_small model=cnn_micro $(ARGS)
 
 ## etts trivial-tiny-small: Train the tiny CNN (8K parameters) on the small set
 etts trivial-tiny-small: $(ENV)
-	$(PYTHON) src/train.py experiment=trivial model=cnn_tiny data=vimh_256dss $(ARGS)
+	$(PYTHON) src/train.py experiment=trivial_small model=cnn_tiny $(ARGS)
 
 ## etml trivial-micro-large: Train the micro CNN on the large set
 etml trivial-micro-large: $(ENV)
-	$(PYTHON) src/train.py experiment=trivial model=cnn_micro data=vimh_16kdss $(ARGS)
+	$(PYTHON) src/train.py experiment=trivial_large model=cnn_micro $(ARGS)
 
 ## ettl trivial-tiny-large: Train the tiny CNN on the large set
 ettl trivial-tiny-large: $(ENV)
-	$(PYTHON) src/train.py experiment=trivial model=cnn_tiny data=vimh_16kdss $(ARGS)
+	$(PYTHON) src/train.py experiment=trivial_large model=cnn_tiny $(ARGS)
 
 ## etall trivial-all: Run all four trivial experiments
 etall trivial-all: etms etts etml ettl

@@ -32,7 +32,7 @@ def main(cfg: "DictConfig") -> None:
     from src.vimh.io import partial_dir
 
     recipe = Recipe.from_config(cfg, instantiate)
-    data_dir = Path(cfg.output_dir) / (cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
+    data_dir = Path(cfg.output_dir) / str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
     if not cfg.overwrite and is_made(data_dir, recipe.config):
         print(f"Kept: {data_dir} was made from this configuration already.")
         return
@@ -52,9 +52,10 @@ def write(recipe: "Recipe", data_dir: Path, cfg: "DictConfig") -> float:
     """Generate with a progress bar; returns the seconds it took."""
     import numba
 
-    from src.generation import generate
+    from src.generation import check_count, generate
 
     if cfg.num_threads is not None:
+        check_count("num_threads", cfg.num_threads)
         numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
     start = time.monotonic()
     with progress(recipe.size, "Generating", "samples") as advance:

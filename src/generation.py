@@ -1,6 +1,7 @@
 """Sample → render → represent → write: how a configuration becomes a dataset."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import deque
@@ -23,12 +24,13 @@ from src.errors import ConfigError, VIMHError
 from src.params import SAMPLINGS, ParameterSpace
 from src.spectral.representation import SpectralRepresentation
 from src.synth.base import Synth
-from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name
+from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, mapping_from_spec
-from src.vimh.io import VIMHWriter, read_info
+from src.vimh.io import VIMHReader, VIMHWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("dataset", "synth", "parameters", "spectral")
+DATASET_KEYS = ("size", "train_fraction", "seed", "sampling", "sample_rate", "duration", "synth_type")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
 
 
@@ -84,6 +86,8 @@ class Recipe:
             instantiate(plain["spectral"]),
             ParameterSpace.from_config(plain["parameters"]),
         )
+        # Refuses images that no record can hold.
+        record_dtype(recipe.representation.image_shape, len(recipe.space.varying), METADATA_BYTES)
         unknown = sorted(set(plain["parameters"]) - set(recipe.synth.defaults))
         if unknown:
             raise ConfigError(
@@ -158,6 +162,15 @@ class Recipe:
         value = self.values(start, stop)
         return self.finish(value, self.render(value))
 
+    def check(self) -> None:
+        """Refuse what cannot be made before anything is written: the last sample, and the ends of every range.
+
+        Raises:
+            ConfigError: From the sampling or the synth.
+        """
+        self.values(self.size - 1, self.size)
+        self.render(np.array([[spec.min for spec in self.space.varying], [spec.max for spec in self.space.varying]]))
+
     def batches(self, batch_size: int) -> Iterator[tuple[str, int, int]]:
         """Split, first and one past the last number of every batch, in the order of writing."""
         for split, first, end in (("train", 0, self.n_train), ("test", self.n_train, self.size)):
@@ -222,8 +235,8 @@ def generate(
     Raises:
         VIMHError: If the directory exists, or the disk refuses.
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}; it must be 1 or more.")
+    check_count("batch_size", batch_size)
+    recipe.check()
     with VIMHWriter(data_dir, recipe.info(data_dir.name), overwrite, pickle) as writer:
         for split, sounds in _pipeline(recipe, batch_size):
             writer.write(split, *sounds)
@@ -248,11 +261,22 @@ def _pipeline(recipe: Recipe, batch_size: int) -> Iterator[tuple[str, Sounds]]:
             yield split, future.result()
 
 
+def check_count(name: str, number: Any) -> None:
+    """Refuse what is no whole number of 1 or more."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigError(f"{name} is {number!r}; it must be a whole number of 1 or more.")
+
+
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration decides the bytes of a dataset, plain and resolved: no paths, threads or batch sizes."""
-    container = OmegaConf.to_container(OmegaConf.create({key: config[key] for key in SECTIONS}), resolve=True)
-    container["dataset"] = {key: item for key, item in container["dataset"].items() if key not in NOT_IN_FILES}
-    return container
+    sections = {key: config.get(key) for key in SECTIONS}
+    if OmegaConf.is_config(config):  # one out of a file is plain, and nothing in it is resolved
+        sections = OmegaConf.to_container(OmegaConf.create(sections), resolve=True, throw_on_missing=True)
+    for key, section in sections.items():
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{key} is {section!r}; it must be a section, as {', '.join(SECTIONS)} are.")
+    dataset = {key: item for key, item in sections["dataset"].items() if key not in NOT_IN_FILES}
+    return sections | {"dataset": dataset}
 
 
 def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
@@ -279,11 +303,11 @@ def is_made(data_dir: Path, config: Mapping[str, Any]) -> bool:
         True if it is there, False if nothing is.
 
     Raises:
-        VIMHError: If another dataset, or something else, is in its place.
+        VIMHError: If another dataset, a damaged one, or something else, is in its place.
     """
-    if not data_dir.exists():
+    if not os.path.exists(data_dir):
         return False
-    info = read_info(data_dir)
+    info = VIMHReader(data_dir).info
     if info.generator is None:
         raise VIMHError(
             f"{data_dir}: was not made by this generator, its {INFO_NAME} has no entry `generator`. Choose another "
@@ -335,11 +359,16 @@ def _compose(config_name: str, overrides: Sequence[str]) -> Mapping[str, Any]:
 
 def _check_dataset_section(dataset: Mapping[str, Any]) -> None:
     """Refuse sizes, rates and names that make no dataset."""
+    missing = [key for key in DATASET_KEYS if key not in dataset]
+    if missing:
+        raise ConfigError(f"dataset lacks {', '.join(missing)}; it has the keys {', '.join(dataset)}.")
     size, fraction = dataset["size"], dataset["train_fraction"]
     if not isinstance(size, int) or size < len(SPLITS):
         raise ConfigError(f"dataset.size is {size}; it must be a whole number of 2 or more: one to train, one to test.")
-    if not 0 < fraction < 1:
-        raise ConfigError(f"dataset.train_fraction is {fraction}; it must be above 0 and below 1.")
+    if not isinstance(fraction, float) or not 0 < fraction < 1:
+        raise ConfigError(f"dataset.train_fraction is {fraction!r}; it must be above 0 and below 1.")
+    if not isinstance(dataset["synth_type"], str) or "/" in dataset["synth_type"]:
+        raise ConfigError(f"dataset.synth_type is {dataset['synth_type']!r}; it must be a short name, without a slash.")
     if not isinstance(dataset["seed"], int) or dataset["seed"] < 0:
         raise ConfigError(f"dataset.seed is {dataset['seed']}; it must be a whole number of 0 or more.")
     if dataset["sampling"] not in SAMPLINGS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import pytest
@@ -10,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.generation import Recipe, generate
+from src.train import train
 from src.utils.resolvers import register_resolvers
 
 # The same examples every time, and no verdict by the clock. Others, and many: pytest --hypothesis-profile=thorough
@@ -50,6 +52,24 @@ QUIET = (
 )
 
 
+SHORT_RUN = (
+    "model=cnn_micro",
+    "data.make_dataset.overrides=['dataset.size=64']",
+    "data.batch_size=16",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "logger=many_loggers",
+)
+
+
+class TrainedRun(NamedTuple):
+    """Run directory, configuration and returned metrics of a training."""
+
+    run_dir: Path
+    cfg: DictConfig
+    metrics: dict[str, float]
+
+
 @pytest.fixture(scope="session")
 def compose_run() -> Callable[..., DictConfig]:
     """Makes the configuration of `python src/{name}.py overrides`, with a run directory of the test."""
@@ -63,3 +83,13 @@ def compose_run() -> Callable[..., DictConfig]:
             return compose(name, [*paths, *QUIET, *callbacks, *overrides])
 
     return compose_quietly
+
+
+@pytest.fixture(scope="session")
+def trained_run(
+    compose_run: Callable[..., DictConfig], saw_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TrainedRun:
+    """What `python src/train.py` leaves after two epochs on the saw dataset. It belongs to all tests: change nothing."""
+    run_dir = tmp_path_factory.mktemp("run")
+    cfg = compose_run(run_dir, *SHORT_RUN, f"data.data_dir={saw_dir}")
+    return TrainedRun(run_dir, cfg, train(cfg))

@@ -1,6 +1,7 @@
 """A run as plain data: building its network, saving what it takes to build it again, and doing so."""
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,22 @@ from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
 STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
+
+# What a damaged file makes PyTorch raise, beside the refusal of what is not plain data.
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 Instantiate = Callable[..., Any]
 
@@ -98,12 +115,12 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
             do not fit its description.
     """
     config, info_dict, weights = _entries(read_checkpoint(ckpt_path), ckpt_path)
-    info = DatasetInfo.from_dict(info_dict, str(ckpt_path))
 
     def instantiate(section: Any, **kwargs: Any) -> Any:
         return instantiate_trusted(section, trusted_modules, **kwargs)
 
     try:
+        info = DatasetInfo.from_dict(info_dict, "its dataset_info")
         module = build_model(config, info, instantiate=instantiate)
         module.load_state_dict(weights, strict=True)
     except NSMError as error:
@@ -122,8 +139,8 @@ def _entries(
         return dict(entry["config"]), dict(entry["dataset_info"]), dict(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: it has no {error}. Name one that "
-            "train.py wrote."
+            f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: {ENTRY} or state_dict is missing "
+            "or no dict. Name one that train.py wrote."
         ) from error
 
 
@@ -143,7 +160,7 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
             f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read: "
             f"{_first_line(error)}"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise CheckpointError(
             f"{path}: is not a checkpoint ({_first_line(error)}). Name one that train.py wrote."
         ) from error

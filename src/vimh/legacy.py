@@ -15,6 +15,7 @@ from src.vimh.format import METADATA_BYTES, METADATA_BYTES_2_0, pack, record_dty
 from src.vimh.info import DatasetInfo
 
 MAX_LABEL = 255
+TYPE_VERSION, ARRAY_VERSION = 3, 1  # of what NumPy pickles
 
 # What a damaged stream makes the unpickler raise.
 _DAMAGE = (
@@ -36,14 +37,14 @@ _DAMAGE = (
 class _Type:
     """Stands for a `numpy.dtype` of whole numbers or floating point."""
 
-    def __init__(self, code: str) -> None:
-        if not re.fullmatch("[iuf][1248]", code):
+    def __init__(self, code: str, *options: Any) -> None:
+        if not re.fullmatch("[iuf][1248]", code) or options != (False, True):
             raise ValueError(f"an array of type {code!r}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
-        _version, byte_order, *rest = state
-        if rest[:3] != [None, None, None] or byte_order not in ("<", ">", "|"):
+        version, byte_order, *rest = state
+        if version != TYPE_VERSION or byte_order not in ("<", ">", "|") or rest != [None, None, None, -1, -1, 0]:
             raise ValueError(f"an array type with the state {state!r}")
         self.dtype = np.dtype(byte_order + self.dtype.str[1:])
 
@@ -55,10 +56,12 @@ class _Array:
         self.array = np.empty(0, np.uint8)
 
     def __setstate__(self, state: tuple) -> None:
-        _, shape, kind, fortran, raw = state
+        version, shape, kind, fortran, raw = state
+        if version != ARRAY_VERSION or not isinstance(fortran, bool):
+            raise ValueError(f"an array of version {version!r} in order {fortran!r}")
         self.fill(raw, kind, shape, "F" if fortran else "C")
 
-    def fill(self, raw: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
+    def fill(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
         """Take the array over from its bytes."""
         if len(raw) != math.prod(shape) * kind.dtype.itemsize:
             raise ValueError(f"{len(raw)} bytes for an array of {kind.dtype} {shape}")
@@ -94,16 +97,18 @@ class _PlainUnpickler(pickle._Unpickler):
             )
         return stand_ins[path]
 
-    def _type(self, code: str, *_: Any) -> _Type:
-        return _Type(code)
+    def _type(self, *arguments: Any) -> _Type:
+        return _Type(*arguments)
 
-    def _reconstruct(self, *_: Any) -> _Array:
+    def _reconstruct(self, *arguments: Any) -> _Array:
+        if arguments != ("ndarray", (0,), b"b"):
+            raise ValueError(f"an array made of {arguments!r}")
         return _Array()
 
     def _scalar(self, kind: _Type, raw: bytes) -> int | float:
         return _Array().fill(raw, kind, (), "C").array.item()
 
-    def _from_buffer(self, raw: bytes | bytearray, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    def _from_buffer(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
         return _Array().fill(raw, kind, shape, order)
 
     def _encode(self, text: str, encoding: str) -> bytes:

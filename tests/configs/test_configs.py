@@ -138,8 +138,8 @@ def test_the_experiment_of_the_seed(composed):
 
 
 def test_trivial_experiments_are_named_after_their_parts(composed):
-    cfg = composed("train", "experiment=trivial", "model=cnn_micro", "data=vimh_16kdss")
-    assert cfg.experiment_name == "trivial_cnn_micro_vimh_16kdss"
+    cfg = composed("train", "experiment=trivial_large", "model=cnn_micro")
+    assert cfg.experiment_name == "cnn_micro_large"
 
 
 def test_runs_are_kept_by_task_experiment_and_date(composed, tmp_path):

@@ -1,0 +1,177 @@
+"""Audits a dataset: does every parameter show in the image, and how well can it be read at best?
+
+python scripts/audit_dataset.py DIR [--samples 256] [--seed 0] [--output DIR]
+
+Renders all sounds of the set again, demands the stored bytes back, and moves every parameter of some by one step.
+Prints a table, and writes audit.json and audit.png.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+import matplotlib  # noqa: E402
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from src.errors import NSMError, VIMHError  # noqa: E402
+from src.evaluation.audit import Observation, ParameterAudit, audit  # noqa: E402
+from src.generation import Recipe  # noqa: E402
+from src.utils.progress import progress  # noqa: E402
+from src.utils.trusted import instantiate_trusted  # noqa: E402
+from src.vimh.io import VIMHReader  # noqa: E402
+
+CHUNK = 256
+
+
+def observe(recipe: Recipe, value: np.ndarray) -> Observation:
+    """Images of values before they are rounded, levels `(sound, pixel)`, and their range, dB `(sound, 2)`."""
+    db, spec_min, spec_max = recipe.representation.spectrogram_db(torch.from_numpy(recipe.render(value)))
+    span = (spec_max - spec_min).clamp(min=1e-6)[..., None, None]
+    levels = (db - spec_min[..., None, None]) * (255 / span)
+    return levels.flatten(1).numpy(), torch.cat([spec_min, spec_max], dim=-1).numpy()
+
+
+def demand_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
+    """Render every sound again from its stored values, and compare records.
+
+    Returns:
+        Number of sounds compared.
+
+    Raises:
+        VIMHError: If the set has no exact values, or a byte differs.
+    """
+    with progress(recipe.size, "Rendering again", "samples") as advance:
+        for split in (reader.train, reader.test):
+            if split.exact is None:
+                raise VIMHError(
+                    f"{split.path}_values.npy: is missing; without exact values the set cannot be made again."
+                )
+            for first in range(0, len(split), CHUNK):
+                stored = split.read(slice(first, first + CHUNK))
+                made = recipe.finish(stored.value, recipe.render(stored.value))
+                same = (
+                    (made.image == stored.image).all(axis=(1, 2, 3))
+                    & (made.code == stored.code).all(axis=1)
+                    & (made.spec_range == stored.spec_range).all(axis=1)
+                )
+                if not same.all():
+                    number = first + int(np.flatnonzero(~same)[0])
+                    raise VIMHError(
+                        f"{split.path}: record {number} is not what its values render to. The set was made by another "
+                        "version or on another type of machine, or labels and images do not belong together."
+                    )
+                advance(len(stored.value))
+    return recipe.size
+
+
+def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[ParameterAudit], int]:
+    """The audit of some sounds of a set, and the number of sounds whose bytes were made again."""
+    reader = VIMHReader(data_dir)
+    if reader.info.generator is None:
+        raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
+    recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
+    n_same = demand_stored_bytes(reader, recipe)
+    numbers = np.random.default_rng(seed).permutation(len(reader.train))[:n_samples]
+    value = reader.train.read(np.sort(numbers)).value
+    return audit(value, reader.info.parameters, lambda v: observe(recipe, v)), n_same
+
+
+def table(audits: list[ParameterAudit], title: str) -> Table:
+    """A row per parameter."""
+    result = Table(title=title, title_justify="left")
+    result.add_column("parameter", no_wrap=True)
+    for column in (
+        "classes",
+        "RMS\nlevels",
+        "max\nlevels",
+        "spec_min\ndB",
+        "spec_max\ndB",
+        "not\nseen",
+        "bound",
+        "image\nonly",
+    ):
+        result.add_column(column, justify="right")
+    for entry in audits:
+        result.add_row(
+            entry.name,
+            str(entry.n_classes),
+            f"{entry.level_rms:.2f}",
+            f"{entry.level_max:.1f}",
+            f"{entry.spec_min_db:.3f}",
+            f"{entry.spec_max_db:.3f}",
+            f"{entry.invisible:.1%}",
+            f"{entry.bound:.4f}",
+            f"{entry.bound_image:.4f}",
+        )
+    return result
+
+
+def markdown(audits: list[ParameterAudit]) -> str:
+    """The same for a page of the documentation."""
+    lines = [
+        "| parameter | classes | levels RMS | levels max | spec_max dB | invisible | bound | bound, image alone |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {a.name} | {a.n_classes} | {a.level_rms:.2f} | {a.level_max:.1f} | {a.spec_max_db:.3f} | {a.invisible:.1%} | "
+        f"{a.bound:.4f} | {a.bound_image:.4f} |"
+        for a in audits
+    ]
+    return "\n".join(lines)
+
+
+def draw(audits: list[ParameterAudit], path: Path) -> None:
+    """Cramér-Rao bounds of all sounds, a box per parameter, with half a step as the line that a class needs."""
+    matplotlib.use("Agg")
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.45 * len(audits)), layout="constrained")
+    finite = [np.clip(entry.bounds, 1e-4, 1e2) for entry in audits]
+    axis.boxplot(finite, orientation="horizontal", tick_labels=[entry.name for entry in audits], whis=(5, 95), sym="")
+    axis.axvline(0.5, color="#c44e2b", linewidth=1)
+    axis.text(0.5, 1.01, "half a step", color="#c44e2b", ha="center", va="bottom", transform=axis.get_xaxis_transform())
+    axis.set(xscale="log", xlabel="Cramér-Rao bound (JND steps): 5, 25, 50, 75, 95 % of the sounds")
+    axis.invert_yaxis()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> int:
+    """Audit, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path, metavar="DIR")
+    parser.add_argument("--samples", type=int, default=256, help="sounds that parameters are moved in")
+    parser.add_argument("--seed", type=int, default=0, help="chooses them")
+    parser.add_argument("--output", type=Path, help="where audit.json and audit.png go; default logs/audit/NAME")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a page of the documentation")
+    arguments = parser.parse_args()
+    try:
+        audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed)
+    except NSMError as error:
+        print(error, file=sys.stderr)
+        return 1
+    output = arguments.output or ROOT / "logs" / "audit" / arguments.data_dir.resolve().name
+    output.mkdir(parents=True, exist_ok=True)
+    entries = [{key: item for key, item in asdict(entry).items() if key != "bounds"} for entry in audits]
+    (output / "audit.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    draw(audits, output / "audit.png")
+    console = Console()
+    if arguments.markdown:
+        print(markdown(audits))
+    else:
+        console.print(table(audits, arguments.data_dir.resolve().name))
+    print(f"{n_same:,} sounds were rendered again from their values: every byte is as stored.")
+    print(output / "audit.json", output / "audit.png", sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

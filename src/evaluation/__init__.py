@@ -1,0 +1,1 @@
+"""Judging datasets and networks by the sounds behind them."""

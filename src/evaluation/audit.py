@@ -1,0 +1,138 @@
+"""Can a dataset be learnt at all? How far an image moves when a parameter moves, and what that allows at best."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.params import ParamSpec
+
+# An image before it is rounded: levels 0 … 255, (sound, pixel), and spec_min, spec_max in dB, (sound, 2).
+Observation = tuple[np.ndarray, np.ndarray]
+Observe = Callable[[np.ndarray], Observation]
+
+LEVEL_NOISE = 1 / np.sqrt(12)  # standard deviation of rounding to whole levels
+RANGE_NOISE = 0.01  # dB, on spec_min and spec_max
+VISIBLE_LEVEL = 1.0  # a step shows if any pixel moves by this,
+VISIBLE_DB = 0.05  # or spec_min or spec_max by this
+DIFFERENCE = 0.05  # JND steps to either side for a derivative
+
+
+@dataclass(frozen=True)
+class ParameterAudit:
+    """What the audit found of one parameter. Means and medians are over sounds.
+
+    Attributes:
+        name: The parameter.
+        n_classes: Points on its JND grid.
+        level_rms: Change of the image by one JND step, root mean square over pixels and sounds, levels.
+        level_max: The same, mean over sounds of the largest change of a pixel.
+        spec_min_db: Mean absolute change of `spec_min` by one step, dB.
+        spec_max_db: Mean absolute change of `spec_max` by one step, dB.
+        invisible: Share of the sounds in which one step changes less than a level in every pixel and less than 0.05 dB.
+        bound: Median Cramér-Rao bound in JND steps, from the image with `spec_min` and `spec_max`.
+        bound_image: The same from the image alone; infinite where the image does not determine the parameter.
+        bounds: The first bound of each sound, `(sound,)`.
+    """
+
+    name: str
+    n_classes: int
+    level_rms: float
+    level_max: float
+    spec_min_db: float
+    spec_max_db: float
+    invisible: float
+    bound: float
+    bound_image: float
+    bounds: np.ndarray
+
+    @property
+    def visible(self) -> bool:
+        """Whether one step shows in at least nine sounds of ten."""
+        return self.invisible <= 0.1
+
+
+def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> list[ParameterAudit]:
+    """Audit every parameter over some sounds.
+
+    Args:
+        value: Parameter values of the sounds, natural units, `(sound, parameter)`.
+        parameters: Their specifications, in the order of the columns.
+        observe: Renders values to images that are not rounded.
+
+    Returns:
+        One entry per parameter.
+    """
+    value = value.astype(np.float64)
+    steps = [_one_step(value, p, spec, observe) for p, spec in enumerate(parameters)]
+    image_slopes, range_slopes = _slopes(value, parameters, observe)
+    from_image = _information(image_slopes, LEVEL_NOISE)
+    bound_image = cramer_rao(from_image)  # (sound, parameter)
+    bound = cramer_rao(from_image + _information(range_slopes, RANGE_NOISE))
+    return [
+        ParameterAudit(
+            name=spec.name,
+            n_classes=spec.n_classes,
+            level_rms=float(np.sqrt(np.mean(levels**2))),
+            level_max=float(np.abs(levels).max(axis=1).mean()),
+            spec_min_db=float(np.abs(db[:, 0]).mean()),
+            spec_max_db=float(np.abs(db[:, 1]).mean()),
+            invisible=float(_is_invisible(levels, db).mean()),
+            bound=float(np.median(bound[:, p])),
+            bound_image=float(np.median(bound_image[:, p])),
+            bounds=bound[:, p],
+        )
+        for p, (spec, (levels, db)) in enumerate(zip(parameters, steps, strict=True))
+    ]
+
+
+def cramer_rao(information: np.ndarray) -> np.ndarray:
+    """Smallest standard deviation of any unbiased estimate, all parameters estimated jointly.
+
+    It is the root of the diagonal of the inverse Fisher information (Kay 1993, Fundamentals of Statistical Signal
+    Processing: Estimation Theory, chapter 3), and infinite for a parameter with a share in a direction that leaves no trace.
+
+    Args:
+        information: Fisher information, `(sound, parameter, parameter)`.
+
+    Returns:
+        Bounds in the units of the parameters, `(sound, parameter)`.
+    """
+    strength, direction = np.linalg.eigh(information)  # (sound, k), (sound, parameter, k)
+    seen = strength > 1e-12 * strength.max(axis=1, keepdims=True).clip(min=1e-300)
+    variance = (direction**2 * np.where(seen, 1 / np.where(seen, strength, 1), 0)[:, None, :]).sum(axis=2)
+    lost = (direction**2 * ~seen[:, None, :]).sum(axis=2) > 1e-6
+    return np.where(lost, np.inf, np.sqrt(variance))
+
+
+def _one_step(value: np.ndarray, p: int, spec: ParamSpec, observe: Observe) -> Observation:
+    """Change of the observation by one JND step up, or down where up would leave the range."""
+    moved = value.copy()
+    moved[:, p] += np.where(value[:, p] + spec.step <= spec.max, spec.step, -spec.step)
+    (levels, db), (moved_levels, moved_db) = observe(value), observe(moved)
+    return moved_levels - levels, moved_db - db
+
+
+def _is_invisible(levels: np.ndarray, db: np.ndarray) -> np.ndarray:
+    """Whether a change shows nowhere, `(sound,)`."""
+    return (np.abs(levels).max(axis=1) < VISIBLE_LEVEL) & (np.abs(db).max(axis=1) < VISIBLE_DB)
+
+
+def _slopes(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives by JND steps, by central differences: `(sound, pixel, parameter)` and `(sound, 2, parameter)`."""
+    images, ranges = [], []
+    for p, spec in enumerate(parameters):
+        low, high = value.copy(), value.copy()
+        low[:, p] = np.maximum(value[:, p] - DIFFERENCE * spec.step, spec.min)
+        high[:, p] = np.minimum(value[:, p] + DIFFERENCE * spec.step, spec.max)
+        width = (high[:, p] - low[:, p])[:, None] / spec.step
+        (low_levels, low_db), (high_levels, high_db) = observe(low), observe(high)
+        images.append((high_levels - low_levels) / width)
+        ranges.append((high_db - low_db) / width)
+    return np.stack(images, axis=2), np.stack(ranges, axis=2)
+
+
+def _information(slopes: np.ndarray, noise: float) -> np.ndarray:
+    """Fisher information of independent Gaussian noise, `(sound, parameter, parameter)`."""
+    slopes = slopes.astype(np.float64)
+    return slopes.transpose(0, 2, 1) @ slopes / noise**2
