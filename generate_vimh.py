@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from src.generation import Recipe
+    from src.vimh.info import Shard
 
 
 @entry_point(config_name="synth/generate_simple_saw", names="synth/generate_*", config_path="configs")
@@ -29,27 +30,33 @@ def main(cfg: "DictConfig") -> None:
     from hydra.utils import instantiate  # heavy imports wait until --help is out of the way
 
     from src.generation import Recipe, is_made
+    from src.vimh.info import Shard
     from src.vimh.io import partial_dir
 
     recipe = Recipe.from_config(cfg, instantiate)
-    data_dir = Path(cfg.output_dir) / str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
-    if not cfg.overwrite and is_made(data_dir, recipe.config):
+    shard = Shard(**cfg.shard)
+    n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
+    name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
+    data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")
+    if not cfg.overwrite and is_made(data_dir, recipe.config, shard):
         print(f"Kept: {data_dir} was made from this configuration already.")
         return
     try:
-        seconds = write(recipe, data_dir, cfg)
+        made, seconds = write(recipe, data_dir, shard, n_samples, cfg)
     except KeyboardInterrupt:
         sys.stderr.write(
-            f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces it.\n"
+            f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces "
+            "it, and with resume=true goes on from there.\n"
         )
         sys.exit(INTERRUPTED)
     size = sum(path.stat().st_size for path in data_dir.iterdir())
-    print(f"{recipe.size:,} samples, {size / 1e6:.1f} MB, in {seconds:.1f} s ({recipe.size / seconds:,.0f} samples/s):")
+    rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
+    print(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):")
     print(data_dir)
 
 
-def write(recipe: "Recipe", data_dir: Path, cfg: "DictConfig") -> float:
-    """Generate with a progress bar; returns the seconds it took."""
+def write(recipe: "Recipe", data_dir: Path, shard: "Shard", n_samples: int, cfg: "DictConfig") -> tuple[int, float]:
+    """Generate with a progress bar; returns the number of samples made, and the seconds that took."""
     import numba
 
     from src.generation import check_count, generate
@@ -58,9 +65,9 @@ def write(recipe: "Recipe", data_dir: Path, cfg: "DictConfig") -> float:
         check_count("num_threads", cfg.num_threads)
         numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
     start = time.monotonic()
-    with progress(recipe.size, "Generating", "samples") as advance:
-        generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, advance)
-    return time.monotonic() - start
+    with progress(n_samples, "Generating", "samples") as advance:
+        made = generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, shard, cfg.resume, advance)
+    return made, time.monotonic() - start
 
 
 if __name__ == "__main__":

@@ -123,8 +123,8 @@ def markdown(audits: list[ParameterAudit]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {a.name} | {a.n_classes} | {a.level_rms:.2f} | {a.level_max:.1f} | {a.spec_max_db:.3f} | {a.invisible:.1%} | "
-        f"{a.bound:.4f} | {a.bound_image:.4f} |"
+        f"| {a.name} | {a.n_classes} | {a.level_rms:.2f} | {a.level_max:.1f} | {a.spec_max_db:.3f} | "
+        f"{a.invisible:.1%} | {a.bound:.4f} | {a.bound_image:.4f} |"
         for a in audits
     ]
     return "\n".join(lines)

@@ -26,7 +26,7 @@ KINDS = ("data", "logs", "caches")
 # The JSON goes last: a directory with it is a dataset, so that an interrupted deletion can be repeated.
 INFO_FILE = "vimh_dataset_info.json"
 DATASET_FILES = (
-    *("train", "test", "train_batch", "test_batch", "train_values.npy", "test_values.npy"),
+    *("train", "test", "train_batch", "test_batch", "train_values.npy", "test_values.npy", "unfinished.json"),
     INFO_FILE,
 )
 PARTIAL = re.compile(r"\..+\.partial")

@@ -25,13 +25,17 @@ from src.params import SAMPLINGS, ParameterSpace
 from src.spectral.representation import SpectralRepresentation
 from src.synth.base import Synth
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
-from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, mapping_from_spec
+from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, Shard, mapping_from_spec
 from src.vimh.io import VIMHReader, VIMHWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("dataset", "synth", "parameters", "spectral")
 DATASET_KEYS = ("size", "train_fraction", "seed", "sampling", "sample_rate", "duration", "synth_type")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
+
+
+WHOLE = Shard(index=0, count=1)
+NOTHING = dict.fromkeys(SPLITS, 0)
 
 
 class Sounds(NamedTuple):
@@ -171,15 +175,43 @@ class Recipe:
         self.values(self.size - 1, self.size)
         self.render(np.array([[spec.min for spec in self.space.varying], [spec.max for spec in self.space.varying]]))
 
-    def batches(self, batch_size: int) -> Iterator[tuple[str, int, int]]:
-        """Split, first and one past the last number of every batch, in the order of writing."""
-        for split, first, end in (("train", 0, self.n_train), ("test", self.n_train, self.size)):
-            for start in range(first, end, batch_size):
+    def ranges(self, shard: Shard = WHOLE) -> dict[str, tuple[int, int]]:
+        """First and one past the last number of the samples of each split that belong to a shard.
+
+        Raises:
+            ConfigError: If there is no such shard, or one would be left without training or test samples.
+        """
+        index, count = shard.index, shard.count
+        most = min(self.n_train, self.size - self.n_train)
+        if not 0 <= index < count <= most:
+            raise ConfigError(
+                f"shard.index {index} of shard.count {count}: the index runs from 0 to one less than the count, and "
+                f"the count may be {most} at most, so that each shard has samples to train and to test."
+            )
+        splits = {"train": (0, self.n_train), "test": (self.n_train, self.size)}
+        return {
+            split: (first + (end - first) * index // count, first + (end - first) * (index + 1) // count)
+            for split, (first, end) in splits.items()
+        }
+
+    def batches(
+        self, batch_size: int, shard: Shard = WHOLE, done: Mapping[str, int] = NOTHING
+    ) -> Iterator[tuple[str, int, int]]:
+        """Split, first and one past the last number of every batch, in the order of writing.
+
+        Args:
+            batch_size: Samples in each but the last of a split.
+            shard: Which part of the dataset.
+            done: Samples of each split that are there already.
+        """
+        for split, (first, end) in self.ranges(shard).items():
+            for start in range(first + done[split], end, batch_size):
                 yield split, start, min(start + batch_size, end)
 
-    def info(self, dataset_name: str) -> DatasetInfo:
-        """The complete description of the dataset, but for the checksums of its files."""
+    def info(self, dataset_name: str, shard: Shard = WHOLE) -> DatasetInfo:
+        """The complete description of a dataset, or of a shard of it, but for the checksums of its files."""
         dataset = self.config["dataset"]
+        n_train, n_test = (end - first for first, end in self.ranges(shard).values())
         channels, height, width = self.representation.image_shape
         return DatasetInfo(
             format="VIMH",
@@ -192,10 +224,10 @@ class Recipe:
             channel_labels=tuple(self.representation.channel_labels),
             varying_parameters=len(self.space.varying),
             parameter_names=tuple(spec.name for spec in self.space.varying),
-            train_samples=self.n_train,
-            test_samples=self.size - self.n_train,
-            total_samples=self.size,
-            n_samples=self.size,
+            train_samples=n_train,
+            test_samples=n_test,
+            total_samples=n_train + n_test,
+            n_samples=n_train + n_test,
             sample_rate=dataset["sample_rate"],
             duration=dataset["duration"],
             synth_type=dataset["synth_type"],
@@ -211,6 +243,7 @@ class Recipe:
             seed=dataset["seed"],
             sampling=dataset["sampling"],
             generator={"version": __version__, "config": self.config},
+            shard=None if shard == WHOLE else shard,
         )
 
 
@@ -220,9 +253,11 @@ def generate(
     batch_size: int = 256,
     overwrite: bool = False,
     pickle: bool = False,
+    shard: Shard = WHOLE,
+    resume: bool = False,
     advance: Callable[[int], None] = lambda n: None,
-) -> None:
-    """Write the dataset of a recipe.
+) -> int:
+    """Write the dataset of a recipe, or a shard of it.
 
     Args:
         recipe: What to make.
@@ -230,20 +265,28 @@ def generate(
         batch_size: Sounds at a time; it changes no byte of the result.
         overwrite: Replace a dataset that is there.
         pickle: Write legacy pickle copies as well.
+        shard: Which part of the dataset.
+        resume: Go on from where an interrupted call of the same arguments came to.
         advance: Told the number of samples done, for a progress bar.
+
+    Returns:
+        Number of samples made: all, unless an interrupted call left some.
 
     Raises:
         VIMHError: If the directory exists, or the disk refuses.
     """
     check_count("batch_size", batch_size)
     recipe.check()
-    with VIMHWriter(data_dir, recipe.info(data_dir.name), overwrite, pickle) as writer:
-        for split, sounds in _pipeline(recipe, batch_size):
+    with VIMHWriter(data_dir, recipe.info(data_dir.name, shard), overwrite, pickle, resume) as writer:
+        n_left = sum(writer.written.values())
+        advance(n_left)
+        for split, sounds in _pipeline(recipe, recipe.batches(batch_size, shard, dict(writer.written))):
             writer.write(split, *sounds)
             advance(len(sounds.value))
+    return sum(writer.written.values()) - n_left
 
 
-def _pipeline(recipe: Recipe, batch_size: int) -> Iterator[tuple[str, Sounds]]:
+def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Sounds]]:
     """Batches in order. This thread renders the next ones while others, of one core each, make the images.
 
     PyTorch's own threads would be slower here: they wait by spinning, and take the cores from those that render.
@@ -251,7 +294,7 @@ def _pipeline(recipe: Recipe, batch_size: int) -> Iterator[tuple[str, Sounds]]:
     n_workers = max(1, numba.get_num_threads() // 2)
     with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         pending: deque[tuple[str, Future[Sounds]]] = deque()
-        for split, start, stop in recipe.batches(batch_size):
+        for split, start, stop in batches:
             value = recipe.values(start, stop)
             pending.append((split, pool.submit(recipe.finish, value, recipe.render(value))))
             if len(pending) > n_workers:
@@ -292,12 +335,13 @@ def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
     return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
 
 
-def is_made(data_dir: Path, config: Mapping[str, Any]) -> bool:
+def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> bool:
     """Whether the dataset of this configuration is there already.
 
     Args:
         data_dir: Where it would be.
         config: From `recipe_config`.
+        shard: Which part of it.
 
     Returns:
         True if it is there, False if nothing is.
@@ -313,7 +357,8 @@ def is_made(data_dir: Path, config: Mapping[str, Any]) -> bool:
             f"{data_dir}: was not made by this generator, its {INFO_NAME} has no entry `generator`. Choose another "
             "dataset.name, or data.make_dataset=null to train on it as it is."
         )
-    lines = differences(info.generator.get("config", {}), json.loads(json.dumps(config)))
+    stored = info.generator.get("config", {}) | {"shard": dict(info.shard or WHOLE)}
+    lines = differences(stored, json.loads(json.dumps(config)) | {"shard": dict(shard)})
     if lines:
         raise VIMHError(
             f"{data_dir}: was made from another configuration than the one asked for:\n  " + "\n  ".join(lines) + "\n"

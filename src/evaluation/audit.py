@@ -90,7 +90,8 @@ def cramer_rao(information: np.ndarray) -> np.ndarray:
     """Smallest standard deviation of any unbiased estimate, all parameters estimated jointly.
 
     It is the root of the diagonal of the inverse Fisher information (Kay 1993, Fundamentals of Statistical Signal
-    Processing: Estimation Theory, chapter 3), and infinite for a parameter with a share in a direction that leaves no trace.
+    Processing: Estimation Theory, chapter 3), and infinite for a parameter with a share in a direction that leaves no
+    trace.
 
     Args:
         information: Fisher information, `(sound, parameter, parameter)`.

@@ -185,7 +185,7 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
     checkpoint = read_checkpoint(ckpt_path)
     _, info_dict, weights = _entries(checkpoint, ckpt_path)
     check_same_heads(DatasetInfo.from_dict(info_dict, str(ckpt_path)), info, "the dataset of this run")
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, torch.Tensor)}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if found != expected:
         differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))

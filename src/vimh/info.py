@@ -17,7 +17,7 @@ Count = Annotated[int, Field(ge=0)]
 class _Entry(BaseModel):
     """A JSON object: types as they are, nothing coerced; unknown keys are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, ser_json_inf_nan="constants")
 
 
 class ParameterMapping(_Entry):
@@ -58,6 +58,13 @@ class FileEntry(_Entry):
     sha256: str
 
 
+class Shard(_Entry):
+    """Which part of a dataset this is, where several machines make one."""
+
+    index: Count
+    count: Annotated[int, Field(ge=1)]
+
+
 class DatasetInfo(_Entry):
     """The metadata of a dataset: everything a model or a reader needs to know about it. Frozen and plain.
 
@@ -96,6 +103,7 @@ class DatasetInfo(_Entry):
     seed: int | None = None
     sampling: str | None = None
     generator: dict[str, Any] | None = None
+    shard: Shard | None = None
     files: dict[str, FileEntry] = {}
 
     @classmethod

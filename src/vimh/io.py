@@ -34,6 +34,7 @@ REGENERATE = "Restore the file, or regenerate the dataset."
 CHUNK = 4096  # records that a pass over a whole file holds at a time
 VALUES_DTYPE = "<f4"
 MAX_ARRAY_HEADER = 4096  # bytes
+UNFINISHED = "unfinished.json"  # description of what a partial directory is to become
 HALF_A_CODE = 0.5 + 1e-3  # float32 values of 1e-5 relative precision may stand just beyond the half
 
 
@@ -327,25 +328,30 @@ class VIMHWriter:
     """Writes a dataset, batch by batch; memory does not grow with it.
 
     The files are written to `.<name>.partial` beside the target, the JSON last, and the directory is renamed when all
-    samples are there. An interrupt keeps the partial directory, which the next writer of the same target replaces; an
-    error removes it. Use it as a context manager.
+    samples are there. An interrupt keeps the partial directory, which the next writer of the same target replaces or
+    continues; an error removes it. Use it as a context manager.
 
     Args:
         data_dir: The dataset's directory to be.
         info: Its complete description, but for `files`.
         overwrite: Replace a dataset that is there already, once the new one is whole.
         pickle: Write legacy pickle copies as well; this takes memory for a whole split.
+        resume: Continue what an interrupted writer of the same description left; `written` says how far it came.
 
     Raises:
         VIMHError: If the target exists, another process is writing it, or the disk refuses.
     """
 
-    def __init__(self, data_dir: Path, info: DatasetInfo, overwrite: bool = False, pickle: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path, info: DatasetInfo, overwrite: bool = False, pickle: bool = False, resume: bool = False
+    ) -> None:
         self.data_dir = data_dir
         self.partial = partial_dir(data_dir)
         self.info = info
         self.overwrite = overwrite
         self.pickle = pickle
+        self.resume = resume
+        self.written = dict.fromkeys(SPLITS, 0)
         self.dtype = record_dtype(info.image_shape, len(info.parameter_names), METADATA_BYTES)
 
     def __enter__(self) -> "VIMHWriter":
@@ -366,14 +372,45 @@ class VIMHWriter:
             undo.callback(os.close, self._lock)
             undo.callback(_remove_if_empty, self.partial)
             check_target(self.data_dir, self.overwrite)  # again: another writer may have ended meanwhile
-            _empty(self.partial)
-            undo.callback(shutil.rmtree, self.partial)
-            names = [name for split in SPLITS for name in (split, f"{split}_values.npy")]
-            self._files = {name: undo.enter_context(_HashedFile(self.partial / name)) for name in names}
-            self._written = dict.fromkeys(SPLITS, 0)
+            if self.resume and (self.partial / UNFINISHED).is_file():
+                self.written = self._find_written()
+            else:
+                _empty(self.partial)
+                undo.callback(shutil.rmtree, self.partial)
+                (self.partial / UNFINISHED).write_text(self.info.to_json(), encoding="utf-8")
+            self._files = {name: undo.enter_context(_HashedFile(self.partial / name, n)) for name, n in self._sizes()}
             for split in SPLITS:
-                self._files[f"{split}_values.npy"].write(self._values_header(split))
+                if self.written[split] == 0:
+                    self._files[f"{split}_values.npy"].write(self._values_header(split))
             undo.pop_all()
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        """Name and size of each file, as far as it is written."""
+        for split, n in self.written.items():
+            yield split, n * self.dtype.itemsize
+            yield f"{split}_values.npy", len(self._values_header(split)) + n * self._value_bytes if n else 0
+
+    @property
+    def _value_bytes(self) -> int:
+        """Size of the exact values of one sample."""
+        return 4 * len(self.info.parameter_names)
+
+    def _find_written(self) -> dict[str, int]:
+        """Whole samples that an interrupted writer left, per split; those of `test` count when `train` is complete."""
+        path = self.partial / UNFINISHED
+        if path.read_text(encoding="utf-8") != self.info.to_json():
+            raise VIMHError(
+                f"{self.partial}: was begun with another configuration. Start anew with resume=false, or use the other "
+                "one."
+            )
+        written = {}
+        for split in SPLITS:
+            records, values = self.partial / split, self.partial / f"{split}_values.npy"
+            n_records = records.stat().st_size // self.dtype.itemsize if records.is_file() else 0
+            rest = values.stat().st_size - len(self._values_header(split)) if values.is_file() else 0
+            written[split] = max(0, min(n_records, rest // self._value_bytes))
+        complete = written["train"] == self.info.train_samples
+        return written if complete else {**written, "test": 0}
 
     def write(self, split: str, image: np.ndarray, code: np.ndarray, spec_range: np.ndarray, value: np.ndarray) -> None:
         """Append samples to a split.
@@ -387,7 +424,7 @@ class VIMHWriter:
         """
         self._files[split].write(pack(self.dtype, image, code, spec_range).tobytes())
         self._files[f"{split}_values.npy"].write(np.ascontiguousarray(value, dtype="<f4").tobytes())
-        self._written[split] += len(image)
+        self.written[split] += len(image)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -422,8 +459,8 @@ class VIMHWriter:
     def _finish(self) -> None:
         """Close the files, write the JSON and put the directory in its place."""
         expected = {split: self.info.n_split(split) for split in SPLITS}
-        if self._written != expected:
-            raise VIMHError(f"{self.data_dir}: {self._written} samples were written, but {expected} were announced.")
+        if self.written != expected:
+            raise VIMHError(f"{self.data_dir}: {self.written} samples were written, but {expected} were announced.")
         check_target(self.data_dir, self.overwrite)
         for file in self._files.values():
             file.close()
@@ -432,6 +469,7 @@ class VIMHWriter:
             entries |= self._write_pickles()
         with _HashedFile(self.partial / INFO_NAME) as file:
             file.write(self.info.model_copy(update={"files": entries}).to_json().encode())
+        (self.partial / UNFINISHED).unlink()
         replaced = self.data_dir.with_name(f".{self.data_dir.name}.replaced")
         if self.data_dir.exists():
             shutil.rmtree(replaced, ignore_errors=True)
@@ -470,12 +508,20 @@ class VIMHWriter:
 
 
 class _HashedFile:
-    """A file that is written once, start to end, and knows its size and checksum."""
+    """A file that is written once, start to end, and knows its size and checksum.
 
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb")
+    Args:
+        path: The file.
+        keep: Bytes of what is there already that stay.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self._file: BinaryIO = path.open("r+b" if keep else "w+b")
         self._digest = hashlib.sha256()
-        self.size = 0
+        self._file.truncate(keep)
+        while keep and (chunk := self._file.read(1 << 20)):
+            self._digest.update(chunk)
+        self.size = keep
 
     def __enter__(self) -> "_HashedFile":
         return self
@@ -539,7 +585,7 @@ def _empty(directory: Path) -> None:
 def _check_all_known(directory: Path) -> None:
     """Refuse to delete a directory that holds anything but the files of a dataset."""
     for path in directory.iterdir():
-        if path.name not in {INFO_NAME, *_file_names()} or path.is_dir():
+        if path.name not in {INFO_NAME, UNFINISHED, *_file_names()} or path.is_dir():
             raise VIMHError(f"{path}: is not a file of a dataset, so its directory is left alone. Remove it by hand.")
 
 

@@ -1,0 +1,342 @@
+import csv
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import src.eval
+import src.train
+from src.errors import CheckpointError, ConfigError, VIMHError
+from src.eval import evaluate
+from src.models.vimh_module import VIMHLitModule
+from src.utils.results import head_results
+from src.utils.task import INTERRUPTED
+from src.vimh.format import INFO_NAME
+
+ROOT = Path(__file__).parents[1]
+HEADS = {"note_velocity": "MIDI", "log10_decay_time": "log10 s"}
+FIGURES = {"loss", "acc", "steps", "nmae"} | {f"{head}_{figure}" for head in HEADS for figure in ("acc", "mae", "steps")}
+N_BATCHES = 3  # of an epoch: 46 training samples, 16 to the batch
+
+
+@pytest.fixture
+def arguments(saw_dir, tmp_path):
+    """Command line of a short training of the small set that keeps everything below the test's directory."""
+    return [
+        "model=cnn_micro",
+        f"data.data_dir={saw_dir}",
+        "data.make_dataset.overrides=['dataset.size=64']",
+        "data.batch_size=16",
+        "trainer.max_epochs=2",
+        "trainer.accelerator=cpu",
+        "trainer.log_every_n_steps=1",
+        f"paths.log_dir={tmp_path}/logs",
+        "callbacks.rich_progress_bar=null",
+        "callbacks.model_summary=null",
+        "+trainer.enable_progress_bar=false",
+        "+trainer.enable_model_summary=false",
+        "logger=csv",
+        "extras.print_config=false",
+    ]
+
+
+@pytest.fixture
+def program(monkeypatch, capfd):
+    """Runs an entry point as the command line does, in this process; returns exit code, stdout and stderr."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
+    monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # or else Hydra looks for a package of configurations
+    before = logging.root.handlers[:], logging.root.level
+
+    def run(entry_point, *arguments):
+        monkeypatch.setattr(sys, "argv", [entry_point.__file__, *arguments])
+        code = 0
+        try:
+            entry_point.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capfd.readouterr()
+
+    yield run
+    for handler in set(logging.root.handlers) - set(before[0]):
+        handler.close()
+    logging.root.handlers[:], logging.root.level = before
+
+
+def runs(tmp_path, task="train"):
+    return sorted((tmp_path / "logs" / task / "default").iterdir())
+
+
+def checkpoint(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_training_returns_every_metric(trained_run):
+    expected = {f"{stage}/{figure}" for stage in ("train", "val", "test") for figure in FIGURES} | {"val/acc_best"}
+    rates = {name for name in trained_run.metrics if name.startswith("lr-")}
+    assert set(trained_run.metrics) - rates == expected
+    assert all(math.isfinite(figure) for figure in trained_run.metrics.values())
+
+
+def test_a_run_directory_holds_what_the_run_was(trained_run):
+    names = {path.name for path in (trained_run.run_dir / "checkpoints").iterdir()}
+    assert "last.ckpt" in names
+    assert len([name for name in names if name.startswith("epoch_")]) == 1
+    assert list((trained_run.run_dir / "tensorboard").glob("events.out.tfevents.*"))
+    with (trained_run.run_dir / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["val/loss"]) for row in rows if row["val/loss"]]
+    assert len(losses) == 2
+    assert losses[-1] == pytest.approx(trained_run.metrics["val/loss"])
+
+
+def test_results_are_those_of_the_best_checkpoint_on_the_test_set(trained_run):
+    results = json.loads((trained_run.run_dir / "results.json").read_text())
+    assert Path(results["checkpoint"]).parent == trained_run.run_dir / "checkpoints"
+    assert Path(results["checkpoint"]).name.startswith("epoch_")
+    assert results["metrics"] == {f"test/{figure}": trained_run.metrics[f"test/{figure}"] for figure in FIGURES}
+    assert {name: row["units"] for name, row in results["heads"].items()} == HEADS
+    for name, row in results["heads"].items():
+        for figure in ("acc", "mae", "steps"):
+            assert row[figure] == trained_run.metrics[f"test/{name}_{figure}"]
+        assert 0 < row["majority"] < 1
+
+
+def test_results_lack_no_head():
+    with pytest.raises(KeyError):
+        head_results({"test/cutoff_acc": 1.0}, {"cutoff": 0.5}, [{"name": "cutoff", "units": "Hz"}])
+
+
+@pytest.fixture
+def evaluated(compose_run, tmp_path):
+    """Evaluates a checkpoint as `eval.py` does."""
+
+    def run(ckpt_path, *overrides):
+        return evaluate(compose_run(tmp_path, f"ckpt_path={ckpt_path}", *overrides, name="eval"))
+
+    return run
+
+
+def test_evaluation_reproduces_the_test_metrics_exactly(trained_run, evaluated, tmp_path):
+    best = json.loads((trained_run.run_dir / "results.json").read_text())["checkpoint"]
+    assert evaluated(best) == {f"test/{figure}": trained_run.metrics[f"test/{figure}"] for figure in FIGURES}
+    found, trained = (json.loads((at / "results.json").read_text()) for at in (tmp_path, trained_run.run_dir))
+    assert found["heads"] == trained["heads"]
+    assert found["metrics"] == trained["metrics"]
+
+
+def test_evaluation_on_the_validation_samples_reproduces_the_last_epoch(trained_run, evaluated):
+    metrics = evaluated(trained_run.run_dir / "checkpoints" / "last.ckpt", "split=val")
+    metrics.pop("val/acc_best", None)
+    assert metrics == {f"val/{figure}": trained_run.metrics[f"val/{figure}"] for figure in FIGURES}
+
+
+def test_evaluation_takes_another_place_and_batch_size(trained_run, evaluated, saw_dir, tmp_path):
+    shutil.copytree(saw_dir, tmp_path / saw_dir.name)
+    best = json.loads((trained_run.run_dir / "results.json").read_text())["checkpoint"]
+    metrics = evaluated(best, f"data_dir={tmp_path / saw_dir.name}", "batch_size=5")
+    assert metrics == pytest.approx({name: trained_run.metrics[name] for name in metrics}, rel=1e-4)
+
+
+def test_a_network_is_not_evaluated_on_other_heads(trained_run, evaluated, saw_dir, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(saw_dir, other)
+    text = (other / INFO_NAME).read_text()
+    (other / INFO_NAME).write_text(text.replace("log10_decay_time", "cutoff"))
+    with pytest.raises(CheckpointError, match=r"(?s)other.*cutoff: the dataset has it.*log10_decay_time: the network"):
+        evaluated(trained_run.run_dir / "checkpoints" / "last.ckpt", f"data_dir={other}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "facts"),
+    [
+        (["split=train"], ConfigError, r"split is 'train'.*val, test"),
+        (["data_dir=/no/such/place"], VIMHError, r"/no/such/place"),
+        (["batch_size=0"], CheckpointError, r"batch_size is 0"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_evaluation_refuses_what_it_cannot_do(trained_run, evaluated, overrides, error, facts):
+    with pytest.raises(error, match=facts):
+        evaluated(trained_run.run_dir / "checkpoints" / "last.ckpt", *overrides)
+
+
+def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_path, monkeypatch):
+    step = VIMHLitModule.training_step
+
+    def interrupted(module, batch, batch_idx):
+        if module.current_epoch == 2:
+            raise KeyboardInterrupt
+        return step(module, batch, batch_idx)
+
+    arguments += ["trainer.max_epochs=4", "model.optimizer.lr=0.01"]
+    monkeypatch.setattr(VIMHLitModule, "training_step", interrupted)
+    code, out, err = program(src.train, *arguments)
+    assert code == INTERRUPTED
+    assert "ckpt_path=last" in out + err
+    assert "Traceback" not in out + err
+    (run,) = runs(tmp_path)
+    stopped = checkpoint(run)
+    assert (stopped["epoch"], stopped["global_step"]) == (1, 2 * N_BATCHES)
+
+    monkeypatch.setattr(VIMHLitModule, "training_step", step)
+    code, out, err = program(src.train, *arguments, "ckpt_path=last")
+    assert code == 0, err
+    assert runs(tmp_path) == [run]
+    finished = checkpoint(run)
+    assert (finished["epoch"], finished["global_step"]) == (3, 4 * N_BATCHES)
+    (optimizer,), (scheduler,) = finished["optimizer_states"], finished["lr_schedulers"]
+    assert {state["step"].item() for state in optimizer["state"].values()} == {4 * N_BATCHES}
+    assert (scheduler["last_epoch"], scheduler["T_max"]) == (4, 4)
+    assert optimizer["param_groups"][0]["lr"] == pytest.approx(0.0, abs=1e-12)
+    assert stopped["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005)
+    assert finished["state_dict"]["best_acc"] >= stopped["state_dict"]["best_acc"]
+    assert {path.name for path in (run / "csv").iterdir()} == {"version_0", "version_1"}
+    assert (run / "results.json").is_file()
+
+
+def test_the_same_command_begins_anew_after_an_interrupt(program, arguments, tmp_path, monkeypatch):
+    def interrupted(module, batch, batch_idx):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VIMHLitModule, "training_step", interrupted)
+        code, out, err = program(src.train, *arguments)
+    assert code == INTERRUPTED
+    assert "Run the same command again" in out + err
+    code, _, err = program(src.train, *arguments)
+    assert code == 0, err
+    first, second = runs(tmp_path)
+    assert not (first / "results.json").exists()
+    assert (second / "results.json").is_file()
+
+
+def test_a_run_ends_with_a_table_and_the_way_to_its_files(program, arguments, tmp_path):
+    code, out, err = program(src.train, *arguments)
+    assert code == 0, err
+    (run,) = runs(tmp_path)
+    for name, row in json.loads((run / "results.json").read_text())["heads"].items():
+        (line,) = [line for line in out.splitlines() if name in line]
+        for figure in (f"{row['acc']:.3f}", f"{row['majority']:.3f}", f"{row['mae']:.4g} {row['units']}"):
+            assert figure in line
+    assert str(run / "results.json") in out
+    assert str(run / "checkpoints") in out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "facts"),
+    [
+        (["data.val_fraction=2"], ["data.val_fraction is 2"]),
+        (["data.val_fraction=0.001"], ["data.val_fraction 0.001 of 51 samples"]),
+        (["data.batch_size=0"], ["data.batch_size is 0"]),
+        (["data.aux=[pitch]"], ["data.aux names pitch", "spec_min, spec_max"]),
+        (["data.data_dir=/no/such/place", "data.make_dataset=null"], ["/no/such/place", "python generate_vimh.py"]),
+        (["data.make_dataset.overrides=['dataset.size=99']"], ["dataset.size: 64 there, 99 asked for"]),
+        (["data.make_dataset.overrides=['dataset.size=0']"], ["dataset.size"]),
+        (["data=vimh_512dss"], ["data/vimh_512dss", "vimh_16kdss"]),
+        (["model=cnn_huge"], ["model/cnn_huge", "cnn_tiny"]),
+        (["model.net.kernel_size=4"], ["net.kernel_size is 4"]),
+        (["model.net.widths=[4,4,4,4,4,4,4]"], ["7 stages", "32 rows"]),
+        (["model.net.width=3"], ["width"]),
+        (["loss.sigma=3"], ["sigma"]),
+        (["ckpt_path=last"], ["ckpt_path=last", "default"]),
+        (["ckpt_path=/no/such/file.ckpt"], ["/no/such/file.ckpt"]),
+    ],
+    ids=lambda value: " ".join(value)[:60],
+)
+def test_what_cannot_be_trained_is_one_clear_message(program, arguments, overrides, facts):
+    code, out, err = program(src.train, *arguments, *overrides)
+    assert code == 1
+    assert "Traceback" not in out + err
+    for fact in facts:
+        assert fact in err
+
+
+def test_damaged_records_are_one_clear_message_and_nothing_is_changed(program, arguments, saw_dir, tmp_path):
+    data_dir = tmp_path / saw_dir.name
+    shutil.copytree(saw_dir, data_dir)
+    data = (data_dir / "train").read_bytes()
+    (data_dir / "train").write_bytes(data[:-1])
+    code, out, err = program(src.train, *arguments, f"data.data_dir={data_dir}")
+    assert code == 1
+    assert "Traceback" not in out + err
+    assert f"{data_dir / 'train'}: has {len(data) - 1} bytes" in err
+    assert (data_dir / "train").read_bytes() == data[:-1]
+
+
+def test_a_checkpoint_of_another_network_is_not_gone_on_with(program, arguments, trained_run):
+    ckpt_path = trained_run.run_dir / "checkpoints" / "last.ckpt"
+    code, out, err = program(src.train, *arguments, f"ckpt_path={ckpt_path}", "model=cnn_tiny")
+    assert code == 1
+    assert "Traceback" not in out + err
+    assert str(ckpt_path) in err
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_program_evaluates(program, trained_run, tmp_path, split):
+    ckpt_path = trained_run.run_dir / "checkpoints" / "last.ckpt"
+    places = [f"paths.log_dir={tmp_path}/logs", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]
+    code, out, err = program(src.eval, f"ckpt_path={ckpt_path}", f"split={split}", *places)
+    assert code == 0, err
+    (run,) = runs(tmp_path, "eval")
+    assert json.loads((run / "results.json").read_text())["metrics"][f"{split}/loss"] > 0
+    assert all(name in out for name in HEADS)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "facts"),
+    [
+        ([], ["ckpt_path=VALUE"]),
+        (["ckpt_path=/no/such/file.ckpt"], ["/no/such/file.ckpt: there is no such file"]),
+        ([f"ckpt_path={__file__}"], [f"{__file__}: is no", "checkpoint"]),
+    ],
+    ids=["no path", "no file", "no checkpoint"],
+)
+def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overrides, facts):
+    code, out, err = program(src.eval, *overrides, f"paths.log_dir={tmp_path}/logs")
+    assert code == 1
+    assert "Traceback" not in out + err
+    for fact in facts:
+        assert fact in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path):
+    command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("HYDRA_FULL_ERROR", None)
+    training = subprocess.Popen(
+        [*command, "trainer.max_epochs=100000", "callbacks.early_stopping=null"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for _ in range(600):
+        if list(tmp_path.glob("logs/train/default/*/checkpoints/last.ckpt")) or training.poll() is not None:
+            break
+        time.sleep(0.1)
+    training.send_signal(signal.SIGINT)
+    out, _ = training.communicate(timeout=60)
+    assert training.returncode == INTERRUPTED, out
+    assert "ckpt_path=last" in out
+    assert "Traceback" not in out
+    (run,) = runs(tmp_path)
+    epoch = checkpoint(run)["epoch"]
+
+    again = [*command, "ckpt_path=last", f"trainer.max_epochs={epoch + 3}", "callbacks.early_stopping=null"]
+    done = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runs(tmp_path) == [run]
+    assert checkpoint(run)["epoch"] == epoch + 2
+    assert all(name in done.stdout for name in HEADS)
