@@ -279,7 +279,8 @@ def generate(
     recipe.check()
     with VIMHWriter(data_dir, recipe.info(data_dir.name, shard), overwrite, pickle, resume) as writer:
         n_left = sum(writer.written.values())
-        advance(n_left)
+        if n_left:
+            advance(n_left)
         for split, sounds in _pipeline(recipe, recipe.batches(batch_size, shard, dict(writer.written))):
             writer.write(split, *sounds)
             advance(len(sounds.value))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -14,10 +15,14 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
 from src.generation import Recipe, differences, generate, is_made, make_dataset, recipe_config
+from src.utils.task import find_cause
 from src.utils.trusted import instantiate_trusted
 from src.vimh.format import INFO_NAME, METADATA_BYTES, pack, record_dtype
 from src.vimh.io import VIMHReader
@@ -196,13 +201,13 @@ def test_a_set_is_found_made_where_it_is_and_as_it_is(recipe_of, saw_dir, tmp_pa
         is_made(saw_dir, recipe_of("dataset.size=64", "dataset.seed=43").config)
 
 
-def test_a_set_without_its_recipe_is_not_taken_for_ours(recipe_of, plain_vimh, tmp_path):
+def test_a_set_without_its_recipe_is_not_taken_for_ours(recipe_of, theirs):
     with pytest.raises(VIMHError, match="was not made by this generator"):
-        is_made(plain_vimh, recipe_of(*SMALL).config)
+        is_made(theirs, recipe_of(*SMALL).config)
 
 
 @pytest.fixture
-def plain_vimh(saw_dir, tmp_path):
+def theirs(saw_dir, tmp_path):
     """A dataset of another program: the JSON tells of no generator."""
     data_dir = tmp_path / "theirs"
     data_dir.mkdir()
@@ -236,6 +241,13 @@ def test_a_missing_set_is_made_wherever_it_is_wanted(tmp_path, capfd):
 
 
 # the program
+
+
+@pytest.fixture(scope="module")
+def saw_config():
+    """The configuration of the saw set, as Hydra composes it."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose("synth/generate_simple_saw")
 
 
 @pytest.fixture
@@ -304,69 +316,97 @@ def test_names_and_suffixes_may_be_numbers(program, tmp_path):
     assert names_in(tmp_path / "out") == ["2024", "vimh-8x8x1_8000Hz_0p1s_24dss_simple_2p_7"]
 
 
-BAD = {
+# What the program says, in full.
+BAD_COMMANDS = {
     "dataset.size=0": ["dataset.size is 0"],
-    "dataset.size=1": ["dataset.size is 1"],
-    "dataset.size=-5": ["dataset.size is -5"],
-    "dataset.size=2.5": ["dataset.size is 2.5"],
-    "dataset.size=many": ["dataset.size is many"],
-    "dataset.size=null": ["dataset.size is None"],
     "dataset.duration=-1": ["dataset.duration is -1", "above 0"],
-    "dataset.duration=0": ["dataset.duration is 0"],
-    "dataset.duration=nan": ["dataset.duration is nan"],
-    "dataset.duration=inf": ["duration is inf"],
-    "dataset.duration=long": ["dataset.duration is 'long'"],
-    "dataset.sample_rate=0": ["dataset.sample_rate is 0"],
-    "dataset.sample_rate=8000.5": ["sample_rate is 8000.5", "whole number"],
-    "dataset.seed=-1": ["dataset.seed is -1"],
-    "dataset.seed=1.5": ["dataset.seed is 1.5"],
-    "dataset.train_fraction=1.5": ["dataset.train_fraction is 1.5"],
-    "dataset.train_fraction=half": ["dataset.train_fraction is 'half'"],
-    "dataset.sampling=latin": ["dataset.sampling is 'latin'", "uniform, sobol, grid"],
-    "dataset.sampling=grid dataset.size=241": ["10 x 24 = 240 distinct points", "241 samples"],
-    "dataset.synth_type=a/b": ["dataset.synth_type is 'a/b'"],
-    "dataset.synth_type=5": ["dataset.synth_type is 5"],
+    "+parameters.cutoff.value=3": ["cutoff", "SawVoice does not know", "note_number, note_velocity, log10_decay_time"],
+    "parameters.note_velocity.min=200": ["note_velocity: min 200 is not below max 127"],
+    "parameters.note_velocity.step=-7": ["note_velocity: step -7 is not above 0"],
+    "parameters.note_velocity=100": ["parameters.note_velocity is 100"],
+    "spectral.hop_length=9000": ["hop_length is 9000", "8000 samples"],
     "dataset.synth_type=???": ["dataset.synth_type has no value"],
     "dataset.name=vimh-64x64x1_mine": ["vimh-64x64x1_mine", "claims", "64x64x1", "32x32x1"],
     f"dataset.name={'x' * 300}": ["xxx", "could not be written"],
-    "parameters=null": ["parameters is None"],
-    "+parameters.cutoff.value=3": ["cutoff", "SawVoice does not know", "note_number, note_velocity, log10_decay_time"],
-    "parameters.note_velocity.min=200": ["note_velocity: min 200 is not below max 127"],
-    "parameters.note_velocity.step=0": ["note_velocity: step 0 is not above 0"],
-    "parameters.note_velocity.step=-7": ["note_velocity: step -7 is not above 0"],
-    "parameters.note_velocity.step=0.01": ["note_velocity", "6301 classes"],
-    "parameters.note_velocity.max=loud": ["parameters.note_velocity.max is 'loud'"],
-    "parameters.note_velocity=100": ["parameters.note_velocity is 100"],
-    "parameters.note_velocity.max=134": ["note_velocity is 134", "within 0 to 127"],
-    "parameters.note_number.value=200": ["note_number is 200", "within 0 to 127"],
-    "parameters.note_number.value=nan": ["note_number: value nan must be a finite number"],
-    "parameters.note_number.description=5": ["parameters.note_number.description is 5"],
-    "spectral.hop_length=9000": ["hop_length is 9000", "8000 samples"],
-    "spectral.hop_length=0": ["hop_length is 0"],
-    "spectral.win_length=8001": ["win_length 8001", "8000 samples"],
-    "spectral.height=41": ["n_fft 80 has 40 bins", "41 rows"],
-    "spectral.height=70000 spectral.n_fft=140000": ["70000x32x1", "65535"],
-    "spectral.window=nonsense": ["nonsense"],
     "batch_size=0": ["batch_size is 0"],
-    "batch_size=all": ["batch_size is 'all'"],
     "num_threads=0": ["num_threads is 0"],
-    "num_threads=-1": ["num_threads is -1"],
+    "shard.count=0": ["shard", "count", "0"],
+    "shard.index=one": ["shard", "index", "one"],
+    "shard.index=5": ["shard.index 5 of shard.count 1"],
     "dataset.sice=5": ["dataset.sice"],
-    "spectral=cqt": ["spectral/cqt"],
+    "spectral=cqt": ["spectral/cqt", "mel", "stft"],
     "synth._target_=src.synth.voices.NoVoice": ["src.synth.voices.NoVoice"],
     "--config-name=synth/generate_nothing": ["synth/generate_nothing", "--config-name=synth/generate_simple_saw"],
 }
 
 
-@pytest.mark.parametrize("arguments", BAD)
-def test_bad_input_is_one_clear_message_and_nothing_is_written(program, tmp_path, arguments):
-    code, out, err = program(*arguments.split(" "))
+@pytest.mark.parametrize("argument", BAD_COMMANDS)
+def test_a_bad_command_is_one_clear_message_and_nothing_is_written(program, tmp_path, argument):
+    code, out, err = program(argument)
     assert code == 1
-    for text in BAD[arguments]:
+    for text in BAD_COMMANDS[argument]:
         assert text in err
     assert "Traceback" not in err
     assert "samples/s" not in out
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+BAD_VALUES = [
+    ({"dataset.size": 1}, "dataset.size is 1"),
+    ({"dataset.size": -5}, "dataset.size is -5"),
+    ({"dataset.size": 2.5}, "dataset.size is 2.5"),
+    ({"dataset.size": "many"}, "dataset.size is many"),
+    ({"dataset.size": None}, "dataset.size is None"),
+    ({"dataset.size": True}, "dataset.size is True"),
+    ({"dataset.duration": 0}, "dataset.duration is 0"),
+    ({"dataset.duration": float("nan")}, "dataset.duration is nan"),
+    ({"dataset.duration": float("inf")}, "duration is inf"),
+    ({"dataset.duration": "long"}, "dataset.duration is 'long'"),
+    ({"dataset.duration": 1e-9}, "half a sample"),
+    ({"dataset.sample_rate": 0}, "dataset.sample_rate is 0"),
+    ({"dataset.sample_rate": 8000.5}, "sample_rate is 8000.5"),
+    ({"dataset.seed": -1}, "dataset.seed is -1"),
+    ({"dataset.seed": 1.5}, "dataset.seed is 1.5"),
+    ({"dataset.train_fraction": 1.5}, "dataset.train_fraction is 1.5"),
+    ({"dataset.train_fraction": 0.0}, "dataset.train_fraction is 0.0"),
+    ({"dataset.train_fraction": "half"}, "dataset.train_fraction is 'half'"),
+    ({"dataset.sampling": "latin"}, "dataset.sampling is 'latin'; choose one of uniform, sobol, grid"),
+    ({"dataset.sampling": "grid", "dataset.size": 241}, "10 x 24 = 240 distinct points, but 241 samples"),
+    ({"dataset.synth_type": "a/b"}, "dataset.synth_type is 'a/b'"),
+    ({"dataset.synth_type": 5}, "dataset.synth_type is 5"),
+    ({"parameters": None}, "parameters is None"),
+    ({"synth": "saw"}, "synth is 'saw'"),
+    ({"parameters.note_velocity.step": 0}, "note_velocity: step 0 is not above 0"),
+    ({"parameters.note_velocity.step": 0.01}, "6301 classes"),
+    ({"parameters.note_velocity.max": "loud"}, "parameters.note_velocity.max is 'loud'"),
+    ({"parameters.note_velocity.max": 134}, "note_velocity is 134 in voice 1; it must be within 0 to 127"),
+    ({"parameters.note_number.value": 200}, "note_number is 200"),
+    ({"parameters.note_number.value": float("nan")}, "note_number: value nan must be a finite number"),
+    ({"parameters.note_number.description": 5}, "parameters.note_number.description is 5"),
+    ({"spectral.hop_length": 0}, "hop_length is 0"),
+    ({"spectral.win_length": 8001}, "win_length 8001 is longer than the sound's 8000 samples"),
+    ({"spectral.height": 41}, "n_fft 80 has 40 bins above DC, but the image has 41 rows"),
+    ({"spectral.height": 70000, "spectral.n_fft": 140000}, "70000x32x1"),
+    ({"spectral.window": "nonsense"}, "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), BAD_VALUES, ids=[",".join(changes) for changes, _ in BAD_VALUES])
+def test_a_bad_value_is_refused_before_anything_is_written(saw_config, tmp_path, changes, says):
+    config = saw_config.copy()
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value)
+    with pytest.raises((ConfigError, VIMHError, InstantiationException)) as caught:
+        generate(Recipe.from_config(config, instantiate), tmp_path / "deep" / "set")
+    assert says in str(find_cause(caught.value, NSMError))
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "all", None, True])
+def test_a_bad_batch_size_is_refused(recipe_of, tmp_path, batch_size):
+    with pytest.raises(ConfigError, match=r"batch_size is .*; it must be a whole number of 1 or more"):
+        generate(recipe_of(*SMALL), tmp_path / "set", batch_size=batch_size)
+    assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("output_dir", ["file", "file/deeper"])
@@ -414,6 +454,14 @@ def test_nothing_of_a_hostile_json_runs(saw_dir, recipe_of, tmp_path, synth):
     OmegaConf.clear_resolver("spy")
     assert not mark.exists()
     assert spied == []
+
+
+@pytest.mark.parametrize("generator", [{}, {"config": None}, {"config": 5}, {"config": []}, {"config": {"dataset": 1}}])
+def test_a_set_with_another_kind_of_recipe_is_not_taken_for_ours(recipe_of, theirs, generator):
+    info = json.loads((theirs / INFO_NAME).read_text()) | {"generator": generator}
+    (theirs / INFO_NAME).write_text(json.dumps(info))
+    with pytest.raises(VIMHError, match="was made from another configuration"):
+        is_made(theirs, recipe_of(*SMALL).config)
 
 
 @pytest.mark.parametrize("key", ["dataset", "synth", "parameters", "spectral", "dataset.size", "dataset.duration"])
@@ -482,15 +530,16 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
-def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(program, recipe_of, tmp_path):
+def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(
+    program, recipe_of, tmp_path, monkeypatch
+):
     """And while it runs, nobody else writes the same set. The synth is one of the user's own, named in the command."""
     (tmp_path / "held.py").write_text(textwrap.dedent(HELD_SAW))
     hold, out = tmp_path / "hold", tmp_path / "out"
     hold.touch()
-    arguments = ["dataset.size=4000", "dataset.name=set", "dataset.duration=0.1", "batch_size=64", f"output_dir={out}"]
+    arguments = ["dataset.size=4000", "dataset.name=set", "dataset.duration=0.1", "batch_size=64"]
     own = ["synth._target_=held.HeldSaw", f"+synth.hold={hold}"]
-    command = (RUN, *arguments, *own)
-    process = start(*command, cwd=tmp_path, path=[str(tmp_path)])
+    process = start(RUN, f"output_dir={out}", *arguments, *own, cwd=tmp_path, path=[str(tmp_path)])
     wait_for(hold.with_suffix(".reached"), process)
     assert names_in(out) == [".set.partial"]
     assert (out / ".set.partial" / "train").stat().st_size > 0
@@ -507,9 +556,10 @@ def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(
     assert names_in(out) == [".set.partial"]
 
     hold.unlink()
-    process = start(*command, cwd=tmp_path, path=[str(tmp_path)])
-    stdout, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    monkeypatch.syspath_prepend(tmp_path)
+    code, stdout, err = program(*arguments, *own)
+    monkeypatch.delitem(sys.modules, "held")
+    assert code == 0, err
     assert stdout.splitlines()[-1] == str(out / "set")
     assert names_in(out) == ["set"]
     VIMHReader(out / "set").validate()
@@ -517,21 +567,18 @@ def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(
     assert (out / "set" / "train").read_bytes() == (plain / "train").read_bytes()
 
 
-def test_a_full_disk_leaves_nothing_and_says_so(tmp_path):
-    """The limit on the size of a file stands for the end of the disk. Numba's cache is warmed before it."""
-    limit = """
-        import resource
-        from src.synth import SawVoice
-        SawVoice(8000, 0.01).render({})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    """
-    arguments = ("dataset.size=4096", "dataset.name=set", f"output_dir={tmp_path}")
-    process = start(textwrap.dedent(limit) + RUN, *arguments, cwd=tmp_path)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert f"{tmp_path / 'set'}: could not be written (File too large)" in err
+def test_a_full_disk_leaves_nothing_and_says_so(program, tmp_path):
+    """A limit on the size of files stands for the end of the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        code, _, err = program("dataset.size=4096", "dataset.name=set")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 1
+    assert f"{tmp_path / 'out' / 'set'}: could not be written (File too large). Nothing was kept; make room" in err
     assert "Traceback" not in err
-    assert names_in(tmp_path) == []
+    assert names_in(tmp_path / "out") == []
 
 
 def test_help_shows_the_configuration_and_imports_nothing_heavy(tmp_path):

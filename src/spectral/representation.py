@@ -225,7 +225,7 @@ class SpectralRepresentation:
             seconds = (self.n_samples - end) / self.sample_rate
             warnings.warn(
                 f"hop_length {self.hop_length}: {self.width} columns end {seconds:.3f} s before"
-                "  the sound. Take a longer hop, or null for the one that covers it.",
+                " the sound. Take a longer hop, or null for the one that covers it.",
                 stacklevel=3,
             )
         elif end - self.n_samples >= self.hop_length + win_length:

@@ -37,20 +37,21 @@ class Synth(Protocol):
         ...
 
 
-def count_samples(sample_rate: int, duration: float) -> int:
+def count_samples(sample_rate: int, duration: float, name: str = "duration") -> int:
     """Length of a sound in samples: `duration` times `sample_rate`, rounded.
 
     Args:
         sample_rate: Hz, a whole number > 0.
         duration: s, > 0.
+        name: What an error message calls the duration.
     """
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate <= 0:
         raise ConfigError(f"sample_rate is {sample_rate!r}; it must be a whole number of Hz above 0.")
     if isinstance(duration, bool | str) or not np.isfinite(duration) or duration <= 0:
-        raise ConfigError(f"duration is {duration!r}; it must be a number of seconds above 0.")
+        raise ConfigError(f"{name} is {duration!r}; it must be a number of seconds above 0.")
     n_samples = round(duration * sample_rate)
     if n_samples == 0:
-        raise ConfigError(f"duration {duration} s is less than half a sample at {sample_rate} Hz; make it longer.")
+        raise ConfigError(f"{name} {duration} s is less than half a sample at {sample_rate} Hz; make it longer.")
     return n_samples
 
 

@@ -1,70 +1,551 @@
 """All numba code of the synths.
 
-It stays in one file because numba's on-disk cache notices changes in this file only. Scalar functions come first; LLVM
-inlines them into the few kernels at the end. Kernels run voices in parallel and release the GIL. Phases are unsigned
-64-bit integers, 2^64 to the cycle, so that sample n has the phase n * increment without any drift.
+It stays in one file because numba's on-disk cache notices changes in this file only. Scalar functions come first; they
+are inlined into functions that work on blocks of samples, and those serve functions that render a group of up to
+`LANES` voices. At the end, Python functions hand the groups to threads: compiled code releases the GIL, and compared
+with numba's own parallel loops this halves the compile time and stays clear of its trouble with forks and concurrent
+callers.
+
+The ladder works on `LANES` voices side by side: the innermost loops go over lanes, so that the compiler turns them into
+vector instructions. What the lanes need lies in flat arrays: quantity q of lane i is at `work[q + i]` and sample n of a
+block at `x[n * LANES + i]`, with every q and LANES a constant, which is what lets the compiler see that nothing overlaps.
 """
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 BLOCK = 64
-SILENCE = np.float32(1e-30)
+LANES = 32
+SILENCE = np.float32(1e-18)  # -360 dB; its square is still a normal float32
+LOWEST_CUTOFF = np.float32(10.0)  # Hz
+HIGHEST_CUTOFF = np.float32(0.49)  # of the sample rate
+TANH_LIMIT = np.float32(7.0)
+STATE_LIMIT = np.float32(150.0)
 
+# Quantities of the ladder at one sample. S: states; T: tanh of the arguments; C: chords tanh(x) / x; X: arguments.
+# Index 0 belongs to the input x - k v4, and 1 to 4 to the stages.
+_S1, _S2, _S3, _S4 = (row * LANES for row in range(4))
+_T0, _T1, _T2, _T3, _T4 = (row * LANES for row in range(4, 9))
+_C0, _C1, _C2, _C3, _C4 = (row * LANES for row in range(9, 14))
+_X0, _X1, _X2, _X3, _X4 = (row * LANES for row in range(14, 19))
+_WORK_SIZE = 19 * LANES
+
+# Parameters of a Moog voice, the rows of `voice_parameters`; times in samples, rates per sample.
+(
+    AMPLITUDE,
+    FEEDBACK,
+    CUTOFF,
+    OCTAVES,
+    ATTACK_RATE,
+    ATTACK_END,
+    DECAY_RATE,
+    SUSTAIN,
+    RELEASE_RATE,
+) = range(9)
+N_VOICE_PARAMETERS = 9
+
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _PHASE_TO_SIGNED_UNIT = np.float32(2.0**-31)
 _FRACTION_TO_UNIT = np.float32(2.0**-24)
+_MOST, _LEAST, _SLOPE = np.float32(1.01), np.float32(0.9), np.float32(0.6)
+_FIRMNESS, _FIRM_FROM = np.float32(0.25), np.float32(1.5)
+_SIXTEENTH = np.float32(1 / 16)
 
-_inlined = njit(fastmath=True, nogil=True, inline="never")
-_kernel = njit(parallel=True, cache=True, nogil=True, fastmath=True)
+# Minimax fits of tanh(x) / x in x^2 on [-7, 7], of tan(pi r) (1/4 - r^2) / r in r^2 up to 0.49, and of 2^x within 3/4.
+_TANH_P0, _TANH_P1 = np.float32(0.9999989650294189), np.float32(0.12321293825208232)
+_TANH_P2, _TANH_P3 = np.float32(0.0022923877064806204), np.float32(3.992441151525041e-06)
+_TANH_Q1, _TANH_Q2 = np.float32(0.45653851119234423), np.float32(0.02114840171364053)
+_TANH_Q3 = np.float32(0.00014390686239440436)
+_TAN0, _TAN1 = np.float32(0.7853981211990817), np.float32(-0.5577317140278527)
+_TAN2, _TAN3 = np.float32(-0.1349132007538435), np.float32(-0.051012460399947675)
+_TAN4 = np.float32(-0.029745731975809184)
+_EXP0, _EXP1, _EXP2 = np.float32(1.0), np.float32(0.6931475244054195), np.float32(0.24022599549502682)
+_EXP3, _EXP4 = np.float32(0.055499839475351934), np.float32(0.009620937873406333)
+_EXP5, _EXP6 = np.float32(0.0013482764207855523), np.float32(0.0001512315784581188)
+
+
+class Oscillator(NamedTuple):
+    """Sawtooths of one fundamental frequency each.
+
+    Phases are unsigned 64-bit integers, 2^64 to the cycle, so that sample n has the phase n * increment without drift.
+
+    Attributes:
+        band_limited: Read `tables`, or else compute the naive sawtooth.
+        tables: Wavetables, one after the other, float32, `(point,)`.
+        start: First point of each voice's table, uint64, `(voice,)`.
+        shift: 40 minus the base-2 logarithm of its size, uint64, `(voice,)`.
+        increment: Phase step, uint64, `(voice,)`.
+    """
+
+    band_limited: bool
+    tables: np.ndarray
+    start: np.ndarray
+    shift: np.ndarray
+    increment: np.ndarray
+
+
+# error_model="numpy": a division that may raise would be a branch, and loops with branches are not vectorized.
+_inlined = njit(fastmath=True, nogil=True, error_model="numpy", forceinline=True)
+_function = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
 
 
 @_inlined
-def _naive_saw(phase):
+def _clip(x, low, high):
+    return min(max(x, low), high)
+
+
+@_inlined
+def _flush(y):
+    """Zero in place of what is too small to matter: denormal numbers slow down whatever comes after."""
+    return y if abs(y) > SILENCE else _ZERO
+
+
+@_inlined
+def naive_saw(phase):
     """Rising sawtooth 2 * frac(0.5 + phase) - 1: the phase, read as a signed fraction."""
     return np.float32(np.int32(np.uint32(phase >> np.uint64(32)))) * _PHASE_TO_SIGNED_UNIT
 
 
 @_inlined
-def _read_table(tables, start, log2_size, phase):
-    """Table at `phase`, linearly interpolated; the table holds 2^log2_size points and repeats the first one."""
-    high = np.uint32(phase >> np.uint64(32))
-    index = start + np.int64(high >> np.uint32(32 - log2_size))
-    fraction = np.float32(np.int32(np.uint32(high << np.uint32(log2_size)) >> np.uint32(8))) * _FRACTION_TO_UNIT
-    return tables[index] + fraction * (tables[index + 1] - tables[index])
+def read_table(tables, start, shift, phase):
+    """Table at `phase`, linearly interpolated.
+
+    The table holds 2^(40 - shift) points and repeats the first one: shifted right, a phase is the index of a point
+    followed by a fraction of 24 bits.
+    """
+    place = phase >> shift
+    index = start + (place >> np.uint64(24))
+    fraction = np.float32(np.int32(place & np.uint64(0xFFFFFF))) * _FRACTION_TO_UNIT
+    return tables[index] + fraction * (tables[index + np.uint64(1)] - tables[index])
 
 
 @_inlined
-def _flush(y):
-    """Zero in place of what is too small to matter: denormal numbers would slow down every FFT after this."""
-    return y if abs(y) > SILENCE else np.float32(0.0)
+def tanh_and_chord(x):
+    """Rational tanh(x), relative error under 2e-6 for any x, and its chord tanh(x) / x, which needs no x != 0.
+
+    Beyond the limit the tanh stays at its last value, 0.9999995, and the chord at that of the limit.
+    """
+    x = _clip(x, -TANH_LIMIT, TANH_LIMIT)
+    z = x * x
+    numerator = ((_TANH_P3 * z + _TANH_P2) * z + _TANH_P1) * z + _TANH_P0
+    chord = numerator / (((_TANH_Q3 * z + _TANH_Q2) * z + _TANH_Q1) * z + _ONE)
+    return x * chord, chord
 
 
 @_inlined
-def _fill_saw(y, band_limited, tables, start, log2_size, phase, increment):
-    """Write a sawtooth that begins at `phase` to `y`, `(time,)`."""
-    if band_limited:
+def cutoff_gain(ratio):
+    """tan(pi * ratio) for a ratio of cutoff to sample rate from 0 to 0.49, relative error under 5e-6.
+
+    The pole at 1/2 is divided out; what is left is nearly constant.
+    """
+    z = ratio * ratio
+    smooth = (((_TAN4 * z + _TAN3) * z + _TAN2) * z + _TAN1) * z + _TAN0
+    return ratio * smooth / ((_HALF - ratio) * (_HALF + ratio))
+
+
+@_inlined
+def exp2(octaves):
+    """2^octaves within 12 octaves, relative error under 5e-6: the sixteenth root by a polynomial, squared four times."""
+    x = octaves * _SIXTEENTH
+    root = (((((_EXP6 * x + _EXP5) * x + _EXP4) * x + _EXP3) * x + _EXP2) * x + _EXP1) * x + _EXP0
+    root *= root
+    root *= root
+    root *= root
+    return root * root
+
+
+@_inlined
+def adsr(n, attack_rate, attack_end, decay_rate, sustain, release_rate, note_end):
+    """Envelope at sample n, 0 to 1: linear attack, linear decay to `sustain`, linear release from the level reached.
+
+    Rates are per sample, `attack_end` and `note_end` in samples. Attack and decay are the lower of two lines, and so
+    continuous; after `note_end` their level stands still and is scaled down to 0.
+    """
+    held = min(n, note_end)
+    level = min(held * attack_rate, max(sustain, _ONE - (held - attack_end) * decay_rate))
+    return level * _clip(_ONE - (n - note_end) * release_rate, _ZERO, _ONE)
+
+
+@_inlined
+def _fill_saw(y, oscillator, voice, first):
+    """Write the sawtooth of a voice from sample `first` on to `y`, `(time,)`."""
+    tables, start, shift = oscillator.tables, oscillator.start[voice], oscillator.shift[voice]
+    increment = oscillator.increment[voice]
+    phase = np.uint64(first) * increment
+    if oscillator.band_limited:
         for n in range(y.size):
-            y[n] = _read_table(tables, start, log2_size, phase + np.uint64(n) * increment)
+            y[n] = read_table(tables, start, shift, phase + np.uint64(n) * increment)
     else:
         for n in range(y.size):
-            y[n] = _naive_saw(phase + np.uint64(n) * increment)
+            y[n] = naive_saw(phase + np.uint64(n) * increment)
 
 
-@_kernel
-def render_saw(band_limited, tables, start, log2_size, increment, amplitude, decay_rate, n_samples):
-    """Sawtooth with exponential decay.
+@_inlined
+def _solve(r1, r2, r3, r4, b0, b1, b2, b3, b4, k):
+    """Solve the ladder with straight lines in place of tanh.
+
+    Stage i of four: (1 + b_i) v_i = r_i + b_(i-1) v_(i-1), and the first one is fed by v_0 = -k v_4. Only the feedback
+    disturbs the two diagonals, so v_4 has a closed form and the others follow.
+    """
+    e1, e2, e3, e4 = _ONE + b1, _ONE + b2, _ONE + b3, _ONE + b4
+    e12 = e1 * e2
+    e123 = e12 * e3
+    kb0 = k * b0
+    forward = r4 * e123 + b3 * (r3 * e12 + b2 * (r2 * e1 + b1 * r1))
+    v4 = forward / (e12 * (e3 * e4) + (kb0 * b1) * (b2 * b3))
+    inverse = _ONE / e123
+    i1 = inverse * (e2 * e3)
+    i2 = inverse * (e1 * e3)
+    i3 = inverse * e12
+    v1 = r1 * i1 - (kb0 * i1) * v4
+    v2 = r2 * i2 + (b1 * i2) * v1
+    v3 = r3 * i3 + (b2 * i3) * v2
+    return v1, v2, v3, v4
+
+
+@_inlined
+def _blend(chord, firmness):
+    """The chord, or towards 1, the chord at rest."""
+    return chord + firmness * (_ONE - chord)
+
+
+@_inlined
+def _guess(work, x, gain, k, first):
+    """Arguments of tanh at this sample, taking the chords from the last one: a passive filter for any gain."""
+    for i in range(LANES):
+        g, feedback, drive = gain[first + i], k[i], x[first + i]
+        firmness = _clip(_FIRMNESS * (g - _FIRM_FROM), _ZERO, _ONE)
+        b0 = g * _blend(work[_C0 + i], firmness)
+        v1, v2, v3, v4 = _solve(
+            work[_S1 + i] + b0 * drive,
+            work[_S2 + i],
+            work[_S3 + i],
+            work[_S4 + i],
+            b0,
+            g * _blend(work[_C1 + i], firmness),
+            g * _blend(work[_C2 + i], firmness),
+            g * _blend(work[_C3 + i], firmness),
+            g * _blend(work[_C4 + i], firmness),
+            feedback,
+        )
+        work[_X0 + i] = drive - feedback * v4
+        work[_X1 + i], work[_X2 + i], work[_X3 + i], work[_X4 + i] = v1, v2, v3, v4
+
+
+@_inlined
+def _saturate(work):
+    """The tanh and the chord of all arguments."""
+    for i in range(5 * LANES):
+        work[_T0 + i], work[_C0 + i] = tanh_and_chord(work[_X0 + i])
+
+
+@_inlined
+def _newton_step(work, gain, k, i):
+    """Change of v1 … v4 in lane i by a Newton step from the arguments whose tanh is known."""
+    t0, t1, t2, t3, t4 = work[_T0 + i], work[_T1 + i], work[_T2 + i], work[_T3 + i], work[_T4 + i]
+    return _solve(
+        work[_S1 + i] - work[_X1 + i] + gain * (t0 - t1),
+        work[_S2 + i] - work[_X2 + i] + gain * (t1 - t2),
+        work[_S3 + i] - work[_X3 + i] + gain * (t2 - t3),
+        work[_S4 + i] - work[_X4 + i] + gain * (t3 - t4),
+        gain * (_ONE - t0 * t0),
+        gain * (_ONE - t1 * t1),
+        gain * (_ONE - t2 * t2),
+        gain * (_ONE - t3 * t3),
+        gain * (_ONE - t4 * t4),
+        k,
+    )
+
+
+@_inlined
+def _improve(work, x, gain, k, first):
+    """A Newton step from the arguments whose tanh is known."""
+    for i in range(LANES):
+        d1, d2, d3, d4 = _newton_step(work, gain[first + i], k[i], i)
+        work[_X1 + i] += d1
+        work[_X2 + i] += d2
+        work[_X3 + i] += d3
+        work[_X4 + i] += d4
+        work[_X0 + i] = x[first + i] - k[i] * work[_X4 + i]
+        t0 = work[_T0 + i]
+        work[_T0 + i] = _clip(t0 - (_ONE - t0 * t0) * (k[i] * d4), -_ONE, _ONE)
+
+
+@_inlined
+def _confine(v, c, gain, share):
+    """Keep v to what holds for the exact solution, wherever Newton went.
+
+    Exactly, v = c - gain * tanh(v). As |tanh(v)| < 1, and as it has the sign of v and at least the size of 0.6 |v| or of
+    0.9, v lies between two lines that bend at the gain. Where Newton converges this changes nothing. Where it does not
+    (noise far above full scale, cutoffs near half the sample rate) every stage still takes energy out and saturates.
+    """
+    most = _MOST * gain
+    least = _LEAST * gain
+    inner = c - _clip(c, -most, most)
+    outer = c - _clip(c * share, -least, least)
+    return _clip(v, min(inner, outer), max(inner, outer))
+
+
+@_inlined
+def _advance(work, y, gain, first):
+    """Confine the solution, write the output and step the states."""
+    for i in range(LANES):
+        g = gain[first + i]
+        share = _SLOPE * g / (_ONE + _SLOPE * g)
+        c = work[_S1 + i] + g * work[_T0 + i]
+        v = _confine(work[_X1 + i], c, g, share)
+        work[_S1 + i] = _next_state(work[_S1 + i], v)
+        c = work[_S2 + i] + (c - v)
+        v = _confine(work[_X2 + i], c, g, share)
+        work[_S2 + i] = _next_state(work[_S2 + i], v)
+        c = work[_S3 + i] + (c - v)
+        v = _confine(work[_X3 + i], c, g, share)
+        work[_S3 + i] = _next_state(work[_S3 + i], v)
+        c = work[_S4 + i] + (c - v)
+        v = _confine(work[_X4 + i], c, g, share)
+        work[_S4 + i] = _next_state(work[_S4 + i], v)
+        y[first + i] = v
+
+
+@_inlined
+def _next_state(state, v):
+    """State after a sample. The limit is far above what the ladder reaches: it makes boundedness certain."""
+    return _clip(v + v - state, -STATE_LIMIT, STATE_LIMIT)
+
+
+@_function
+def ladder_block(work, x, gain, k, size):
+    """Moog ladder (transistor ladder of four one-pole stages in a feedback loop) over one block of samples, in place.
+
+    The equations are those of Huovilainen's model (Non-linear digital implementation of the Moog ladder filter, DAFx
+    2004) of Moog's circuit (A voltage-controlled low-pass high-pass filter for audio signal processing, AES 1965): stage
+    i obeys dv_i/dt = omega (tanh(v_(i-1)) - tanh(v_i)), and tanh(x - k v_4) drives the first. They are discretized by
+    the trapezoidal rule in its topology-preserving form without a delay in the loop (Zavalishin, The Art of VA Filter
+    Design): with t_0 = tanh(x - k v_4) and t_i = tanh(v_i),
+
+        v_i = s_i + gain (t_(i-1) - t_i),    s_i <- 2 v_i - s_i,    gain = tan(pi cutoff / sample_rate), output v_4.
+
+    Stilson and Smith (Analyzing the Moog VCF with considerations for digital implementation, ICMC 1996) show what a
+    delay in that loop would do to tuning. D'Angelo and Valimaki (Generalized Moog ladder filter, IEEE/ACM TASLP 2014)
+    solve such a loop by one linearization; here that only makes the first guess, with the chords of the last sample,
+    and two Newton steps follow.
+
+    Args:
+        work: Quantities of the lanes, `(_WORK_SIZE,)`; kept from block to block.
+        x: Input, replaced by the output, `(BLOCK * LANES,)`.
+        gain: tan(pi * cutoff / sample_rate), `(BLOCK * LANES,)`.
+        k: Feedback, `(LANES,)`.
+        size: Samples in this block.
+    """
+    for n in range(size):
+        first = n * LANES
+        _guess(work, x, gain, k, first)
+        _saturate(work)
+        _improve(work, x, gain, k, first)
+        _saturate(work)
+        _improve(work, x, gain, k, first)
+        _advance(work, x, gain, first)
+    for i in range(4 * LANES):
+        work[i] = _flush(work[i])
+
+
+@_inlined
+def _new_work():
+    """Quantities of a ladder at rest; the chord of tanh at 0 is 1."""
+    work = np.zeros(_WORK_SIZE, np.float32)
+    for i in range(5 * LANES):
+        work[_C0 + i] = _ONE
+    return work
+
+
+@_function
+def _load(block, rows, first_voice, first, size):
+    """Copy a stretch of time of up to LANES rows, `(voice, time)`, into a block."""
+    by_lane = block.reshape(BLOCK, LANES)
+    for i in range(min(LANES, rows.shape[0] - first_voice)):
+        row = rows[first_voice + i, first : first + size]
+        for n in range(row.size):
+            by_lane[n, i] = row[n]
+
+
+@_function
+def _store(rows, block, first_voice, first, size):
+    """Copy a block to a stretch of time of up to LANES rows, `(voice, time)`."""
+    by_lane = block.reshape(BLOCK, LANES)
+    for i in range(min(LANES, rows.shape[0] - first_voice)):
+        row = rows[first_voice + i, first : first + size]
+        for n in range(row.size):
+            row[n] = by_lane[n, i]
+
+
+@_function
+def _prepare(x, gain, sample_rate, size):
+    """Flush the input and turn cutoffs in Hz into gains."""
+    unit = _ONE / np.float32(sample_rate)
+    for j in range(size * LANES):
+        x[j] = _flush(x[j])
+        gain[j] = cutoff_gain(_clip(gain[j] * unit, LOWEST_CUTOFF * unit, HIGHEST_CUTOFF))
+
+
+@_function
+def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
+    """The ladder over all time for up to LANES voices. Lanes to spare hear silence."""
+    work = _new_work()
+    block = np.zeros(BLOCK * LANES, np.float32)
+    gain = np.zeros(BLOCK * LANES, np.float32)
+    feedback = np.zeros(LANES, np.float32)
+    for i in range(min(LANES, x.shape[0] - first_voice)):
+        feedback[i] = k[first_voice + i]
+    for first in range(0, x.shape[1], BLOCK):
+        size = min(BLOCK, x.shape[1] - first)
+        _load(block, x, first_voice, first, size)
+        _load(gain, cutoff, first_voice, first, size)
+        _prepare(block, gain, sample_rate, size)
+        ladder_block(work, block, gain, feedback, size)
+        _store(y, block, first_voice, first, size)
+
+
+@_function
+def _saw_group(y, first_voice, oscillator, amplitude, decay_rate):
+    """Sawtooths with exponential decay, up to LANES voices.
 
     The envelope exp(-n * decay_rate) is the product of one exponential per block and one per place in the block, both
     in float64: exact to rounding at the cost of two multiplications a sample.
+    """
+    in_block = np.empty(BLOCK, np.float64)
+    for voice in range(first_voice, min(first_voice + LANES, y.shape[0])):
+        for n in range(BLOCK):
+            in_block[n] = math.exp(-n * decay_rate[voice])
+        for first in range(0, y.shape[1], BLOCK):
+            at_block = math.exp(-first * decay_rate[voice])
+            if at_block < SILENCE:
+                y[voice, first:] = _ZERO
+                break
+            row = y[voice, first : first + BLOCK]
+            _fill_saw(row, oscillator, voice, first)
+            for n in range(row.size):
+                row[n] = _flush(row[n] * (amplitude[voice] * np.float32(at_block * in_block[n])))
+
+
+@_function
+def _drive(block, oscillator, first_voice, first, size):
+    """Fill a block with the sawtooths of up to LANES voices."""
+    by_lane = block.reshape(BLOCK, LANES)
+    for i in range(min(LANES, oscillator.increment.size - first_voice)):
+        _fill_saw(by_lane[:size, i], oscillator, first_voice + i, first)
+
+
+@_function
+def _modulate(block, gain, lanes, first, size, note_end, lowest, highest):
+    """Scale a block by the amplitudes and fill in the gains that the swept cutoffs make.
+
+    `lanes` has parameter p of lane i at `p * LANES + i`.
+    """
+    for n in range(size):
+        for i in range(LANES):
+            level = adsr(
+                np.float32(first + n),
+                lanes[ATTACK_RATE * LANES + i],
+                lanes[ATTACK_END * LANES + i],
+                lanes[DECAY_RATE * LANES + i],
+                lanes[SUSTAIN * LANES + i],
+                lanes[RELEASE_RATE * LANES + i],
+                note_end,
+            )
+            ratio = lanes[CUTOFF * LANES + i] * exp2(lanes[OCTAVES * LANES + i] * level)
+            gain[n * LANES + i] = cutoff_gain(_clip(ratio, lowest, highest))
+            block[n * LANES + i] *= lanes[AMPLITUDE * LANES + i]
+
+
+@_function
+def _decay(block, at_block, in_block, size):
+    """Scale a block by the amplitude envelopes, a factor per lane times one per lane and place in the block."""
+    for n in range(size):
+        for i in range(LANES):
+            block[n * LANES + i] = _flush(block[n * LANES + i] * (at_block[i] * in_block[n * LANES + i]))
+
+
+@_function
+def _moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lowest, highest, lead):
+    """Up to LANES Moog voices over all time, block by block."""
+    n_used = min(LANES, y.shape[0] - first_voice)
+    lanes = np.zeros(N_VOICE_PARAMETERS * LANES, np.float32)
+    in_block = np.zeros(BLOCK * LANES, np.float32)
+    for i in range(n_used):
+        for p in range(N_VOICE_PARAMETERS):
+            lanes[p * LANES + i] = parameters[p, first_voice + i]
+        for n in range(BLOCK):
+            in_block[n * LANES + i] = np.float32(math.exp(-n * decay_rate[first_voice + i]))
+    feedback = lanes[FEEDBACK * LANES : (FEEDBACK + 1) * LANES]
+    work = _new_work()
+    block = np.zeros(BLOCK * LANES, np.float32)
+    gain = np.zeros(BLOCK * LANES, np.float32)
+    at_block = np.zeros(LANES, np.float32)
+    for first in range(0, y.shape[1] - lead, BLOCK):
+        size = min(BLOCK, y.shape[1] - lead - first)
+        for i in range(n_used):
+            at_block[i] = np.float32(math.exp(-first * decay_rate[first_voice + i]))
+        _drive(block, oscillator, first_voice, first, size)
+        _modulate(block, gain, lanes, first, size, note_end, lowest, highest)
+        ladder_block(work, block, gain, feedback, size)
+        _decay(block, at_block, in_block, size)
+        _store(y, block, first_voice, lead + first, size)
+
+
+@_function
+def _decimate_group(y, first_voice, x, taps, factor):
+    """Filter and thin out up to LANES waveforms."""
+    for voice in range(first_voice, min(first_voice + LANES, y.shape[0])):
+        for n in range(y.shape[1]):
+            heard = x[voice, n * factor : n * factor + taps.size]
+            total = _ZERO
+            for j in range(heard.size):
+                total += taps[j] * heard[j]
+            y[voice, n] = _flush(total)
+
+
+def _in_threads(group: Callable[..., None], y: np.ndarray, *arguments: object) -> np.ndarray:
+    """Fill y, `(voice, time)`, a group at a time, on as many threads as numba is set to use, and return it."""
+    firsts = range(0, len(y), LANES)
+    n_threads = min(get_num_threads(), len(firsts))
+    if n_threads < 2:
+        for first in firsts:
+            group(y, first, *arguments)
+        return y
+    with ThreadPoolExecutor(n_threads) as pool:
+        for done in [pool.submit(group, y, first, *arguments) for first in firsts]:
+            done.result()
+    return y
+
+
+def ladder(x: np.ndarray, cutoff: np.ndarray, k: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Filter waveforms by the Moog ladder that `ladder_block` describes.
 
     Args:
-        band_limited: Read `tables`, or else compute the naive sawtooth.
-        tables: Wavetables, one after the other, float32, `(point,)`.
-        start: First point of each voice's table, int64, `(voice,)`.
-        log2_size: Base-2 logarithm of its size, int64, `(voice,)`.
-        increment: Phase step, 2^64 to the cycle, uint64, `(voice,)`.
+        x: Input, nominal [-1, 1], `(voice, time)`.
+        cutoff: Hz, kept within 10 Hz and 0.49 of the sample rate, `(voice, time)` or what broadcasts to it.
+        k: Feedback, 0 to 4.8, `(voice,)`; above 4 the filter oscillates by itself.
+        sample_rate: Hz.
+
+    Returns:
+        Output of the fourth stage, float32, `(voice, time)`.
+    """
+    x = np.ascontiguousarray(x, np.float32)
+    cutoff = np.ascontiguousarray(np.broadcast_to(cutoff, x.shape), np.float32)
+    k = np.ascontiguousarray(np.broadcast_to(k, len(x)), np.float32)
+    return _in_threads(_ladder_group, np.empty_like(x), x, cutoff, k, float(sample_rate))
+
+
+def render_saw(oscillator: Oscillator, amplitude: np.ndarray, decay_rate: np.ndarray, n_samples: int) -> np.ndarray:
+    """Sawtooth with exponential decay.
+
+    Args:
+        oscillator: What each voice plays.
         amplitude: Peak value, float32, `(voice,)`.
         decay_rate: Decay in nepers per sample, float64, `(voice,)`.
         n_samples: Samples to render.
@@ -72,19 +553,49 @@ def render_saw(band_limited, tables, start, log2_size, increment, amplitude, dec
     Returns:
         Waveforms, float32, `(voice, time)`.
     """
-    out = np.empty((increment.size, n_samples), np.float32)
-    for voice in prange(increment.size):
-        in_block = np.empty(BLOCK, np.float64)
-        for n in range(BLOCK):
-            in_block[n] = math.exp(-n * decay_rate[voice])
-        for first in range(0, n_samples, BLOCK):
-            y = out[voice, first : first + BLOCK]
-            at_block = math.exp(-first * decay_rate[voice])
-            if at_block < SILENCE:
-                out[voice, first:] = np.float32(0.0)
-                break
-            phase = np.uint64(first) * increment[voice]
-            _fill_saw(y, band_limited, tables, start[voice], log2_size[voice], phase, increment[voice])
-            for n in range(y.size):
-                y[n] = _flush(y[n] * (amplitude[voice] * np.float32(at_block * in_block[n])))
-    return out
+    y = np.empty((amplitude.size, n_samples), np.float32)
+    return _in_threads(_saw_group, y, oscillator, amplitude, decay_rate)
+
+
+def render_moog(
+    oscillator: Oscillator,
+    parameters: np.ndarray,
+    decay_rate: np.ndarray,
+    note_end: float,
+    cutoff_limits: tuple[float, float],
+    lead: int,
+    n_samples: int,
+) -> np.ndarray:
+    """Sawtooth → ladder whose cutoff an ADSR sweeps → exponential decay.
+
+    Args:
+        oscillator: What each voice plays.
+        parameters: Rows AMPLITUDE … RELEASE_RATE, the cutoff as a ratio to the sample rate, float32, `(row, voice)`.
+        decay_rate: Amplitude decay in nepers per sample, float64, `(voice,)`.
+        note_end: Sample at which release begins.
+        cutoff_limits: Lowest and highest cutoff as ratios to the sample rate.
+        lead: Zeros before the sound.
+        n_samples: Samples to return, `lead` included.
+
+    Returns:
+        Waveforms, float32, `(voice, time)`.
+    """
+    y = np.zeros((decay_rate.size, n_samples), np.float32)
+    lowest, highest = cutoff_limits
+    scalars = np.float32(note_end), np.float32(lowest), np.float32(highest), lead
+    return _in_threads(_moog_group, y, oscillator, parameters, decay_rate, *scalars)
+
+
+def decimate(x: np.ndarray, taps: np.ndarray, factor: int, n_samples: int) -> np.ndarray:
+    """Every `factor`-th sample of x, filtered: y[n] = sum over j of taps[j] x[n * factor + j].
+
+    Args:
+        x: Waveforms with `(taps - 1) / 2` zeros before the sound, float32, `(voice, time)`.
+        taps: Symmetric low-pass filter, float32, `(tap,)`.
+        factor: Ratio of the sample rates.
+        n_samples: Samples to return.
+
+    Returns:
+        Waveforms, float32, `(voice, time)`.
+    """
+    return _in_threads(_decimate_group, np.empty((len(x), n_samples), np.float32), x, taps, factor)

@@ -66,7 +66,7 @@ def _lines(total: int, description: str, unit: str) -> Callable[[int], None]:
         nonlocal done, last
         done += n
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+        if now - last >= SECONDS_BETWEEN_LINES and 0 < done < total:
             last = now
             rate = done / (now - start)
             left = (total - done) / rate

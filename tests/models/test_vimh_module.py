@@ -173,7 +173,6 @@ def test_predictions_have_the_names_of_the_parameters(build, datamodule):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["scheduler=none"], [0.01] * 16),
         (["scheduler=cosine"], [0.005 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4) for _ in range(4)]),
         (
             ["scheduler=cosine", "model.scheduler.T_max=16", "model.scheduler_interval=step"],
@@ -184,7 +183,7 @@ def test_predictions_have_the_names_of_the_parameters(build, datamodule):
             [rate for rate in (0.01, 0.01, 0.005, 0.0025) for _ in range(4)],
         ),
     ],
-    ids=["none", "cosine", "step", "plateau"],
+    ids=["cosine", "step", "plateau"],
 )
 def test_the_learning_rate_follows_the_scheduler(build, saw_dir, overrides, expected):
     recorder, datamodule = Recorder(), VIMHDataModule(saw_dir, batch_size=12)
@@ -204,8 +203,10 @@ def test_the_same_seed_trains_the_same_network(build, datamodule):
         assert torch.equal(tensor, states[1][name]), name
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+@pytest.mark.parametrize(
+    ("loss", "precision"),
+    [("cross_entropy", "bf16-mixed"), ("soft_target", "bf16-true"), ("regression", "bf16-mixed")],
+)
 def test_networks_train_in_half_precision(build, datamodule, loss, precision):
     module, trainer = build(datamodule, f"loss={loss}", f"+trainer.precision={precision}", "trainer.max_epochs=1")
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}

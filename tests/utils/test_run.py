@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, NSMError
 from src.eval import restore_datamodule
-from src.utils.run import ENTRY, build_model, check_same_heads, load_run, read_checkpoint
+from src.utils.run import ENTRY, build_model, check_resumable, check_same_heads, load_run, read_checkpoint
 from src.vimh.info import DatasetInfo
 from src.vimh.io import read_info
 
@@ -292,13 +292,15 @@ PLACES = [
     ("model", "optimizer"),
     ("model", "scheduler"),
     ("model", "net", "widths"),
-    ("loss",),
     ("loss", "label_smoothing"),
 ]
 
 
-@pytest.mark.parametrize("place", PLACES, ids=".".join)
-@pytest.mark.parametrize("section", HOSTILE_SECTIONS, ids=lambda section: section["_target_"])
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [(section, ("loss",)) for section in HOSTILE_SECTIONS] + [(HOSTILE_SECTIONS[0], place) for place in PLACES],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else value["_target_"],
+)
 def test_a_hostile_target_is_refused_and_nothing_of_it_runs(content, saved, sprung, section, place, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: sprung.touch())
     *path, last = place
@@ -404,6 +406,31 @@ def test_images_of_another_shape_are_refused(info):
     other = info_with(info, height=16, image_size="16x32x1")
     with pytest.raises(CheckpointError, match=r"\(1, 32, 32\) in the network, \(1, 16, 32\) in the dataset"):
         check_same_heads(info, other, "there")
+
+
+def test_training_goes_on_from_a_checkpoint_of_the_same_network(trained_run, ckpt_path, info):
+    check_resumable(ckpt_path, build_model(trained_run.cfg, info), info)
+
+
+@pytest.mark.parametrize("overrides", [["model=cnn_tiny"], ["model=cnn_micro", "loss=regression"]], ids=str)
+def test_training_does_not_go_on_from_a_checkpoint_of_another_network(
+    compose_run, tmp_path, ckpt_path, info, overrides
+):
+    model = build_model(compose_run(tmp_path, *overrides), info)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt.*net\..*differ"):
+        check_resumable(ckpt_path, model, info)
+
+
+def test_training_does_not_go_on_from_damaged_weights(trained_run, content, saved, info):
+    path = saved(content | {"state_dict": dict.fromkeys(content["state_dict"], 3)})
+    with pytest.raises(CheckpointError, match=r"changed\.ckpt.*differ"):
+        check_resumable(path, build_model(trained_run.cfg, info), info)
+
+
+def test_training_does_not_go_on_with_other_heads(trained_run, ckpt_path, info):
+    other = info_with(info, parameter_mappings=changed_mapping(info, "note_velocity", max=120, num_classes=9))
+    with pytest.raises(CheckpointError, match=r"note_velocity: min, max, step are"):
+        check_resumable(ckpt_path, build_model(trained_run.cfg, info), other)
 
 
 def test_every_error_of_a_checkpoint_is_one_that_entry_points_print():

@@ -1,0 +1,137 @@
+import shutil
+
+import pytest
+
+from scripts.merge_shards import main, merge
+from src.errors import ConfigError, VIMHError
+from src.generation import generate, is_made
+from src.vimh.info import Shard
+from src.vimh.io import UNFINISHED, VIMHReader, partial_dir
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_of):
+    return recipe_of("dataset.size=40")
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("whole") / "set"
+    generate(recipe, directory)
+    return directory
+
+
+def make_parts(recipe, directory, count, name="set"):
+    parts = [directory / f"{name}_part{index}of{count}" for index in range(count)]
+    for index, part in enumerate(parts):
+        generate(recipe, part, batch_size=3, shard=Shard(index=index, count=count))
+    return parts
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_the_parts_make_the_bytes_of_one_run(recipe, whole, tmp_path, count):
+    parts = make_parts(recipe, tmp_path, count)
+    merged = merge(parts[::-1])
+    assert merged == tmp_path / "set"
+    assert contents(merged) == contents(whole)
+    assert is_made(merged, recipe.config)
+
+
+def test_a_part_is_a_dataset_of_its_own_and_not_the_whole(recipe, tmp_path):
+    part, _ = make_parts(recipe, tmp_path, 2)
+    reader = VIMHReader(part)
+    reader.validate()
+    assert (len(reader.train), len(reader.test)) == (16, 4)
+    assert is_made(part, recipe.config, Shard(index=0, count=2))
+    with pytest.raises(VIMHError, match=r"shard.count: 2 there, 1 asked for"):
+        is_made(part, recipe.config)
+
+
+def test_parts_that_do_not_belong_together_are_refused(recipe_of, recipe, whole, tmp_path, capsys):
+    first, second = make_parts(recipe, tmp_path, 2)
+    other = recipe_of("dataset.size=40", "dataset.seed=5")
+    _, stranger = make_parts(other, tmp_path, 2, "other")
+    third, *_ = make_parts(recipe, tmp_path, 3, "three")
+    for parts, message in (
+        ([first], "each of"),
+        ([first, first], "each of"),
+        ([first, stranger], "seed"),
+        ([first, third], "shard.count"),
+        ([first, second, second], "each of"),
+        ([whole], "not a part"),
+    ):
+        with pytest.raises(VIMHError, match=message):
+            merge(parts, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_damaged_part_is_refused_and_nothing_is_left(recipe, tmp_path, monkeypatch, capsys):
+    parts = make_parts(recipe, tmp_path, 2)
+    damaged = bytearray((parts[1] / "train").read_bytes())
+    damaged[-1] ^= 1
+    (parts[1] / "train").write_bytes(damaged)
+    monkeypatch.setattr("sys.argv", ["merge_shards.py", *map(str, parts)])
+    assert main() == 1
+    assert "SHA-256" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set_part0of2", "set_part1of2"]
+
+
+def test_the_program_deletes_the_parts_only_when_told(recipe, whole, tmp_path, monkeypatch, capsys):
+    parts = make_parts(recipe, tmp_path, 2)
+    monkeypatch.setattr("sys.argv", ["merge_shards.py", *map(str, parts)])
+    assert main() == 0
+    assert all(part.is_dir() for part in parts)
+    shutil.rmtree(tmp_path / "set")
+    monkeypatch.setattr("sys.argv", ["merge_shards.py", "--delete", *map(str, parts)])
+    assert main() == 0
+    assert contents(tmp_path / "set") == contents(whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("shard", [Shard(index=2, count=2), Shard(index=0, count=9)])
+def test_a_shard_that_cannot_be_is_refused(recipe, tmp_path, shard):
+    with pytest.raises(ConfigError, match=r"shard\.index"):
+        generate(recipe, tmp_path / "set", shard=shard)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stop_after", [0, 3, 16, 31, 33, 38])
+@pytest.mark.parametrize("torn", [0, 1, 500])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(recipe, whole, tmp_path, stop_after, torn):
+    """`torn` bytes of the record in the making are on the disk as well, as after a kill."""
+    done = 0
+
+    def interrupt(n):
+        nonlocal done
+        done += n
+        if done > stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(recipe, tmp_path / "set", batch_size=3, advance=interrupt)
+    partial = partial_dir(tmp_path / "set")
+    assert (partial / UNFINISHED).is_file()
+    split = "train" if stop_after < 32 else "test"
+    with (partial / split).open("ab") as file:
+        file.write(b"\x20" * torn)
+    made = generate(recipe, tmp_path / "set", batch_size=7, resume=True)
+    assert contents(tmp_path / "set") == contents(whole)
+    assert made == 40 - done
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_another_configuration_does_not_go_on_with_it(recipe_of, recipe, tmp_path):
+    def interrupt(n):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(recipe, tmp_path / "set", batch_size=3, advance=interrupt)
+    before = contents(partial_dir(tmp_path / "set"))
+    other = recipe_of("dataset.size=40", "dataset.seed=5")
+    with pytest.raises(VIMHError, match="another configuration"):
+        generate(other, tmp_path / "set", resume=True)
+    assert contents(partial_dir(tmp_path / "set")) == before

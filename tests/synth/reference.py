@@ -1,0 +1,74 @@
+"""The Moog ladder in plain float64, solved to convergence at every sample."""
+
+import numpy as np
+
+STEP_TOLERANCE = 1e-13
+MAX_STEPS = 100
+
+
+def ladder(x, cutoff, k, sample_rate):
+    """Trapezoidal Moog ladder without a delay in its loop.
+
+    Args:
+        x: Input, `(voice, time)`.
+        cutoff: Hz, of a shape that broadcasts to that of x.
+        k: Feedback, `(voice,)`.
+        sample_rate: Hz.
+
+    Returns:
+        Output, float64, `(voice, time)`.
+    """
+    gain = np.tan(np.pi * np.broadcast_to(np.asarray(cutoff, np.float64), x.shape) / sample_rate)
+    state = np.zeros((4, x.shape[0]))
+    v = np.zeros_like(state)
+    y = np.empty(x.shape)
+    for n in range(x.shape[1]):
+        v = solve(v, state, x[:, n].astype(np.float64), gain[:, n], k)
+        state = 2 * v - state
+        y[:, n] = v[3]
+    return y
+
+
+def solve(v, state, x, gain, k):
+    """Stage outputs v, `(4, voice)`, that obey v_i = s_i + gain (t_(i-1) - t_i), by damped Newton steps from a guess."""
+    error, tanh = residual(v, state, x, gain, k)
+    for _ in range(MAX_STEPS):
+        step = newton_step(error, tanh, gain, k)
+        scale = np.ones_like(x)
+        while True:
+            trial = v + scale * step
+            trial_error, trial_tanh = residual(trial, state, x, gain, k)
+            worse = norm(trial_error) > norm(error) + STEP_TOLERANCE
+            if not worse.any():
+                break
+            scale = np.where(worse, scale / 2, scale)
+        v, error, tanh = trial, trial_error, trial_tanh
+        if np.abs(step).max() < STEP_TOLERANCE * (1 + np.abs(v).max()):
+            return v
+    raise ArithmeticError(f"No convergence within {MAX_STEPS} Newton steps; the residual is {norm(error).max():.1e}.")
+
+
+def norm(error):
+    return np.abs(error).sum(axis=0)
+
+
+def residual(v, state, x, gain, k):
+    """State plus inflow minus v, `(4, voice)`, and tanh of the input and of the four stages, `(5, voice)`."""
+    tanh = np.tanh(np.concatenate([(x - k * v[3])[None], v]))
+    return state + gain * (tanh[:4] - tanh[1:]) - v, tanh
+
+
+def newton_step(error, tanh, gain, k):
+    """Solve the linearized equations: four one-pole stages in a row, the last one fed back to the first."""
+    b = gain * (1 - tanh**2)
+    open_loop, loop_gain = np.zeros_like(gain), -k * b[0]
+    for i in range(4):
+        open_loop = (error[i] + open_loop * (b[i] if i else 1)) / (1 + b[i + 1])
+        loop_gain = loop_gain * (b[i] if i else 1) / (1 + b[i + 1])
+    step = np.empty_like(error)
+    last = open_loop / (1 - loop_gain)
+    inflow = -k * b[0] * last
+    for i in range(4):
+        step[i] = (error[i] + inflow) / (1 + b[i + 1])
+        inflow = b[i + 1] * step[i]
+    return step
