@@ -7,6 +7,8 @@ ENV := $(VENV)/.installed
 # Cleaning works without the environment.
 ANY_PYTHON = $(firstword $(wildcard $(PYTHON)) python3)
 ARGS ?=
+# The dataset to audit.
+DIR ?= data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^[[:punct:]][[:punct:]] \([a-z]*\) \([a-z-]*\):.*/\1 \2/p' Makefile)
@@ -28,6 +30,25 @@ sds simple-dataset-small: $(ENV)
 ## sdl simple-dataset-large: Synthesize the large saw set, 16,384 samples
 sdl simple-dataset-large: $(ENV)
 	$(PYTHON) generate_vimh.py --config-name=synth/generate_simple_saw dataset.size=16384 $(ARGS)
+
+## sdmb moog-dataset-basic: Synthesize the Moog set basic (4 parameters), 16,384 samples
+sdmb moog-dataset-basic: $(ENV)
+	$(PYTHON) generate_vimh.py --config-name=synth/generate_moog_basic $(ARGS)
+
+## sdme moog-dataset-envelope: Synthesize the Moog set envelope (10 parameters), 16,384 samples
+sdme moog-dataset-envelope: $(ENV)
+	$(PYTHON) generate_vimh.py --config-name=synth/generate_moog_envelope $(ARGS)
+
+## sdmr moog-dataset-resonance: Synthesize the Moog set resonance (8 parameters), 16,384 samples
+sdmr moog-dataset-resonance: $(ENV)
+	$(PYTHON) generate_vimh.py --config-name=synth/generate_moog_resonance $(ARGS)
+
+## sdma moog-dataset-all: Synthesize all three Moog sets
+sdma moog-dataset-all: sdmb sdme sdmr
+
+## au audit: Audit a dataset: what can be read from its images, and how well at best (DIR=path)
+au audit: $(ENV)
+	$(PYTHON) scripts/audit_dataset.py $(DIR) $(ARGS)
 
 # ----- training: a missing dataset is synthesized first
 
@@ -53,6 +74,21 @@ ettl trivial-tiny-large: $(ENV)
 
 ## etall trivial-all: Run all four trivial experiments
 etall trivial-all: etms etts etml ettl
+
+## emb moog-basic: Train the CNN on the Moog set basic
+emb moog-basic: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_cnn_basic $(ARGS)
+
+## eme moog-envelope: Train the CNN on the Moog set envelope
+eme moog-envelope: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_cnn_envelope $(ARGS)
+
+## emr moog-resonance: Train the CNN on the Moog set resonance
+emr moog-resonance: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_cnn_resonance $(ARGS)
+
+## emall moog-all: Synthesize all Moog sets and train on each
+emall moog-all: sdma emb eme emr
 
 ## tr train: Train with the default configuration
 tr train: $(ENV)

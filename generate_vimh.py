@@ -29,12 +29,11 @@ def main(cfg: "DictConfig") -> None:
     """Make the dataset of a configuration, or find it made already."""
     from hydra.utils import instantiate  # heavy imports wait until --help is out of the way
 
-    from src.generation import Recipe, is_made
-    from src.vimh.info import Shard
+    from src.generation import Recipe, is_made, shard_from_config
     from src.vimh.io import partial_dir
 
     recipe = Recipe.from_config(cfg, instantiate)
-    shard = Shard(**cfg.shard)
+    shard = shard_from_config(cfg.shard)
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
     name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
     data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")

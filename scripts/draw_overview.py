@@ -1,6 +1,6 @@
 """Draws the picture of the README: one test sound from its parameters to what a network reads from it.
 
-python scripts/draw_overview.py CHECKPOINT [--sample 3] [--output docs/overview.png]
+python scripts/draw_overview.py CHECKPOINT [--sample 6] [--output docs/overview.png]
 """
 
 import argparse
@@ -46,7 +46,7 @@ def draw(ckpt_path: Path, sample: int, output: Path) -> None:
         axis = axes[2 + head]
         axis.bar(grid, probability, width=spec.step * 0.85, color=INK, label="network")
         axis.axvline(batch["value"][0, head].item(), color=TRUTH, linewidth=2, label="truth")
-        axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 1))
+        axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 0.5))
     axes[2].legend(frameon=False)
     figure.savefig(output, dpi=110)
 
@@ -67,7 +67,7 @@ def main() -> None:
     """Parse the arguments and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--sample", type=int, default=3)
+    parser.add_argument("--sample", type=int, default=6)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "overview.png")
     arguments = parser.parse_args()
     draw(arguments.checkpoint, arguments.sample, arguments.output)

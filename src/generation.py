@@ -18,6 +18,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 
 from src import __version__
 from src.errors import ConfigError, VIMHError
@@ -311,6 +312,16 @@ def check_count(name: str, number: Any) -> None:
         raise ConfigError(f"{name} is {number!r}; it must be a whole number of 1 or more.")
 
 
+def shard_from_config(section: Mapping[str, Any]) -> Shard:
+    """The shard that a configuration asks for, with `index` and `count`."""
+    try:
+        return Shard(**section)
+    except (ValidationError, TypeError) as error:
+        raise ConfigError(
+            f"shard is {dict(section)}; shard.index must be a whole number of 0 or more, shard.count one of 1 or more."
+        ) from error
+
+
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration decides the bytes of a dataset, plain and resolved: no paths, threads or batch sizes."""
     sections = {key: config.get(key) for key in SECTIONS}
@@ -358,8 +369,9 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
             f"{data_dir}: was not made by this generator, its {INFO_NAME} has no entry `generator`. Choose another "
             "dataset.name, or data.make_dataset=null to train on it as it is."
         )
-    stored = info.generator.get("config", {}) | {"shard": dict(info.shard or WHOLE)}
-    lines = differences(stored, json.loads(json.dumps(config)) | {"shard": dict(shard)})
+    stored = info.generator.get("config")
+    lines = differences(stored if isinstance(stored, Mapping) else {}, json.loads(json.dumps(config)))
+    lines += differences(dict(info.shard or WHOLE), dict(shard), "shard")
     if lines:
         raise VIMHError(
             f"{data_dir}: was made from another configuration than the one asked for:\n  " + "\n  ".join(lines) + "\n"

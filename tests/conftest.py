@@ -15,7 +15,7 @@ from src.train import train
 from src.utils.resolvers import register_resolvers
 
 # The same examples every time, and no verdict by the clock. Others, and many: pytest --hypothesis-profile=thorough
-hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("project")
 
