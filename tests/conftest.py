@@ -89,7 +89,7 @@ def compose_run() -> Callable[..., DictConfig]:
 def trained_run(
     compose_run: Callable[..., DictConfig], saw_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> TrainedRun:
-    """What `python src/train.py` leaves after two epochs on the saw dataset. It belongs to all tests: change nothing."""
+    """What `python src/train.py` leaves after two epochs on the saw dataset. All tests share it: change nothing."""
     run_dir = tmp_path_factory.mktemp("run")
     cfg = compose_run(run_dir, *SHORT_RUN, f"data.data_dir={saw_dir}")
     return TrainedRun(run_dir, cfg, train(cfg))

@@ -8,7 +8,7 @@ callers.
 
 The ladder works on `LANES` voices side by side: the innermost loops go over lanes, so that the compiler turns them into
 vector instructions. What the lanes need lies in flat arrays: quantity q of lane i is at `work[q + i]` and sample n of a
-block at `x[n * LANES + i]`, with every q and LANES a constant, which is what lets the compiler see that nothing overlaps.
+block at `x[n * LANES + i]`. Every q and LANES is a constant, so that the compiler sees that nothing overlaps.
 """
 
 import math
@@ -150,7 +150,7 @@ def cutoff_gain(ratio):
 
 @_inlined
 def exp2(octaves):
-    """2^octaves within 12 octaves, relative error under 5e-6: the sixteenth root by a polynomial, squared four times."""
+    """2^octaves within 12 octaves, relative error under 5e-6: a polynomial for the 16th root, squared four times."""
     x = octaves * _SIXTEENTH
     root = (((((_EXP6 * x + _EXP5) * x + _EXP4) * x + _EXP3) * x + _EXP2) * x + _EXP1) * x + _EXP0
     root *= root
@@ -280,9 +280,10 @@ def _improve(work, x, gain, k, first):
 def _confine(v, c, gain, share):
     """Keep v to what holds for the exact solution, wherever Newton went.
 
-    Exactly, v = c - gain * tanh(v). As |tanh(v)| < 1, and as it has the sign of v and at least the size of 0.6 |v| or of
-    0.9, v lies between two lines that bend at the gain. Where Newton converges this changes nothing. Where it does not
-    (noise far above full scale, cutoffs near half the sample rate) every stage still takes energy out and saturates.
+    Exactly, v = c - gain * tanh(v). As |tanh(v)| < 1, and as it has the sign of v and at least the size of 0.6 |v| or
+    of 0.9, v lies between two curves in c that are straight but for a bend. Where Newton converges this changes
+    nothing. Where it does not (noise far above full scale, cutoffs near half the sample rate) every stage still takes
+    energy out and saturates.
     """
     most = _MOST * gain
     least = _LEAST * gain
@@ -320,19 +321,19 @@ def _next_state(state, v):
 
 @_function
 def ladder_block(work, x, gain, k, size):
-    """Moog ladder (transistor ladder of four one-pole stages in a feedback loop) over one block of samples, in place.
+    """Moog ladder (four one-pole stages of transistors in a feedback loop) over one block of samples, in place.
 
     The equations are those of Huovilainen's model (Non-linear digital implementation of the Moog ladder filter, DAFx
-    2004) of Moog's circuit (A voltage-controlled low-pass high-pass filter for audio signal processing, AES 1965): stage
-    i obeys dv_i/dt = omega (tanh(v_(i-1)) - tanh(v_i)), and tanh(x - k v_4) drives the first. They are discretized by
-    the trapezoidal rule in its topology-preserving form without a delay in the loop (Zavalishin, The Art of VA Filter
-    Design): with t_0 = tanh(x - k v_4) and t_i = tanh(v_i),
+    2004) of Moog's circuit (A voltage-controlled low-pass high-pass filter for audio signal processing, AES 1965):
+    stage i obeys dv_i/dt = omega (tanh(v_(i-1)) - tanh(v_i)), and tanh(x - k v_4) drives the first. They are made
+    discrete by the trapezoidal rule in its topology-preserving form, without a delay in the loop (Zavalishin, The Art
+    of VA Filter Design): with t_0 = tanh(x - k v_4) and t_i = tanh(v_i),
 
         v_i = s_i + gain (t_(i-1) - t_i),    s_i <- 2 v_i - s_i,    gain = tan(pi cutoff / sample_rate), output v_4.
 
-    Stilson and Smith (Analyzing the Moog VCF with considerations for digital implementation, ICMC 1996) show what a
-    delay in that loop would do to tuning. D'Angelo and Valimaki (Generalized Moog ladder filter, IEEE/ACM TASLP 2014)
-    solve such a loop by one linearization; here that only makes the first guess, with the chords of the last sample,
+    What a delay in that loop would do to the tuning: Stilson and Smith (Analyzing the Moog VCF with considerations for
+    digital implementation, ICMC 1996). D'Angelo and Valimaki (Generalized Moog ladder filter, IEEE/ACM TASLP 2014)
+    solve such a loop by one linearization. Here that, with the chords of the last sample, makes the first guess only,
     and two Newton steps follow.
 
     Args:
@@ -355,12 +356,24 @@ def ladder_block(work, x, gain, k, size):
 
 
 @_inlined
-def _new_work():
-    """Quantities of a ladder at rest; the chord of tanh at 0 is 1."""
-    work = np.zeros(_WORK_SIZE, np.float32)
+def _workspace():
+    """Scratch memory of a group of lanes at rest: parameters, work, block, gain, in_block and at_block, zeros all.
+
+    Compiled loops look where their arrays lie before they take the vector path, and the other path is slow and rounds
+    differently. In one piece of memory, in this order and well apart, they always take it, so that a sound always has
+    the same bits.
+    """
+    sizes = (N_VOICE_PARAMETERS * LANES, _WORK_SIZE, BLOCK * LANES, BLOCK * LANES, BLOCK * LANES, LANES)
+    apart = 8 * LANES
+    memory = np.zeros(sum(sizes) + len(sizes) * apart, np.float32)
+    parameters, memory = memory[: sizes[0]], memory[sizes[0] + apart :]
+    work, memory = memory[: sizes[1]], memory[sizes[1] + apart :]
+    block, memory = memory[: sizes[2]], memory[sizes[2] + apart :]
+    gain, memory = memory[: sizes[3]], memory[sizes[3] + apart :]
+    in_block, at_block = memory[: sizes[4]], memory[sizes[4] + apart :][: sizes[5]]
     for i in range(5 * LANES):
-        work[_C0 + i] = _ONE
-    return work
+        work[_C0 + i] = _ONE  # the chord of tanh at 0
+    return parameters, work, block, gain, in_block, at_block
 
 
 @_function
@@ -395,10 +408,8 @@ def _prepare(x, gain, sample_rate, size):
 @_function
 def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
     """The ladder over all time for up to LANES voices. Lanes to spare hear silence."""
-    work = _new_work()
-    block = np.zeros(BLOCK * LANES, np.float32)
-    gain = np.zeros(BLOCK * LANES, np.float32)
-    feedback = np.zeros(LANES, np.float32)
+    parameters, work, block, gain, _, _ = _workspace()
+    feedback = parameters[FEEDBACK * LANES : (FEEDBACK + 1) * LANES]
     for i in range(min(LANES, x.shape[0] - first_voice)):
         feedback[i] = k[first_voice + i]
     for first in range(0, x.shape[1], BLOCK):
@@ -474,18 +485,13 @@ def _decay(block, at_block, in_block, size):
 def _moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lowest, highest, lead):
     """Up to LANES Moog voices over all time, block by block."""
     n_used = min(LANES, y.shape[0] - first_voice)
-    lanes = np.zeros(N_VOICE_PARAMETERS * LANES, np.float32)
-    in_block = np.zeros(BLOCK * LANES, np.float32)
+    lanes, work, block, gain, in_block, at_block = _workspace()
+    feedback = lanes[FEEDBACK * LANES : (FEEDBACK + 1) * LANES]
     for i in range(n_used):
         for p in range(N_VOICE_PARAMETERS):
             lanes[p * LANES + i] = parameters[p, first_voice + i]
         for n in range(BLOCK):
             in_block[n * LANES + i] = np.float32(math.exp(-n * decay_rate[first_voice + i]))
-    feedback = lanes[FEEDBACK * LANES : (FEEDBACK + 1) * LANES]
-    work = _new_work()
-    block = np.zeros(BLOCK * LANES, np.float32)
-    gain = np.zeros(BLOCK * LANES, np.float32)
-    at_block = np.zeros(LANES, np.float32)
     for first in range(0, y.shape[1] - lead, BLOCK):
         size = min(BLOCK, y.shape[1] - lead - first)
         for i in range(n_used):

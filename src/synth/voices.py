@@ -90,8 +90,9 @@ class SawVoice:
 class MoogVoice:
     """Sawtooth → velocity → Moog ladder, its cutoff swept by an ADSR → exponential decay.
 
-    The velocity scales what goes into the ladder, so that it drives the filter and colours the sound. The ADSR is linear
-    in octaves: cutoff * 2^(amount * level), kept within 10 Hz and 0.49 of the sample rate. A time of 0 lasts one sample.
+    The velocity scales what goes into the ladder, so that it drives the filter and colours the sound. The ADSR is
+    linear in octaves: cutoff * 2^(amount * level), kept within 10 Hz and 0.49 of the sample rate. A time of 0 lasts one
+    sample.
 
     Parameters of a sound, with their defaults:
         note_number: MIDI note, 0 to 127, may be fractional (69: 440 Hz).
@@ -176,8 +177,8 @@ def note_to_f0(note_number: np.ndarray, sample_rate: int) -> np.ndarray:
     if np.any(f0 >= sample_rate / 2):
         highest = int(np.argmax(f0))
         raise ConfigError(
-            f"note_number {note_number[highest]:g} has f0 {f0[highest]:.1f} Hz, which is not below half the sample rate "
-            f"{sample_rate} Hz; take a lower note or a higher sample rate."
+            f"note_number {note_number[highest]:g} has f0 {f0[highest]:.1f} Hz, which is not below half the sample "
+            f"rate {sample_rate} Hz; take a lower note or a higher sample rate."
         )
     return f0
 

@@ -1,4 +1,4 @@
-"""The Moog ladder in plain float64, solved to convergence at every sample."""
+"""What the synths are measured against: the Moog ladder in plain float64, and sums of harmonics."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ MAX_STEPS = 100
 
 
 def ladder(x, cutoff, k, sample_rate):
-    """Trapezoidal Moog ladder without a delay in its loop.
+    """Trapezoidal Moog ladder without a delay in its loop, solved to convergence at every sample.
 
     Args:
         x: Input, `(voice, time)`.
@@ -30,7 +30,7 @@ def ladder(x, cutoff, k, sample_rate):
 
 
 def solve(v, state, x, gain, k):
-    """Stage outputs v, `(4, voice)`, that obey v_i = s_i + gain (t_(i-1) - t_i), by damped Newton steps from a guess."""
+    """Stage outputs that obey v_i = s_i + gain (t_(i-1) - t_i), `(4, voice)`, by damped Newton steps from v."""
     error, tanh = residual(v, state, x, gain, k)
     for _ in range(MAX_STEPS):
         step = newton_step(error, tanh, gain, k)
@@ -72,3 +72,27 @@ def newton_step(error, tanh, gain, k):
         step[i] = (error[i] + inflow) / (1 + b[i + 1])
         inflow = b[i + 1] * step[i]
     return step
+
+
+def linear_response(frequency, cutoff, k, sample_rate):
+    """Bilinear transform of 1 / ((1 + s)^4 + k), s in units of the cutoff, complex."""
+    s = 1j * np.tan(np.pi * frequency / sample_rate) / np.tan(np.pi * cutoff / sample_rate)
+    return 1 / ((1 + s) ** 4 + k)
+
+
+def fit_harmonics(x, f0, sample_rate):
+    """Complex amplitudes of exp(2 pi i k f0 t) for all k f0 below half the sample rate, and what is left of x."""
+    k = np.arange(1, np.ceil(0.5 * sample_rate / f0 - 1e-9))
+    angle = 2 * np.pi * f0 / sample_rate * np.outer(np.arange(x.size), k)
+    basis = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+    weights = np.linalg.solve(basis.T @ basis, basis.T @ x)
+    cosine, sine = np.split(weights, 2)
+    return cosine - 1j * sine, x - basis @ weights
+
+
+def decibels(ratio):
+    return 20 * np.log10(np.abs(ratio))
+
+
+def rms(x):
+    return np.sqrt(np.mean(np.square(x), axis=-1))
