@@ -127,7 +127,7 @@ def test_small_signals_see_the_bilinear_transform(sample_rate):
 
 @pytest.mark.parametrize("sample_rate", RATES)
 def test_oscillates_at_the_cutoff_above_a_feedback_of_4(sample_rate):
-    half = 3 * sample_rate
+    half = max(3 * sample_rate, 60000)
     ratios = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.49])
     cutoff, k = product([200, *(ratios * sample_rate)], [4.02, 4.05, 4.1])
     y = kernels.ladder(impulse(k.size, 2 * half, 1.0), cutoff[:, None], k, sample_rate)[:, half:].astype(np.float64)
@@ -340,7 +340,7 @@ def test_oversampling_lowers_aliasing():
     alias = []
     for oversample in (1, 2, 4):
         y = MoogVoice(8000, 1.0, oversample=oversample).render(parameters)[0, 2000:].astype(np.float64)
-        amplitude, residual = fit_harmonics(y, f0, 8000)
+        amplitude, residual = fit_harmonics(y - y.mean(), f0, 8000)
         alias.append(decibels(rms(residual) / np.abs(amplitude[0])))
     assert alias[1] < alias[0] - 6
     assert alias[2] < alias[1] - 6
