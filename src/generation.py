@@ -35,6 +35,7 @@ DATASET_KEYS = ("size", "train_fraction", "seed", "sampling", "sample_rate", "du
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
 
 
+BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
 
@@ -141,8 +142,9 @@ class Recipe:
 
     def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
-        image, spec_range = self.representation.to_image(torch.from_numpy(waveform))
-        return image.numpy(), spec_range.numpy()
+        blocks = [self.representation.to_image(block) for block in torch.from_numpy(waveform).split(BLOCK)]
+        images, spec_ranges = zip(*blocks, strict=True)
+        return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
 
     def encode(self, value: np.ndarray) -> np.ndarray:
         """Codes of stored values, uint8, `(sample, parameter)`."""

@@ -183,7 +183,8 @@ def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_pat
             raise KeyboardInterrupt
         return step(module, batch, batch_idx)
 
-    arguments += ["trainer.max_epochs=4", "model.optimizer.lr=0.01"]
+    first_is_best = "callbacks.model_checkpoint.monitor=epoch"
+    arguments += ["trainer.max_epochs=4", "model.optimizer.lr=0.01", first_is_best]
     monkeypatch.setattr(VIMHLitModule, "training_step", interrupted)
     code, out, err = program(src.train, *arguments)
     assert code == INTERRUPTED
@@ -212,7 +213,8 @@ def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_pat
     assert stopped["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005)
     assert finished["state_dict"]["best_acc"] >= stopped["state_dict"]["best_acc"]
     assert {path.name for path in (run / "csv").iterdir()} == {"version_0", "version_1"}
-    assert (run / "results.json").is_file()
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"epoch_000.ckpt", "last.ckpt"}
+    assert json.loads((run / "results.json").read_text())["checkpoint"].endswith("epoch_000.ckpt")
 
 
 def test_the_same_command_begins_anew_after_an_interrupt(program, arguments, tmp_path, monkeypatch):

@@ -63,18 +63,19 @@ def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: 
     before = (n_fft - window.numel()) // 2  # the window stands in the middle of the FFT's frame
     span = (n_frames - 1) * hop_length + n_fft
     padded = torch.nn.functional.pad(waveform, (before, max(0, span - before - waveform.shape[-1])))[..., :span]
-    power = AF.spectrogram(
+    spectrum = AF.spectrogram(
         padded,
         pad=0,
         window=window.to(waveform.device),
         n_fft=n_fft,
         hop_length=hop_length,
         win_length=window.numel(),
-        power=2.0,
+        power=None,
         normalized=False,
         center=False,
     )
-    return power * (2 / window.sum().item()) ** 2
+    # Not abs(): its square root would be squared away again, and takes as long as the FFT.
+    return (spectrum.real.square() + spectrum.imag.square()) * (2 / window.sum().item()) ** 2
 
 
 def mel_filterbank(

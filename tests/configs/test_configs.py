@@ -114,10 +114,12 @@ def test_no_callbacks_means_none_of_lightnings_own(composed):
 
 def test_checkpoints_are_kept_in_the_run_directory(composed, tmp_path):
     cfg = composed("train")
-    (checkpoint,) = [call for call in instantiate_callbacks(cfg.callbacks) if isinstance(call, ModelCheckpoint)]
-    assert checkpoint.dirpath == str(tmp_path / "run" / "checkpoints")
-    assert checkpoint.format_checkpoint_name({"epoch": 3}) == f"{checkpoint.dirpath}/epoch_003.ckpt"
-    assert checkpoint.monitor == cfg.callbacks.early_stopping.monitor == cfg.optimized_metric
+    best, last = [call for call in instantiate_callbacks(cfg.callbacks) if isinstance(call, ModelCheckpoint)]
+    assert best.dirpath == last.dirpath == str(tmp_path / "run" / "checkpoints")
+    assert best.format_checkpoint_name({"epoch": 3}) == f"{best.dirpath}/epoch_003.ckpt"
+    assert last.format_checkpoint_name({"epoch": 3}) == f"{best.dirpath}/last.ckpt"
+    assert best.monitor == cfg.callbacks.early_stopping.monitor == cfg.optimized_metric
+    assert last.monitor is None
 
 
 @pytest.mark.parametrize("option", GROUPS["debug"])
