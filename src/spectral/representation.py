@@ -76,6 +76,7 @@ class SpectralRepresentation:
         self.top_db = top_db
         self.pre_emphasis = pre_emphasis
         self._check(win_length, hop_length, hop_multiple)
+        self.window_name = window
         self.window = F.analysis_window(window, win_length)
         self.hop_length = hop_length or F.fit_hop_length(self.n_samples, win_length, width, hop_multiple)
         self._warn_of_lost_time(win_length)
@@ -161,6 +162,7 @@ class SpectralRepresentation:
         return {
             "n_fft": self.n_fft,
             "win_length": self.window.numel(),
+            "window": self.window_name,
             "hop_length": self.hop_length,
             "top_db": self.top_db,
             "reference": "a sinusoid of amplitude 1 is 0 dB",

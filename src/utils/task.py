@@ -169,6 +169,8 @@ def _quieten_lightning() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     # Datasets in memory load fastest without workers: the advice to add some is wrong here.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # A run that goes on does so in its own directory.
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     # Figures are logged once an epoch, whatever the interval.
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     # Lightning 2.6 asks PyTorch 2.13 in a way that is going out of use; nobody here can mend it.
