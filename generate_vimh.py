@@ -60,6 +60,7 @@ def write(recipe: "Recipe", data_dir: Path, shard: "Shard", n_samples: int, cfg:
 
     from src.generation import check_count, generate
 
+    announce_compiling()
     if cfg.num_threads is not None:
         check_count("num_threads", cfg.num_threads)
         numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
@@ -67,6 +68,16 @@ def write(recipe: "Recipe", data_dir: Path, shard: "Shard", n_samples: int, cfg:
     with progress(n_samples, "Generating", "samples") as advance:
         made = generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, shard, cfg.resume, advance)
     return made, time.monotonic() - start
+
+
+def announce_compiling() -> None:
+    """Say so when the kernels are about to be compiled, since that takes seconds in which nothing else can be seen."""
+    from src.synth import kernels
+
+    source = Path(kernels.__file__)
+    cached = [entry.stat().st_mtime for entry in (source.parent / "__pycache__").glob("kernels.*.nbi")]
+    if max(cached, default=0.0) < source.stat().st_mtime:
+        sys.stderr.write("Compiling the synthesizers, once ...\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Measures generation, reading and training: `make bench`. Ratios are taken within one run, since machines are noisy.
 
-python scripts/bench.py [--records 1000000] [--only generation reading training heads] [--write docs/benchmarks.md]
+python scripts/bench.py [--records 1000000] [--only SECTION ...] [--write docs/benchmarks.md]
 """
 
 import argparse
 import copy
+import importlib
+import importlib.util
 import itertools
 import logging
 import os
@@ -23,6 +25,7 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
@@ -32,6 +35,7 @@ from rich.table import Table  # noqa: E402
 
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.generation import Recipe, generate  # noqa: E402
+from src.synth import kernels  # noqa: E402
 from src.utils.progress import progress  # noqa: E402
 from src.utils.run import build_model  # noqa: E402
 from src.vimh.io import VIMHReader  # noqa: E402
@@ -59,10 +63,15 @@ def median_seconds(function: Callable[[], Any], repeats: int = 7) -> float:
     return statistics.median(times)
 
 
+def recipe_of(name: str, *overrides: str) -> Recipe:
+    """Recipe of the configuration `synth/generate_NAME`."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return Recipe.from_config(compose(f"synth/generate_{name}", list(overrides)), instantiate)
+
+
 def saw_recipe(*overrides: str) -> Recipe:
     """Recipe of the saw set."""
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return Recipe.from_config(compose("synth/generate_simple_saw", list(overrides)), instantiate)
+    return recipe_of("simple_saw", *overrides)
 
 
 def bench_generation(directory: Path, n_records: int) -> Iterator[Row]:
@@ -95,6 +104,117 @@ def bench_generation(directory: Path, n_records: int) -> Iterator[Row]:
         f"{recipe.size / seconds:,.0f} samples/s",
         f"{mega:.0f} million audio samples/s, goal 10,000 samples/s",
     )
+
+
+def bench_ladder(directory: Path, n_records: int) -> Iterator[Row]:
+    """The ladder alone, beside a C++ ladder that filters one voice at a time, and the whole voice."""
+    n_voices, rate, seconds = 64, 44100, 1.0
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-0.5, 0.5, (n_voices, int(rate * seconds))).astype(np.float32)
+    cutoff = np.full((n_voices, 1), 1000.0, np.float32)
+    k = np.full(n_voices, 2.0, np.float32)
+    cores = numba.get_num_threads()
+    speed = {}
+    for n in sorted({1, cores}):
+        numba.set_num_threads(n)
+        speed[n] = x.size / median_seconds(lambda: kernels.ladder(x, cutoff, k, rate)) / 1e6
+    yield Row("ladder alone, 1 core", f"{speed[1]:.0f} Msamples/s", "goal 100")
+    yield Row(
+        f"ladder alone, {cores} cores", f"{speed[cores]:.0f} Msamples/s", f"{speed[cores] / speed[1]:.2f} of 1 core"
+    )
+    other = _pedalboard_speed(x, rate)
+    if other is None:
+        yield Row("ladder against pedalboard's LadderFilter", "not measured", "pip install -e '.[bench]'")
+    else:
+        yield Row(
+            "ladder against pedalboard's LadderFilter, 1 core",
+            f"{speed[1] / other:.2f} times as fast",
+            f"that one: {other:.0f} Msamples/s, goal 2",
+        )
+    numba.set_num_threads(1)
+    for name in ("moog_basic", "moog_envelope"):
+        recipe = recipe_of(name)
+        value = recipe.values(0, 256)
+        n_samples = recipe.render(value).size
+        voice = n_samples / median_seconds(lambda r=recipe, v=value: r.render(v)) / 1e6
+        yield Row(
+            f"whole voice, {name}, 1 core",
+            f"{voice:.0f} Msamples/s",
+            f"{voice / speed[1]:.2f} of the bare ladder, goal 80",
+        )
+    numba.set_num_threads(cores)
+
+
+def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
+    """Msamples/s of pedalboard's ladder on the same sounds, None where it is not installed."""
+    if importlib.util.find_spec("pedalboard") is None:
+        return None
+    pedalboard = importlib.import_module("pedalboard")
+    ladder = pedalboard.LadderFilter(mode=pedalboard.LadderFilter.LPF24, cutoff_hz=1000, resonance=0.5)
+    return x.size / median_seconds(lambda: [ladder(row, rate) for row in x]) / 1e6
+
+
+def bench_moog(directory: Path, n_records: int) -> Iterator[Row]:
+    """The Moog sets as a whole, their stages, memory and start-up."""
+    for name, goal in (("moog_basic", 10_000), ("moog_envelope", 5_000), ("moog_resonance", None)):
+        recipe = recipe_of(name)
+        yield from _moog_stages(recipe, name)
+        start = time.perf_counter()
+        generate(recipe, directory / name)
+        seconds = time.perf_counter() - start
+        beside = "" if goal is None else f"goal {goal:,}"
+        yield Row(f"whole program, {name}, start-up apart", f"{recipe.size / seconds:,.0f} sounds/s", beside)
+    small, large = (_generate_in_new_process(directory, size) for size in (1_000, 100_000))
+    yield Row("peak memory of 100,000 sounds over that of 1,000", f"{large[1] - small[1]:.0f} MB more", "goal 100 MB")
+    warm, _ = _generate_in_new_process(directory, 2)
+    yield Row("start-up of the generator, compile cache warm", f"{warm:.1f} s", "goal 3 s")
+    with tempfile.TemporaryDirectory() as cache:
+        cold, _ = _generate_in_new_process(directory, 2, {"NUMBA_CACHE_DIR": cache})
+    yield Row("start-up of the generator, compile cache cold", f"{cold:.1f} s", "goal 15 s")
+
+
+def _moog_stages(recipe: Recipe, name: str) -> Iterator[Row]:
+    """Time of each stage, as a share of what the bare ladder takes for as many samples."""
+    value = recipe.values(0, 256)
+    waveform = recipe.render(value)
+    threads, cores = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    cutoff, k = np.full((256, 1), 1000.0, np.float32), np.full(256, 2.0, np.float32)
+    bare = median_seconds(lambda: kernels.ladder(waveform, cutoff, k, recipe.synth.sample_rate))
+    for stage, call in (
+        ("render", lambda: recipe.render(value)),
+        ("represent", lambda: recipe.represent(waveform)),
+        ("sample and encode", lambda: recipe.encode(recipe.values(0, 256))),
+    ):
+        seconds = median_seconds(call)
+        what = f"{name}: {stage}, 1 core"
+        yield Row(what, f"{seconds / 256 * 1e6:.1f} µs/sound", f"{seconds / bare:.2f} of the bare ladder's time")
+    torch.set_num_threads(threads)
+    numba.set_num_threads(cores)
+
+
+def _generate_in_new_process(
+    directory: Path, size: int, environment: dict[str, str] | None = None
+) -> tuple[float, float]:
+    """Seconds and peak megabytes of `generate_vimh.py` making a basic set of some size."""
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, str(ROOT / "generate_vimh.py"), "--config-name=synth/generate_moog_basic"]
+    overrides = [f"dataset.size={size}", f"output_dir={directory}", "dataset.name=one", "overwrite=true"]
+    start = time.perf_counter()
+    run = subprocess.run(
+        [sys.executable, "-c", code, *command, *overrides],
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return time.perf_counter() - start, int(run.stdout) / unit
 
 
 def bench_reading(directory: Path, n_records: int) -> Iterator[Row]:
@@ -282,7 +402,14 @@ def _head_step(cfg: Any, info: Any, n_heads: int) -> Callable[[], None]:
     return step
 
 
-SECTIONS = {"generation": bench_generation, "reading": bench_reading, "training": bench_training, "heads": bench_heads}
+SECTIONS = {
+    "generation": bench_generation,
+    "ladder": bench_ladder,
+    "moog": bench_moog,
+    "reading": bench_reading,
+    "training": bench_training,
+    "heads": bench_heads,
+}
 
 
 def machine() -> str:

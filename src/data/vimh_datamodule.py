@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from src.data.vimh_dataset import SPEC_RANGE, VIMHDataset, as_they_are
+from src.data.vimh_dataset import SPEC_RANGE, ArrayBatchSampler, VIMHDataset, as_they_are
 from src.errors import ConfigError, VIMHError
 from src.vimh.info import DatasetInfo
 from src.vimh.io import VIMHReader, read_info
@@ -147,10 +147,10 @@ class VIMHDataModule(LightningDataModule):
         return self._loader(self.test_set, shuffle=False)
 
     def _loader(self, dataset: VIMHDataset, shuffle: bool) -> DataLoader:
+        sampler = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
         return DataLoader(
             dataset,
-            batch_size=self._device_batch_size,
-            shuffle=shuffle,
+            batch_sampler=ArrayBatchSampler(sampler, self._device_batch_size, drop_last=False),
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.num_workers > 0,

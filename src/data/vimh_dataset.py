@@ -1,11 +1,11 @@
 """`VIMHDataset`: samples of a split as batches of tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, Dataset
 
 from src.errors import ConfigError
 from src.vimh.io import VIMHSplit
@@ -41,7 +41,7 @@ class VIMHDataset(Dataset):
         self._classes = np.stack([spec.index_from_code(np.arange(256.0)) for spec in parameters]).astype(np.int64)
         self._heads = np.arange(len(parameters))
         self._low = np.array([spec.min for spec in parameters])
-        self._range = np.array([spec.range for spec in parameters])
+        self._scale = 1 / np.array([spec.range for spec in parameters])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,7 +53,7 @@ class VIMHDataset(Dataset):
     def __getitems__(self, items: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """A whole batch by one indexing operation."""
         batch = self.split.read(self.indices[np.asarray(items)])
-        normalized = ((batch.value - self._low) / self._range).clip(0.0, 1.0).astype(np.float32)
+        normalized = np.clip((batch.value - self._low) * self._scale, 0.0, 1.0, dtype=np.float32, casting="same_kind")
         return {
             "image": torch.from_numpy(batch.image),
             "index": torch.from_numpy(self._classes[self._heads, batch.code]),
@@ -70,6 +70,16 @@ class VIMHDataset(Dataset):
         if aux and not self.split.has_spec_range:
             raise ConfigError(f"{self.split.path}: its records hold no spec_min and spec_max; set data.aux=[].")
         return [SPEC_RANGE.index(name) for name in aux]
+
+
+class ArrayBatchSampler(BatchSampler):
+    """Batches of a sampler's numbers as arrays: lists of Python numbers take longer to make than a batch takes to read."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        order = np.fromiter(self.sampler, np.int64, len(self.sampler))
+        end = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
+        for first in range(0, end, self.batch_size):
+            yield order[first : min(first + self.batch_size, end)]
 
 
 def as_they_are(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,26 +27,20 @@ HIGHEST_CUTOFF = np.float32(0.49)  # of the sample rate
 TANH_LIMIT = np.float32(7.0)
 STATE_LIMIT = np.float32(150.0)
 
-# Quantities of the ladder at one sample. S: states; T: tanh of the arguments; C: chords tanh(x) / x; X: arguments.
-# Index 0 belongs to the input x - k v4, and 1 to 4 to the stages.
+# Quantities of the ladder at one sample, where 0 belongs to the input and 1 to 4 to the stages. S: states; X: arguments
+# of tanh; T: their tanh; C: their chords tanh(x) / x; B: gain times slope; R: residuals; D4: change of the output by
+# the last step; FLOW: current into a stage times gain; SHARE: see `_confine`.
 _S1, _S2, _S3, _S4 = (row * LANES for row in range(4))
 _T0, _T1, _T2, _T3, _T4 = (row * LANES for row in range(4, 9))
 _C0, _C1, _C2, _C3, _C4 = (row * LANES for row in range(9, 14))
 _X0, _X1, _X2, _X3, _X4 = (row * LANES for row in range(14, 19))
-_WORK_SIZE = 19 * LANES
+_B0, _B1, _B2, _B3, _B4 = (row * LANES for row in range(19, 24))
+_R1, _R2, _R3, _R4 = (row * LANES for row in range(24, 28))
+_D4, _FLOW, _SHARE = (row * LANES for row in range(28, 31))
+_WORK_SIZE = 31 * LANES
 
-# Parameters of a Moog voice, the rows of `voice_parameters`; times in samples, rates per sample.
-(
-    AMPLITUDE,
-    FEEDBACK,
-    CUTOFF,
-    OCTAVES,
-    ATTACK_RATE,
-    ATTACK_END,
-    DECAY_RATE,
-    SUSTAIN,
-    RELEASE_RATE,
-) = range(9)
+# Parameters of a Moog voice, the rows of what `render_moog` takes; times in samples, rates per sample.
+AMPLITUDE, FEEDBACK, CUTOFF, OCTAVES, ATTACK_RATE, ATTACK_END, DECAY_RATE, SUSTAIN, RELEASE_RATE = range(9)
 N_VOICE_PARAMETERS = 9
 
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
@@ -186,55 +180,75 @@ def _fill_saw(y, oscillator, voice, first):
 
 
 @_inlined
-def _solve(r1, r2, r3, r4, b0, b1, b2, b3, b4, k):
-    """Solve the ladder with straight lines in place of tanh.
+def _firm(chord, gain):
+    """The chord, or at high gains more and more 1, the chord at rest.
 
-    Stage i of four: (1 + b_i) v_i = r_i + b_(i-1) v_(i-1), and the first one is fed by v_0 = -k v_4. Only the feedback
-    disturbs the two diagonals, so v_4 has a closed form and the others follow.
+    At high gains the states swing while the stages hardly move, and the last chord tells little about the next one.
     """
-    e1, e2, e3, e4 = _ONE + b1, _ONE + b2, _ONE + b3, _ONE + b4
-    e12 = e1 * e2
-    e123 = e12 * e3
-    kb0 = k * b0
-    forward = r4 * e123 + b3 * (r3 * e12 + b2 * (r2 * e1 + b1 * r1))
-    v4 = forward / (e12 * (e3 * e4) + (kb0 * b1) * (b2 * b3))
-    inverse = _ONE / e123
-    i1 = inverse * (e2 * e3)
-    i2 = inverse * (e1 * e3)
-    i3 = inverse * e12
-    v1 = r1 * i1 - (kb0 * i1) * v4
-    v2 = r2 * i2 + (b1 * i2) * v1
-    v3 = r3 * i3 + (b2 * i3) * v2
-    return v1, v2, v3, v4
+    return chord + _clip(_FIRMNESS * (gain - _FIRM_FROM), _ZERO, _ONE) * (_ONE - chord)
 
 
 @_inlined
-def _blend(chord, firmness):
-    """The chord, or towards 1, the chord at rest."""
-    return chord + firmness * (_ONE - chord)
-
-
-@_inlined
-def _guess(work, x, gain, k, first):
-    """Arguments of tanh at this sample, taking the chords from the last one: a passive filter for any gain."""
+def _along_chords(work, x, gain, k, first):
+    """Slopes and residuals of the equations with the chords of the last sample in place of tanh."""
     for i in range(LANES):
-        g, feedback, drive = gain[first + i], k[i], x[first + i]
-        firmness = _clip(_FIRMNESS * (g - _FIRM_FROM), _ZERO, _ONE)
-        b0 = g * _blend(work[_C0 + i], firmness)
-        v1, v2, v3, v4 = _solve(
-            work[_S1 + i] + b0 * drive,
-            work[_S2 + i],
-            work[_S3 + i],
-            work[_S4 + i],
-            b0,
-            g * _blend(work[_C1 + i], firmness),
-            g * _blend(work[_C2 + i], firmness),
-            g * _blend(work[_C3 + i], firmness),
-            g * _blend(work[_C4 + i], firmness),
-            feedback,
-        )
-        work[_X0 + i] = drive - feedback * v4
-        work[_X1 + i], work[_X2 + i], work[_X3 + i], work[_X4 + i] = v1, v2, v3, v4
+        g = gain[first + i]
+        b0, b1, b2 = g * _firm(work[_C0 + i], g), g * _firm(work[_C1 + i], g), g * _firm(work[_C2 + i], g)
+        b3, b4 = g * _firm(work[_C3 + i], g), g * _firm(work[_C4 + i], g)
+        v1, v2, v3, v4 = work[_X1 + i], work[_X2 + i], work[_X3 + i], work[_X4 + i]
+        q0, q1, q2, q3, q4 = b0 * (x[first + i] - k[i] * v4), b1 * v1, b2 * v2, b3 * v3, b4 * v4
+        work[_B0 + i], work[_B1 + i], work[_B2 + i], work[_B3 + i], work[_B4 + i] = b0, b1, b2, b3, b4
+        work[_R1 + i] = work[_S1 + i] - v1 + (q0 - q1)
+        work[_R2 + i] = work[_S2 + i] - v2 + (q1 - q2)
+        work[_R3 + i] = work[_S3 + i] - v3 + (q2 - q3)
+        work[_R4 + i] = work[_S4 + i] - v4 + (q3 - q4)
+
+
+@_inlined
+def _along_tangents(work, gain, first):
+    """Slopes and residuals of the equations at the arguments whose tanh is known."""
+    for i in range(LANES):
+        g = gain[first + i]
+        t0, t1, t2, t3, t4 = work[_T0 + i], work[_T1 + i], work[_T2 + i], work[_T3 + i], work[_T4 + i]
+        work[_B0 + i] = g * (_ONE - t0 * t0)
+        work[_B1 + i] = g * (_ONE - t1 * t1)
+        work[_B2 + i] = g * (_ONE - t2 * t2)
+        work[_B3 + i] = g * (_ONE - t3 * t3)
+        work[_B4 + i] = g * (_ONE - t4 * t4)
+        work[_R1 + i] = work[_S1 + i] - work[_X1 + i] + g * (t0 - t1)
+        work[_R2 + i] = work[_S2 + i] - work[_X2 + i] + g * (t1 - t2)
+        work[_R3 + i] = work[_S3 + i] - work[_X3 + i] + g * (t2 - t3)
+        work[_R4 + i] = work[_S4 + i] - work[_X4 + i] + g * (t3 - t4)
+
+
+@_inlined
+def _solve(work, x, k, first):
+    """Step the arguments to where the residuals vanish along the slopes.
+
+    Stage i of four: (1 + b_i) d_i = r_i + b_(i-1) d_(i-1), and the first one is fed by d_0 = -k d_4. Only the feedback
+    disturbs the two diagonals, so that d_4 has a closed form and the others follow from it. Two short loops are faster
+    than a long one: the processor overlaps more of their turns.
+    """
+    for i in range(LANES):
+        b0, b1, b2, b3 = work[_B0 + i], work[_B1 + i], work[_B2 + i], work[_B3 + i]
+        e1, e2, e3, e4 = _ONE + b1, _ONE + b2, _ONE + b3, _ONE + work[_B4 + i]
+        e12 = e1 * e2
+        passed = b3 * (work[_R3 + i] * e12 + b2 * (work[_R2 + i] * e1 + b1 * work[_R1 + i]))
+        loop = e12 * (e3 * e4) + (k[i] * b0 * b1) * (b2 * b3)
+        work[_D4 + i] = (work[_R4 + i] * (e12 * e3) + passed) / loop
+    for i in range(LANES):
+        b1, b2, d4 = work[_B1 + i], work[_B2 + i], work[_D4 + i]
+        e1, e2, e3 = _ONE + b1, _ONE + b2, _ONE + work[_B3 + i]
+        e12 = e1 * e2
+        inverse = _ONE / (e12 * e3)
+        d1 = (work[_R1 + i] - work[_B0 + i] * k[i] * d4) * (inverse * (e2 * e3))
+        d2 = (work[_R2 + i] + b1 * d1) * (inverse * (e1 * e3))
+        d3 = (work[_R3 + i] + b2 * d2) * (inverse * e12)
+        work[_X1 + i] += d1
+        work[_X2 + i] += d2
+        work[_X3 + i] += d3
+        work[_X4 + i] += d4
+        work[_X0 + i] = x[first + i] - k[i] * work[_X4 + i]
 
 
 @_inlined
@@ -242,38 +256,6 @@ def _saturate(work):
     """The tanh and the chord of all arguments."""
     for i in range(5 * LANES):
         work[_T0 + i], work[_C0 + i] = tanh_and_chord(work[_X0 + i])
-
-
-@_inlined
-def _newton_step(work, gain, k, i):
-    """Change of v1 … v4 in lane i by a Newton step from the arguments whose tanh is known."""
-    t0, t1, t2, t3, t4 = work[_T0 + i], work[_T1 + i], work[_T2 + i], work[_T3 + i], work[_T4 + i]
-    return _solve(
-        work[_S1 + i] - work[_X1 + i] + gain * (t0 - t1),
-        work[_S2 + i] - work[_X2 + i] + gain * (t1 - t2),
-        work[_S3 + i] - work[_X3 + i] + gain * (t2 - t3),
-        work[_S4 + i] - work[_X4 + i] + gain * (t3 - t4),
-        gain * (_ONE - t0 * t0),
-        gain * (_ONE - t1 * t1),
-        gain * (_ONE - t2 * t2),
-        gain * (_ONE - t3 * t3),
-        gain * (_ONE - t4 * t4),
-        k,
-    )
-
-
-@_inlined
-def _improve(work, x, gain, k, first):
-    """A Newton step from the arguments whose tanh is known."""
-    for i in range(LANES):
-        d1, d2, d3, d4 = _newton_step(work, gain[first + i], k[i], i)
-        work[_X1 + i] += d1
-        work[_X2 + i] += d2
-        work[_X3 + i] += d3
-        work[_X4 + i] += d4
-        work[_X0 + i] = x[first + i] - k[i] * work[_X4 + i]
-        t0 = work[_T0 + i]
-        work[_T0 + i] = _clip(t0 - (_ONE - t0 * t0) * (k[i] * d4), -_ONE, _ONE)
 
 
 @_inlined
@@ -293,30 +275,21 @@ def _confine(v, c, gain, share):
 
 
 @_inlined
-def _advance(work, y, gain, first):
-    """Confine the solution, write the output and step the states."""
+def _advance(work, y, gain, k, first):
+    """Confine the solution stage by stage, write the output and step the states."""
     for i in range(LANES):
         g = gain[first + i]
-        share = _SLOPE * g / (_ONE + _SLOPE * g)
-        c = work[_S1 + i] + g * work[_T0 + i]
-        v = _confine(work[_X1 + i], c, g, share)
-        work[_S1 + i] = _next_state(work[_S1 + i], v)
-        c = work[_S2 + i] + (c - v)
-        v = _confine(work[_X2 + i], c, g, share)
-        work[_S2 + i] = _next_state(work[_S2 + i], v)
-        c = work[_S3 + i] + (c - v)
-        v = _confine(work[_X3 + i], c, g, share)
-        work[_S3 + i] = _next_state(work[_S3 + i], v)
-        c = work[_S4 + i] + (c - v)
-        v = _confine(work[_X4 + i], c, g, share)
-        work[_S4 + i] = _next_state(work[_S4 + i], v)
-        y[first + i] = v
-
-
-@_inlined
-def _next_state(state, v):
-    """State after a sample. The limit is far above what the ladder reaches: it makes boundedness certain."""
-    return _clip(v + v - state, -STATE_LIMIT, STATE_LIMIT)
+        work[_SHARE + i] = _SLOPE * g / (_ONE + _SLOPE * g)
+        work[_FLOW + i] = _clip(g * work[_T0 + i] - work[_B0 + i] * k[i] * work[_D4 + i], -g, g)
+    for stage in range(0, 4 * LANES, LANES):
+        for i in range(LANES):
+            c = work[_S1 + stage + i] + work[_FLOW + i]
+            v = _confine(work[_X1 + stage + i], c, gain[first + i], work[_SHARE + i])
+            work[_S1 + stage + i] = v + v - work[_S1 + stage + i]
+            work[_X1 + stage + i] = v
+            work[_FLOW + i] = c - v
+    for i in range(LANES):
+        y[first + i] = work[_X4 + i]
 
 
 @_function
@@ -345,14 +318,17 @@ def ladder_block(work, x, gain, k, size):
     """
     for n in range(size):
         first = n * LANES
-        _guess(work, x, gain, k, first)
+        _along_chords(work, x, gain, k, first)
+        _solve(work, x, k, first)
         _saturate(work)
-        _improve(work, x, gain, k, first)
+        _along_tangents(work, gain, first)
+        _solve(work, x, k, first)
         _saturate(work)
-        _improve(work, x, gain, k, first)
-        _advance(work, x, gain, first)
+        _along_tangents(work, gain, first)
+        _solve(work, x, k, first)
+        _advance(work, x, gain, k, first)
     for i in range(4 * LANES):
-        work[i] = _flush(work[i])
+        work[i] = _clip(_flush(work[i]), -STATE_LIMIT, STATE_LIMIT)  # far above what any input reaches
 
 
 @_inlined
@@ -397,11 +373,10 @@ def _store(rows, block, first_voice, first, size):
 
 
 @_function
-def _prepare(x, gain, sample_rate, size):
-    """Flush the input and turn cutoffs in Hz into gains."""
+def _to_gain(gain, sample_rate):
+    """Turn a block of cutoffs in Hz into gains, in place."""
     unit = _ONE / np.float32(sample_rate)
-    for j in range(size * LANES):
-        x[j] = _flush(x[j])
+    for j in range(BLOCK * LANES):
         gain[j] = cutoff_gain(_clip(gain[j] * unit, LOWEST_CUTOFF * unit, HIGHEST_CUTOFF))
 
 
@@ -412,11 +387,16 @@ def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
     feedback = parameters[FEEDBACK * LANES : (FEEDBACK + 1) * LANES]
     for i in range(min(LANES, x.shape[0] - first_voice)):
         feedback[i] = k[first_voice + i]
+        gain[i : BLOCK * LANES : LANES] = cutoff[first_voice + i, 0]
+    _to_gain(gain, sample_rate)
     for first in range(0, x.shape[1], BLOCK):
         size = min(BLOCK, x.shape[1] - first)
         _load(block, x, first_voice, first, size)
-        _load(gain, cutoff, first_voice, first, size)
-        _prepare(block, gain, sample_rate, size)
+        if cutoff.shape[1] > 1:
+            _load(gain, cutoff, first_voice, first, size)
+            _to_gain(gain, sample_rate)
+        for j in range(BLOCK * LANES):
+            block[j] = _flush(block[j])
         ladder_block(work, block, gain, feedback, size)
         _store(y, block, first_voice, first, size)
 
@@ -468,9 +448,14 @@ def _modulate(block, gain, lanes, first, size, note_end, lowest, highest):
                 lanes[RELEASE_RATE * LANES + i],
                 note_end,
             )
-            ratio = lanes[CUTOFF * LANES + i] * exp2(lanes[OCTAVES * LANES + i] * level)
-            gain[n * LANES + i] = cutoff_gain(_clip(ratio, lowest, highest))
+            gain[n * LANES + i] = lanes[OCTAVES * LANES + i] * level
             block[n * LANES + i] *= lanes[AMPLITUDE * LANES + i]
+    for n in range(size):
+        for i in range(LANES):
+            ratio = lanes[CUTOFF * LANES + i] * exp2(gain[n * LANES + i])
+            gain[n * LANES + i] = _clip(ratio, lowest, highest)
+    for j in range(size * LANES):
+        gain[j] = cutoff_gain(gain[j])
 
 
 @_function
@@ -534,7 +519,8 @@ def ladder(x: np.ndarray, cutoff: np.ndarray, k: np.ndarray, sample_rate: float)
 
     Args:
         x: Input, nominal [-1, 1], `(voice, time)`.
-        cutoff: Hz, kept within 10 Hz and 0.49 of the sample rate, `(voice, time)` or what broadcasts to it.
+        cutoff: Hz, kept within 10 Hz and 0.49 of the sample rate, `(voice, time)` or what broadcasts to it; one that
+            is the same all the time is faster.
         k: Feedback, 0 to 4.8, `(voice,)`; above 4 the filter oscillates by itself.
         sample_rate: Hz.
 
@@ -542,7 +528,8 @@ def ladder(x: np.ndarray, cutoff: np.ndarray, k: np.ndarray, sample_rate: float)
         Output of the fourth stage, float32, `(voice, time)`.
     """
     x = np.ascontiguousarray(x, np.float32)
-    cutoff = np.ascontiguousarray(np.broadcast_to(cutoff, x.shape), np.float32)
+    at_rest = np.shape(cutoff)[-1:] in ((), (1,))
+    cutoff = np.ascontiguousarray(np.broadcast_to(cutoff, (len(x), 1) if at_rest else x.shape), np.float32)
     k = np.ascontiguousarray(np.broadcast_to(k, len(x)), np.float32)
     return _in_threads(_ladder_group, np.empty_like(x), x, cutoff, k, float(sample_rate))
 

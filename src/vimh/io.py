@@ -22,6 +22,7 @@ from src.vimh.format import (
     METADATA_BYTES,
     METADATA_BYTES_2_0,
     SPLITS,
+    Columns,
     check_headers,
     claimed_image_size,
     codes_by_id,
@@ -78,6 +79,8 @@ class VIMHSplit:
         self.info = info
         self.path = path
         self.exact = exact
+        self._rows = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
+        self._columns = Columns(records.dtype)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -96,18 +99,20 @@ class VIMHSplit:
         Raises:
             VIMHError: If a record contradicts the dataset's description.
         """
-        records = self.records[indices]
-        numbers = indices if isinstance(indices, np.ndarray) else np.arange(len(self))[indices]
-        check_headers(records, str(self.path), numbers)
-        code = codes_by_id(records, str(self.path), numbers)
+        # Bytes are gathered several times faster than structured records.
+        rows = self._rows[indices] if isinstance(indices, slice) else self._rows.take(indices, axis=0)
+        records = rows.view(self.records.dtype)[:, 0]
+        spec_range = self._columns.spec_range(rows)
+        usual = self._columns.are_usual(rows, spec_range)
+        code = self._columns.codes(rows) if usual else self._checked_codes(records, indices)
         value = self._decode(code) if self.exact is None else np.asarray(self.exact[indices])
-        return Batch(records["image"], code, self._spec_range(records), value)
+        return Batch(records["image"], code, spec_range, value)
 
-    def _spec_range(self, records: np.ndarray) -> np.ndarray:
-        """`spec_min` and `spec_max` where there are any, float32, `(sample, 0 or 2)`."""
-        names = ("spec_min", "spec_max") if self.has_spec_range else ()
-        columns = [records[name].astype(np.float32) for name in names]
-        return np.stack(columns, axis=1) if columns else np.empty((len(records), 0), np.float32)
+    def _checked_codes(self, records: np.ndarray, indices: np.ndarray | slice) -> np.ndarray:
+        """Codes of records of which some are unusual: ids in another order are read, everything else is refused."""
+        numbers = np.arange(len(self))[indices]
+        check_headers(records, str(self.path), numbers)
+        return codes_by_id(records, str(self.path), numbers)
 
     def _decode(self, code: np.ndarray) -> np.ndarray:
         """Values that the codes stand for, float32, `(sample, parameter)`."""

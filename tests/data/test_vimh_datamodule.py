@@ -15,7 +15,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError
 from src.generation import make_dataset
 from src.vimh.format import INFO_NAME
-from src.vimh.io import VIMHReader
+from src.vimh.io import VIMHReader, VIMHSplit
 
 SAW = {"config_name": "synth/generate_simple_saw", "overrides": ["dataset.size=64"]}
 
@@ -89,9 +89,9 @@ def test_loaders_give_whole_batches_of_the_set(datamodule):
 
 
 def test_training_samples_alone_are_shuffled(datamodule):
-    assert isinstance(datamodule.train_dataloader().sampler, RandomSampler)
-    assert isinstance(datamodule.val_dataloader().sampler, SequentialSampler)
-    assert isinstance(datamodule.test_dataloader().sampler, SequentialSampler)
+    assert isinstance(datamodule.train_dataloader().batch_sampler.sampler, RandomSampler)
+    assert isinstance(datamodule.val_dataloader().batch_sampler.sampler, SequentialSampler)
+    assert isinstance(datamodule.test_dataloader().batch_sampler.sampler, SequentialSampler)
     epochs = [sample_keys(datamodule.train_dataloader()) for _ in range(2)]
     assert sorted(epochs[0]) == sorted(epochs[1])
     assert epochs[0] != epochs[1]
@@ -121,7 +121,8 @@ def test_statistics_of_the_conditioning_inputs_are_those_of_the_training_samples
 def test_a_constant_conditioning_input_can_be_standardized(datamodule):
     records = np.array(datamodule.reader.train.records)
     records["spec_min"] = -60.0
-    datamodule.reader.train.records = records
+    train = datamodule.reader.train
+    datamodule.reader.train = VIMHSplit(records, train.info, train.path, train.exact)
     mean, std = datamodule.aux_statistics()
     assert mean[0] == -60.0
     assert std[0] > 0
@@ -153,7 +154,7 @@ def test_large_sets_are_described_by_evenly_spaced_samples(datamodule, monkeypat
 @pytest.mark.parametrize(("devices", "expected"), [(1, 16), (2, 8), (4, 4)])
 def test_devices_share_a_batch(datamodule, devices, expected):
     datamodule.trainer = SimpleNamespace(world_size=devices)
-    assert datamodule.train_dataloader().batch_size == expected
+    assert datamodule.train_dataloader().batch_sampler.batch_size == expected
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(datamodule):

@@ -4,7 +4,7 @@ import torch
 
 from src.data.vimh_dataset import SPEC_RANGE, VIMHDataset, as_they_are
 from src.errors import ConfigError, VIMHError
-from src.vimh.io import VIMHReader
+from src.vimh.io import VIMHReader, VIMHSplit
 
 
 @pytest.fixture
@@ -99,9 +99,9 @@ def test_unknown_conditioning_inputs_are_refused_with_the_known_ones(split):
 
 
 def test_a_damaged_record_is_refused_when_it_is_read(split):
-    split.records = np.array(split.records)
-    split.records["n_parameters"][20] = 9
-    dataset = VIMHDataset(split, np.arange(len(split)))
+    records = np.array(split.records)
+    records["n_parameters"][20] = 9
+    dataset = VIMHDataset(VIMHSplit(records, split.info, split.path, split.exact), np.arange(len(split)))
     assert len(dataset.__getitems__([19, 21])["image"]) == 2
     with pytest.raises(VIMHError, match="record 20 says"):
         dataset.__getitems__([19, 20])
