@@ -8,11 +8,12 @@ import warnings
 
 import torch
 import torchaudio.functional as AF
-from scipy.signal import get_window
 from torch import Tensor
 
 from src.errors import ConfigError
 
+# The usual windows, since scipy.signal takes longer to load than everything else that a small dataset needs.
+_USUAL_WINDOWS = {"boxcar": torch.ones, "hann": torch.hann_window, "hamming": torch.hamming_window}
 DB_FLOOR = -120.0  # dB full scale; below it float32 holds rounding noise only
 MAX_PIXEL = 255
 
@@ -29,6 +30,10 @@ def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
     """
     if win_length < 1:
         raise ConfigError(f"win_length is {win_length}; it must be 1 sample or more.")
+    if isinstance(name, str) and name in _USUAL_WINDOWS:
+        return _USUAL_WINDOWS[name](win_length, dtype=torch.float64).float()
+    from scipy.signal import get_window
+
     window = tuple(name) if isinstance(name, list) else name
     try:
         return torch.from_numpy(get_window(window, win_length)).float()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from scipy.signal import lfilter
 from torch import Tensor
 
 from src.errors import ConfigError
@@ -155,6 +154,8 @@ class SpectralRepresentation:
         )
         if not self.pre_emphasis:
             return waveform
+        from scipy.signal import lfilter
+
         return torch.from_numpy(lfilter([1.0], [1.0, -self.pre_emphasis], waveform.cpu().numpy())).float()
 
     def describe(self) -> dict[str, Any]:
