@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,12 @@ NEED_NO_ENVIRONMENT = {"h", "c", "dc", "cl"}
 
 
 def make(*arguments, cwd=ROOT):
-    done = subprocess.run(["make", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
+    # As from a shell: the tests may have been started by make itself, which tells its children by these variables.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
+    command = ["make", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
