@@ -38,10 +38,10 @@ class VIMHDataset(Dataset):
         self.indices = indices
         self.aux_columns = self._find_columns(aux)
         parameters = split.info.parameters
-        self._classes = np.stack([spec.index_from_code(np.arange(256.0)) for spec in parameters]).astype(np.int64)
-        self._heads = np.arange(len(parameters))
-        self._low = np.array([spec.min for spec in parameters])
-        self._scale = 1 / np.array([spec.range for spec in parameters])
+        self._classes = np.concatenate([spec.index_from_code(np.arange(256.0)) for spec in parameters]).astype(np.int64)
+        self._first_class = 256 * np.arange(len(parameters))  # where each head begins in that table
+        self._low = torch.tensor([spec.min for spec in parameters])
+        self._range = torch.tensor([spec.range for spec in parameters])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,12 +53,12 @@ class VIMHDataset(Dataset):
     def __getitems__(self, items: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """A whole batch by one indexing operation."""
         batch = self.split.read(self.indices[np.asarray(items)])
-        normalized = np.clip((batch.value - self._low) * self._scale, 0.0, 1.0, dtype=np.float32, casting="same_kind")
+        value = torch.from_numpy(batch.value)
         return {
             "image": torch.from_numpy(batch.image),
-            "index": torch.from_numpy(self._classes[self._heads, batch.code]),
-            "normalized": torch.from_numpy(normalized),
-            "value": torch.from_numpy(batch.value),
+            "index": torch.from_numpy(self._classes.take(batch.code + self._first_class)),
+            "normalized": ((value - self._low) / self._range).clamp_(0.0, 1.0),
+            "value": value,
             "aux": torch.from_numpy(batch.spec_range[:, self.aux_columns]),
         }
 
