@@ -1,4 +1,7 @@
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +10,8 @@ from src.errors import ConfigError, VIMHError
 from src.generation import generate, is_made
 from src.vimh.info import Shard
 from src.vimh.io import UNFINISHED, VIMHReader, partial_dir
+
+ROOT = Path(__file__).parents[2]
 
 
 def contents(directory):
@@ -135,3 +140,15 @@ def test_another_configuration_does_not_go_on_with_it(recipe_of, recipe, tmp_pat
     with pytest.raises(VIMHError, match="another configuration"):
         generate(other, tmp_path / "set", resume=True)
     assert contents(partial_dir(tmp_path / "set")) == before
+
+
+@pytest.mark.slow
+def test_parts_that_a_launcher_makes_side_by_side_are_those_of_one_run(recipe_of, tmp_path):
+    whole = recipe_of("dataset.size=40", config_name="synth/generate_moog_basic")
+    generate(whole, tmp_path / "one" / "set")
+    command = [sys.executable, "generate_vimh.py", "-m", "--config-name=synth/generate_moog_basic"]
+    overrides = ["dataset.size=40", f"output_dir={tmp_path}", "dataset.name=set", "shard.count=2"]
+    launch = ["shard.index=range(0,2)", "hydra/launcher=joblib", f"hydra.sweep.dir={tmp_path}/sweep"]
+    subprocess.run([*command, *overrides, *launch], cwd=ROOT, check=True, capture_output=True)
+    merged = merge([tmp_path / "set_part0of2", tmp_path / "set_part1of2"])
+    assert contents(merged) == contents(tmp_path / "one" / "set")
