@@ -169,6 +169,36 @@ class Recipe:
         value = self.values(start, stop)
         return self.finish(value, self.render(value))
 
+    def make_fresh(self, start: int, stop: int) -> Sounds:
+        """Sounds `start` to `stop - 1` of an endless list of sounds of the dataset's kind, none of which is in it.
+
+        They are drawn as the dataset's own are, from where its last one ends: the dataset has the numbers below `size`
+        of one table of random numbers, the list those above. With `sobol` its own are points of that sequence instead,
+        and the list is drawn uniformly. With `grid` the list goes through the points that the dataset left, over and
+        over.
+        """
+        value = self._fresh_values(start, stop).astype(np.float32)
+        return self.finish(value, self.render(value))
+
+    def _fresh_values(self, start: int, stop: int) -> np.ndarray:
+        """Parameter values of fresh sounds, float64, `(sample, parameter)`."""
+        seed = self.config["dataset"]["seed"]
+        if self.config["dataset"]["sampling"] != "grid":
+            return self.space.sample(self.size + start, self.size + stop, seed, "uniform")
+        n_left = self.space.n_grid_points - self.size
+        if n_left < 1:
+            raise ConfigError(
+                f"sampling grid has {self.space.n_grid_points} distinct points, and all of them are in the dataset: "
+                "there are no fresh ones. Set data.stream=false, or take a set that is sampled uniformly."
+            )
+        pieces = []
+        while start < stop:
+            first = start % n_left
+            end = min(first + stop - start, n_left)
+            pieces.append(self.space.sample(self.size + first, self.size + end, seed, "grid"))
+            start += end - first
+        return np.concatenate(pieces)
+
     def check(self) -> None:
         """Refuse what cannot be made before anything is written: the last sample, and the ends of every range.
 
@@ -291,21 +321,23 @@ def generate(
 
 
 def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Sounds]]:
-    """Batches in order. This thread renders the next ones while others, of one core each, make the images.
-
-    PyTorch's own threads would be slower here: they wait by spinning, and take the cores from those that render.
-    """
-    n_workers = max(1, numba.get_num_threads() // 2)
-    with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    """Batches in order, each made from its numbers by one thread: no thread waits for another but the one that writes."""
+    n_workers = numba.get_num_threads()
+    with ThreadPoolExecutor(n_workers, initializer=_use_one_core) as pool:
         pending: deque[tuple[str, Future[Sounds]]] = deque()
         for split, start, stop in batches:
-            value = recipe.values(start, stop)
-            pending.append((split, pool.submit(recipe.finish, value, recipe.render(value))))
-            if len(pending) > n_workers:
+            pending.append((split, pool.submit(recipe.make, start, stop)))
+            if len(pending) > 2 * n_workers:
                 first_split, future = pending.popleft()
                 yield first_split, future.result()
         for split, future in pending:
             yield split, future.result()
+
+
+def _use_one_core() -> None:
+    """Keep the libraries from starting threads of their own in this one."""
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 def check_count(name: str, number: Any) -> None:
@@ -402,6 +434,35 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
     command += [f"output_dir={_quoted(data_dir.parent)}", f"dataset.name={_quoted(data_dir.name)}"]
     if subprocess.run(command, check=False).returncode:
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
+
+
+def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Sounds]:
+    """What makes sounds of the kind of a dataset that are not in it.
+
+    Args:
+        info: What the dataset says of itself.
+        instantiate: Makes an object from a section of the generator configuration, which came out of a file.
+
+    Returns:
+        `Recipe.make_fresh`.
+
+    Raises:
+        VIMHError: If the dataset does not say how it was made.
+        ConfigError: If it cannot be made that way.
+    """
+    config = (info.generator or {}).get("config")
+    if not isinstance(config, Mapping):
+        raise VIMHError(
+            f"{info.dataset_name or 'The dataset'}: its {INFO_NAME} has no generator.config, so nobody knows how to "
+            "make more sounds of its kind. Set data.stream=false, or generate the set with generate_vimh.py."
+        )
+    recipe = Recipe.from_config(config, instantiate)
+    if (recipe.space.varying, recipe.representation.image_shape) != (info.parameters, info.image_shape):
+        raise VIMHError(
+            f"{info.dataset_name or 'The dataset'}: generator.config in its {INFO_NAME} describes other parameters or "
+            "images than the dataset has. Set data.stream=false, or generate the set anew."
+        )
+    return recipe.make_fresh
 
 
 def _quoted(path: str | Path) -> str:

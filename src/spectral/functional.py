@@ -68,19 +68,12 @@ def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: 
     before = (n_fft - window.numel()) // 2  # the window stands in the middle of the FFT's frame
     span = (n_frames - 1) * hop_length + n_fft
     padded = torch.nn.functional.pad(waveform, (before, max(0, span - before - waveform.shape[-1])))[..., :span]
-    spectrum = AF.spectrogram(
-        padded,
-        pad=0,
-        window=window.to(waveform.device),
-        n_fft=n_fft,
-        hop_length=hop_length,
-        win_length=window.numel(),
-        power=None,
-        normalized=False,
-        center=False,
-    )
+    weights = window.to(waveform.device) * (2 / window.sum().item())
+    weights = torch.nn.functional.pad(weights, (before, n_fft - before - window.numel()))
+    # Frames out of a view: torch.stft takes a third longer for the same numbers.
+    spectrum = torch.fft.rfft(padded.unfold(-1, n_fft, hop_length) * weights)  # (..., n_frames, n_fft // 2 + 1)
     # Not abs(): its square root would be squared away again, and takes as long as the FFT.
-    return (spectrum.real.square() + spectrum.imag.square()) * (2 / window.sum().item()) ** 2
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).mT
 
 
 def mel_filterbank(

@@ -573,7 +573,8 @@ def render_moog(
     Returns:
         Waveforms, float32, `(voice, time)`.
     """
-    y = np.zeros((decay_rate.size, n_samples), np.float32)
+    y = np.empty((decay_rate.size, n_samples), np.float32)
+    y[:, :lead] = _ZERO
     lowest, highest = cutoff_limits
     scalars = np.float32(note_end), np.float32(lowest), np.float32(highest), lead
     return _in_threads(_moog_group, y, oscillator, parameters, decay_rate, *scalars)
