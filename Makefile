@@ -19,7 +19,7 @@ $(ENV): requirements.txt setup.sh
 
 ## h help: List every target
 h help:
-	@sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' '{ printf "%-6s %-20s %s\n", $$1, $$2, $$3 }'
+	@sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' '{ printf "%-8s %-26s %s\n", $$1, $$2, $$3 }'
 
 # ----- datasets: nothing happens when the same set is there already
 
@@ -75,6 +75,33 @@ ettl trivial-tiny-large: $(ENV)
 ## etall trivial-all: Run all four trivial experiments
 etall trivial-all: etms etts etml ettl
 
+## etmsr trivial-micro-regression: Train the micro CNN on the small set, one number per parameter instead of classes
+etmsr trivial-micro-regression: $(ENV)
+	$(PYTHON) src/train.py experiment=trivial_small model=cnn_micro loss=regression experiment_name=cnn_micro_small_regression $(ARGS)
+
+## evitms vit-micro-small: Train the micro ViT (8K parameters) on the small set
+evitms vit-micro-small: $(ENV)
+	$(PYTHON) src/train.py experiment=trivial_small model=vit_micro $(ARGS)
+
+## evitts vit-tiny-small: Train the tiny ViT (25K parameters) on the small set
+evitts vit-tiny-small: $(ENV)
+	$(PYTHON) src/train.py experiment=trivial_small model=vit_tiny $(ARGS)
+
+## evitml vit-micro-large: Train the micro ViT on the large set
+evitml vit-micro-large: $(ENV)
+	$(PYTHON) src/train.py experiment=trivial_large model=vit_micro $(ARGS)
+
+## evittl vit-tiny-large: Train the tiny ViT on the large set
+evittl vit-tiny-large: $(ENV)
+	$(PYTHON) src/train.py experiment=trivial_large model=vit_tiny $(ARGS)
+
+## evitall vit-trivial-all: Run all four ViT experiments on the saw sets
+evitall vit-trivial-all: evitms evitts evitml evittl
+
+## evitmsr vit-micro-regression: Train the micro ViT on the small set, one number per parameter instead of classes
+evitmsr vit-micro-regression: $(ENV)
+	$(PYTHON) src/train.py experiment=trivial_small model=vit_micro loss=regression experiment_name=vit_micro_small_regression $(ARGS)
+
 ## emb moog-basic: Train the CNN on the Moog set basic
 emb moog-basic: $(ENV)
 	$(PYTHON) src/train.py experiment=moog_cnn_basic $(ARGS)
@@ -89,6 +116,28 @@ emr moog-resonance: $(ENV)
 
 ## emall moog-all: Synthesize all Moog sets and train on each
 emall moog-all: sdma emb eme emr
+
+## emer moog-envelope-regression: Train the CNN on the Moog set envelope, one number per parameter instead of classes
+emer moog-envelope-regression: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_cnn_envelope loss=regression experiment_name=moog_cnn_envelope_regression $(ARGS)
+
+## emvitb moog-vit-basic: Train the tiny ViT on the Moog set basic
+emvitb moog-vit-basic: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_vit_basic $(ARGS)
+
+## emvite moog-vit-envelope: Train the tiny ViT on the Moog set envelope
+emvite moog-vit-envelope: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_vit_envelope $(ARGS)
+
+## emvitr moog-vit-resonance: Train the tiny ViT on the Moog set resonance
+emvitr moog-vit-resonance: $(ENV)
+	$(PYTHON) src/train.py experiment=moog_vit_resonance $(ARGS)
+
+## emvit moog-vit: Train the tiny ViT on each Moog set
+emvit moog-vit: emvitb emvite emvitr
+
+## emvitgta moog-vit-all: Synthesize all Moog sets and train the tiny ViT on each
+emvitgta moog-vit-all: sdma emvit
 
 ## tr train: Train with the default configuration
 tr train: $(ENV)
@@ -124,6 +173,10 @@ f format: $(ENV)
 bench benchmark: $(ENV)
 	@$(PYTHON) scripts/bench.py $(ARGS)
 
+## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
+bm benchmark-models: $(ENV)
+	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
+
 # ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
 
 ## c clean: Delete generated datasets, runs and caches
@@ -147,3 +200,19 @@ tb tensorboard: $(ENV)
 ## lc list-configs: List models with their sizes, data, experiments and every other option
 lc list-configs: $(ENV)
 	@$(PYTHON) scripts/list_configs.py
+
+## td draw-networks: Draw a diagram of every network to docs/networks (ARGS="data=moog_envelope": to logs/networks)
+td draw-networks: $(ENV)
+	@$(PYTHON) scripts/draw_networks.py $(ARGS)
+
+## tds draw-networks-text: Print every network block by block: shapes, parameters, multiply-adds
+tds draw-networks-text: $(ENV)
+	@$(PYTHON) scripts/draw_networks.py --text $(ARGS)
+
+## tdl draw-networks-list: List the networks that can be drawn
+tdl draw-networks-list: $(ENV)
+	@$(PYTHON) scripts/draw_networks.py --list $(ARGS)
+
+## onnx export-onnx: Export the newest best checkpoint to ONNX (ARGS="ckpt_path=PATH" for another)
+onnx export-onnx: $(ENV)
+	@$(PYTHON) src/export.py $(ARGS)

@@ -3,8 +3,9 @@
 python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 """
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rootutils
 
@@ -32,17 +33,15 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
         Every metric, by name.
     """
     from hydra.utils import instantiate
-    from rich.console import Console
 
     from src.errors import ConfigError
     from src.utils.instantiators import instantiate_loggers
-    from src.utils.results import head_results, results_table, write_results
-    from src.utils.run import check_same_heads, load_run
+    from src.utils.run import check_same_heads, load_run, restore_datamodule
 
     if cfg.split not in FUNCTIONS:
         raise ConfigError(f"split is {cfg.split!r}; choose one of {', '.join(FUNCTIONS)}.")
     run = load_run(cfg.ckpt_path, cfg.trusted_modules)
-    datamodule = restore_datamodule(run, cfg)
+    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size)
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
     log.info("Dataset: %s", datamodule.data_dir)
@@ -50,24 +49,31 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
     trainer = instantiate(cfg.trainer, logger=instantiate_loggers(cfg.logger) or False)
     getattr(trainer, FUNCTIONS[cfg.split])(run.module, datamodule=datamodule, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    heads = [{"name": spec.name, "units": spec.units} for spec in run.info.parameters]
-    results = head_results(metrics, datamodule.majority_share(cfg.split), heads, cfg.split)
+    if trainer.is_global_zero:
+        report(run, datamodule, metrics, cfg)
+    return metrics
+
+
+def report(run: "Run", datamodule: "LightningDataModule", metrics: dict[str, float], cfg: "DictConfig") -> None:
+    """Print the figures of every head, and save them."""
+    from rich.console import Console
+
+    from src.utils.results import head_results, read_visible, results_table, write_results
+
+    results = head_results(
+        metrics,
+        [asdict(spec) for spec in run.info.parameters],
+        datamodule.majority_share(cfg.split),
+        datamodule.mean_error(cfg.split),
+        read_visible(Path(cfg.paths.log_dir), datamodule.data_dir.name),
+        cfg.split,
+    )
     console = Console()
     console.print(results_table(results, f"{Path(cfg.ckpt_path).name}, {cfg.split} set"))
     path = write_results(
         {"checkpoint": cfg.ckpt_path, "heads": results, "metrics": metrics}, Path(cfg.paths.output_dir)
     )
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
-    return metrics
-
-
-def restore_datamodule(run: "Run", cfg: "DictConfig") -> "LightningDataModule":
-    """The datamodule of the training, at the place and with the batch size that were asked for."""
-    from src.utils.trusted import instantiate_trusted
-
-    wanted: dict[str, Any] = {"make_dataset": None}
-    wanted |= {key: cfg[key] for key in ("data_dir", "batch_size") if cfg[key] is not None}
-    return instantiate_trusted(run.config["data"] | wanted, cfg.trusted_modules)
 
 
 @entry_point(config_name="eval")

@@ -321,10 +321,11 @@ def generate(
 
 
 def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Sounds]]:
-    """Batches in order, each made from its numbers by one thread: no thread waits for another but the one that writes."""
+    """Batches in order, each made from its numbers by one thread: only the thread that writes waits for others."""
     n_workers = numba.get_num_threads()
-    with ThreadPoolExecutor(n_workers, initializer=_use_one_core) as pool:
-        pending: deque[tuple[str, Future[Sounds]]] = deque()
+    pool = ThreadPoolExecutor(n_workers, initializer=_use_one_core)
+    pending: deque[tuple[str, Future[Sounds]]] = deque()
+    try:
         for split, start, stop in batches:
             pending.append((split, pool.submit(recipe.make, start, stop)))
             if len(pending) > 2 * n_workers:
@@ -332,6 +333,8 @@ def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterat
                 yield first_split, future.result()
         for split, future in pending:
             yield split, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interrupt, only the batches that have begun are waited for
 
 
 def _use_one_core() -> None:
@@ -444,7 +447,7 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
         instantiate: Makes an object from a section of the generator configuration, which came out of a file.
 
     Returns:
-        `Recipe.make_fresh`.
+        `Recipe.make_fresh`, on one core: the others are left to who wants the sounds.
 
     Raises:
         VIMHError: If the dataset does not say how it was made.
@@ -462,7 +465,16 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
             f"{info.dataset_name or 'The dataset'}: generator.config in its {INFO_NAME} describes other parameters or "
             "images than the dataset has. Set data.stream=false, or generate the set anew."
         )
-    return recipe.make_fresh
+
+    def make(start: int, stop: int) -> Sounds:
+        n_threads = numba.get_num_threads()
+        numba.set_num_threads(1)
+        try:
+            return recipe.make_fresh(start, stop)
+        finally:
+            numba.set_num_threads(n_threads)
+
+    return make
 
 
 def _quoted(path: str | Path) -> str:

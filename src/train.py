@@ -5,6 +5,7 @@ python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max
 """
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     loggers = instantiate_loggers(cfg.logger)
     callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), SaveRun(cfg, datamodule.info)]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    check_no_sweep(trainer)
     log_hyperparameters(cfg, model, trainer)
 
     metrics: dict[str, Any] = {}
@@ -72,7 +74,7 @@ def train(cfg: "DictConfig") -> dict[str, float]:
         trainer.test(model, datamodule=datamodule, ckpt_path=best, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
         if trainer.is_global_zero:
-            report(trainer, datamodule, Path(cfg.paths.output_dir), about | {"checkpoint": best})
+            report(trainer, datamodule, cfg.paths, about | {"checkpoint": best})
     return {name: float(metric) for name, metric in metrics.items()}
 
 
@@ -84,22 +86,42 @@ def prepare_once(datamodule: "LightningDataModule", data_dir: Path) -> None:
         time.sleep(0.5)
 
 
+def check_no_sweep(trainer: "Trainer") -> None:
+    """Refuse a sweep on several devices."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from src.errors import ConfigError
+
+    n_devices = trainer.num_devices * trainer.num_nodes
+    if n_devices > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ConfigError(
+            f"A sweep cannot train on {n_devices} devices: every process that they need would run this command line, "
+            "and with it the sweep, anew. Sweep on one device (trainer=default), or train the jobs one by one."
+        )
+
+
 def best_checkpoint(trainer: "Trainer") -> str | None:
     """Path of the best checkpoint that this run wrote, if it wrote any."""
     callback = trainer.checkpoint_callback
     return (callback.best_model_path or None) if callback is not None else None
 
 
-def report(trainer: "Trainer", datamodule: "LightningDataModule", output_dir: Path, about: dict[str, Any]) -> None:
+def report(trainer: "Trainer", datamodule: "LightningDataModule", paths: "DictConfig", about: dict[str, Any]) -> None:
     """Print what every head learnt, and save it with what is to be known about the run."""
     from rich.console import Console
 
-    from src.utils.results import head_results, results_table, write_results
+    from src.utils.results import head_results, read_visible, results_table, write_results
 
-    heads = [{"name": spec.name, "units": spec.units} for spec in datamodule.info.parameters]
-    results = head_results(trainer.callback_metrics, datamodule.majority_share(), heads)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    path = write_results(about | {"heads": results, "metrics": metrics}, output_dir)
+    results = head_results(
+        metrics,
+        [asdict(spec) for spec in datamodule.info.parameters],
+        datamodule.majority_share(),
+        datamodule.mean_error(),
+        read_visible(Path(paths.log_dir), datamodule.data_dir.name),
+    )
+    path = write_results(about | {"heads": results, "metrics": metrics}, Path(paths.output_dir))
     console = Console()
     console.print(results_table(results, f"{about['experiment_name']}, {len(datamodule.test_set):,} test samples"))
     console.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True, highlight=False)

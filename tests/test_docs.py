@@ -74,6 +74,14 @@ def test_configuration_options_that_a_page_names_exist(page):
 
 
 def test_the_shell_scripts_parse():
-    for script in ("setup.sh", ".ci/run", "scripts/smoke", "scripts/check", "scripts/lint", "scripts/test"):
+    for script in (
+        "setup.sh",
+        ".ci/run",
+        "scripts/smoke",
+        "scripts/check",
+        "scripts/lint",
+        "scripts/test",
+        "scripts/schedule.sh",
+    ):
         shell = "bash" if "bash" in (ROOT / script).read_text().splitlines()[0] else "sh"
         assert subprocess.run([shell, "-n", str(ROOT / script)], check=False).returncode == 0, script

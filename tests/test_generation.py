@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
-from src.generation import Recipe, differences, generate, is_made, make_dataset, recipe_config
+from src.generation import Recipe, differences, fresh_sounds, generate, is_made, make_dataset, recipe_config
 from src.utils.task import find_cause
 from src.utils.trusted import instantiate_trusted
 from src.vimh.format import INFO_NAME, METADATA_BYTES, pack, record_dtype
@@ -80,6 +80,59 @@ def test_a_sample_does_not_depend_on_the_size_of_the_set(recipe_of, sampling):
     small, large = (recipe_of(*SMALL, f"dataset.sampling={sampling}", f"dataset.size={n}") for n in (4, 400))
     for ours, theirs in zip(small.make(1, 4), large.make(0, 9), strict=True):
         np.testing.assert_array_equal(ours, theirs[1:4])
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "sobol", "grid"])
+def test_fresh_sounds_are_not_in_the_set_and_depend_on_their_numbers_alone(recipe_of, sampling):
+    recipe = recipe_of(*SMALL, f"dataset.sampling={sampling}")
+    n_fresh = recipe.space.n_grid_points - recipe.size if sampling == "grid" else 300
+    fresh = recipe.make_fresh(0, n_fresh)
+    rows = {tuple(value) for value in fresh.value}
+    assert len(rows) == n_fresh
+    assert not rows & {tuple(value) for value in recipe.values(0, recipe.size)}
+    for found, expected in zip(recipe.make_fresh(5, 9), fresh, strict=True):
+        np.testing.assert_array_equal(found, expected[5:9])
+    for found, expected in zip(recipe.finish(fresh.value, recipe.render(fresh.value)), fresh, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_grid_is_gone_through_over_and_over_but_for_the_stored_points(recipe_of):
+    recipe = recipe_of(*SMALL, "dataset.sampling=grid")
+    n_left = recipe.space.n_grid_points - recipe.size
+    once = recipe.make_fresh(0, n_left).value
+    far = 42 * 2**40  # where the sounds of a seed begin
+    shift = far % n_left
+    np.testing.assert_array_equal(
+        recipe.make_fresh(far, far + 2 * n_left).value, np.roll(np.tile(once, (2, 1)), -shift, 0)
+    )
+    full = recipe_of(*SMALL, "dataset.sampling=grid", f"dataset.size={recipe.space.n_grid_points}")
+    with pytest.raises(ConfigError, match=r"all of them are in the dataset.*stream=false"):
+        full.make_fresh(0, 1)
+
+
+def test_what_makes_fresh_sounds_comes_from_the_json_of_a_set(recipe_of, saw_dir):
+    make = fresh_sounds(VIMHReader(saw_dir).info, instantiate_trusted)
+    expected = recipe_of("dataset.size=64").make_fresh(42 * 2**40 + 7, 42 * 2**40 + 11)
+    for found, wanted in zip(make(42 * 2**40 + 7, 42 * 2**40 + 11), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("generator", [None, {}, {"config": None}, {"config": 3}, {"version": "1"}], ids=str)
+def test_a_set_that_does_not_say_how_it_was_made_has_no_fresh_sounds(saw_dir, generator):
+    info = VIMHReader(saw_dir).info.model_copy(update={"generator": generator})
+    with pytest.raises(VIMHError, match=r"vimh-32x32x1.*no generator\.config.*stream=false"):
+        fresh_sounds(info, instantiate_trusted)
+
+
+def test_a_recipe_of_another_set_makes_no_fresh_sounds(saw_dir, recipe_of):
+    config = recipe_of("dataset.size=64", "parameters.note_velocity.step=9").config
+    info = VIMHReader(saw_dir).info.model_copy(update={"generator": {"config": config}})
+    with pytest.raises(VIMHError, match="describes other parameters"):
+        fresh_sounds(info, instantiate_trusted)
+    hostile = json.loads(json.dumps(info.generator["config"]))
+    hostile["synth"]["_target_"] = "os.system"
+    with pytest.raises(CheckpointError, match=r"os\.system"):
+        fresh_sounds(info.model_copy(update={"generator": {"config": hostile}}), instantiate_trusted)
 
 
 def test_stored_values_render_to_the_stored_bytes(recipe_of, saw_dir):
@@ -175,7 +228,7 @@ def test_rendering_never_runs_far_ahead_of_writing(recipe_of, tmp_path):
 
     generate(dataclasses.replace(recipe, synth=synth), tmp_path / "set", batch_size=8, advance=advance)
     assert total == 2000
-    assert max(ahead) <= 8 * (numba.get_num_threads() + 2)
+    assert max(ahead) <= 8 * (2 * numba.get_num_threads() + 2)
 
 
 # what is there already
@@ -508,7 +561,7 @@ HELD_SAW = """
     from src.synth import SawVoice
 
     class HeldSaw(SawVoice):
-        '''A sawtooth that stops after some batches, and waits while there is a file `hold`.'''
+        '''A sawtooth that stops after some batches, and waits as long as there is a file `hold`.'''
 
         def __init__(self, hold, **arguments):
             super().__init__(**arguments)
@@ -518,7 +571,7 @@ HELD_SAW = """
             self.rendered += 1
             if self.rendered == 6 and self.hold.exists():
                 self.hold.with_suffix(".reached").touch()
-                while True:
+                while self.hold.exists():
                     time.sleep(0.01)
             return super().render(parameters)
 """
@@ -549,13 +602,14 @@ def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(
     assert f"{out / '.set.partial'}: another process is writing this dataset" in err
 
     process.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # the program waits for the batch that a thread is at; what follows in the queue is dropped
+    hold.unlink()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert str(out / ".set.partial") in err
     assert "Traceback" not in err
     assert names_in(out) == [".set.partial"]
 
-    hold.unlink()
     monkeypatch.syspath_prepend(tmp_path)
     code, stdout, err = program(*arguments, *own)
     monkeypatch.delitem(sys.modules, "held")

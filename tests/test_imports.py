@@ -16,10 +16,11 @@ MAY_IMPORT = {
     "data": {"params", "vimh"},
     "generation": {"params", "synth", "spectral", "vimh", "__version__"},
     "evaluation": {"params", "synth", "spectral", "vimh"},
+    "callbacks": {"params"},
     "utils": set(),
 }
 EXCEPTIONS = {("utils/run.py", "src.vimh.info")}
-ENTRY_POINTS = {"train", "eval", "predict", "audio_eval"}
+ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
 WITHOUT_FRAMEWORKS = ["params", "spectral", "synth", "vimh"]
 
 MODULES = {str(path.relative_to(ROOT / "src")): path for path in sorted((ROOT / "src").rglob("*.py"))}

@@ -19,15 +19,15 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.eval import evaluate
 from src.models.vimh_module import VIMHLitModule
-from src.utils.results import head_results
 from src.utils.task import INTERRUPTED
 from src.vimh.format import INFO_NAME
 
 ROOT = Path(__file__).parents[1]
 HEADS = {"note_velocity": "MIDI", "log10_decay_time": "log10 s"}
-FIGURES = {"loss", "acc", "steps", "nmae"} | {
-    f"{head}_{figure}" for head in HEADS for figure in ("acc", "mae", "steps")
-}
+OF_HEADS = ("acc", "acc1", "mae", "steps", "nmae")
+FIGURES = {"loss", "acc", "acc1", "steps", "nmae"} | {f"{head}_{figure}" for head in HEADS for figure in OF_HEADS}
+COVERAGE = {"coverage"} | {f"{head}_coverage" for head in HEADS}
+TEST_FIGURES = FIGURES | COVERAGE
 N_BATCHES = 3  # of an epoch: 46 training samples, 16 to the batch
 
 
@@ -85,6 +85,7 @@ def checkpoint(run):
 
 def test_training_returns_every_metric(trained_run):
     expected = {f"{stage}/{figure}" for stage in ("train", "val", "test") for figure in FIGURES} | {"val/acc_best"}
+    expected |= {f"{stage}/{figure}" for stage in ("val", "test") for figure in COVERAGE}
     rates = {name for name in trained_run.metrics if name.startswith("lr-")}
     assert set(trained_run.metrics) - rates == expected
     assert all(math.isfinite(figure) for figure in trained_run.metrics.values())
@@ -106,18 +107,17 @@ def test_results_are_those_of_the_best_checkpoint_on_the_test_set(trained_run):
     results = json.loads((trained_run.run_dir / "results.json").read_text())
     assert Path(results["checkpoint"]).parent == trained_run.run_dir / "checkpoints"
     assert Path(results["checkpoint"]).name == "epoch_000.ckpt"  # the fixture likes the first epoch best
-    assert results["metrics"] == {f"test/{figure}": trained_run.metrics[f"test/{figure}"] for figure in FIGURES}
+    assert results["metrics"] == {f"test/{figure}": trained_run.metrics[f"test/{figure}"] for figure in TEST_FIGURES}
     assert {name: row["units"] for name, row in results["heads"].items()} == HEADS
     for name, row in results["heads"].items():
-        for figure in ("acc", "mae", "steps"):
+        for figure in (*OF_HEADS, "coverage"):
             assert row[figure] == trained_run.metrics[f"test/{name}_{figure}"]
-    majority = VIMHDataModule(trained_run.cfg.data.data_dir, seed=trained_run.cfg.data.seed).majority_share()
-    assert {name: row["majority"] for name, row in results["heads"].items()} == majority
-
-
-def test_results_lack_no_head():
-    with pytest.raises(KeyError):
-        head_results({"test/cutoff_acc": 1.0}, {"cutoff": 0.5}, [{"name": "cutoff", "units": "Hz"}])
+    datamodule = VIMHDataModule(trained_run.cfg.data.data_dir, seed=trained_run.cfg.data.seed)
+    heads = results["heads"].items()
+    assert {name: row["majority"] for name, row in heads} == datamodule.majority_share()
+    assert {name: row["mean_mae"] for name, row in heads} == datamodule.mean_error()
+    steps = {spec.name: spec.step for spec in datamodule.info.parameters}
+    assert {name: row["mean_steps"] * steps[name] for name, row in heads} == pytest.approx(datamodule.mean_error())
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def evaluated(compose_run, tmp_path):
 
 def test_evaluation_reproduces_the_test_metrics_exactly(trained_run, evaluated, tmp_path):
     best = json.loads((trained_run.run_dir / "results.json").read_text())["checkpoint"]
-    assert evaluated(best) == {f"test/{figure}": trained_run.metrics[f"test/{figure}"] for figure in FIGURES}
+    assert evaluated(best) == {f"test/{figure}": trained_run.metrics[f"test/{figure}"] for figure in TEST_FIGURES}
     found, trained = (json.loads((at / "results.json").read_text()) for at in (tmp_path, trained_run.run_dir))
     assert found["heads"] == trained["heads"]
     assert found["metrics"] == trained["metrics"]
@@ -140,8 +140,9 @@ def test_evaluation_reproduces_the_test_metrics_exactly(trained_run, evaluated, 
 
 def test_evaluation_on_the_validation_samples_reproduces_the_last_epoch(trained_run, evaluated):
     metrics = evaluated(trained_run.run_dir / "checkpoints" / "last.ckpt", "split=val")
-    metrics.pop("val/acc_best", None)
+    covered = {metrics.pop(f"val/{figure}") for figure in COVERAGE}  # now with the scale found on these very samples
     assert metrics == {f"val/{figure}": trained_run.metrics[f"val/{figure}"] for figure in FIGURES}
+    assert all(share >= 0.9 for share in covered)
 
 
 def test_evaluation_takes_another_place_and_batch_size(trained_run, evaluated, saw_dir, tmp_path):
@@ -179,7 +180,7 @@ def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_pat
     step = VIMHLitModule.training_step
 
     def interrupted(module, batch, batch_idx):
-        if module.current_epoch == 2:
+        if (module.current_epoch, batch_idx) == (2, 1):
             raise KeyboardInterrupt
         return step(module, batch, batch_idx)
 
@@ -207,10 +208,12 @@ def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_pat
     finished = checkpoint(run)
     assert (finished["epoch"], finished["global_step"]) == (3, 4 * N_BATCHES)
     (optimizer,), (scheduler,) = finished["optimizer_states"], finished["lr_schedulers"]
+    halfway = 0.005 * (1 + math.cos(math.pi * (2 * N_BATCHES - 1) / (4 * N_BATCHES - 1)))  # after a warm-up of one step
     assert {state["step"].item() for state in optimizer["state"].values()} == {4 * N_BATCHES}
-    assert (scheduler["last_epoch"], scheduler["T_max"]) == (4, 4)
+    assert scheduler["last_epoch"] == 4 * N_BATCHES
     assert optimizer["param_groups"][0]["lr"] == pytest.approx(0.0, abs=1e-12)
-    assert stopped["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005)
+    assert stopped["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(halfway)
+    assert (stopped["state_dict"]["std_scale"] != 1).all()
     assert finished["state_dict"]["best_acc"] >= stopped["state_dict"]["best_acc"]
     assert {path.name for path in (run / "csv").iterdir()} == {"version_0", "version_1"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"epoch_000.ckpt", "last.ckpt"}

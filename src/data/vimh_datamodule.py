@@ -1,33 +1,54 @@
 """`VIMHDataModule`: a VIMH dataset as training, validation and test batches."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader
 
-from src.data.vimh_dataset import SPEC_RANGE, ArrayBatchSampler, VIMHDataset, as_they_are
+from src.data.batches import Batches, BatchOrder, page_locked
+from src.data.stream import Stream
+from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError
 from src.vimh.info import DatasetInfo
-from src.vimh.io import VIMHReader, read_info
+from src.vimh.io import Batch, VIMHReader, VIMHSplit, read_info
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
+MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
+SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
+CPU = torch.device("cpu")
+
+Source = Callable[[int, int], Batch]
 
 
 class VIMHDataModule(LightningDataModule):
     """Training and validation samples are drawn from the dataset's `train` by seed, test samples are its `test`.
 
+    Devices that train together share every batch: see `BatchOrder`.
+
     Args:
         data_dir: Directory of the dataset.
         batch_size: Samples a step, over all devices.
-        num_workers: Processes that load. 0 is fastest unless the disk is slow.
-        pin_memory: Page-locked batches, for CUDA.
+        num_workers: Processes that load. 0 is fastest unless the disk is slow; above 0 samples stay in their file.
+        pin_memory: Page-locked batches where samples in the computer's memory are trained on with CUDA.
         val_fraction: Share of `train` that validates.
-        seed: Chooses which.
-        aux: Conditioning inputs: `spec_min`, `spec_max`.
+        seed: Chooses which, and the order of every epoch. None: another order in every run, and the division of 0.
+        aux: Conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
+        measure: Takes images uint8 `(batch, channel, freq, time)`, spec ranges `(batch, 2)` and names; returns float32
+            `(batch, name)`.
+        in_memory: Whether the samples live as tensors on the device that trains. `auto`: if all samples take at most
+            2 GB and a quarter of the computer's memory; they move to a GPU if they take at most a quarter of what is
+            free there. True: always. False: never, every batch is read from its file.
+        stream: Train on fresh sounds in every epoch; validation and test samples stay those of the dataset.
+        stream_size: Fresh sounds an epoch. None: as many as the dataset has to train on.
+        stream_source: Takes the dataset's description, and returns what makes the sounds `start` to `stop - 1` of an
+            endless list of sounds of its kind that are not in it, with the attributes of `vimh.io.Batch`.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
     """
 
@@ -36,25 +57,40 @@ class VIMHDataModule(LightningDataModule):
         data_dir: str | Path,
         batch_size: int = 128,
         num_workers: int = 0,
-        pin_memory: bool = False,
+        pin_memory: bool = True,
         val_fraction: float = 0.1,
-        seed: int = 42,
+        seed: int | None = 42,
         aux: Sequence[str] = SPEC_RANGE,
+        measure: Measure | None = None,
+        in_memory: bool | str = "auto",
+        stream: bool = False,
+        stream_size: int | None = None,
+        stream_source: Callable[..., Source] | None = None,
         make_dataset: Callable[..., None] | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ConfigError(f"data.batch_size is {batch_size}; it must be 1 or more.")
-        if not 0 < val_fraction < 1:
-            raise ConfigError(f"data.val_fraction is {val_fraction}; it must be above 0 and below 1.")
+        _check_settings(batch_size, num_workers, val_fraction, in_memory)
+        _check_stream(stream, stream_size, stream_source)
         self.data_dir = Path(data_dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.val_fraction = val_fraction
         self.seed = seed
+        self.order_seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.aux = tuple(aux)
+        self.measure = measure
+        self.in_memory = in_memory
+        self.stream = stream
+        self.stream_size = stream_size
+        self.stream_source = stream_source
         self.make_dataset = make_dataset
+        self._stream: Stream | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; it opens the files itself."""
+        opened = [name for name, item in vars(VIMHDataModule).items() if isinstance(item, cached_property)]
+        return {key: item for key, item in vars(self).items() if key not in opened} | {"_stream": None}
 
     def prepare_data(self) -> None:
         """Make sure that the dataset is there.
@@ -66,9 +102,9 @@ class VIMHDataModule(LightningDataModule):
             self.make_dataset(data_dir=self.data_dir)
         elif not self.data_dir.exists():
             raise VIMHError(
-                f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python generate_vimh.py "
-                f"output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its --config-name, or name another "
-                "data.data_dir."
+                f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
+                f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "
+                "--config-name, or name another data.data_dir."
             )
 
     @cached_property
@@ -82,21 +118,35 @@ class VIMHDataModule(LightningDataModule):
         return VIMHReader(self.data_dir)
 
     @cached_property
-    def train_set(self) -> VIMHDataset:
-        """The training samples."""
-        return VIMHDataset(self.reader.train, self._division[1], self.aux)
+    def train_set(self) -> Samples:
+        """The training samples of the dataset."""
+        return self._samples(self.reader.train, self._division[1])
 
     @cached_property
-    def val_set(self) -> VIMHDataset:
+    def val_set(self) -> Samples:
         """The validation samples."""
-        return VIMHDataset(self.reader.train, self._division[0], self.aux)
+        return self._samples(self.reader.train, self._division[0])
 
     @cached_property
-    def test_set(self) -> VIMHDataset:
+    def test_set(self) -> Samples:
         """The test samples."""
         if self.info.test_samples == 0:
             raise VIMHError(f"{self.data_dir}: has no test samples. Train with test=false, or use another dataset.")
-        return VIMHDataset(self.reader.test, np.arange(self.info.test_samples), self.aux)
+        return self._samples(self.reader.test, np.arange(self.info.test_samples))
+
+    def _samples(self, split: VIMHSplit, indices: np.ndarray) -> Samples:
+        """Some samples of a split, in memory if they are to be there."""
+        dataset = VIMHDataset(split, indices, self.aux, self.measure)
+        return MemoryDataset.load(dataset) if self._is_in_memory else dataset
+
+    @cached_property
+    def _is_in_memory(self) -> bool:
+        """Whether the samples are held in memory, each set from when it is first asked for."""
+        if self.in_memory != "auto":
+            return self.in_memory
+        n_samples = self.info.train_samples + self.info.test_samples
+        sample = MemoryDataset.load(VIMHDataset(self.reader.train, np.arange(1), self.aux, self.measure))
+        return not self.num_workers and n_samples * sample.n_bytes <= memory_budget(CPU)
 
     @cached_property
     def _division(self) -> tuple[np.ndarray, np.ndarray]:
@@ -104,10 +154,10 @@ class VIMHDataModule(LightningDataModule):
         n_val = round(self.info.train_samples * self.val_fraction)
         if not 0 < n_val < self.info.train_samples:
             raise ConfigError(
-                f"data.val_fraction {self.val_fraction} of {self.info.train_samples} samples leaves {n_val} to validate. "
-                "Choose another fraction, or a larger dataset."
+                f"data.val_fraction {self.val_fraction} of {self.info.train_samples} samples leaves {n_val} to "
+                "validate. Choose another fraction, or a larger dataset."
             )
-        shuffled = np.random.default_rng(self.seed).permutation(self.info.train_samples)
+        shuffled = np.random.default_rng(self.seed or 0).permutation(self.info.train_samples)
         return np.sort(shuffled[:n_val]), np.sort(shuffled[n_val:])
 
     def aux_statistics(self) -> tuple[list[float], list[float]]:
@@ -123,44 +173,150 @@ class VIMHDataModule(LightningDataModule):
         """
         train = self._some_training_samples()["index"]
         samples = self.val_set if stage == "val" else self.test_set
-        found = samples.__getitems__(np.arange(len(samples)))["index"]
+        found = samples[:]["index"]
         return {
             spec.name: (found[:, p] == train[:, p].mode().values).double().mean().item()
             for p, spec in enumerate(self.info.parameters)
         }
 
+    def mean_error(self, stage: str = "test") -> dict[str, float]:
+        """Mean absolute error of always answering the mean of the training samples, natural units, per head.
+
+        Args:
+            stage: Whose samples are answered: `val` or `test`.
+        """
+        mean = self._some_training_samples()["value"].double().mean(dim=0)
+        samples = self.val_set if stage == "val" else self.test_set
+        error = (samples[:]["value"] - mean).abs().mean(dim=0)
+        return dict(zip(self.info.parameter_names, error.tolist(), strict=True))
+
     def _some_training_samples(self) -> dict[str, Tensor]:
         """A batch of training samples, evenly spaced where there are too many."""
         stride = -(-len(self.train_set) // MAX_STATISTICS)
-        return self.train_set.__getitems__(np.arange(0, len(self.train_set), stride))
+        return self.train_set[::stride]
 
-    def train_dataloader(self) -> DataLoader:
-        """Shuffled training batches."""
-        return self._loader(self.train_set, shuffle=True)
+    def train_dataloader(self) -> Batches | DataLoader | Stream:
+        """Shuffled training batches, or fresh sounds."""
+        loader = self._make_stream() if self.stream else self._loader(self.train_set, train=True)
+        if self.trainer is not None:  # processes that load begin before Lightning tells the epoch
+            loader.sampler.set_epoch(self.trainer.current_epoch)
+        return loader
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> Batches | DataLoader:
         """Validation batches in the order of the file."""
-        return self._loader(self.val_set, shuffle=False)
+        return self._loader(self.val_set)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> Batches | DataLoader:
         """Test batches in the order of the file."""
-        return self._loader(self.test_set, shuffle=False)
+        return self._loader(self.test_set)
 
-    def _loader(self, dataset: VIMHDataset, shuffle: bool) -> DataLoader:
-        sampler = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
-        return DataLoader(
-            dataset,
-            batch_sampler=ArrayBatchSampler(sampler, self._device_batch_size, drop_last=False),
-            num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.num_workers > 0,
-            collate_fn=as_they_are,
+    def _loader(self, samples: Samples, train: bool = False) -> Batches | DataLoader:
+        overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # the same batches in every epoch
+        order = BatchOrder(
+            len(samples),
+            self._device_batch_size,
+            self.order_seed if train and not overfits else None,
+            *self._rank_and_world_size,
+            equal=train,
         )
+        if not self.num_workers:
+            placed = self._on_device(samples)
+            return Batches(placed, order, self._pins and placed is samples)
+        return DataLoader(
+            samples,
+            sampler=order,
+            batch_size=None,
+            num_workers=self.num_workers,
+            pin_memory=self._pins,
+            persistent_workers=True,
+        )
+
+    def _make_stream(self) -> Stream:
+        """Fresh sounds in the form of training samples; those of an earlier training end."""
+        self._close_stream()
+        source = self.stream_source(self.info)
+        to_tensors = BatchFormat(self.info.parameters, self.aux, self.measure)
+        pins = self._pins
+
+        def make(start: int, stop: int) -> dict[str, Tensor]:
+            batch = to_tensors(source(start, stop))
+            return page_locked(batch) if pins else batch
+
+        n_samples = self.stream_size or len(self._division[1])
+        self._stream = Stream(make, n_samples, self._device_batch_size, self.order_seed, *self._rank_and_world_size)
+        return self._stream
+
+    def teardown(self, stage: str) -> None:
+        """Called by Lightning when a training or a test is over."""
+        self._close_stream()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Called by Lightning when it was stopped."""
+        self._close_stream()
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the network is."""
+        return self.trainer.strategy.root_device if self.trainer is not None else CPU
+
+    @property
+    def _pins(self) -> bool:
+        """Whether batches in the computer's memory are to be page-locked."""
+        return self.pin_memory and self._device.type == "cuda"
+
+    def _on_device(self, samples: Samples) -> Samples:
+        """Samples in memory, moved to the device that trains if they are to be there; others as they are."""
+        if not isinstance(samples, MemoryDataset) or self._device == CPU:
+            return samples
+        fits = self.in_memory is True or samples.n_bytes <= memory_budget(self._device)
+        return samples.to(self._device) if fits else samples
+
+    @property
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        """Number of this device, and of all."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     @property
     def _device_batch_size(self) -> int:
         """Share of the batch that each device gets."""
-        n_devices = self.trainer.world_size if self.trainer is not None else 1
+        _, n_devices = self._rank_and_world_size
         if self.batch_size % n_devices:
             raise ConfigError(f"data.batch_size {self.batch_size} cannot be shared evenly by {n_devices} devices.")
         return self.batch_size // n_devices
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes that samples may take on a device with `in_memory: auto`."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return round(SHARE_OF_MEMORY * free)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(MOST_MEMORY, round(SHARE_OF_MEMORY * memory))
+
+
+def _check_settings(batch_size: int, num_workers: int, val_fraction: float, in_memory: bool | str) -> None:
+    """Refuse what leaves nothing to train on, or contradicts itself."""
+    if batch_size < 1:
+        raise ConfigError(f"data.batch_size is {batch_size}; it must be 1 or more.")
+    if not 0 < val_fraction < 1:
+        raise ConfigError(f"data.val_fraction is {val_fraction}; it must be above 0 and below 1.")
+    if in_memory not in ("auto", True, False):
+        raise ConfigError(f"data.in_memory is {in_memory!r}; choose one of auto, true, false.")
+    if in_memory is True and num_workers:
+        raise ConfigError(
+            f"data.in_memory is true and data.num_workers {num_workers}: processes can only load what is in a file. "
+            "Leave one of them at its default."
+        )
+
+
+def _check_stream(stream: bool, stream_size: int | None, stream_source: Callable[..., Source] | None) -> None:
+    """Refuse a stream that nothing makes, or that is empty."""
+    if stream_size is not None and stream_size < 1:
+        raise ConfigError(f"data.stream_size is {stream_size}; it must be 1 or more, or null.")
+    if stream and stream_source is None:
+        raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")

@@ -1,20 +1,26 @@
-"""`VIMHDataset`: samples of a split as batches of tensors."""
+"""Samples as batches of tensors: from a file, or from memory."""
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, Dataset
+from torch.utils.data import Dataset
 
 from src.errors import ConfigError
-from src.vimh.io import VIMHSplit
+from src.params import ParamSpec
+from src.vimh.io import Batch, VIMHSplit
 
 SPEC_RANGE = ("spec_min", "spec_max")
+CHUNK = 4096  # samples that loading holds twice
+
+Numbers = Sequence[int] | np.ndarray | Tensor | slice
+Measure = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
 
 
-class VIMHDataset(Dataset):
-    """Some samples of a split. A batch is a dict of tensors:
+class BatchFormat:
+    """What a network is given of samples: a dict of tensors.
 
     image
         uint8, `(batch, channel, freq, time)`.
@@ -28,60 +34,142 @@ class VIMHDataset(Dataset):
         Conditioning inputs, float32, `(batch, n_aux)`.
 
     Args:
-        split: Where the samples come from.
-        indices: Which samples, `(sample,)`.
-        aux: Names of the conditioning inputs: `spec_min`, `spec_max`.
+        parameters: What the heads predict.
+        aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
+        measure: Takes images, their spec ranges `(batch, 2)` and names; returns float32, `(batch, name)`.
     """
 
-    def __init__(self, split: VIMHSplit, indices: np.ndarray, aux: Sequence[str] = SPEC_RANGE) -> None:
-        self.split = split
-        self.indices = indices
-        self.aux_columns = self._find_columns(aux)
-        parameters = split.info.parameters
+    def __init__(
+        self, parameters: Sequence[ParamSpec], aux: Sequence[str] = SPEC_RANGE, measure: Measure | None = None
+    ) -> None:
+        self.aux = tuple(aux)
+        self.measured = tuple(name for name in self.aux if name not in SPEC_RANGE)
+        self.measure = measure
+        self._check_names()
+        found = (*SPEC_RANGE, *self.measured)
+        self._columns = [found.index(name) for name in self.aux]
         self._classes = np.concatenate([spec.index_from_code(np.arange(256.0)) for spec in parameters]).astype(np.int64)
         self._first_class = 256 * np.arange(len(parameters))  # where each head begins in that table
         self._low = torch.tensor([spec.min for spec in parameters])
         self._range = torch.tensor([spec.range for spec in parameters])
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, item: int) -> dict[str, Tensor]:
-        """One sample: the entries of a batch without their first dimension."""
-        return {key: tensor[0] for key, tensor in self.__getitems__([item]).items()}
-
-    def __getitems__(self, items: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
-        """A whole batch by one indexing operation."""
-        batch = self.split.read(self.indices[np.asarray(items)])
-        value = torch.from_numpy(batch.value)
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """The tensors of samples as they are stored."""
+        image, value = torch.from_numpy(batch.image), torch.from_numpy(batch.value)
         return {
-            "image": torch.from_numpy(batch.image),
+            "image": image,
             "index": torch.from_numpy(self._classes.take(batch.code + self._first_class)),
             "normalized": ((value - self._low) / self._range).clamp_(0.0, 1.0),
             "value": value,
-            "aux": torch.from_numpy(batch.spec_range[:, self.aux_columns]),
+            "aux": self._aux(image, torch.from_numpy(batch.spec_range.copy())),
         }
 
-    def _find_columns(self, aux: Sequence[str]) -> list[int]:
-        """Where the conditioning inputs stand in the records' range."""
-        unknown = [name for name in aux if name not in SPEC_RANGE]
-        if unknown:
-            raise ConfigError(f"data.aux names {', '.join(unknown)}; known are {', '.join(SPEC_RANGE)}.")
-        if aux and not self.split.has_spec_range:
-            raise ConfigError(f"{self.split.path}: its records hold no spec_min and spec_max; set data.aux=[].")
-        return [SPEC_RANGE.index(name) for name in aux]
+    def _aux(self, image: Tensor, spec_range: Tensor) -> Tensor:
+        """Conditioning inputs in the order of their names, `(batch, n_aux)`."""
+        if self.measured:
+            spec_range = torch.cat([spec_range, self.measure(image, spec_range, self.measured)], dim=1)
+        return spec_range[:, self._columns]
+
+    def _check_names(self) -> None:
+        """Refuse unknown names before anything is read: what measures is asked for features of a black pixel."""
+        if self.measured and self.measure is None:
+            raise ConfigError(
+                f"data.aux names {', '.join(self.measured)}, but data.measure is null; without it, only "
+                f"{', '.join(SPEC_RANGE)} are known."
+            )
+        if self.measured:
+            self.measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
 
 
-class ArrayBatchSampler(BatchSampler):
-    """Batches of a sampler's numbers as arrays: lists of Python numbers take longer to make than a batch takes to read."""
+class Samples(Dataset, ABC):
+    """Samples by their numbers.
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        order = np.fromiter(self.sampler, np.int64, len(self.sampler))
-        end = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
-        for first in range(0, end, self.batch_size):
-            yield order[first : min(first + self.batch_size, end)]
+    `samples[3]` is one of them: the tensors of a batch without their first dimension. `samples[numbers]` and
+    `samples[:100]` are batches, each by one indexing operation.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor]:
+        """A batch; PyTorch's name for it."""
+
+    def __getitem__(self, item: int | Numbers) -> dict[str, Tensor]:
+        """One sample by its number, or a batch by several."""
+        if isinstance(item, int):
+            return {key: tensor[0] for key, tensor in self.__getitems__([item]).items()}
+        return self.__getitems__(item)
 
 
-def as_they_are(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The collate function of batches that are whole already."""
-    return batch
+class VIMHDataset(Samples):
+    """Some samples of a split, read when they are asked for.
+
+    Args:
+        split: Where the samples come from.
+        indices: Which samples, `(sample,)`.
+        aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
+        measure: What measures the others, as `BatchFormat` wants it.
+    """
+
+    def __init__(
+        self,
+        split: VIMHSplit,
+        indices: np.ndarray,
+        aux: Sequence[str] = SPEC_RANGE,
+        measure: Measure | None = None,
+    ) -> None:
+        self.split = split
+        self.indices = indices
+        self.format = BatchFormat(split.info.parameters, aux, measure)
+        if aux and not split.has_spec_range:
+            raise ConfigError(f"{split.path}: its records hold no spec_min and spec_max; set data.aux=[].")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor]:
+        """A batch."""
+        return self.format(self.split.read(self.indices[items if isinstance(items, slice) else np.asarray(items)]))
+
+
+class MemoryDataset(Samples):
+    """Samples as tensors. A slice gives views of the tensors, not copies.
+
+    Args:
+        tensors: Of a batch that holds all samples.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = dict(tensors)
+
+    @classmethod
+    def load(cls, dataset: VIMHDataset) -> "MemoryDataset":
+        """Read and measure all samples of a dataset, once."""
+        first = dataset[: min(CHUNK, len(dataset))]
+        tensors = {key: tensor.new_empty(len(dataset), *tensor.shape[1:]) for key, tensor in first.items()}
+        for start in range(0, len(dataset), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            for key, tensor in (dataset[chunk] if start else first).items():
+                tensors[key][chunk] = tensor
+        return cls(tensors)
+
+    def to(self, device: torch.device) -> "MemoryDataset":
+        """The same samples on a device; the very same tensors if they are there already."""
+        return MemoryDataset({key: tensor.to(device) for key, tensor in self.tensors.items()})
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the samples take."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    def __len__(self) -> int:
+        return len(self.tensors["image"])
+
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor]:
+        """A batch."""
+        if isinstance(items, slice):
+            return {key: tensor[items] for key, tensor in self.tensors.items()}
+        numbers = torch.as_tensor(items, device=self.tensors["image"].device)
+        return {key: tensor.index_select(0, numbers) for key, tensor in self.tensors.items()}

@@ -1,15 +1,28 @@
 """Losses. A loss decides how many outputs a head has, what they mean, and how they are read.
 
-All are called alike: `loss(logits, normalized, index, spec)` for one head.
+All are called alike: `loss(logits, normalized, index, spec)` for one head. Training computes every head at once by
+`of_heads`, which is the same arithmetic on one tensor: with ten heads it takes a third of the time.
+
+Distances between classes are counted in JND steps. Where a parameter is categorical (`spec.names`), its classes have no
+order: losses that lean on distance treat such a head as plain cross entropy does, those without classes refuse it.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.errors import ConfigError
 from src.params import ParamSpec
+
+LOW = -3e4  # logit of a class that a head does not have: its probability is 0 in every precision, and 0 times it is 0
+UNIFORM = 1 / math.sqrt(12)  # standard deviation of a uniform distribution over 1
+NARROW = 0.3  # JND steps: Gaussians below that are one class, wherever within it their centre is
+CENTRES = 8  # per JND step, at which a Gaussian is looked for
+DISTANCES = ("l1", "l2", "huber")
 
 
 class Prediction(NamedTuple):
@@ -18,32 +31,85 @@ class Prediction(NamedTuple):
     Attributes:
         index: Class on the JND grid, int64, `(batch,)`.
         normalized: Position in the parameter's range, `(batch,)`.
+        std: Standard deviation of that position, JND steps, `(batch,)`.
     """
 
     index: Tensor
     normalized: Tensor
+    std: Tensor
+
+
+class Heads(nn.Module):
+    """What losses need to know of the parameters, as tensors with an entry per head.
+
+    Args:
+        parameters: What the heads predict, in their order.
+    """
+
+    def __init__(self, parameters: Sequence[ParamSpec]) -> None:
+        super().__init__()
+        n_classes = [spec.n_classes for spec in parameters]
+        self.n_missing = [max(n_classes) - n for n in n_classes]
+        self.any_categorical = any(spec.names for spec in parameters)
+        classes = torch.arange(max(n_classes), dtype=torch.float32)
+        missing = classes >= torch.tensor(n_classes)[:, None]
+        steps = torch.tensor([spec.range / spec.step for spec in parameters])
+        self.register_buffer("steps", steps, persistent=False)  # (head,): the range in JND steps
+        self.register_buffer("log_spread", torch.log(steps * UNIFORM), persistent=False)
+        self.register_buffer("n_classes", torch.tensor(n_classes, dtype=torch.float32), persistent=False)
+        self.register_buffer("classes", classes, persistent=False)  # (class,)
+        self.register_buffer("low", torch.where(missing, LOW, 0.0), persistent=False)  # (head, class)
+        categorical = torch.tensor([bool(spec.names) for spec in parameters])
+        self.register_buffer("categorical", categorical, persistent=False)
+
+    def pad(self, logits: Sequence[Tensor]) -> Tensor:
+        """Logits of all heads with as many classes each, `(batch, head, class)`."""
+        batch, parts = len(logits[0]), []
+        for head, (of_head, n_missing) in enumerate(zip(logits, self.n_missing, strict=True)):
+            parts.append(of_head)
+            if n_missing:
+                parts.append(self.low[head, -n_missing:].expand(batch, -1))
+        return in_full(torch.cat(parts, dim=1)).view(batch, len(logits), -1)
 
 
 class HeadLoss(nn.Module):
     """What every loss can do."""
 
+    non_negative = True  # whether the loss has 0 as its floor, so that it can be divided by what remains of it
+
     def head_size(self, spec: ParamSpec) -> int:
-        """Number of outputs that a head for this parameter needs."""
+        """Number of outputs that a head for this parameter needs.
+
+        Raises:
+            ConfigError: If the loss makes no sense for it.
+        """
+        raise NotImplementedError
+
+    def of_heads(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Mean loss of a batch for every head, `(head,)`.
+
+        Args:
+            logits: Outputs of each head, `(batch, head_size)`.
+            normalized: True positions in the range, `(batch, head)`.
+            index: True classes, int64, `(batch, head)`.
+            heads: The parameters.
+        """
         raise NotImplementedError
 
     def forward(self, logits: Tensor, normalized: Tensor, index: Tensor, spec: ParamSpec) -> Tensor:
-        """Mean loss of a batch, a scalar.
+        """Mean loss of a batch for one head, a scalar.
 
         Args:
-            logits: Output of the head, `(batch, head_size)`.
+            logits: Outputs of the head, `(batch, head_size)`.
             normalized: True position in the range, `(batch,)`.
             index: True class, int64, `(batch,)`.
             spec: The parameter.
         """
-        raise NotImplementedError
+        heads = Heads([spec]).to(logits.device)
+        return self.of_heads([logits], normalized.unsqueeze(1), index.unsqueeze(1), heads)[0]
 
     def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """Read the outputs of a head, `(batch, head_size)`."""
+        """Read the outputs of a head, `(batch, head_size)`; `std` is what the loss itself makes of them."""
         raise NotImplementedError
 
 
@@ -62,59 +128,372 @@ class CrossEntropy(HeadLoss):
         """One output per class."""
         return spec.n_classes
 
-    def forward(self, logits: Tensor, normalized: Tensor, index: Tensor, spec: ParamSpec) -> Tensor:
-        """Negative log likelihood of the true class."""
-        return F.cross_entropy(logits, index, label_smoothing=self.label_smoothing)
+    def of_heads(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Negative log likelihood of the true class, `(head,)`."""
+        likelihood = heads.pad(logits).log_softmax(dim=-1)  # (batch, head, class)
+        losses = negative_log_likelihood(likelihood, index)
+        if self.label_smoothing:
+            everywhere = -(likelihood * (heads.low == 0)).sum(dim=-1) / heads.n_classes
+            losses = torch.lerp(losses, everywhere, self.label_smoothing)
+        return losses.mean(dim=0)
 
     def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """The most likely class, and the expected value."""
-        grid = spec.normalized_from_index(torch.arange(spec.n_classes, device=logits.device, dtype=logits.dtype))
-        expected = logits.softmax(dim=-1) @ grid
-        return Prediction(logits.argmax(dim=-1), expected.clamp(0.0, 1.0))
+        """The most likely class, the expected value, and the standard deviation about it.
+
+        To the variance over the classes comes that of rounding to classes: a network that is sure of a class knows the
+        value to 0.29 steps. Classes without order have no value in between: theirs is that of the most likely one.
+        """
+        logits = in_full(logits)
+        classes = torch.arange(spec.n_classes, device=logits.device, dtype=logits.dtype)
+        probability = logits.softmax(dim=-1)
+        index = logits.argmax(dim=-1)
+        centre = index.to(logits.dtype) if spec.names else probability @ classes
+        variance = (probability * (classes - centre.unsqueeze(-1)) ** 2).sum(dim=-1)
+        return Prediction(index, spec.normalized_from_index(centre).clamp(0.0, 1.0), (variance + UNIFORM**2).sqrt())
 
 
-class SoftTarget(CrossEntropy):
+class OrderedClasses(CrossEntropy):
+    """Base of losses of classes that count distance; categorical heads get plain cross entropy."""
+
+    def of_heads(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Mean over the batch, `(head,)`."""
+        likelihood = heads.pad(logits).log_softmax(dim=-1)  # (batch, head, class)
+        losses = self.of_likelihood(likelihood, normalized * heads.steps, index, heads)
+        if heads.any_categorical:
+            losses = torch.where(heads.categorical, negative_log_likelihood(likelihood, index), losses)
+        return losses.mean(dim=0)
+
+    def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Loss of every sample and head, `(batch, head)`.
+
+        Args:
+            likelihood: Logarithm of the probability of each class, `(batch, head, class)`.
+            steps: Exact truth, JND steps from the parameter's minimum, `(batch, head)`.
+            index: True class, int64, `(batch, head)`.
+            heads: The parameters.
+        """
+        raise NotImplementedError
+
+
+class SoftTarget(OrderedClasses):
     """Cross entropy against a Gaussian on the JND grid, centred on the exact value: near misses cost less.
+
+    What the network says is read as such a Gaussian: the value is the centre of the one with the same median. (At the
+    ends of the grid, where a Gaussian is cut off, the expectation lies inwards by up to 0.8 sigma, and where the
+    network wavers between two places, it lies in between.) The class is that of the value where the distribution is as
+    narrow as a Gaussian, and the most likely one elsewhere. Beside expectation and most likely class, `cnn_tiny` after
+    4 epochs: saw set, sigma 0.5, error 0.040 and 0.035 steps, accuracy 0.956 and 0.958; sigma 1, 0.079 and 0.033, 0.954
+    and 0.964; envelope set, sigma 0.5, 0.392 and 0.380, 0.678 and 0.679; sigma 1, 0.423 and 0.386, 0.666 and 0.666.
+
+    The Gaussian widens the predicted distribution by its own width; the scale of the module corrects the spread.
 
     Args:
         sigma: Standard deviation of the Gaussian, JND steps.
+
+    Raises:
+        ConfigError: If `sigma` is not above 0.
     """
 
-    def __init__(self, sigma: float = 1.0) -> None:
+    def __init__(self, sigma: float = 0.5) -> None:
         super().__init__()
-        self.sigma = sigma
+        self.sigma = _above_zero("sigma", sigma)
 
-    def forward(self, logits: Tensor, normalized: Tensor, index: Tensor, spec: ParamSpec) -> Tensor:
-        """Cross entropy between the Gaussian and the predicted distribution."""
-        grid = torch.arange(spec.n_classes, device=logits.device, dtype=logits.dtype)
-        steps = normalized.unsqueeze(-1) * (spec.range / spec.step)  # (batch, 1)
-        target = (-0.5 * ((grid - steps) / self.sigma) ** 2).softmax(dim=-1)  # (batch, class)
-        return F.cross_entropy(logits, target)
+    def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Cross entropy between the Gaussian and the predicted distribution, `(batch, head)`."""
+        distance = heads.classes - steps.unsqueeze(-1)  # (batch, head, class)
+        target = torch.addcmul(heads.low, distance, distance, value=-0.5 / self.sigma**2).softmax(dim=-1)
+        return -(target * likelihood).sum(dim=-1)
+
+    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
+        """The value whose Gaussian this is, its class or the most likely one, and the deviation over the classes."""
+        plain = super().predict(logits, spec)
+        if spec.names or self.sigma < NARROW:
+            return plain
+        centres, gaussians = self._gaussians(spec, plain.std)
+        value = interpolate(median(in_full(logits).softmax(dim=-1)), median(gaussians), centres)
+        is_gaussian = plain.std**2 < (1.1 * self.sigma) ** 2 + UNIFORM**2
+        return Prediction(torch.where(is_gaussian, _class_of(value, spec), plain.index), value, plain.std)
+
+    def _gaussians(self, spec: ParamSpec, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions in the range, `(centre,)`, and what a perfect network says there, `(centre, class)`."""
+        steps = spec.range / spec.step
+        centres = torch.linspace(0.0, 1.0, round(CENTRES * steps) + 1, device=like.device, dtype=like.dtype)
+        classes = torch.arange(spec.n_classes, device=like.device, dtype=like.dtype)
+        distance = classes - steps * centres.unsqueeze(1)
+        return centres, (-0.5 * (distance / self.sigma) ** 2).softmax(dim=-1)
+
+
+class WeightedCrossEntropy(OrderedClasses):
+    """Cross entropy, and beside it a price for probability on wrong classes that grows with their distance.
+
+    For a true class c and predicted probabilities p_i the loss is
+
+        -log p_c  -  weight * sum over i of |i - c|^alpha * log(1 - p_i)
+
+    The sum is the class distance weighted cross entropy of Polat et al. 2022 (arXiv 2202.05167, equation 4). The first
+    term keeps the pull on the true class that the sum alone lacks.
+
+    Args:
+        alpha: How the price grows with distance in JND steps: 1 linearly, 2 with its square.
+        weight: Of the sum. 0 is plain cross entropy.
+
+    Raises:
+        ConfigError: If `alpha` is not above 0 or `weight` is below 0.
+    """
+
+    def __init__(self, alpha: float = 1.0, weight: float = 0.3) -> None:
+        super().__init__()
+        self.alpha = _above_zero("alpha", alpha)
+        self.weight = _not_negative("weight", weight)
+
+    def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Cross entropy and the price of far classes, `(batch, head)`."""
+        price = (heads.classes - index.unsqueeze(-1)).abs()  # (batch, head, class)
+        if self.alpha != 1.0:
+            price = price**self.alpha
+        certain = -torch.finfo(likelihood.dtype).eps  # of a class that is certain the logarithm would be infinite
+        log_of_others = torch.log(-torch.expm1(likelihood.clamp(max=certain)))
+        wrong = (price * log_of_others).sum(dim=-1)
+        return negative_log_likelihood(likelihood, index) - self.weight * wrong
+
+
+class Ordinal(OrderedClasses):
+    """Distance between the expected and the exact value in JND steps, and a term that keeps the classes apart.
+
+    With the expectation alone, very different distributions have the same loss and the most likely class means little;
+    the cross entropy of the true class makes the distribution narrow.
+
+    Args:
+        distance: `l1`, `l2` (half the square) or `huber`.
+        delta: Where Huber's loss turns from half the square to linear, JND steps.
+        weight: Of the cross entropy.
+
+    Raises:
+        ConfigError: If `distance` is unknown, `delta` is not above 0, or `weight` is below 0.
+    """
+
+    def __init__(self, distance: str = "huber", delta: float = 1.0, weight: float = 1.0) -> None:
+        super().__init__()
+        if distance not in DISTANCES:
+            raise ConfigError(f"loss.distance is {distance!r}; choose one of {', '.join(DISTANCES)}.")
+        self.distance = distance
+        self.delta = _above_zero("delta", delta)
+        self.weight = _not_negative("weight", weight)
+
+    def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Distance of the expected value, and weighted cross entropy, `(batch, head)`."""
+        expected = likelihood.exp() @ heads.classes.to(likelihood.dtype)  # (batch, head)
+        return self._price(expected - steps) + self.weight * negative_log_likelihood(likelihood, index)
+
+    def _price(self, error: Tensor) -> Tensor:
+        if self.distance == "l1":
+            return error.abs()
+        if self.distance == "l2":
+            return 0.5 * error.square()
+        return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta)
 
 
 class Regression(HeadLoss):
     """One output per head: the position in the range, bounded by a sigmoid.
 
     The error is measured in JND steps: what cannot be heard weighs little, whatever the parameter's range and units.
+    The network says nothing about its own error; the scale of the module, found on the validation samples, does.
 
     Args:
         delta: Where Huber's loss turns from square to linear, JND steps.
+
+    Raises:
+        ConfigError: If `delta` is not above 0.
     """
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
-        self.delta = delta
+        self.delta = _above_zero("delta", delta)
 
     def head_size(self, spec: ParamSpec) -> int:
         """One output."""
-        return 1
+        return _size_of_ordered(spec, 1, self)
 
-    def forward(self, logits: Tensor, normalized: Tensor, index: Tensor, spec: ParamSpec) -> Tensor:
-        """Huber loss of the error in JND steps."""
-        steps = spec.range / spec.step
-        return F.huber_loss(logits.squeeze(-1).sigmoid() * steps, normalized * steps, delta=self.delta)
+    def of_heads(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Huber loss of the error in JND steps, `(head,)`."""
+        mean = in_full(torch.cat(list(logits), dim=1)).sigmoid()  # (batch, head)
+        losses = F.huber_loss(mean * heads.steps, normalized * heads.steps, reduction="none", delta=self.delta)
+        return losses.mean(dim=0)
 
     def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """The bounded mean, and the class that a reader of its code would find."""
-        normalized = logits.squeeze(-1).sigmoid()
-        return Prediction(spec.index_from_normalized(normalized).long(), normalized)
+        """The bounded mean, the class that a reader of its code would find, and a spread of one step for all."""
+        normalized = in_full(logits).squeeze(-1).sigmoid()
+        return Prediction(_class_of(normalized, spec), normalized, torch.ones_like(normalized))
+
+
+class Gaussian(HeadLoss):
+    """Two outputs per head, mean and standard deviation: a prediction has an error bar of its own.
+
+    The mean is bounded by a sigmoid. The logarithm of the standard deviation is bounded by a hyperbolic tangent to
+    `LIMIT` around that of a uniform distribution over the range, which is what a network without knowledge should say.
+
+    In training, each sample's gradient is scaled by its variance to the power `beta` (Seitzer et al. 2022, arXiv
+    2203.09168): the plain likelihood neglects samples that are predicted badly, since it explains them by a large
+    variance. Validation reports the plain likelihood, which is a proper score.
+
+    Args:
+        beta: 0 is the plain likelihood, 1 fits the mean as squared error does.
+
+    Raises:
+        ConfigError: If `beta` is not within 0 and 1.
+    """
+
+    LIMIT = 8.0  # 0.03 % to 3,000 times the spread of a uniform distribution
+    non_negative = False
+
+    def __init__(self, beta: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= beta <= 1:
+            raise ConfigError(f"loss.beta is {beta}; it must be 0 to 1.")
+        self.beta = beta
+
+    def head_size(self, spec: ParamSpec) -> int:
+        """Two outputs."""
+        return _size_of_ordered(spec, 2, self)
+
+    def of_heads(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: Heads) -> Tensor:
+        """Negative log likelihood of the error in JND steps, `(head,)`."""
+        mean, log_std = in_full(torch.stack(list(logits), dim=1)).unbind(dim=-1)  # (batch, head) each
+        log_std = self._bounded(log_std) + heads.log_spread
+        error = (mean.sigmoid() - normalized) * heads.steps
+        losses = 0.5 * (error * torch.exp(-log_std)) ** 2 + log_std + 0.5 * math.log(2 * math.pi)
+        if self.training and self.beta:
+            losses = losses * torch.exp(2 * self.beta * log_std.detach())
+        return losses.mean(dim=0)
+
+    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
+        """The bounded mean, the class that a reader of its code would find, and the standard deviation."""
+        mean, log_std = in_full(logits).unbind(dim=-1)
+        normalized = mean.sigmoid()
+        std = torch.exp(self._bounded(log_std)) * (spec.range / spec.step * UNIFORM)
+        return Prediction(_class_of(normalized, spec), normalized, std)
+
+    def _bounded(self, log_std: Tensor) -> Tensor:
+        return self.LIMIT * torch.tanh(log_std / self.LIMIT)
+
+
+class HeadWeights(nn.Module):
+    """Makes one loss of those of all heads.
+
+    Args:
+        weights: `equal`: their mean. A mapping of heads to weights: their weighted mean, where a head that is not named
+            weighs 1. `learnt`: homoscedastic uncertainty (Kendall et al. 2018, arXiv 1705.07115): the mean of
+            exp(-s) * loss + s / 2 with a trained s per head, the logarithm of its variance. At the best s of a head,
+            log(2 * loss), it weighs 1 / (2 * loss): heads count by how far they are from their own floor.
+        names: The heads, in order.
+        loss: What is weighted.
+
+    Raises:
+        ConfigError: If a head is unknown, no weight is above 0, or the loss can be negative and weights are learnt.
+    """
+
+    def __init__(self, weights: str | Mapping[str, float], names: Sequence[str], loss: HeadLoss) -> None:
+        super().__init__()
+        self.kind = weights if isinstance(weights, str) else "given"
+        if self.kind not in ("equal", "learnt", "given"):
+            raise ConfigError(f"model.head_weights is {weights!r}; give equal, learnt, or a weight per head.")
+        if self.kind == "learnt":
+            if not loss.non_negative:
+                raise ConfigError(
+                    f"model.head_weights is learnt, but {type(loss).__name__} weighs by its own variance and can fall "
+                    "below 0, where a learnt weight would grow without end. Take equal, or a weight per head."
+                )
+            self.log_variance = nn.Parameter(torch.zeros(len(names)))
+        elif self.kind == "given":
+            self.register_buffer("weight", _shares(weights, names), persistent=False)
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """One loss, a scalar, from that of every head, `(head,)`."""
+        if self.kind == "equal":
+            return losses.mean()
+        if self.kind == "given":
+            return losses @ self.weight
+        return (torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance).mean()
+
+
+def _shares(weights: Mapping[str, float], names: Sequence[str]) -> Tensor:
+    """Weights of all heads, with sum 1, `(head,)`."""
+    unknown = [name for name in weights if name not in names]
+    if unknown:
+        raise ConfigError(f"model.head_weights names {', '.join(unknown)}; the heads are {', '.join(names)}.")
+    shares = torch.tensor([float(weights.get(name, 1.0)) for name in names])
+    if not (torch.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        raise ConfigError(
+            f"model.head_weights are {shares.tolist()} for {', '.join(names)}; give numbers of 0 or more, not all 0."
+        )
+    return shares / shares.sum()
+
+
+def in_full(logits: Tensor) -> Tensor:
+    """Half precision to float32: a grid of classes needs more than its 8 bits."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def median(probability: Tensor) -> Tensor:
+    """Median of distributions over classes that are a step wide each, JND steps, `(batch,)`.
+
+    Args:
+        probability: Of each class, `(batch, class)`.
+    """
+    total = probability.cumsum(dim=-1)
+    middle = (total < 0.5).sum(dim=-1, keepdim=True).clamp(max=probability.shape[-1] - 1)
+    share = probability.gather(-1, middle)
+    below = total.gather(-1, middle) - share
+    return (middle - 0.5 + ((0.5 - below) / share).clamp(0.0, 1.0)).squeeze(-1)
+
+
+def interpolate(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Linear interpolation, constant beyond the ends, in operations that every runtime knows.
+
+    Args:
+        at: Where, `(batch,)`.
+        x: Rising, `(point,)`.
+        y: Its values, `(point,)`.
+
+    Returns:
+        Values, `(batch,)`.
+    """
+    right = (at.unsqueeze(-1) > x).sum(dim=-1).clamp(1, len(x) - 1)
+    width = (x[right] - x[right - 1]).clamp(min=torch.finfo(x.dtype).tiny)
+    share = ((at - x[right - 1]) / width).clamp(0.0, 1.0)
+    return torch.lerp(y[right - 1], y[right], share)
+
+
+def negative_log_likelihood(likelihood: Tensor, index: Tensor) -> Tensor:
+    """Of the true class, `(batch, head)`.
+
+    Args:
+        likelihood: Logarithm of the probability of each class, `(batch, head, class)`.
+        index: True class, int64, `(batch, head)`.
+    """
+    return -likelihood.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
+def _class_of(normalized: Tensor, spec: ParamSpec) -> Tensor:
+    return spec.index_from_normalized(normalized).long()
+
+
+def _size_of_ordered(spec: ParamSpec, size: int, loss: HeadLoss) -> int:
+    if spec.names:
+        raise ConfigError(
+            f"{spec.name} is one of {', '.join(spec.names)}, which have no order, but the loss {type(loss).__name__} "
+            "predicts a number. Take loss=cross_entropy, or another loss of classes."
+        )
+    return size
+
+
+def _above_zero(name: str, value: float) -> float:
+    if not value > 0:
+        raise ConfigError(f"loss.{name} is {value}; it must be above 0.")
+    return value
+
+
+def _not_negative(name: str, value: float) -> float:
+    if not value >= 0:
+        raise ConfigError(f"loss.{name} is {value}; it must be 0 or more.")
+    return value

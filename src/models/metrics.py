@@ -1,65 +1,115 @@
-"""`HeadMetrics`: accuracy and error of every head, accumulated as a few tensors."""
+"""`HeadMetrics`: accuracy, error and honesty of every head, accumulated as a few tensors."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
+from src.models.losses import Prediction
 from src.params import ParamSpec
+
+INTERVAL = 0.9  # share of the truths that should lie within
+WIDTH = 1.645  # standard deviations to either side: as wide as the interval of a normal distribution
 
 
 class HeadMetrics(Metric):
-    """Mean loss, and for every head accuracy, mean absolute error in natural units and in JND steps.
+    """Mean loss, and for every head accuracies, errors and coverage.
 
-    One update is a handful of operations on `(batch, head)` tensors, however many heads there are. `compute` returns
-    `loss`; the means over heads `acc`, `steps` and `nmae` (mean absolute error over range); and per head `{name}_acc`,
-    `{name}_mae`, `{name}_steps`.
+    An update is a handful of operations on `(batch, head)` tensors, however many heads and however large the batch;
+    `VIMHLitModule` collects batches and counts many at once. `compute` returns `loss`, the means over the heads, and
+    per head `{name}_{figure}`:
+
+    acc
+        Share of the samples whose class is right.
+    acc1
+        Share of those whose class is right or next to it.
+    mae
+        Mean absolute error in natural units (per head only).
+    steps
+        The same in JND steps.
+    nmae
+        The same over the range.
+    coverage
+        Share of the exact values within 1.645 standard deviations of the prediction, with the scale of the standard
+        deviations that was given to `update`; 0.9 is honest. Left out unless asked for.
 
     Args:
         parameters: What the heads predict, in their order.
+        coverage: Whether predictions come with standard deviations to be checked.
     """
 
     full_state_update = False
 
-    def __init__(self, parameters: Sequence[ParamSpec]) -> None:
+    def __init__(self, parameters: Sequence[ParamSpec], coverage: bool = False) -> None:
         super().__init__()
         self.names = tuple(spec.name for spec in parameters)
+        self.coverage = coverage
         self.register_buffer("range", torch.tensor([spec.range for spec in parameters]), persistent=False)
         self.register_buffer("step", torch.tensor([spec.step for spec in parameters]), persistent=False)
+        n_heads = len(parameters)
         self.add_state("n_samples", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("loss", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("correct", torch.zeros(len(parameters), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("error", torch.zeros(len(parameters)), dist_reduce_fx="sum")
+        self.add_state("correct", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("close", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("error", torch.zeros(n_heads), dist_reduce_fx="sum")
+        self.add_state("covered", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("deviations", [], dist_reduce_fx="cat")
 
     def update(
-        self, loss: Tensor, predicted_index: Tensor, predicted: Tensor, index: Tensor, normalized: Tensor
+        self, loss: Tensor, prediction: Prediction, index: Tensor, normalized: Tensor, std_scale: Tensor
     ) -> None:
-        """Count a batch.
+        """Count some samples.
 
         Args:
-            loss: Its mean loss, scalar.
-            predicted_index: `(batch, head)`.
-            predicted: Predicted position in the range, `(batch, head)`.
+            loss: Sum of their losses, scalar.
+            prediction: What the heads said of them, `(batch, head)` each, with standard deviations as the loss has it.
             index: True class, `(batch, head)`.
             normalized: True position in the range, `(batch, head)`.
+            std_scale: What standard deviations are multiplied with, `(head,)`.
         """
+        miss = (prediction.index - index).abs()
+        error = (prediction.normalized - normalized).abs()
         self.n_samples += len(index)
-        self.loss += loss.detach() * len(index)
-        self.correct += (predicted_index == index).sum(dim=0)
-        self.error += (predicted - normalized).abs().sum(dim=0)
+        self.loss += loss.detach()
+        self.correct += (miss == 0).sum(dim=0)
+        self.close += (miss <= 1).sum(dim=0)
+        self.error += error.sum(dim=0)
+        if self.coverage:
+            deviation = error * (self.range / self.step) / prediction.std
+            self.covered += (deviation <= WIDTH * std_scale).sum(dim=0)
+            self.deviations.append(deviation)
 
     def compute(self) -> dict[str, Tensor]:
         """The figures of everything counted, float32 scalars."""
-        accuracy = self.correct / self.n_samples
         error = self.error / self.n_samples
-        mae, steps = error * self.range, error * self.range / self.step
         figures = {
-            "loss": self.loss / self.n_samples,
-            "acc": accuracy.mean(),
-            "steps": steps.mean(),
-            "nmae": error.mean(),
+            "acc": self.correct / self.n_samples,
+            "acc1": self.close / self.n_samples,
+            "mae": error * self.range,
+            "steps": error * self.range / self.step,
+            "nmae": error,
         }
-        for head, name in enumerate(self.names):
-            figures |= {f"{name}_acc": accuracy[head], f"{name}_mae": mae[head], f"{name}_steps": steps[head]}
-        return figures
+        if self.coverage:
+            figures["coverage"] = self.covered / self.n_samples
+        means = {figure: of_heads.mean() for figure, of_heads in figures.items() if figure != "mae"}
+        heads = {
+            f"{name}_{figure}": of_head
+            for figure, of_heads in figures.items()
+            for name, of_head in zip(self.names, of_heads.unbind(), strict=True)
+        }
+        return {"loss": self.loss / self.n_samples, **means, **heads}
+
+    def honest_scale(self) -> Tensor:
+        """What to multiply standard deviations with so that the interval holds 90 % of all that was counted, `(head,)`.
+
+        This is split conformal prediction with the normalized residual as score (Lei et al. 2018, Distribution-free
+        predictive inference for regression, section 5.2): new samples of the same kind lie within the interval with at
+        least that probability, whatever the distribution, in the mean over sets of samples like these.
+        """
+        with self.sync_context():
+            deviation = dim_zero_cat(self.deviations)  # (sample, head)
+        rank = min(math.ceil(INTERVAL * (len(deviation) + 1)), len(deviation))
+        return deviation.kthvalue(rank, dim=0).values / WIDTH

@@ -1,7 +1,7 @@
 """`VIMHLitModule`: trains a network with any number of heads."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -9,18 +9,39 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from src.models.losses import HeadLoss, Prediction
+from src.models.losses import HeadLoss, Heads, HeadWeights, Prediction
 from src.models.metrics import HeadMetrics
 from src.params import ParamSpec
 
 Batch = Mapping[str, Tensor]
 
+STAGES = ("train", "val", "test")
+SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
+SMALLEST_SCALE = 1e-3  # of a network without any error
+FOUND = ("std_scale", "best_acc")  # what validation found about the weights
+COUNT_AT = 4096  # samples that are read and counted together: a batch at a time, that takes as long as a training step
+
+
+class Seen(NamedTuple):
+    """A batch that waits to be counted: its mean loss, the logits of each head, and the truth, `(batch, head)`."""
+
+    loss: Tensor
+    logits: list[Tensor]
+    index: Tensor
+    normalized: Tensor
+
 
 class VIMHLitModule(LightningModule):
     """Network, loss and metrics of a dataset's parameters.
 
-    Logs once an epoch, for each of train, val and test: `loss`, `acc`, `steps`, `nmae`, and per head `{name}_acc`,
-    `{name}_mae`, `{name}_steps`; `val/acc_best` is the best accuracy so far.
+    Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
+    `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
+    `coverage` and `{name}_coverage`; `val/acc_best` is the best accuracy so far.
+
+    Standard deviations of predictions are those of the loss times `std_scale`, a factor per head that the checkpoint
+    carries. After every validation of a training it is set such that 90 % of the validation samples lie within 1.645
+    standard deviations. `val/coverage` is computed before that, with the scale of the validation before it (ones in the
+    first), so that it tells something.
 
     Args:
         net: Takes an image and conditioning inputs, returns logits per head.
@@ -29,10 +50,12 @@ class VIMHLitModule(LightningModule):
         input_shape: `(channel, freq, time)`, for the summary's count of operations.
         n_aux: Number of conditioning inputs, for the same.
         optimizer: Makes an optimizer of parameters.
-        scheduler: Makes a learning-rate scheduler of an optimizer, or None.
+        scheduler: Makes a learning-rate scheduler of an optimizer, or None; one that goes by steps is also given the
+            `total_steps` of the training.
         scheduler_interval: `epoch` or `step`.
         monitor: What a scheduler that reacts to progress looks at.
         compile: Compile the network before it trains.
+        head_weights: `equal`, `learnt`, or a weight per head; see `HeadWeights`.
     """
 
     def __init__(
@@ -47,19 +70,34 @@ class VIMHLitModule(LightningModule):
         scheduler_interval: str = "epoch",
         monitor: str = "val/loss",
         compile: bool = False,
+        head_weights: str | Mapping[str, float] = "equal",
     ) -> None:
         super().__init__()
         self.parameters_ = tuple(ParamSpec(**entry) for entry in parameters)
+        self.names = tuple(spec.name for spec in self.parameters_)
         self.net = net
         self.loss = loss
+        self.heads = Heads(self.parameters_)
+        self.head_weights = HeadWeights(head_weights, self.names, loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self.monitor = monitor
         self.compile_net = compile
-        self.metrics = nn.ModuleDict({f"{stage}_metrics": HeadMetrics(self.parameters_) for stage in STAGES})
+        self.metrics = nn.ModuleDict(
+            {f"{stage}_metrics": HeadMetrics(self.parameters_, coverage=stage != "train") for stage in STAGES}
+        )
+        self.waiting: dict[str, list[Seen]] = {stage: [] for stage in STAGES}
         self.register_buffer("best_acc", torch.zeros(()))
+        self.register_buffer("std_scale", torch.ones(len(self.parameters_)))
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the running hook 50 times a step: past PyTorch's look for weights that costs nothing."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
         """Logits of every head.
@@ -74,17 +112,18 @@ class VIMHLitModule(LightningModule):
         return self.net(image, aux)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> dict[str, Prediction]:
-        """What every head says of a batch."""
+        """What every head says of a batch, with standard deviations that hold for new samples."""
         logits = self(batch["image"], batch["aux"])
-        return {spec.name: self.loss.predict(logits[spec.name], spec) for spec in self.parameters_}
+        raw = {spec.name: self.loss.predict(logits[spec.name], spec) for spec in self.parameters_}
+        return {
+            name: prediction._replace(std=prediction.std * scale)
+            for (name, prediction), scale in zip(raw.items(), self.std_scale.unbind(), strict=True)
+        }
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Mean over the heads, a scalar."""
-        losses = [
-            self.loss(logits[spec.name], batch["normalized"][:, head], batch["index"][:, head], spec)
-            for head, spec in enumerate(self.parameters_)
-        ]
-        return torch.stack(losses).mean()
+        """Weighted mean over the heads, a scalar."""
+        of_heads = [logits[name] for name in self.names]
+        return self.head_weights(self.loss.of_heads(of_heads, batch["normalized"], batch["index"], self.heads))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
@@ -101,45 +140,91 @@ class VIMHLitModule(LightningModule):
     def _step(self, stage: str, batch: Batch) -> Tensor:
         logits = self(batch["image"], batch["aux"])
         loss = self.compute_loss(logits, batch)
-        with torch.no_grad():
-            predictions = [self.loss.predict(logits[spec.name], spec) for spec in self.parameters_]
-            index = torch.stack([prediction.index for prediction in predictions], dim=1)  # (batch, head)
-            normalized = torch.stack([prediction.normalized for prediction in predictions], dim=1)  # (batch, head)
-            self.metrics[f"{stage}_metrics"].update(loss, index, normalized, batch["index"], batch["normalized"])
+        waiting = self.waiting[stage]
+        of_heads = [logits[name].detach() for name in self.names]
+        waiting.append(Seen(loss.detach(), of_heads, batch["index"], batch["normalized"]))
+        if len(waiting) * len(batch["index"]) >= COUNT_AT:
+            self._count(stage)
         return loss
 
+    @torch.no_grad()
+    def _count(self, stage: str) -> None:
+        """Read and count the batches that wait."""
+        losses, logits, index, normalized = zip(*self.waiting[stage], strict=True)
+        sizes = torch.tensor([len(of_batch) for of_batch in index], device=self.device)
+        said = [
+            self.loss.predict(torch.cat(of_head), spec)
+            for of_head, spec in zip(zip(*logits, strict=True), self.parameters_, strict=True)
+        ]
+        prediction = Prediction(*(torch.stack(of_heads, dim=1) for of_heads in zip(*said, strict=True)))
+        self.metrics[f"{stage}_metrics"].update(
+            (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
+        )
+        self.waiting[stage].clear()
+
     def on_train_start(self) -> None:
-        """Forget the samples of the sanity check."""
-        self.metrics["val_metrics"].reset()
+        """Forget the samples of the sanity check, and of an epoch that was interrupted."""
+        for stage in ("train", "val"):
+            self._forget(stage)
 
     def on_train_epoch_end(self) -> None:
         """Log the figures of the training samples."""
-        self._log("train")
+        self._note(self._figures("train"))
+        self._forget("train")
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures of the validation samples, and the best accuracy so far."""
-        figures = self._log("val")
-        if not self.trainer.sanity_checking:
-            self.best_acc = torch.maximum(self.best_acc, figures["acc"])
-            self.log("val/acc_best", self.best_acc, prog_bar=True)
+        """Log the figures of the validation samples; in a training, keep the best accuracy and what errors are like."""
+        figures = self._figures("val")
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self.best_acc.copy_(torch.maximum(self.best_acc, figures["val/acc"]))
+            figures["val/acc_best"] = self.best_acc.clone()
+            scale = self.metrics["val_metrics"].honest_scale().clamp(min=SMALLEST_SCALE)
+            self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
+        self._note(figures)
+        self._forget("val")
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test samples."""
-        self._log("test")
+        self._note(self._figures("test"))
+        self._forget("test")
 
-    def _log(self, stage: str) -> dict[str, Tensor]:
-        """Compute, log and reset the figures of a stage."""
-        metrics = self.metrics[f"{stage}_metrics"]
-        figures = metrics.compute()
-        metrics.reset()
-        shown = ("loss", "acc")
-        self.log_dict({f"{stage}/{name}": figures[name] for name in shown}, prog_bar=stage != "test")
-        self.log_dict({f"{stage}/{name}": figure for name, figure in figures.items() if name not in shown})
-        return figures
+    def _figures(self, stage: str) -> dict[str, Tensor]:
+        """Count what waits, and compute the figures of a stage."""
+        if self.waiting[stage]:
+            self._count(stage)
+        return {f"{stage}/{name}": figure for name, figure in self.metrics[f"{stage}_metrics"].compute().items()}
 
-    def setup(self, stage: str) -> None:
-        """Compile the network in place, so that the names in its checkpoint stay the same."""
-        if self.compile_net and stage == "fit":
+    def _note(self, figures: Mapping[str, Tensor]) -> None:
+        """Log figures of an epoch, all in one go.
+
+        `self.log` makes a metric of its own for each name and moves it every time, which with ten heads takes as long
+        as ten training steps; these figures are reduced already.
+        """
+        trainer = self.trainer
+        trainer.callback_metrics.update(figures)
+        trainer.logged_metrics.update(figures)
+        shown = {name: figure for name, figure in figures.items() if name.rpartition("/")[2] in SHOWN}
+        trainer.progress_bar_metrics.update(shown)
+        if trainer.loggers and not trainer.sanity_checking:
+            numbers = {name: figure.item() for name, figure in figures.items()}
+            for logger in trainer.loggers:
+                logger.log_metrics({**numbers, "epoch": self.current_epoch}, step=trainer.global_step)
+
+    def _forget(self, stage: str) -> None:
+        """Begin to count anew."""
+        self.waiting[stage].clear()
+        self.metrics[f"{stage}_metrics"].reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what validation found as it is, also where a callback has put averaged weights into the checkpoint."""
+        checkpoint["state_dict"] |= {name: getattr(self, name) for name in FOUND}
+
+    def on_fit_start(self) -> None:
+        """Compile the network in place, so that the names in its checkpoint stay the same.
+
+        Not before: the summary runs the network in a mode that cannot be compiled, and PyTorch would never try again.
+        """
+        if self.compile_net:
             self.net.compile()
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -147,12 +232,11 @@ class VIMHLitModule(LightningModule):
         optimizer = self.make_optimizer(params=self.trainer.model.parameters())
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
+        by_steps = self.scheduler_interval == "step"
+        length = {"total_steps": self.trainer.estimated_stepping_batches} if by_steps else {}
         scheduler = {
-            "scheduler": self.make_scheduler(optimizer=optimizer),
+            "scheduler": self.make_scheduler(optimizer=optimizer, **length),
             "monitor": self.monitor,
             "interval": self.scheduler_interval,
         }
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
-
-
-STAGES = ("train", "val", "test")

@@ -16,8 +16,15 @@ LAST_CKPT = Path("checkpoints") / "last.ckpt"
 
 
 def register_resolvers() -> None:
-    """Makes `${run_dir:...}` known to OmegaConf; before Hydra reads a configuration."""
+    """Makes `${run_dir:...}` and `${directory:...}` known to OmegaConf; before Hydra reads a configuration."""
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+    OmegaConf.register_new_resolver("directory", directory, replace=True)
+
+
+def directory(path: str) -> str:
+    """A path, at which there is a directory from now on: SQLite does not make the one of its file."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Path | None:

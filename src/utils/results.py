@@ -5,46 +5,95 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 RESULTS = "results.json"
+AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
+VISIBLE_SHARE = 0.9  # of the sounds in which one step must show, or the head is marked
+COLUMNS = ("accu-\nracy", "within\n1 step", "most\nfreq.", "mean\nabs. error", "JND\nsteps", "mean\nvalue", "in\n90 %")
+FIGURES = ("acc", "acc1", "mae", "steps", "nmae", "coverage")
 
 
 def head_results(
-    metrics: Mapping[str, float], majority: Mapping[str, float], heads: Sequence[Mapping[str, Any]], stage: str = "test"
+    metrics: Mapping[str, float],
+    heads: Sequence[Mapping[str, Any]],
+    majority: Mapping[str, float],
+    mean_error: Mapping[str, float],
+    visible: Mapping[str, float],
+    stage: str = "test",
 ) -> dict[str, dict[str, Any]]:
-    """The figures of every head.
+    """The figures of every head, and what answers without a network would reach.
 
     Args:
         metrics: Name to value, such as `test/note_velocity_acc`.
-        majority: Accuracy of guessing the most frequent class, per head.
-        heads: `name` and `units` of each, in order.
+        heads: `name`, `units` and `step` of each, in order.
+        majority: Accuracy of always guessing the most frequent class, per head.
+        mean_error: Mean absolute error of always answering the mean value, natural units, per head.
+        visible: Share of the sounds in which one step shows in the image, for heads of which it is known.
         stage: Whose figures.
 
     Returns:
-        Head to `acc`, `majority`, `mae`, `units`, `steps`.
+        Head to `acc`, `acc1`, `mae`, `steps`, `nmae`, `coverage` (see `HeadMetrics`), `majority`, `mean_mae`,
+        `mean_steps`, `units`, and `visible`, which may be None.
     """
     return {
         head["name"]: {
-            "acc": float(metrics[f"{stage}/{head['name']}_acc"]),
+            **{figure: float(metrics[f"{stage}/{head['name']}_{figure}"]) for figure in FIGURES},
             "majority": majority[head["name"]],
-            "mae": float(metrics[f"{stage}/{head['name']}_mae"]),
+            "mean_mae": mean_error[head["name"]],
+            "mean_steps": mean_error[head["name"]] / head["step"],
             "units": head["units"],
-            "steps": float(metrics[f"{stage}/{head['name']}_steps"]),
+            "visible": visible.get(head["name"]),
         }
         for head in heads
     }
 
 
+def read_visible(log_dir: Path, dataset: str) -> dict[str, float]:
+    """Share of the sounds in which a step of each parameter shows, where an audit of the dataset lies with the logs.
+
+    Args:
+        log_dir: The directory of logs.
+        dataset: Name of the dataset's directory.
+
+    Returns:
+        Parameter to share; empty without an audit, and where it cannot be read: it is no more than a remark.
+    """
+    try:
+        entries = json.loads((log_dir / str(AUDIT).format(name=dataset)).read_text(encoding="utf-8"))
+        return {entry["name"]: 1.0 - float(entry["invisible"]) for entry in entries}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
 def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """A row per head: accuracy, majority-class share, error in natural units and in JND steps."""
-    table = Table(title=title, title_justify="left")
+    """A row per head: accuracies, errors and honesty, beside the most frequent class and the mean value as answers."""
+    marked = [name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE]
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=f"* one step shows in less than {VISIBLE_SHARE:.0%} of the sounds (audit)" if marked else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
     table.add_column("head", no_wrap=True)
-    for column in ("accuracy", "majority class", "mean abs. error", "in JND steps"):
-        table.add_column(column, justify="right")
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
     for name, row in results.items():
-        error = f"{row['mae']:.4g} {row['units']}".strip()
-        table.add_row(name, f"{row['acc']:.3f}", f"{row['majority']:.3f}", error, f"{row['steps']:.3f}")
+        table.add_row(
+            f"{name} *" if name in marked else name,
+            f"{row['acc']:.3f}",
+            f"{row['acc1']:.3f}",
+            f"{row['majority']:.3f}",
+            f"{row['mae']:.4g} {row['units']}".strip(),
+            f"{row['steps']:.3f}",
+            f"{row['mean_steps']:.2f}",
+            f"{row['coverage']:.0%}",
+        )
     return table
 
 

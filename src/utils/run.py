@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import CheckpointError, NSMError
@@ -128,6 +128,20 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{ckpt_path}: its weights do not fit its configuration: {error}") from error
     return Run(module.eval(), info, config)
+
+
+def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:
+    """The datamodule that a run was trained with. It only reads: it makes no dataset, and no fresh sounds.
+
+    Args:
+        run: From `load_run`.
+        trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
+        **wanted: What is to be other than it was, such as `data_dir`; None means as it was.
+    """
+    makers = {"make_dataset": None, "stream": False, "stream_source": None}
+    changes = {key: item for key, item in makers.items() if key in run.config["data"]}
+    changes |= {key: item for key, item in wanted.items() if item is not None}
+    return instantiate_trusted(run.config["data"] | changes, trusted_modules)
 
 
 def _entries(

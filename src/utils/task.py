@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import logging
+import math
 import sys
 import time
 import warnings
@@ -28,6 +29,11 @@ Result = TypeVar("Result")
 Task = Callable[[DictConfig], Result]
 
 INTERRUPTED = 130  # the exit code of shells for SIGINT
+
+NO_COMPILER = (
+    "model.compile=true needs a C++ compiler, and PyTorch found none that works. Install g++ or clang++, name it in "
+    "the environment variable CXX, or train without: model.compile=false"
+)
 
 log = RankedLogger(__name__)
 
@@ -79,6 +85,10 @@ def report_errors(task: Task) -> Task:
         except MissingMandatoryValue as error:
             key = error.full_key
             raise ReportedError(f"{key} has no value: give one on the command line, as in {key}=VALUE") from error
+        except _of_compilation() as error:
+            if not isinstance(error.inner_exception, _no_compiler()):
+                raise
+            raise ReportedError(NO_COMPILER) from error
         except (InstantiationException, *_mendable()) as error:
             mendable = find_cause(error, _mendable())
             if mendable is None:
@@ -92,6 +102,17 @@ def _mendable() -> tuple[type[Exception], ...]:
     """Errors that a user can mend: ours, and Lightning's about settings; without Lightning nothing can raise those."""
     lightning = sys.modules.get("lightning.fabric.utilities.exceptions")
     return (NSMError, lightning.MisconfigurationException) if lightning else (NSMError,)
+
+
+def _of_compilation() -> tuple[type[Exception], ...]:
+    """What PyTorch raises when `model.compile=true` fails; nothing before it has tried."""
+    inductor = sys.modules.get("torch._inductor.exc")
+    return (inductor.InductorError,) if inductor else ()
+
+
+def _no_compiler() -> type[Exception]:
+    """What is inside when there is no C++ compiler."""
+    return sys.modules["torch._inductor.exc"].InvalidCxxCompiler
 
 
 def find_cause(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
@@ -189,11 +210,14 @@ def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None) -> 
         name: `cfg.optimized_metric`.
 
     Raises:
-        ConfigError: If no metric has that name.
+        ConfigError: If no metric has that name, or it is no finite number: a search counts such a trial as failed.
     """
     if not name:
         return None
     if name not in metrics:
         known = ", ".join(sorted(metrics)) or "none"
         raise ConfigError(f"optimized_metric={name}: no such metric. This run has: {known}.")
-    return float(metrics[name])
+    value = float(metrics[name])
+    if not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}: the training diverged. Lower model.optimizer.lr.")
+    return value

@@ -4,16 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from omegaconf import OmegaConf, open_dict
 
-from scripts.list_configs import CONFIGS, ROOT, groups, is_complete
+from scripts.list_configs import CONFIGS, groups, is_complete
 from src.errors import ConfigError
 from src.utils.instantiators import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
-from src.utils.resolvers import register_resolvers
 from src.utils.run import build_model
 
 GROUPS = groups()
@@ -26,25 +23,6 @@ OF_TRAIN = [
     if group not in ("local", "spectral", "synth", "hydra")
     for option in (MODELS if group == "model" else options)
 ]
-
-
-@pytest.fixture
-def composed(monkeypatch, tmp_path):
-    """Composes a configuration as a program would, with a run directory of the test."""
-    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
-    register_resolvers()
-
-    def make(name, *overrides):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            cfg = compose(name, overrides=list(overrides), return_hydra_config=True)
-        with open_dict(cfg):
-            cfg.hydra.runtime.output_dir = str(tmp_path / "run")
-            cfg.hydra.job.num = 0
-        HydraConfig.instance().set_config(cfg)
-        return cfg
-
-    return make
 
 
 def resolved(cfg):
@@ -131,6 +109,25 @@ def test_debugging_is_quiet_and_in_one_process(composed, option):
     assert (cfg.trainer.accelerator, cfg.trainer.devices) == ("cpu", 1)
     trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks), logger=False)
     assert trainer.checkpoint_callback is None
+
+
+def test_settings_of_a_machine_override_what_stands_before_them_and_not_the_command_line(composed, tmp_path):
+    (tmp_path / "local").mkdir()
+    example = (CONFIGS / "local" / "default.yaml.example").read_text()
+    (tmp_path / "local" / "default.yaml").write_text(example)
+    for name in ("train", "eval"):
+        cfg = composed(name, f"hydra.searchpath=[file://{tmp_path}]", "trainer=gpu", "paths.log_dir=/elsewhere")
+        assert (cfg.paths.data_dir, cfg.paths.log_dir) == ("/large/disk/data", "/elsewhere")
+        assert cfg.trainer.accelerator == "cpu"
+
+
+def test_a_search_keeps_its_study_below_the_logs(composed, tmp_path):
+    cfg = composed("train", "experiment=example", "hparams_search=optuna", f"paths.log_dir={tmp_path / 'logs'}")
+    sweeper = cfg.hydra.sweeper
+    assert sweeper.storage == f"sqlite:///{tmp_path}/logs/optuna/studies.db"
+    assert (tmp_path / "logs" / "optuna").is_dir()
+    assert sweeper.study_name == "train_example"
+    assert cfg.hydra.mode.name == "MULTIRUN"
 
 
 def test_the_experiment_of_the_seed(composed):

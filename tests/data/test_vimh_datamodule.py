@@ -1,6 +1,7 @@
 import functools
 import hashlib
 import json
+import pickle
 import shutil
 from types import SimpleNamespace
 
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib import recfunctions
-from torch.utils.data import RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader
 
 import src.generation
-from src.data.vimh_datamodule import VIMHDataModule
+from src.data.batches import Batches
+from src.data.vimh_datamodule import CPU, VIMHDataModule, memory_budget
+from src.data.vimh_dataset import MemoryDataset, VIMHDataset
 from src.errors import ConfigError, VIMHError
 from src.generation import make_dataset
+from src.spectral.features import measure
 from src.vimh.format import INFO_NAME
 from src.vimh.io import VIMHReader, VIMHSplit
 
@@ -38,6 +42,17 @@ def legacy_dir(saw_dir, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def fake_trainer():
+    """What the datamodule asks of a trainer."""
+
+    def make(device="cpu", **settings):
+        usual = {"world_size": 1, "global_rank": 0, "overfit_batches": 0, "current_epoch": 0}
+        return SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)), **usual | settings)
+
+    return make
+
+
 def content(directory):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
 
@@ -50,7 +65,7 @@ def sample_keys(batches):
 @pytest.mark.parametrize("seed", [0, 1, 42])
 @pytest.mark.parametrize("val_fraction", [0.1, 0.25, 0.5])
 def test_every_sample_is_in_one_set_alone(saw_dir, seed, val_fraction):
-    datamodule = VIMHDataModule(saw_dir, val_fraction=val_fraction, seed=seed)
+    datamodule = VIMHDataModule(saw_dir, val_fraction=val_fraction, seed=seed, in_memory=False)
     train, val, test = datamodule.train_set, datamodule.val_set, datamodule.test_set
     assert len(val) == round(51 * val_fraction)
     np.testing.assert_array_equal(np.sort(np.concatenate([train.indices, val.indices])), np.arange(51))
@@ -62,48 +77,136 @@ def test_every_sample_is_in_one_set_alone(saw_dir, seed, val_fraction):
 
 
 def test_the_seed_decides_who_validates(saw_dir):
-    first, again, other = (VIMHDataModule(saw_dir, val_fraction=0.3, seed=seed).val_set for seed in (5, 5, 6))
-    np.testing.assert_array_equal(first.indices, again.indices)
-    assert not np.array_equal(first.indices, other.indices)
+    first, again, other = (VIMHDataModule(saw_dir, val_fraction=0.3, seed=seed)._division[0] for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_without_a_seed_runs_differ_in_order_but_not_in_division(saw_dir):
+    first, other = (VIMHDataModule(saw_dir, seed=None) for _ in range(2))
+    assert sample_keys(first.val_dataloader()) == sample_keys(other.val_dataloader())
+    assert sample_keys(first.train_dataloader()) != sample_keys(other.train_dataloader())
+    assert sample_keys(first.train_dataloader()) == sample_keys(first.train_dataloader())
 
 
 def test_the_division_does_not_depend_on_the_global_seed_or_the_batch_size(saw_dir):
     torch.manual_seed(0)
-    first = VIMHDataModule(saw_dir, batch_size=7).val_set.indices
+    first = VIMHDataModule(saw_dir, batch_size=7)._division
     torch.manual_seed(1)
-    np.testing.assert_array_equal(VIMHDataModule(saw_dir, batch_size=32).val_set.indices, first)
+    for found, expected in zip(VIMHDataModule(saw_dir, batch_size=32)._division, first, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
-def test_loaders_give_whole_batches_of_the_set(datamodule):
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_loaders_give_whole_batches_of_the_set(saw_dir, in_memory):
+    datamodule = VIMHDataModule(saw_dir, batch_size=4, in_memory=in_memory)
     for loader, dataset in (
         (datamodule.val_dataloader(), datamodule.val_set),
         (datamodule.test_dataloader(), datamodule.test_set),
     ):
         batches = list(loader)
-        assert [len(batch["image"]) for batch in batches] == [
-            min(16, len(dataset) - at) for at in range(0, len(dataset), 16)
-        ]
-        expected = dataset.__getitems__(range(len(dataset)))
-        for key, tensor in expected.items():
+        sizes = [len(batch["image"]) for batch in batches]
+        assert len(sizes) == len(loader) == -(-len(dataset) // 4)
+        assert max(sizes) - min(sizes) <= 1
+        for key, tensor in dataset[:].items():
             assert torch.equal(torch.cat([batch[key] for batch in batches]), tensor), key
 
 
 def test_training_samples_alone_are_shuffled(datamodule):
-    assert isinstance(datamodule.train_dataloader().batch_sampler.sampler, RandomSampler)
-    assert isinstance(datamodule.val_dataloader().batch_sampler.sampler, SequentialSampler)
-    assert isinstance(datamodule.test_dataloader().batch_sampler.sampler, SequentialSampler)
-    epochs = [sample_keys(datamodule.train_dataloader()) for _ in range(2)]
-    assert sorted(epochs[0]) == sorted(epochs[1])
-    assert epochs[0] != epochs[1]
+    loader = datamodule.train_dataloader()
+    epochs = []
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        epochs.append(sample_keys(loader))
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
+    assert len(set(map(tuple, epochs))) == 3
+    datamodule.test_dataloader().sampler.set_epoch(5)
+    assert sample_keys(datamodule.test_dataloader()) == sample_keys([datamodule.test_set[:]])
 
 
-def test_workers_load_the_same(saw_dir):
-    alone = VIMHDataModule(saw_dir, batch_size=8).test_dataloader()
-    loader = VIMHDataModule(saw_dir, batch_size=8, num_workers=1).test_dataloader()
-    assert loader.num_workers == 1
-    for found, expected in zip(loader, alone, strict=True):
-        for key, tensor in expected.items():
-            assert torch.equal(found[key], tensor), key
+@pytest.mark.parametrize("settings", [{"in_memory": True}, {"in_memory": False}, {"num_workers": 1}], ids=str)
+def test_an_epoch_is_the_same_wherever_the_samples_are(saw_dir, settings):
+    """A function of seed and epoch, so a run that goes on sees what the uninterrupted one would have seen."""
+    expected = VIMHDataModule(saw_dir, batch_size=16).train_dataloader()
+    loader = VIMHDataModule(saw_dir, batch_size=16, **settings).train_dataloader()
+    assert isinstance(loader, DataLoader if "num_workers" in settings else Batches)
+    for epoch in (3, 0):
+        for each in (loader, expected):
+            each.sampler.set_epoch(epoch)
+        for batch, wanted in zip(loader, expected, strict=True):
+            for key, tensor in wanted.items():
+                assert torch.equal(batch[key], tensor), key
+
+
+def test_a_run_that_goes_on_begins_with_its_own_epoch(datamodule, fake_trainer):
+    datamodule.trainer = fake_trainer(current_epoch=4)
+    early = iter(datamodule.train_dataloader())
+    loader = VIMHDataModule(datamodule.data_dir, batch_size=16).train_dataloader()
+    loader.sampler.set_epoch(4)
+    assert sample_keys(early) == sample_keys(loader)
+
+
+def test_overfitting_sees_the_same_batches_in_every_epoch(datamodule, fake_trainer):
+    datamodule.trainer = fake_trainer(overfit_batches=1)
+    loader = datamodule.train_dataloader()
+    first = sample_keys(loader)
+    loader.sampler.set_epoch(1)
+    assert sample_keys(loader) == first
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, MemoryDataset),
+        ({"in_memory": True}, MemoryDataset),
+        ({"in_memory": False}, VIMHDataset),
+        ({"num_workers": 2}, VIMHDataset),
+    ],
+    ids=str,
+)
+def test_samples_live_where_they_are_to(saw_dir, settings, kind):
+    datamodule = VIMHDataModule(saw_dir, **settings)
+    assert {type(datamodule.train_set), type(datamodule.val_set), type(datamodule.test_set)} == {kind}
+
+
+def test_large_sets_stay_in_their_file(saw_dir, monkeypatch):
+    n_bytes = 64 * (32 * 32 + 2 * (8 + 4 + 4) + 2 * 4)
+    for most, kind in ((n_bytes, MemoryDataset), (n_bytes - 1, VIMHDataset)):
+        monkeypatch.setattr("src.data.vimh_datamodule.MOST_MEMORY", most)
+        assert memory_budget(CPU) == most
+        assert isinstance(VIMHDataModule(saw_dir).train_set, kind)
+    assert isinstance(VIMHDataModule(saw_dir, in_memory=True).train_set, MemoryDataset)
+
+
+@pytest.mark.parametrize(("free", "there"), [(4 * 13 * 1064, True), (4 * 13 * 1064 - 8, False)])
+def test_samples_move_to_a_gpu_that_has_room(saw_dir, fake_trainer, monkeypatch, free, there):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    monkeypatch.setattr(MemoryDataset, "to", lambda samples, device: MemoryDataset(samples.tensors | {"at": device}))
+    datamodule = VIMHDataModule(saw_dir)
+    datamodule.trainer = fake_trainer(device="cuda:1")
+    loader = datamodule.test_dataloader()
+    assert loader.samples.tensors.get("at") == (torch.device("cuda:1") if there else None)
+    assert loader.pin is not there  # what stays behind is fetched from page-locked memory
+
+
+def test_another_process_opens_the_files_itself(datamodule):
+    expected = sample_keys(datamodule.train_dataloader())
+    assert len(datamodule.test_set) == 13
+    data = pickle.dumps(datamodule)
+    assert len(data) < 2000
+    assert sample_keys(pickle.loads(data).train_dataloader()) == expected
+
+
+def test_measured_conditioning_inputs_are_described_like_the_others(saw_dir):
+    datamodule = VIMHDataModule(saw_dir, aux=("spec_max", "decay_time", "level"), measure=measure)
+    aux = datamodule.train_set[:]["aux"].numpy().astype(np.float64)
+    assert aux.shape == (46, 3)
+    mean, std = datamodule.aux_statistics()
+    np.testing.assert_allclose(mean, aux.mean(axis=0))
+    np.testing.assert_allclose(std, aux.std(axis=0))
+    decay_time = datamodule.info.parameter_names.index("log10_decay_time")
+    short = datamodule.train_set[:]["normalized"][:, decay_time].numpy() < 0.5  # where the image shows the decay
+    assert np.corrcoef(aux[short, 1], datamodule.train_set[:]["value"].numpy()[short, decay_time])[0, 1] > 0.9
 
 
 def test_the_description_needs_nothing_but_the_json(saw_dir, tmp_path):
@@ -112,7 +215,7 @@ def test_the_description_needs_nothing_but_the_json(saw_dir, tmp_path):
 
 
 def test_statistics_of_the_conditioning_inputs_are_those_of_the_training_samples(datamodule):
-    aux = datamodule.train_set.__getitems__(range(len(datamodule.train_set)))["aux"].numpy().astype(np.float64)
+    aux = datamodule.train_set[:]["aux"].numpy().astype(np.float64)
     mean, std = datamodule.aux_statistics()
     np.testing.assert_allclose(mean, aux.mean(axis=0))
     np.testing.assert_allclose(std, aux.std(axis=0))
@@ -135,8 +238,8 @@ def test_statistics_without_conditioning_inputs_are_empty(saw_dir):
 @pytest.mark.parametrize("stage", ["val", "test"])
 def test_the_majority_share_is_what_the_commonest_training_class_scores(datamodule, stage):
     sets = {"val": datamodule.val_set, "test": datamodule.test_set}
-    train = datamodule.train_set.__getitems__(range(len(datamodule.train_set)))["index"].numpy()
-    found = sets[stage].__getitems__(range(len(sets[stage])))["index"].numpy()
+    train = datamodule.train_set[:]["index"].numpy()
+    found = sets[stage][:]["index"].numpy()
     share = datamodule.majority_share(stage)
     assert list(share) == ["note_velocity", "log10_decay_time"]
     for p, name in enumerate(share):
@@ -148,17 +251,23 @@ def test_the_majority_share_is_what_the_commonest_training_class_scores(datamodu
 def test_large_sets_are_described_by_evenly_spaced_samples(datamodule, monkeypatch):
     monkeypatch.setattr("src.data.vimh_datamodule.MAX_STATISTICS", 10)
     values = datamodule._some_training_samples()["value"]
-    assert torch.equal(values, datamodule.train_set.__getitems__(range(0, len(datamodule.train_set), 5))["value"])
+    assert torch.equal(values, datamodule.train_set[range(0, len(datamodule.train_set), 5)]["value"])
 
 
 @pytest.mark.parametrize(("devices", "expected"), [(1, 16), (2, 8), (4, 4)])
-def test_devices_share_a_batch(datamodule, devices, expected):
-    datamodule.trainer = SimpleNamespace(world_size=devices)
-    assert datamodule.train_dataloader().batch_sampler.batch_size == expected
+def test_devices_share_a_batch(datamodule, fake_trainer, devices, expected):
+    seen = []
+    for rank in range(devices):
+        datamodule.trainer = fake_trainer(world_size=devices, global_rank=rank)
+        batches = list(datamodule.train_dataloader())
+        assert max(len(batch["image"]) for batch in batches) <= expected
+        assert len(batches) == 3
+        seen += sample_keys(batches)
+    assert len(set(seen)) == len(seen) == 46 - 46 % devices
 
 
-def test_a_batch_that_devices_cannot_share_is_refused(datamodule):
-    datamodule.trainer = SimpleNamespace(world_size=3)
+def test_a_batch_that_devices_cannot_share_is_refused(datamodule, fake_trainer):
+    datamodule.trainer = fake_trainer(world_size=3)
     with pytest.raises(ConfigError, match=r"batch_size 16 cannot be shared evenly by 3"):
         datamodule.train_dataloader()
 
@@ -170,6 +279,10 @@ def test_a_batch_that_devices_cannot_share_is_refused(datamodule):
         ({"val_fraction": 0.0}, r"val_fraction is 0\.0"),
         ({"val_fraction": 1.0}, r"val_fraction is 1\.0"),
         ({"val_fraction": -0.1}, r"val_fraction is -0\.1"),
+        ({"in_memory": "always"}, r"in_memory is 'always'; choose one of auto, true, false"),
+        ({"in_memory": True, "num_workers": 2}, r"in_memory is true and data\.num_workers 2"),
+        ({"stream_size": 0}, r"stream_size is 0"),
+        ({"stream": True}, r"stream_source is null"),
     ],
 )
 def test_settings_that_leave_nothing_are_refused(saw_dir, settings, facts):
@@ -263,8 +376,8 @@ def test_sets_of_version_2_0_have_no_conditioning_inputs(legacy_dir, saw_dir):
     with pytest.raises(ConfigError, match=r"hold no spec_min and spec_max; set data.aux=\[\]"):
         VIMHDataModule(legacy_dir).train_dataloader()
     plain, expected = VIMHDataModule(legacy_dir, aux=[]), VIMHDataModule(saw_dir, aux=[])
-    found = plain.test_set.__getitems__(range(13))
+    found = plain.test_set[:]
     assert found["aux"].shape == (13, 0)
     for key in ("image", "index"):
-        assert torch.equal(found[key], expected.test_set.__getitems__(range(13))[key])
+        assert torch.equal(found[key], expected.test_set[:][key])
     assert torch.equal(next(iter(plain.val_dataloader()))["image"], next(iter(expected.val_dataloader()))["image"])

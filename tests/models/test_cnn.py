@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from src.errors import ConfigError
-from src.models.components.cnn import SpectralCNN, to_signed_unit
-from src.models.components.heads import MultiHead, Standardize
+from src.models.components.cnn import SpectralCNN
+from src.models.components.heads import MultiHead
+from src.models.components.inputs import Coordinates, to_signed_unit
 from src.utils.run import build_model
 from src.vimh.io import read_info
 
@@ -55,6 +56,43 @@ def test_odd_kernels_fit_every_size(kernel_size):
         assert net_of((1, side, side), kernel_size=kernel_size)(*inputs((1, side, side)))["decay"].shape == (5, 24)
 
 
+@pytest.mark.parametrize(
+    ("strides", "grid"),
+    [(None, (4, 5)), ([2, 2, 2], (4, 5)), ([1, 2, [1, 3]], (16, 7)), ([[2, 1], [2, 1], [2, 1]], (4, 40))],
+)
+def test_strides_make_the_grid_coarser_over_frequency_and_time(strides, grid):
+    net = net_of((1, 32, 40), strides=strides)
+    assert net(*inputs((1, 32, 40)))["decay"].shape == (5, 24)
+    assert net.hidden.in_features == 8 * grid[0] * grid[1] + 2
+
+
+def test_further_convolutions_add_to_what_a_stage_is_given():
+    net, (image, aux) = net_of(depth=3).eval(), inputs()
+    plain = net_of().eval()
+    assert not torch.equal(net(image, aux)["decay"], plain(image, aux)["decay"])
+    for stage in net.stages:
+        for norm in (stage[4], stage[7]):
+            torch.nn.init.zeros_(norm.weight)
+    plain.load_state_dict({name: net.state_dict()[name] for name in plain.state_dict()}, strict=True)
+    assert torch.equal(net(image, aux)["decay"], plain(image, aux)["decay"])
+
+
+def test_coordinates_tell_frequency_and_time():
+    pixels = torch.rand(2, 3, 5, 9)
+    found = Coordinates(5, 9)(pixels)
+    assert torch.equal(found[:, :3], pixels)
+    torch.testing.assert_close(found[1, 3, :, 4], torch.linspace(-1, 1, 5))
+    torch.testing.assert_close(found[0, 4, 2], torch.linspace(-1, 1, 9))
+    assert net_of(coordinates=True).state_dict().keys() == net_of().state_dict().keys()
+
+
+def test_the_weights_have_the_names_of_earlier_checkpoints():
+    stage = ["0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"]
+    rest = ["standardize.mean", "standardize.std", "hidden.weight", "hidden.bias"]
+    heads = ["heads.linear.weight", "heads.linear.bias"]
+    assert list(net_of().state_dict()) == [f"stages.{n}.{name}" for n in range(3) for name in stage] + rest + heads
+
+
 def test_gradients_reach_every_parameter():
     net = net_of()
     sum(head.square().sum() for head in net(*inputs(n=64)).values()).backward()
@@ -93,7 +131,6 @@ def test_conditioning_inputs_are_standardized_by_what_the_network_was_built_with
     found = net(image, aux * torch.tensor(std) + torch.tensor(mean))
     for name, head in plain(image, aux).items():
         torch.testing.assert_close(found[name], head, atol=1e-5, rtol=1e-5)
-    assert torch.equal(Standardize(2, mean, std)(torch.tensor([mean, [-50.0, 2.5]])), torch.tensor([[0.0, 0], [1, -1]]))
 
 
 def test_a_state_dict_carries_the_standardization():
@@ -146,6 +183,11 @@ def test_dropout_acts_in_training_alone():
         ((1, 32, 32), {"widths": [4] * 7}, r"7 stages.*32 rows and 32 columns"),
         ((1, 32, 32), {"kernel_size": 4}, r"kernel_size is 4.*odd"),
         ((1, 32, 32), {"kernel_size": 0}, r"kernel_size is 0.*odd"),
+        ((1, 32, 32), {"depth": 0}, r"depth is 0.*1 convolution or more"),
+        ((1, 32, 32), {"strides": [2, 2]}, r"strides is \[\(2, 2\), \(2, 2\)\].*3 stages"),
+        ((1, 32, 32), {"strides": [2, 2, 0]}, r"strides.*3 stages"),
+        ((1, 32, 32), {"strides": [2, [2], 2]}, r"strides.*\[freq, time\]"),
+        ((1, 32, 7), {"strides": [[1, 4], [1, 2], 1]}, r"3 stages.*32 rows and 7 columns"),
     ],
 )
 def test_shapes_that_no_network_can_have_are_refused(shape, changes, facts):

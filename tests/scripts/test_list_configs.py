@@ -15,10 +15,11 @@ def test_every_configuration_is_listed(capsys):
 
 def test_models_come_with_their_size(capsys):
     main()
-    sizes = dict(re.findall(r"^  (cnn_\w+) +([\d,]+) parameters", capsys.readouterr().out, flags=re.MULTILINE))
+    sizes = dict(re.findall(r"^  (\w+) +([\d,]+) parameters", capsys.readouterr().out, flags=re.MULTILINE))
     assert {name: int(size.replace(",", "")) for name, size in sizes.items()} == {
-        name: parameter_count(name) for name in ("cnn_micro", "cnn_tiny", "cnn_64k")
+        name: parameter_count(name) for name in groups()["model"] if is_complete(name)
     }
+    assert {"cnn_tiny", "vit_micro", "mlp", "convnext_nano", "conv6"} <= sizes.keys()
 
 
 def test_what_models_share_is_no_model():

@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
-from src.utils.resolvers import newest_run, register_resolvers, resolve_ckpt_path, run_dir
+from src.utils.resolvers import directory, newest_run, register_resolvers, resolve_ckpt_path, run_dir
 
 
 @pytest.fixture
@@ -101,3 +101,12 @@ def test_last_of_an_experiment_without_checkpoint_is_refused(logs):
 def test_a_path_that_does_not_exist_is_refused(logs):
     with pytest.raises(ConfigError, match=r"nowhere\.ckpt"):
         resolve_ckpt_path(config(logs, "nowhere.ckpt", logs))
+
+
+def test_a_directory_is_there_once_it_is_named(tmp_path):
+    register_resolvers()
+    cfg = OmegaConf.create({"place": f"{tmp_path}/a/b", "file": "sqlite:///${directory:${place}}/c.db"})
+    for _ in range(2):
+        assert cfg.file == f"sqlite:///{tmp_path}/a/b/c.db"
+        assert (tmp_path / "a" / "b").is_dir()
+    assert directory(str(tmp_path)) == str(tmp_path)

@@ -12,8 +12,16 @@ from omegaconf import OmegaConf
 
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, NSMError
-from src.eval import restore_datamodule
-from src.utils.run import ENTRY, build_model, check_resumable, check_same_heads, load_run, read_checkpoint
+from src.utils.run import (
+    ENTRY,
+    Run,
+    build_model,
+    check_resumable,
+    check_same_heads,
+    load_run,
+    read_checkpoint,
+    restore_datamodule,
+)
 from src.vimh.info import DatasetInfo
 from src.vimh.io import read_info
 
@@ -320,17 +328,34 @@ def test_a_hostile_target_is_refused_and_nothing_of_it_runs(content, saved, spru
 def test_a_hostile_datamodule_is_refused_and_nothing_of_it_runs(content, saved, sprung, section):
     content[ENTRY]["config"]["data"] = section | {"aux": ["spec_min", "spec_max"]}
     run = load_run(saved(content))
-    cfg = OmegaConf.create({"data_dir": None, "batch_size": None, "trusted_modules": []})
     with pytest.raises(CheckpointError):
-        restore_datamodule(run, cfg)
+        restore_datamodule(run)
 
 
-def test_a_checkpoint_does_not_say_how_a_missing_dataset_is_made(content, saved, sprung):
-    content[ENTRY]["config"]["data"]["make_dataset"] = HOSTILE_SECTIONS[0]
-    cfg = OmegaConf.create({"data_dir": None, "batch_size": 8, "trusted_modules": []})
-    datamodule = restore_datamodule(load_run(saved(content)), cfg)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_checkpoint_does_not_say_how_sounds_and_a_missing_dataset_are_made(content, saved, sprung, stream):
+    data = content[ENTRY]["config"]["data"]
+    data |= {"make_dataset": HOSTILE_SECTIONS[0], "stream": stream, "stream_source": HOSTILE_SECTIONS[0]}
+    datamodule = restore_datamodule(load_run(saved(content)), batch_size=8, data_dir=None)
     assert datamodule.make_dataset is None
+    assert (datamodule.stream, datamodule.stream_source) == (False, None)
     assert datamodule.batch_size == 8
+    assert str(datamodule.data_dir) == data["data_dir"]
+
+
+def test_what_measured_the_conditioning_inputs_measures_them_again(content, saved):
+    content[ENTRY]["config"]["data"]["aux"] = ["level", "spec_min"]
+    datamodule = restore_datamodule(Run(None, None, content[ENTRY]["config"]))
+    aux = datamodule.test_set[:]["aux"]
+    assert aux.shape == (13, 2)
+    assert (aux[:, 0] > aux[:, 1]).all()  # nothing is below the floor
+
+
+def test_a_checkpoint_of_a_datamodule_without_these_settings_is_read(content):
+    data = content[ENTRY]["config"]["data"]
+    kept = {key: data[key] for key in ("_target_", "data_dir", "batch_size", "aux", "seed", "val_fraction")}
+    datamodule = restore_datamodule(Run(None, None, {"data": kept}))
+    assert len(datamodule.test_set) == 13
 
 
 def test_a_class_of_a_trusted_module_is_taken(content, saved, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
+from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 from src.errors import ConfigError, NSMError, VIMHError
 from src.utils.task import (
@@ -266,6 +267,22 @@ def test_metrics_are_floats_by_name():
 def test_an_unknown_metric_is_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"val/los\b.*val/acc, val/loss"):
         get_metric_value({"val/loss": 1.0, "val/acc": 0.0}, "val/los")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_training_that_diverged_is_an_error(value):
+    with pytest.raises(ConfigError, match=f"val/loss is {value}: the training diverged"):
+        get_metric_value({"val/loss": torch.tensor(value)}, "val/loss")
+
+
+@pytest.mark.parametrize("found", [InvalidCxxCompiler(), RuntimeError("another fault")], ids=["none", "broken"])
+def test_only_a_missing_compiler_is_told_from_other_faults_of_compilation(found):
+    def compiling(cfg):
+        raise InductorError(found, None)
+
+    expected = (ReportedError, "needs a C") if isinstance(found, InvalidCxxCompiler) else (InductorError, "another")
+    with pytest.raises(expected[0], match=expected[1]):
+        report_errors(compiling)(None)
 
 
 def extras_config(tmp_path, **switches):

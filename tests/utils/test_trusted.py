@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from src.errors import CheckpointError, ConfigError, NSMError
+from src.spectral.features import measure
 from src.utils.trusted import instantiate_trusted
 
 LINEAR = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}
@@ -55,6 +56,10 @@ HOSTILE = [
     "src.params.np.memmap",
     "src.utils.trusted.importlib.import_module",
     "src.utils.trusted.instantiate_trusted",
+    "src.spectral.features.FEATURES",
+    "src.spectral.features.level",
+    "src.generation.make_dataset",
+    "src.generation.fresh_sounds",
     "src.errors.NSMError.__init__",
     "src.errors.NSMError.__init__.__globals__",
     "src.errors.NSMError.__base__",
@@ -208,3 +213,9 @@ def test_the_stored_configuration_is_left_as_it_is():
     before = repr(config)
     instantiate_trusted(config)
     assert repr(config) == before
+
+
+def test_what_measures_an_image_may_be_named():
+    names = ("level", "decay_time")
+    made = instantiate_trusted({"_target_": "src.spectral.features.measure", "_partial_": True, "names": names})
+    assert (made.func, tuple(made.keywords["names"])) == (measure, names)

@@ -1,12 +1,15 @@
 """`SpectralCNN`: a strided convolutional network with a head per parameter."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from src.errors import ConfigError
-from src.models.components.heads import MultiHead, Standardize
+from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.heads import MultiHead
+from src.models.components.inputs import Coordinates, to_signed_unit
 
 
 class SpectralCNN(nn.Module):
@@ -23,11 +26,16 @@ class SpectralCNN(nn.Module):
         n_aux: Number of conditioning inputs.
         aux_mean: Their means over the training samples.
         aux_std: Their standard deviations.
+        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
         kernel_size: Of all convolutions, odd.
+        strides: Of each stage, a number or `[freq, time]`; all 2 if None.
+        depth: Convolutions of each stage. The first strides; each of the others adds to what it is given.
+        coordinates: Tell the first stage where in frequency and time each pixel is.
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:
-        ConfigError: If the image is too small for the number of stages, or the kernel size is even.
+        ConfigError: If the image is too small for the strides, their number is not that of the stages, the kernel size
+            is even, or `conditioning` is unknown.
     """
 
     def __init__(
@@ -39,27 +47,35 @@ class SpectralCNN(nn.Module):
         n_aux: int = 0,
         aux_mean: list[float] | None = None,
         aux_std: list[float] | None = None,
+        conditioning: str = "concat",
         kernel_size: int = 3,
+        strides: Sequence[int | Sequence[int]] | None = None,
+        depth: int = 1,
+        coordinates: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         n_channels, n_freq, n_frames = input_shape
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ConfigError(f"net.kernel_size is {kernel_size}; it must be odd, so that a stage halves the image.")
-        if min(n_freq, n_frames) < 2 ** (len(widths) - 1):
-            raise ConfigError(
-                f"net.widths has {len(widths)} stages, each of which halves the image, but the image has {n_freq} rows "
-                f"and {n_frames} columns. Take fewer stages, or a larger image."
-            )
+        if depth < 1:
+            raise ConfigError(f"net.depth is {depth}; a stage has 1 convolution or more.")
+        steps = pairs([2] * len(widths) if strides is None else strides)
+        check_strides(steps, len(widths), n_freq, n_frames)
+        self.n_beside, n_film = places(conditioning, n_aux)
+        self.coordinates = Coordinates(n_freq, n_frames) if coordinates else nn.Identity()
         self.stages = nn.Sequential()
-        for width in widths:
-            self.stages.append(stage(n_channels, width, kernel_size))
-            n_channels, n_freq, n_frames = width, -(-n_freq // 2), -(-n_frames // 2)
+        n_in = n_channels + 2 * coordinates
+        for width, step in zip(widths, steps, strict=True):
+            self.stages.append(Stage(n_in, width, kernel_size, step, depth))
+            n_in, n_freq, n_frames = width, -(-n_freq // step[0]), -(-n_frames // step[1])
         self.standardize = Standardize(n_aux, aux_mean, aux_std)
-        self.hidden = nn.Linear(n_channels * n_freq * n_frames + n_aux, hidden)
-        self.activation = nn.ReLU()
+        self.film = Film(n_film, widths)
+        self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
+        self.activation = nn.SiLU()
         self.dropout = nn.Dropout(dropout)
         self.heads = MultiHead(hidden, head_sizes)
+        self.to(memory_format=torch.channels_last)  # trains a third faster on a CPU, and no slower elsewhere
 
     def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
         """Logits of every head.
@@ -71,18 +87,58 @@ class SpectralCNN(nn.Module):
         Returns:
             Name to logits, `(batch, outputs of the head)`.
         """
-        pixels = to_signed_unit(image, aux)  # (batch, channel, freq, time)
-        features = self.stages(pixels).flatten(1)  # (batch, width * freq / 2^stages * time / 2^stages)
-        features = torch.cat([features, self.standardize(aux)], dim=1)
+        aux = self.standardize(aux)
+        pixels = self.coordinates(to_signed_unit(image, aux))  # (batch, channel, freq, time)
+        features = pixels.contiguous(memory_format=torch.channels_last)
+        for stage, film in zip(self.stages, self.film(aux), strict=True):
+            features = stage(features, film)  # (batch, width, freq / stride, time / stride)
+        features = torch.cat([features.flatten(1), aux[:, : self.n_beside]], dim=1)
         return self.heads(self.dropout(self.activation(self.hidden(features))))
 
 
-def stage(n_in: int, n_out: int, kernel_size: int) -> nn.Sequential:
-    """Convolution of stride 2, batch normalization, ReLU: `(batch, n_in, f, t)` to `(batch, n_out, f / 2, t / 2)`."""
-    convolution = nn.Conv2d(n_in, n_out, kernel_size, stride=2, padding=kernel_size // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+class Stage(nn.Sequential):
+    """`depth` convolutions with batch norm and SiLU: `(batch, n_in, f, t)` to `(batch, n_out, f / s, t / s)`.
+
+    Args:
+        n_in: Channels that come in.
+        n_out: Channels that go out.
+        kernel_size: Of all convolutions, odd.
+        stride: Of the first, `(freq, time)`.
+        depth: Number of convolutions.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int, stride: tuple[int, int], depth: int) -> None:
+        super().__init__()
+        for n, step in [(n_in, stride), *[(n_out, (1, 1))] * (depth - 1)]:
+            self.append(nn.Conv2d(n, n_out, kernel_size, step, padding=kernel_size // 2, bias=False))
+            self.append(nn.BatchNorm2d(n_out))
+            self.append(nn.SiLU())
+
+    def forward(self, features: Tensor, film: Tensor | None) -> Tensor:
+        """Features of the stage; `film` modulates what the first convolution found."""
+        convolution, norm, activation, *others = self
+        features = activation(modulate(norm(convolution(features)), film))
+        for first in range(0, len(others), 3):
+            convolution, norm, activation = others[first : first + 3]
+            features = features + activation(norm(convolution(features)))
+        return features
 
 
-def to_signed_unit(image: Tensor, like: Tensor) -> Tensor:
-    """Pixels 0 … 255 to -1 … 1, in the floating-point type of `like`, which is that of the network's other input."""
-    return image.to(like.dtype) * (2 / 255) - 1
+def pairs(strides: Sequence[int | Sequence[int]]) -> list[tuple[int, int]]:
+    """Strides over `(freq, time)`; a number means both."""
+    return [(stride, stride) if isinstance(stride, int) else tuple(stride) for stride in strides]
+
+
+def check_strides(strides: Sequence[tuple[int, int]], n_stages: int, n_freq: int, n_frames: int) -> None:
+    """Refuse strides that do not fit the stages, or the image."""
+    if len(strides) != n_stages or any(len(pair) != 2 or min(pair) < 1 for pair in strides):
+        raise ConfigError(
+            f"net.strides is {list(strides)}; there are {n_stages} stages (net.widths), each of which takes a number "
+            "or [freq, time], 1 or more."
+        )
+    down_freq, down_time = (prod(pair[axis] for pair in strides[:-1]) for axis in (0, 1))
+    if n_freq < down_freq or n_frames < down_time:
+        raise ConfigError(
+            f"net.widths has {n_stages} stages, whose strides are {list(strides)}, but the image has {n_freq} rows and "
+            f"{n_frames} columns. Take fewer stages, smaller net.strides, or a larger image."
+        )

@@ -30,24 +30,3 @@ class MultiHead(nn.Module):
         """
         logits = self.linear(features).split(self.sizes, dim=-1)
         return dict(zip(self.names, logits, strict=True))
-
-
-class Standardize(nn.Module):
-    """Conditioning inputs to mean 0 and standard deviation 1, by statistics of the training samples.
-
-    They are buffers, so that a checkpoint carries them.
-
-    Args:
-        n_aux: Number of inputs.
-        mean: Means, `(n_aux,)`; zeros if None.
-        std: Standard deviations, `(n_aux,)`; ones if None.
-    """
-
-    def __init__(self, n_aux: int, mean: list[float] | None = None, std: list[float] | None = None) -> None:
-        super().__init__()
-        self.register_buffer("mean", Tensor([0.0] * n_aux if mean is None else list(mean)))
-        self.register_buffer("std", Tensor([1.0] * n_aux if std is None else list(std)))
-
-    def forward(self, aux: Tensor) -> Tensor:
-        """Standardized inputs, `(batch, n_aux)`."""
-        return (aux - self.mean) / self.std

@@ -1,0 +1,269 @@
+"""What a network consists of: blocks in the order in which they run, with shapes, parameters and multiply-adds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+from src.models.components import cnn, conditioning, convnext, inputs, vit  # noqa: E402
+from src.models.components.heads import MultiHead  # noqa: E402
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from torchinfo.layer_info import LayerInfo
+
+    from src.vimh.info import DatasetInfo
+
+CONFIGS = ROOT / "configs"
+
+WORDS = {
+    nn.BatchNorm1d: "batch norm",
+    nn.BatchNorm2d: "batch norm",
+    nn.LayerNorm: "layer norm",
+    nn.ReLU: "ReLU",
+    nn.SiLU: "SiLU",
+    nn.GELU: "GELU",
+    inputs.Coordinates: "coordinates as two more channels",
+}
+SMALL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.SiLU, nn.GELU, nn.Dropout)
+RESIDUAL = (vit.Block, convnext.Block)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A block of a network, or several that are alike.
+
+    Attributes:
+        name: In the network, as in the keys of a checkpoint.
+        operations: What one of them does, in order.
+        output: Shape of what it returns, without the batch; empty for what is no tensor.
+        n_parameters: Of all of them.
+        multiply_adds: Of their convolutions and matrix products, for one image.
+        side: It sees nothing but the conditioning inputs.
+        joins: The conditioning inputs join what it is given.
+        count: How many there are.
+    """
+
+    name: str
+    operations: tuple[str, ...]
+    output: tuple[int, ...]
+    n_parameters: int
+    multiply_adds: int
+    side: bool = False
+    joins: bool = False
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network for a dataset.
+
+    Attributes:
+        model: Name of its configuration.
+        kind: Name of its class.
+        image_shape: `(channel, freq, time)`.
+        aux: Names of the conditioning inputs.
+        heads: Name to number of outputs.
+        rows: Its blocks; their parameters and multiply-adds add up to those of the network.
+    """
+
+    model: str
+    kind: str
+    image_shape: tuple[int, int, int]
+    aux: tuple[str, ...]
+    heads: dict[str, int]
+    rows: tuple[Row, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        """Of all blocks."""
+        return sum(row.n_parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all blocks, for one image."""
+        return sum(row.multiply_adds for row in self.rows)
+
+
+def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
+    """Build a network as `train.py model=… overrides` would, and look at what runs in it."""
+    from hydra import compose, initialize_config_dir
+
+    from src.utils.resolvers import register_resolvers
+    from src.utils.run import build_model
+
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("train", [f"model={model}", *overrides])
+    info = dataset_info(cfg)
+    net = build_model(cfg, info).net.eval()
+    aux = tuple(cfg.data.aux)
+    example = torch.zeros(1, *info.image_shape, dtype=torch.uint8), torch.zeros(1, len(aux))
+    heads = dict(zip(net.heads.names, net.heads.sizes, strict=True))
+    return Network(model, type(net).__name__, info.image_shape, aux, heads, rows_of(net, example))
+
+
+def dataset_info(cfg: "DictConfig") -> "DatasetInfo":
+    """What a dataset would say of itself, by its recipe: it need not be there."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from src.generation import Recipe
+    from src.vimh.io import read_info
+
+    recipe = cfg.data.make_dataset
+    if recipe is None:
+        return read_info(Path(cfg.data.data_dir))
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return Recipe.from_config(compose(recipe.config_name, list(recipe.overrides)), instantiate).info("")
+
+
+def multiply_adds(net: nn.Module, example: tuple[torch.Tensor, ...]) -> dict[str, int]:
+    """Multiply-adds of the convolutions and matrix products of every module by its name; of all by "".
+
+    torchinfo counts a linear layer once an image, however many tokens go through it, and does not see attention.
+
+    Args:
+        net: In eval mode.
+        example: A batch of its inputs.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Attention is counted as the matrix products that it is made of.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        net(*example)
+    counts = {name.partition(".")[2]: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()}
+    return counts | {"": counter.get_total_flops() // 2}
+
+
+def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...]:
+    """The blocks of a network in the order in which they run.
+
+    Args:
+        net: In eval mode.
+        example: A batch of one of its inputs: image and conditioning inputs.
+    """
+    import torchinfo
+
+    layers = torchinfo.summary(net, input_data=example, verbose=0, depth=9).summary_list
+    counts, n_aux = multiply_adds(net, example), example[1].shape[1]
+    rows: list[Row] = []
+    shape, after_layer = tuple(example[0].shape[1:]), False
+    for name, unit, parts in units(layers):
+        row = row_of(name, unit, parts, counts)
+        if not row.operations:
+            continue
+        if after_layer and isinstance(unit.module, SMALL):
+            rows[-1] = merge(rows[-1], row)
+        elif row.side:
+            rows.append(row)
+        else:
+            if isinstance(unit.module, SMALL) and prod(row.output) == prod(shape):
+                row = replace(row, output=shape)  # a norm may see channels last
+            excess = prod(unit.input_size[1:]) - prod(shape)
+            mean = ("mean over the tokens",) if tuple(unit.input_size[1:]) == shape[1:] else ()
+            rows.append(replace(row, operations=mean + row.operations, joins=0 < excess == n_aux))
+            shape, after_layer = row.output, not parts
+    return collapse(with_own_parameters(rows, net))
+
+
+def units(layers: Sequence["LayerInfo"]) -> list[tuple[str, "LayerInfo", list["LayerInfo"]]]:
+    """Name and call of every block with the calls in it: a child of the network, or of a mere list in the network."""
+    found: list[tuple[str, LayerInfo, list[LayerInfo]]] = []
+    for layer in layers[1:]:  # the first is the network itself
+        path = [layer]
+        while path[0].depth > 1:
+            path.insert(0, path[0].parent_info)
+        lists = [type(part.module) in (nn.Sequential, nn.ModuleList) for part in path]
+        if False in lists[:-1]:
+            found[-1][2].append(layer)
+        elif not lists[-1]:
+            found.append((".".join(part.var_name for part in path), layer, []))
+    return found
+
+
+def row_of(name: str, unit: "LayerInfo", parts: Sequence["LayerInfo"], counts: dict[str, int]) -> Row:
+    """A block from the calls in it."""
+    side = isinstance(unit.module, conditioning.Standardize | conditioning.Film)
+    operations = tuple(operations_of(unit.module, parts or [unit]))
+    output = tuple(unit.output_size[1:])
+    if isinstance(unit.module, MultiHead):
+        output = (sum(unit.module.sizes),)
+    elif isinstance(unit.module, conditioning.Film):
+        output = ()
+    return Row(name, operations, output, unit.num_params, counts.get(name, 0), side)
+
+
+def operations_of(block: nn.Module, layers: Sequence["LayerInfo"]) -> Iterator[str]:
+    """What a block does, in words."""
+    for layer in layers:
+        module = layer.module
+        if isinstance(module, nn.Conv2d):
+            yield convolution(module)
+        elif isinstance(module, nn.Linear):
+            yield f"linear {module.in_features} to {module.out_features}"
+        elif isinstance(module, nn.Dropout) and module.p > 0:
+            yield f"dropout {module.p:g}"
+        elif type(module) in WORDS:
+            yield WORDS[type(module)]
+        if isinstance(block, vit.Block) and module is block.qkv:
+            yield f"attention of {block.n_heads} heads"
+    if isinstance(block, RESIDUAL) or (isinstance(block, cnn.Stage) and len(block) > 3):
+        yield "added to the input"
+    elif isinstance(block, conditioning.Film) and block.linear is not None:
+        yield "scales and shifts the channels of every stage"
+
+
+def convolution(module: nn.Conv2d) -> str:
+    """A convolution in words."""
+    kernel = "×".join(map(str, module.kernel_size))
+    freq, time = module.stride
+    stride = f"{freq}" if freq == time else f"{freq}×{time}"
+    words = ["depthwise"] * (module.groups > 1) + ["convolution", kernel]
+    return " ".join(words) + f", stride {stride}" * (freq * time > 1)
+
+
+def with_own_parameters(rows: list[Row], net: nn.Module) -> list[Row]:
+    """Parameters of the network itself as a row: they are added to what the first layer returns."""
+    own = dict(net.named_parameters(recurse=False))
+    if not own:
+        return rows
+    first = next(index for index, row in enumerate(rows) if not row.side)
+    n_parameters = sum(parameter.numel() for parameter in own.values())
+    row = Row(", ".join(own), ("learnt, added to every token",), rows[first].output, n_parameters, 0)
+    return [*rows[: first + 1], row, *rows[first + 1 :]]
+
+
+def merge(row: Row, small: Row) -> Row:
+    """A layer together with the norm or activation after it."""
+    return replace(
+        row,
+        operations=row.operations + small.operations,
+        n_parameters=row.n_parameters + small.n_parameters,
+        multiply_adds=row.multiply_adds + small.multiply_adds,
+    )
+
+
+def collapse(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Blocks that are alike and follow each other as one row, with their number and their sums."""
+    collapsed: list[Row] = []
+    alike: Row | None = None
+    for row in rows:
+        if alike is not None and replace(row, name=alike.name, joins=alike.joins) == alike:
+            last = collapsed.pop()
+            count = last.count + 1
+            sums = {"n_parameters": row.n_parameters * count, "multiply_adds": row.multiply_adds * count}
+            collapsed.append(replace(last, count=count, **sums))
+        else:
+            collapsed.append(row)
+            alike = row
+    return tuple(collapsed)

@@ -1,0 +1,1 @@
+"""What a training shows of itself in TensorBoard beside its metrics: gradients, pictures per head, hyper-parameters."""

@@ -1,0 +1,251 @@
+"""`HeadFigures`: pictures of what every head says of the validation samples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from src.callbacks.writers import tensorboard_writers
+from src.errors import ConfigError
+from src.params import ParamSpec
+
+DPI = 72
+INK = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7}
+COLUMNS = 3  # of spectrograms
+
+
+class Said(NamedTuple):
+    """What a head says of some samples.
+
+    Attributes:
+        index: Class, int64, `(sample,)`.
+        value: Natural units, `(sample,)`.
+        std: Standard deviation of the value, natural units, `(sample,)`.
+    """
+
+    index: np.ndarray
+    value: np.ndarray
+    std: np.ndarray
+
+
+class HeadFigures(Callback):
+    """Writes figures to TensorBoard each few epochs, and after the last one.
+
+    `heads/{name}`: confusion matrix on the JND grid, and predicted over true values. `spectrograms`: a few images, each
+    with the predicted and the true value of every head. The samples are the first ones that validate, as the first
+    process sees them. Without a TensorBoard logger nothing is drawn.
+
+    Args:
+        every_n_epochs: Epochs from one set of figures to the next; 0: only after the last epoch.
+        n_samples: Validation samples that are shown, at most.
+        n_spectrograms: How many of them as images; 0: none.
+    """
+
+    def __init__(self, every_n_epochs: int = 20, n_samples: int = 512, n_spectrograms: int = 3) -> None:
+        for name, value, least in (
+            ("every_n_epochs", every_n_epochs, 0),
+            ("n_samples", n_samples, 1),
+            ("n_spectrograms", n_spectrograms, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"callbacks.head_figures.{name} is {value}; it must be {least} or more.")
+        self.every_n_epochs = every_n_epochs
+        self.n_samples = n_samples
+        self.n_spectrograms = n_spectrograms
+        self.batches: list[Mapping[str, Tensor]] = []
+        self.drawn_at: int | None = None  # optimizer steps
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning before validation."""
+        self.batches = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Mapping[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Called by Lightning after a batch of validation, which is kept: reading it again would use random numbers."""
+        if sum(len(kept["image"]) for kept in self.batches) < self.n_samples:
+            self.batches.append(batch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning after validation."""
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if due and not trainer.sanity_checking:
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning after the last epoch."""
+        if self.drawn_at != trainer.global_step:
+            self._draw(trainer, pl_module)
+        self.batches = []
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        writers = tensorboard_writers(trainer)
+        if not writers or not self.batches:
+            return
+        self.drawn_at = trainer.global_step
+        samples = _first(self.batches, self.n_samples)
+        predictions = _predict(trainer, pl_module, self.batches, self.n_samples)
+        with matplotlib.rc_context(INK):
+            figures = head_figures(pl_module.parameters_, samples, predictions)
+            if self.n_spectrograms:
+                images = samples["image"][: self.n_spectrograms]
+                figures["spectrograms"] = spectrogram_figure(pl_module.parameters_, images, samples, predictions)
+            pictures = {tag: pixels(figure) for tag, figure in figures.items()}
+        for writer in writers:
+            for tag, picture in pictures.items():
+                writer.add_image(tag, picture, trainer.global_step, dataformats="HWC")
+
+
+def _first(batches: Sequence[Mapping[str, Tensor]], n_samples: int) -> dict[str, np.ndarray]:
+    """The entries of batches one after another, as arrays, cut after some samples."""
+    return {
+        name: torch.cat([batch[name] for batch in batches])[:n_samples].cpu().numpy()
+        for name in ("image", "index", "value")
+    }
+
+
+def _predict(
+    trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]], n_samples: int
+) -> dict[str, Said]:
+    """What every head says of the first samples of some batches."""
+    was_training = pl_module.training
+    pl_module.eval()
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        found = [pl_module.predict_step(batch) for batch in batches]
+    pl_module.train(was_training)
+
+    def joined(name: str, field: str) -> np.ndarray:
+        return torch.cat([getattr(said[name], field) for said in found])[:n_samples].float().cpu().numpy()
+
+    return {
+        spec.name: Said(
+            joined(spec.name, "index").astype(np.int64),
+            spec.value_from_normalized(joined(spec.name, "normalized")),
+            joined(spec.name, "std") * spec.step,
+        )
+        for spec in pl_module.parameters_
+    }
+
+
+def head_figures(
+    specs: Sequence[ParamSpec],
+    samples: Mapping[str, np.ndarray],
+    predictions: Mapping[str, Said],
+) -> dict[str, Figure]:
+    """Confusion matrix and scatter of every head.
+
+    Args:
+        specs: The parameters, in the order of the heads.
+        samples: `index` and `value`, both `(sample, head)`.
+        predictions: Name to what the head says of them.
+
+    Returns:
+        Tag to figure.
+    """
+    return {
+        f"heads/{spec.name}": head_figure(
+            spec, samples["index"][:, head], samples["value"][:, head], predictions[spec.name]
+        )
+        for head, spec in enumerate(specs)
+    }
+
+
+def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, said: Said) -> Figure:
+    """Confusion matrix and scatter of one head; the truth is `(sample,)`."""
+    figure = Figure(figsize=(7.0, 3.4), dpi=DPI)
+    # Placed by hand and with two ticks an axis: the layout engines and the ticks would take most of the time.
+    draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, said.index)
+    draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, said.value)
+    figure.text(0.1, 0.94, f"{spec.name}, {len(said.index)} validation samples")
+    return figure
+
+
+def _frame(spec: ParamSpec) -> dict[str, Any]:
+    """What both pictures of a head share: true over predicted values, from half a step below to half a step above."""
+    limits = (spec.min - spec.step / 2, float(spec.value_from_index(spec.n_classes - 0.5)))
+    ticks = (spec.min, spec.max)
+    return {"xlim": limits, "ylim": limits, "xticks": ticks, "yticks": ticks}
+
+
+def confusion_matrix(true: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """How often each class was taken for which, int64, `(true class, predicted class)`."""
+    counts = np.bincount(true * n_classes + predicted, minlength=n_classes * n_classes)
+    return counts.reshape(n_classes, n_classes)
+
+
+def draw_confusion(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.ndarray) -> None:
+    """Predicted class (upwards) over true class, in natural units."""
+    counts = confusion_matrix(true, predicted, spec.n_classes)
+    extent = (*axes.get_xlim(), *axes.get_ylim())
+    axes.imshow(counts.T, origin="lower", extent=extent, cmap="Blues", interpolation="nearest", aspect="auto")
+    axes.set_title(f"accuracy {np.trace(counts) / counts.sum():.3f}")
+    axes.set_xlabel(f"true class, {spec.units}".rstrip(", "), labelpad=-6)
+    axes.set_ylabel("predicted class", labelpad=-10)
+
+
+def draw_scatter(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.ndarray) -> None:
+    """Predicted over true value, with the line on which both agree."""
+    axes.plot((spec.min, spec.max), (spec.min, spec.max), color="0.7", linewidth=1)
+    axes.plot(true, predicted, ".", markersize=3, alpha=0.5)
+    axes.set_title(f"mean abs. error {np.abs(true - predicted).mean():.4g} {spec.units}".rstrip())
+    axes.set_xlabel(f"true value, {spec.units}".rstrip(", "), labelpad=-6)
+    axes.set_ylabel("predicted value", labelpad=-10)
+
+
+def spectrogram_figure(
+    specs: Sequence[ParamSpec],
+    images: np.ndarray,
+    samples: Mapping[str, np.ndarray],
+    predictions: Mapping[str, Said],
+) -> Figure:
+    """The first channel of some images, each under the predicted and the true value of every head.
+
+    Args:
+        specs: The parameters, in the order of the heads.
+        images: uint8, `(image, channel, freq, time)`.
+        samples: `value`, `(sample, head)`, of which the first belong to the images.
+        predictions: Name to what the head says of them.
+    """
+    rows = -(-len(images) // COLUMNS)
+    titles, picture = 0.14 * len(specs) + 0.15, 1.4  # inches
+    figure = Figure(figsize=(3.2 * COLUMNS, (titles + picture) * rows), dpi=DPI)
+    height = picture / (titles + picture) / rows
+    for number, image in enumerate(images):
+        row, column = divmod(number, COLUMNS)
+        axes = figure.add_axes((column / COLUMNS + 0.01, 1 - (row + 1) / rows, 0.96 / COLUMNS, height))
+        axes.set_axis_off()
+        axes.imshow(image[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=255)
+        axes.set_title(spectrogram_title(specs, samples["value"][number], predictions, number), loc="left")
+    return figure
+
+
+def spectrogram_title(
+    specs: Sequence[ParamSpec], true: np.ndarray, predictions: Mapping[str, Said], number: int
+) -> str:
+    """A line per head: its name, the predicted value with its standard deviation, and the true one, `(head,)`."""
+    lines = []
+    for spec, value in zip(specs, true, strict=True):
+        said = predictions[spec.name]
+        found = f"{said.value[number]:.3g} ± {said.std[number]:.2g}"
+        lines.append(f"{spec.name} {found}, true {value:.3g} {spec.units}".rstrip())
+    return "\n".join(lines)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A figure as uint8 RGB, `(height, width, 3)`; nothing of pyplot is touched."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

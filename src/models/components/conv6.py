@@ -1,0 +1,79 @@
+"""`Conv6`: the reference that small networks are measured against, six strided convolutions and a dense layer."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.heads import MultiHead
+from src.models.components.inputs import to_signed_unit
+
+
+class Conv6(nn.Module):
+    """Image → convolutions of stride 2 with growing channels, each with ReLU → dense layer with ReLU → heads.
+
+    After the network Conv6 of InverSynth (Barkan et al. 2019, arXiv 1812.06349): six strided 3x3 convolutions without
+    normalization and a dense layer of 512, 1.2 million parameters. Its images are larger than those here, so that its
+    dense layer holds what the later, wider convolutions hold here. It has no conditioning inputs: they are ours.
+
+    Args:
+        input_shape: `(channel, freq, time)` of the image.
+        head_sizes: Name of each head to its number of outputs.
+        widths: Channels of each convolution.
+        hidden: Size of the dense layer.
+        n_aux: Number of conditioning inputs.
+        aux_mean: Their means over the training samples.
+        aux_std: Their standard deviations.
+        conditioning: How they join: `none`, `concat` (before the dense layer) or `film` (each convolution's channels).
+        dropout: Share of the dense layer's units that is dropped in training.
+
+    Raises:
+        ConfigError: If `conditioning` is unknown.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        head_sizes: Mapping[str, int],
+        widths: Sequence[int] = (32, 64, 128, 160, 192, 256),
+        hidden: int = 512,
+        n_aux: int = 0,
+        aux_mean: list[float] | None = None,
+        aux_std: list[float] | None = None,
+        conditioning: str = "concat",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        n_channels, n_freq, n_frames = input_shape
+        self.n_beside, n_film = places(conditioning, n_aux)
+        channels = [n_channels, *widths]
+        self.convolutions = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
+        self.standardize = Standardize(n_aux, aux_mean, aux_std)
+        self.film = Film(n_film, widths)
+        n_positions = -(-n_freq // 2 ** len(widths)) * -(-n_frames // 2 ** len(widths))
+        self.hidden = nn.Linear(widths[-1] * n_positions + self.n_beside, hidden)
+        self.activation = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.heads = MultiHead(hidden, head_sizes)
+        for layer in [*self.convolutions, self.hidden]:  # without normalization, the scale must survive seven layers
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
+        """Logits of every head.
+
+        Args:
+            image: uint8, `(batch, channel, freq, time)`.
+            aux: Conditioning inputs, `(batch, n_aux)`.
+
+        Returns:
+            Name to logits, `(batch, outputs of the head)`.
+        """
+        aux = self.standardize(aux)
+        features = to_signed_unit(image, aux)  # (batch, channel, freq, time)
+        for convolution, film in zip(self.convolutions, self.film(aux), strict=True):
+            features = self.activation(modulate(convolution(features), film))  # (batch, width, freq / 2, time / 2)
+        features = torch.cat([features.flatten(1), aux[:, : self.n_beside]], dim=1)
+        return self.heads(self.dropout(self.activation(self.hidden(features))))

@@ -1,0 +1,138 @@
+"""`ConvNeXt`: depthwise convolutions and pointwise MLPs (Liu et al. 2022), with a head per parameter."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from src.errors import ConfigError
+from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.heads import MultiHead
+from src.models.components.inputs import to_signed_unit
+
+
+class ConvNeXt(nn.Module):
+    """Image → stages of blocks, each on a coarser grid → flatten, join the conditioning inputs → hidden layer → heads.
+
+    Three things differ from the paper, for images as small as these. The convolutions that lead to a coarser grid
+    overlap, so that any size will do. The last stage is flattened, not averaged, to keep where a feature was found. A
+    hidden layer lets the conditioning inputs meet the features.
+
+    Args:
+        input_shape: `(channel, freq, time)` of the image.
+        head_sizes: Name of each head to its number of outputs.
+        widths: Channels of each stage.
+        depths: Number of blocks of each stage.
+        hidden: Size of the hidden layer.
+        strides: How much coarser each stage's grid is than the one before it.
+        kernel_size: Of the depthwise convolutions, odd.
+        expansion: Size of an MLP's hidden layer over that of its input.
+        layer_scale: What the factors of the residual branches begin as.
+        n_aux: Number of conditioning inputs.
+        aux_mean: Their means over the training samples.
+        aux_std: Their standard deviations.
+        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each block's norm).
+        dropout: Share of the hidden units that is dropped in training.
+
+    Raises:
+        ConfigError: If the numbers of `widths`, `depths` and `strides` differ, the kernel size is even, or
+            `conditioning` is unknown.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        head_sizes: Mapping[str, int],
+        widths: Sequence[int],
+        depths: Sequence[int],
+        hidden: int,
+        strides: Sequence[int],
+        kernel_size: int = 7,
+        expansion: int = 4,
+        layer_scale: float = 1.0,
+        n_aux: int = 0,
+        aux_mean: list[float] | None = None,
+        aux_std: list[float] | None = None,
+        conditioning: str = "concat",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not len(widths) == len(depths) == len(strides):
+            raise ConfigError(
+                f"net.widths has {len(widths)} stages, net.depths {len(depths)}, net.strides {len(strides)}; give all "
+                "the same number."
+            )
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ConfigError(
+                f"net.kernel_size is {kernel_size}; it must be odd, so that a block keeps the image's size."
+            )
+        n_in, n_freq, n_frames = input_shape
+        self.n_beside, n_film = places(conditioning, n_aux)
+        self.reductions, self.stages = nn.ModuleList(), nn.ModuleList()
+        for width, depth, stride in zip(widths, depths, strides, strict=True):
+            self.reductions.append(nn.Conv2d(n_in, width, 2 * stride - 1, stride, padding=stride - 1, bias=False))
+            self.stages.append(nn.ModuleList(Block(width, kernel_size, expansion, layer_scale) for _ in range(depth)))
+            n_in, n_freq, n_frames = width, -(-n_freq // stride), -(-n_frames // stride)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self.last_norm = nn.LayerNorm(n_in)
+        self.standardize = Standardize(n_aux, aux_mean, aux_std)
+        self.film = Film(n_film, [width for width, depth in zip(widths, depths, strict=True) for _ in range(depth)])
+        self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
+        self.activation = nn.GELU()
+        self.dropout = nn.Dropout(dropout)
+        self.heads = MultiHead(hidden, head_sizes)
+
+    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
+        """Logits of every head.
+
+        Args:
+            image: uint8, `(batch, channel, freq, time)`.
+            aux: Conditioning inputs, `(batch, n_aux)`.
+
+        Returns:
+            Name to logits, `(batch, outputs of the head)`.
+        """
+        aux = self.standardize(aux)
+        films = iter(self.film(aux))
+        features = to_signed_unit(image, aux)  # (batch, channel, freq, time)
+        for reduce, norm, blocks in zip(self.reductions, self.norms, self.stages, strict=True):
+            features = channels_first(norm(channels_last(reduce(features))))  # (batch, width, freq / s, time / s)
+            for block in blocks:
+                features = block(features, next(films))
+        features = self.last_norm(channels_last(features)).flatten(1)  # (batch, freq * time * width)
+        features = torch.cat([features, aux[:, : self.n_beside]], dim=1)
+        return self.heads(self.dropout(self.activation(self.hidden(features))))
+
+
+class Block(nn.Module):
+    """Depthwise convolution, norm over the channels, MLP at every position; what it finds is scaled and added.
+
+    Args:
+        width: Number of channels.
+        kernel_size: Of the convolution, odd.
+        expansion: Size of the MLP's hidden layer over `width`.
+        layer_scale: What the factor of every channel begins as.
+    """
+
+    def __init__(self, width: int, kernel_size: int, expansion: int, layer_scale: float) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width))
+        self.scale = nn.Parameter(torch.full((width,), layer_scale))
+
+    def forward(self, features: Tensor, film: Tensor | None) -> Tensor:
+        """`(batch, width, freq, time)` to the same; `film` modulates what the MLP sees."""
+        found = self.norm(channels_last(self.depthwise(features)))  # (batch, freq, time, width)
+        found = self.mlp(modulate(found, film, dim=-1)) * self.scale
+        return features + channels_first(found)
+
+
+def channels_last(features: Tensor) -> Tensor:
+    """`(batch, width, freq, time)` to `(batch, freq, time, width)`."""
+    return features.permute(0, 2, 3, 1)
+
+
+def channels_first(features: Tensor) -> Tensor:
+    """`(batch, freq, time, width)` to `(batch, width, freq, time)`."""
+    return features.permute(0, 3, 1, 2)

@@ -1,0 +1,206 @@
+"""A trained module as an ONNX file: exporting, running, comparing and timing it."""
+
+import contextlib
+import importlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+METADATA = "nsm"  # key of the metadata that holds the description
+INPUTS, OUTPUTS = ("image", "aux"), ("value", "std")
+OPSET = 20  # fixed, so that a newer PyTorch writes the same operators
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# Whose messages are not for the user, and from which level on they would be.
+CHATTY = {
+    "torch.onnx._internal.exporter._registration": logging.ERROR,  # it misses torchvision, which nothing here needs
+    "onnx_ir": logging.WARNING,
+    "onnxscript": logging.WARNING,
+}
+
+Inputs = tuple[np.ndarray, np.ndarray]
+Outputs = tuple[np.ndarray, np.ndarray]
+
+
+def check_packages() -> None:
+    """Refuse to begin without the packages of the extra `export`."""
+    try:
+        for package in PACKAGES:
+            importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"Exporting needs {', '.join(PACKAGES)}, and {error.name} is missing. Install them: pip install '.[export]'"
+        ) from error
+
+
+class Predictor(nn.Module):
+    """What is exported: a trained module from images to values and standard deviations in natural units.
+
+    Args:
+        module: A `VIMHLitModule` with its weights.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        specs = module.parameters_
+        self.register_buffer("lowest", torch.tensor([spec.min for spec in specs]))
+        self.register_buffer("range", torch.tensor([spec.range for spec in specs]))
+        self.register_buffer("step", torch.tensor([spec.step for spec in specs]))
+        self.eval()
+
+    def forward(self, image: Tensor, aux: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and standard deviations, `(batch, head)` each.
+
+        Args:
+            image: uint8, `(batch, channel, freq, time)`.
+            aux: Conditioning inputs, `(batch, n_aux)`.
+        """
+        predictions = self.module.predict_step({"image": image, "aux": aux})
+        heads = [predictions[spec.name] for spec in self.module.parameters_]
+        normalized = torch.stack([head.normalized for head in heads], dim=1)  # (batch, head)
+        std = torch.stack([head.std for head in heads], dim=1)
+        # What ParamSpec would do for each head, for all of them at once: operators are what a small network waits for.
+        return self.lowest + normalized * self.range, std * self.step
+
+
+def to_onnx(predictor: Predictor, description: dict[str, Any]) -> "ModelProto":
+    """The network as an ONNX graph with a dynamic batch axis, its description inside.
+
+    Args:
+        predictor: In eval mode.
+        description: Becomes the metadata.
+    """
+    shape, n_aux = description["image_shape"], len(description["aux"])
+    example = torch.zeros(2, *shape, dtype=torch.uint8), torch.zeros(2, n_aux)  # a batch of 1 would become a constant
+    with quiet_exporter():
+        program = torch.onnx.export(
+            predictor,
+            example,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            opset_version=OPSET,
+            dynamic_shapes=({0: "batch"}, {0: torch.export.Dim.DYNAMIC}),  # one name for an axis that both share
+            dynamo=True,
+            verbose=False,
+        )
+    proto = program.model_proto
+    remove_traces(proto)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = METADATA, json.dumps(description)
+    return proto
+
+
+@contextlib.contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Silence what PyTorch's exporter says about PyTorch and about its own work."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in CHATTY}
+    for logger in levels:
+        logger.setLevel(CHATTY[logger.name])
+    try:
+        with warnings.catch_warnings():
+            # PyTorch 2.13 copies its own tree specs in a way that is going out of use.
+            warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).* is deprecated")
+            yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def remove_traces(proto: "ModelProto") -> None:
+    """Take out what the exporter notes for debugging: source lines, paths of this machine, shapes in between."""
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        value.ClearField("metadata_props")
+    proto.graph.ClearField("value_info")
+    proto.graph.ClearField("metadata_props")
+    proto.ClearField("metadata_props")
+
+
+def open_session(content: bytes) -> "InferenceSession":
+    """An ONNX file, ready to run on one thread of the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def run_pytorch(predictor: Predictor, inputs: Inputs) -> Outputs:
+    """Values and standard deviations as PyTorch computes them, `(batch, head)` each."""
+    with torch.inference_mode():
+        value, std = predictor(*(torch.from_numpy(array) for array in inputs))
+    return value.numpy(), std.numpy()
+
+
+def run_onnx(session: "InferenceSession", inputs: Inputs) -> Outputs:
+    """The same as onnxruntime computes them."""
+    return session.run(OUTPUTS, dict(zip(INPUTS, inputs, strict=True)))
+
+
+def check_agreement(predictor: Predictor, session: "InferenceSession", inputs: Inputs, tolerance: float) -> float:
+    """Compare onnxruntime with PyTorch.
+
+    Returns:
+        The largest difference, as a share of the parameter's range.
+
+    Raises:
+        CheckpointError: If it is above `tolerance`, or no number.
+    """
+    specs = predictor.module.parameters_
+    ranges = np.array([spec.range for spec in specs])
+    pairs = zip(run_pytorch(predictor, inputs), run_onnx(session, inputs), strict=True)
+    shares = np.stack([np.abs(ours - theirs) / ranges for ours, theirs in pairs]).max(axis=(0, 1))  # (head,)
+    worst = int(np.argmax(np.where(np.isnan(shares), np.inf, shares)))
+    if not shares[worst] <= tolerance:
+        raise CheckpointError(
+            f"{specs[worst].name}: ONNX and PyTorch differ by {shares[worst]:.2g} of its range, more than "
+            f"tolerance={tolerance:g}. Nothing was written. Train with a network that overflows nowhere, or allow more."
+        )
+    return float(shares[worst])
+
+
+def measure_latency(
+    predictor: Predictor, session: "InferenceSession", inputs: Inputs, repeats: int
+) -> dict[str, float]:
+    """Median time of a run in milliseconds, `pytorch` and `onnxruntime`, on one thread each."""
+    with one_thread():
+        return {
+            "pytorch": median_ms(lambda: run_pytorch(predictor, inputs), repeats),
+            "onnxruntime": median_ms(lambda: run_onnx(session, inputs), repeats),
+        }
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def median_ms(function: Callable[[], Any], repeats: int) -> float:
+    """Median time of a call in milliseconds, after some to warm up."""
+    seconds = []
+    for _ in range(repeats + repeats // 10 + 1):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[-repeats:]) * 1e3)

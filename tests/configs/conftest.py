@@ -1,0 +1,29 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from scripts.list_configs import CONFIGS, ROOT
+from src.utils.resolvers import register_resolvers
+
+
+@pytest.fixture
+def composed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., DictConfig]:
+    """Composes a configuration as a program would, with a run directory of the test."""
+    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    register_resolvers()
+
+    def make(name: str, *overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            cfg = compose(name, overrides=list(overrides), return_hydra_config=True)
+        with open_dict(cfg):
+            cfg.hydra.runtime.output_dir = str(tmp_path / "run")
+            cfg.hydra.job.num = 0
+        HydraConfig.instance().set_config(cfg)
+        return cfg
+
+    return make

@@ -1,0 +1,93 @@
+"""What `make` trains: each target's configuration is composed and its network built; slowly, each is trained a step."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from scripts.list_configs import ROOT, groups
+from src.train import train
+from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
+from src.utils.run import build_model
+
+TRAINED = {
+    target: overrides.split()
+    for target, overrides in re.findall(
+        r"^(\w+) [\w-]+: \$\(ENV\)\n\t\$\(PYTHON\) src/train\.py ?(.*)\$\(ARGS\)$",
+        (ROOT / "Makefile").read_text(),
+        flags=re.MULTILINE,
+    )
+}
+CASES = pytest.mark.parametrize("target", TRAINED)
+
+
+def generator(cfg):
+    """Configuration and overrides that a training's dataset is made from."""
+    return {"config_name": cfg.data.make_dataset.config_name}, list(cfg.data.make_dataset.overrides)
+
+
+def test_every_experiment_has_a_target():
+    named = {override.partition("=")[2] for overrides in TRAINED.values() for override in overrides}
+    assert set(groups()["experiment"]) - named == {"cnn"}  # the seed's example of a configuration
+
+
+@pytest.mark.slow
+def test_no_two_experiments_share_their_runs(composed):
+    names = [
+        composed("train", *overrides).experiment_name
+        for overrides in TRAINED.values()
+        if "experiment=" in str(overrides)
+    ]
+    assert len(set(names)) == len(names)
+
+
+@CASES
+def test_the_network_of_every_target_can_be_made(composed, recipe_of, target):
+    cfg = composed("train", *TRAINED[target])
+    config_name, overrides = generator(cfg)
+    recipe = recipe_of(*overrides, **config_name)
+    assert Path(cfg.data.data_dir).name == recipe.directory_name()
+    info = recipe.info(recipe.directory_name())
+    module = build_model(cfg, info).eval()
+    logits = module(torch.zeros(2, *info.image_shape, dtype=torch.uint8), torch.zeros(2, len(cfg.data.aux)))
+    sizes = {spec.name: (2, module.loss.head_size(spec)) for spec in info.parameters}
+    assert {name: tuple(head.shape) for name, head in logits.items()} == sizes
+    assert instantiate_callbacks(cfg.callbacks)
+    assert instantiate_loggers(cfg.logger)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Where the small sets of these tests are, each made once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.mark.slow
+@CASES
+def test_every_target_trains_a_step(composed, data_dir, tmp_path, target):
+    set_name = composed("train", *TRAINED[target]).data.make_dataset.config_name
+    cfg = composed(
+        "train",
+        *(TRAINED[target]),
+        f"paths.log_dir={tmp_path}",
+        f"data.data_dir={data_dir / Path(set_name).name}",
+        "data.make_dataset.overrides=['dataset.size=64']",
+        "data.batch_size=8",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "+trainer.limit_train_batches=1",
+        "+trainer.enable_progress_bar=false",
+        "callbacks.rich_progress_bar=null",
+        "callbacks.model_summary=null",
+        "+trainer.enable_model_summary=false",
+        "extras.print_config=false",
+    )
+    metrics = train(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]))
+    assert all(math.isfinite(metrics[f"{stage}/loss"]) for stage in ("train", "val", "test"))
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["experiment_name"] == cfg.experiment_name
+    assert results["epochs"] == 1

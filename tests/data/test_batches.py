@@ -1,0 +1,97 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from src.data.batches import Batches, BatchOrder
+from src.data.vimh_dataset import MemoryDataset
+from src.errors import ConfigError
+
+
+def everything(order):
+    return torch.cat(list(order)).tolist()
+
+
+def at(epoch, *args, **kwargs):
+    order = BatchOrder(*args, **kwargs)
+    order.set_epoch(epoch)
+    return order
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42, 2**40])
+@pytest.mark.parametrize("n_samples", [1, 2, 7, 64, 1000])
+def test_an_epoch_is_a_permutation_that_seed_and_epoch_decide(n_samples, seed):
+    first, again = at(3, n_samples, 16, seed), at(3, n_samples, 16, seed)
+    assert sorted(everything(first)) == list(range(n_samples))
+    assert everything(first) == everything(again) == everything(first)
+    if n_samples > 7:
+        assert everything(first) != everything(at(4, n_samples, 16, seed))
+        assert everything(first) != everything(at(3, n_samples, 16, seed + 1))
+
+
+def test_without_a_seed_the_order_is_that_of_the_file():
+    assert everything(at(5, 20, 8)) == list(range(20))
+
+
+def test_an_iterator_knows_the_epoch_that_is_told_after_it_was_made():
+    order = BatchOrder(50, 8, seed=1)
+    early = iter(order)
+    order.set_epoch(7)
+    assert torch.cat(list(early)).tolist() == everything(at(7, 50, 8, 1))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+@pytest.mark.parametrize("batch_size", [2, 5, 16])
+@pytest.mark.parametrize("n_samples", [33, 64, 65, 101])
+def test_batches_are_as_many_on_every_device_and_equal_to_within_one(n_samples, batch_size, world_size):
+    orders = [BatchOrder(n_samples, batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
+    n_batches = -(-n_samples // (batch_size * world_size))
+    for order in orders:
+        sizes = [len(batch) for batch in order]
+        assert len(sizes) == len(order) == n_batches
+        assert max(sizes) <= batch_size
+        assert min(sizes) >= max(1, max(sizes) - 1)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_metrics_see_every_sample_once(world_size):
+    parts = [everything(BatchOrder(101, 16, rank=rank, world_size=world_size)) for rank in range(world_size)]
+    assert sorted(chain(*parts)) == list(range(101))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_gradients_see_equally_many_samples_of_every_device(world_size):
+    seen = []
+    for epoch in range(20):
+        parts = [everything(at(epoch, 101, 16, 7, rank, world_size, equal=True)) for rank in range(world_size)]
+        assert {len(part) for part in parts} == {101 // world_size}
+        epoch_samples = list(chain(*parts))
+        assert len(set(epoch_samples)) == len(epoch_samples) == 101 - 101 % world_size
+        seen.append(set(range(101)) - set(epoch_samples))
+    if 101 % world_size:
+        assert len(set.union(*seen)) > max(map(len, seen))  # others are left out in other epochs
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_devices_share_the_batches_of_one(seed):
+    alone = [set(batch.tolist()) for batch in BatchOrder(96, 16, seed)]
+    parts = [list(BatchOrder(96, 8, seed, rank, 2)) for rank in range(2)]
+    assert [{*a.tolist(), *b.tolist()} for a, b in zip(*parts, strict=True)] == alone
+
+
+@pytest.mark.parametrize(("n_samples", "batch_size", "world_size"), [(1, 8, 2), (3, 1, 2), (7, 16, 8)])
+def test_devices_with_nothing_to_do_are_refused(n_samples, batch_size, world_size):
+    with pytest.raises(ConfigError, match=f"{n_samples} samples in batches of {batch_size} leave one of {world_size}"):
+        BatchOrder(n_samples, batch_size, world_size=world_size)
+
+
+def test_a_loader_gives_the_batches_of_its_order():
+    samples = MemoryDataset({"image": torch.arange(50, dtype=torch.uint8), "value": torch.arange(50.0)})
+    loader = Batches(samples, BatchOrder(50, 8, seed=1))
+    loader.sampler.set_epoch(2)
+    batches = list(loader)
+    assert len(batches) == len(loader) == 7
+    for batch, numbers in zip(batches, at(2, 50, 8, 1), strict=True):
+        np.testing.assert_array_equal(batch["image"], numbers)
+        np.testing.assert_array_equal(batch["value"], numbers)

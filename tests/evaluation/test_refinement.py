@@ -1,0 +1,210 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import lsq_linear
+
+from src.errors import ConfigError
+from src.evaluation.audit import audit
+from src.evaluation.refinement import MAX_RENDERS, box_step, observe, refine
+from src.generation import generate
+from src.params import ParameterSpace, ParamSpec
+from src.vimh.io import VIMHReader
+
+MOOG = "synth/generate_moog_basic"
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_of):
+    return recipe_of("dataset.size=64", config_name=MOOG)
+
+
+@pytest.fixture(scope="module")
+def sounds(recipe, tmp_path_factory):
+    """A basic set of 64 sounds as it lies on the disk, truth from `train_values.npy`."""
+    data_dir = tmp_path_factory.mktemp("refine") / recipe.directory_name()
+    generate(recipe, data_dir)
+    return VIMHReader(data_dir).train.read(slice(0, 51))
+
+
+@pytest.fixture(scope="module")
+def steps(recipe):
+    return np.array([spec.step for spec in recipe.space.varying])
+
+
+@pytest.fixture(scope="module")
+def start(sounds, steps):
+    """The truth, moved by about a JND step in all: half a step in each of four parameters."""
+    return sounds.value + np.random.default_rng(0).normal(0, 0.5, sounds.value.shape) * steps
+
+
+@pytest.fixture(scope="module")
+def refined(recipe, sounds, start):
+    return refine(recipe, sounds.image, sounds.spec_range, start)
+
+
+def inside(recipe, value):
+    low, high = np.array([(spec.min, spec.max) for spec in recipe.space.varying]).T
+    return ((value >= low) & (value <= high)).all()
+
+
+def test_reaches_the_bound_of_the_audit(recipe, sounds, steps, refined):
+    error = np.median(np.abs(refined.value - sounds.value) / steps, axis=0)
+    bounds = [entry.bound for entry in audit(sounds.value, recipe.space.varying, lambda value: observe(recipe, value))]
+    assert (error <= 2 * 0.67 * np.array(bounds)).all(), error / (0.67 * np.array(bounds))
+
+
+def test_tells_the_bound_itself(recipe, sounds, refined):
+    bounds = np.stack(
+        [entry.bounds for entry in audit(sounds.value, recipe.space.varying, lambda value: observe(recipe, value))],
+        axis=1,
+    )
+    ratio = refined.bound / bounds
+    assert np.median(ratio, axis=0) == pytest.approx(1, abs=0.15)
+
+
+def test_what_is_left_is_rounding(refined):
+    assert np.median(refined.residual_before) > 5
+    assert (refined.residual < 1.3).mean() > 0.9
+    assert (refined.residual <= refined.residual_before).all()
+
+
+def test_few_renders_serve_all_sounds(refined):
+    assert np.median(refined.n_renders) <= 12
+    assert refined.n_renders.max() <= 3 * MAX_RENDERS + 1
+    assert refined.milliseconds > 0
+
+
+def test_is_deterministic(recipe, sounds, start, refined):
+    again = refine(recipe, sounds.image, sounds.spec_range, start)
+    np.testing.assert_array_equal(again.value, refined.value)
+    np.testing.assert_array_equal(again.n_renders, refined.n_renders)
+
+
+def test_batch_is_items(recipe, sounds, start, refined):
+    for i in (0, 7, 20):
+        single = refine(recipe, sounds.image[i : i + 1], sounds.spec_range[i : i + 1], start[i : i + 1], restarts=0)
+        assert single.residual[0] == pytest.approx(refined.residual[i], rel=0.02)
+
+
+def test_parity_with_scipy(recipe, sounds, steps, start):
+    some = slice(0, 8)
+    arguments = sounds.image[some], sounds.spec_range[some], start[some]
+    ours, scipys = (refine(recipe, *arguments, engine=engine) for engine in ("lm", "trf"))
+    assert (scipys.residual < 1.3).all()
+    np.testing.assert_allclose(ours.residual, scipys.residual, rtol=0.01)
+    apart = np.abs(ours.value - scipys.value) / steps / ours.bound
+    assert np.median(apart) < 0.5
+    assert apart.max() < 5
+
+
+def test_the_truth_stays_where_it_is(recipe, sounds, steps):
+    refined = refine(recipe, sounds.image, sounds.spec_range, sounds.value)
+    assert (refined.residual <= refined.residual_before).all()
+    assert (np.abs(refined.value - sounds.value) / steps / refined.bound < 6).all()
+    assert np.median(refined.n_renders) <= 6
+
+
+@pytest.mark.parametrize("engine", ["lm", "trf"])
+def test_never_leaves_the_ranges(recipe, steps, engine):
+    ends = np.array([[spec.min for spec in recipe.space.varying], [spec.max for spec in recipe.space.varying]])
+    target = recipe.finish(ends.astype(np.float32), recipe.render(ends))
+    outside = ends + np.array([[-3], [3]]) * steps
+    inwards = ends + np.array([[0.5], [-0.5]]) * steps
+    image, spec_range = np.concatenate([target.image] * 2), np.concatenate([target.spec_range] * 2)
+    refined = refine(recipe, image, spec_range, np.concatenate([outside, inwards]), engine)
+    assert inside(recipe, refined.value)
+    np.testing.assert_allclose(refined.value / steps, np.concatenate([ends] * 2) / steps, atol=0.1)
+
+
+def test_renders_nothing_outside_the_ranges(recipe, sounds, start):
+    seen = []
+
+    class Watched:
+        space, representation = recipe.space, recipe.representation
+
+        def render(self, value):
+            seen.append(inside(recipe, value))
+            return recipe.render(value)
+
+    refine(Watched(), sounds.image[:8], sounds.spec_range[:8], start[:8])
+    assert len(seen) > 3
+    assert all(seen)
+
+
+def test_does_without_the_level(recipe, sounds, steps, start):
+    refined = refine(recipe, sounds.image[:16], None, start[:16])
+    error = np.median(np.abs(refined.value - sounds.value[:16]) / steps, axis=0)
+    assert (error < 0.05).all()
+
+
+def test_what_does_not_show_has_no_bound(recipe_of):
+    recipe = recipe_of("dataset.size=8", "+parameters.filter_env_attack={min: 0, max: 1, step: 0.1}", config_name=MOOG)
+    sounds = recipe.make(0, 2)  # the envelope's amount is 0
+    refined = refine(recipe, sounds.image, sounds.spec_range, sounds.value)
+    names = [spec.name for spec in recipe.space.varying]
+    assert np.isinf(refined.bound[:, names.index("filter_env_attack")]).all()
+    assert np.isfinite(refined.bound[:, names.index("filter_cutoff")]).all()
+    assert np.isfinite(refined.value).all()
+
+
+def test_refines_the_saw(recipe_of):
+    recipe = recipe_of("dataset.size=16")
+    sounds = recipe.make(0, 16)
+    steps = np.array([spec.step for spec in recipe.space.varying])
+    start = sounds.value + np.random.default_rng(1).uniform(-1, 1, sounds.value.shape) * steps
+    refined = refine(recipe, sounds.image, sounds.spec_range, start)
+    assert (np.abs(refined.value - sounds.value) / steps / refined.bound < 6).all()
+
+
+def test_refuses_what_does_not_fit(recipe, sounds, start):
+    image, spec_range = sounds.image, sounds.spec_range
+    for arguments, message in (
+        ((image[..., :-1], spec_range, start), "image"),
+        ((image[:0], spec_range[:0], start[:0]), "image"),
+        ((image, spec_range, start[:, :-1]), "start"),
+        ((image, spec_range, np.full_like(start, np.nan)), "start"),
+        ((image, spec_range[:, :1], start), "spec_range"),
+        ((image, spec_range, start, "newton"), "engine"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            refine(recipe, *arguments)
+
+
+def test_refuses_classes_without_order(recipe, sounds, start):
+    kinds = ParamSpec("kind", 0, 1, 1, names=("a", "b"))
+    categorical = replace(recipe, space=ParameterSpace((*recipe.space.varying[:3], kinds)))
+    with pytest.raises(ConfigError, match="kind"):
+        refine(categorical, sounds.image, sounds.spec_range, start)
+
+
+def quadratics(n=50, p=4):
+    rng = np.random.default_rng(2)
+    root = rng.normal(size=(n, p, p))
+    curvature = root @ root.mT + 0.1 * np.eye(p)
+    return curvature, rng.normal(size=(n, p)), -rng.uniform(0, 1, (n, p)), rng.uniform(0, 1, (n, p))
+
+
+def test_a_step_inside_the_box_is_newtons():
+    curvature, gradient, low, high = quadratics()
+    step = box_step(curvature, gradient, low * 1e6, high * 1e6)
+    np.testing.assert_allclose((curvature @ step[..., None])[..., 0], -gradient, atol=1e-8)
+
+
+def test_a_step_stays_in_its_box_and_is_near_the_best():
+    curvature, gradient, low, high = quadratics()
+    step = box_step(curvature, gradient, low, high)
+    assert ((step >= low) & (step <= high)).all()
+    gains = []
+    for a, g, lo, hi, d in zip(curvature, gradient, low, high, step, strict=True):
+        root = np.linalg.cholesky(a).T
+        best = lsq_linear(root, np.linalg.solve(root.T, -g), (lo, hi)).x
+        gains.append((g @ d + d @ a @ d / 2) / (g @ best + best @ a @ best / 2))
+    assert np.median(gains) > 0.999
+    assert np.min(gains) > 0.8
+
+
+def test_at_a_border_the_others_move_on():
+    curvature, gradient = np.eye(2)[None], np.array([[1.0, -1.0]])
+    step = box_step(curvature, gradient, np.array([[0.0, -1.0]]), np.array([[1.0, 1.0]]))
+    np.testing.assert_allclose(step, [[0.0, 1.0]])

@@ -1,0 +1,79 @@
+"""A search with Optuna: some of its trials fail, some diverge, and a second call goes on with the study."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[1]
+LR, VAL_FRACTION = "model.optimizer.lr", "data.val_fraction"
+# Choices are stored by their numbers. The second of each is a bad one.
+CHOICES = {LR: "choice(0.005,1e30)", VAL_FRACTION: "choice(0.2,2)"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def search(saw_dir, tmp_path):
+    """Calls the program for some trials of a tiny search; returns its output and the study's trials."""
+
+    def run(n_trials, sampler_seed):
+        overrides = [
+            "hparams_search=optuna",
+            "experiment=example",
+            "model=cnn_micro",
+            f"hydra.sweeper.n_trials={n_trials}",
+            f"hydra.sweeper.sampler.seed={sampler_seed}",
+            *(f"{name}={choices}" for name, choices in CHOICES.items()),
+            f"data.data_dir={saw_dir}",
+            "data.make_dataset=null",
+            "trainer.max_epochs=1",
+            "trainer.accelerator=cpu",
+            "callbacks=none",
+            "logger=none",
+            "extras.print_config=false",
+            f"paths.log_dir={tmp_path / 'logs'}",
+        ]
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "src" / "train.py"), "-m", *overrides],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr, trials_of(tmp_path / "logs" / "optuna" / "studies.db")
+
+    return run
+
+
+def trials_of(database):
+    """State, value and parameters of every trial."""
+    with sqlite3.connect(database) as connection:
+        states = connection.execute("select trial_id, state from trials order by number").fetchall()
+        values = dict(connection.execute("select trial_id, value from trial_values"))
+        rows = connection.execute("select trial_id, param_name, param_value from trial_params").fetchall()
+    params = {trial: {name: value for found, name, value in rows if found == trial} for trial, _ in states}
+    return [(state, values.get(trial), params[trial]) for trial, state in states]
+
+
+def test_a_search_survives_its_trials_and_goes_on(search, tmp_path):
+    out, trials = search(n_trials=4, sampler_seed=16)
+    kinds = [(params[LR], params[VAL_FRACTION]) for _, _, params in trials]
+    assert {(0, 0), (1, 0)} <= set(kinds), kinds
+    assert {val_fraction for _, val_fraction in kinds} == {0, 1}
+    assert [state for state, _, _ in trials] == ["FAIL" if any(kind) else "COMPLETE" for kind in kinds]
+    assert "val/steps is nan: the training diverged" in out
+    assert "data.val_fraction is 2" in out
+    assert "Traceback" not in out
+    (found,) = tmp_path.glob("logs/train/multiruns/example/*/optimization_results.yaml")
+    assert OmegaConf.load(found).best_value == min(value for _, value, _ in trials if value is not None)
+
+    _, more = search(n_trials=1, sampler_seed=5)
+    assert len(more) == 5
+    assert more[:4] == trials
