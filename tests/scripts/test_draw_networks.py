@@ -55,7 +55,7 @@ def test_a_convolution_is_counted_as_on_paper():
     net = SpectralCNN(**FROM_DATASET, widths=[8], hidden=32).eval()
     stage, hidden, heads = rows_of(net, EXAMPLE)
     assert (stage.output, stage.multiply_adds) == ((8, 16, 16), 16 * 16 * 8 * 9)
-    assert stage.operations == ("convolution 3×3, stride 2", "batch norm", "ReLU")
+    assert stage.operations == ("convolution 3×3, stride 2", "batch norm", "SiLU")
     assert hidden.joins
     assert hidden.multiply_adds == (8 * 16 * 16 + 2) * 32
     assert heads.multiply_adds == 32 * 34
