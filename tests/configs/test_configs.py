@@ -198,8 +198,15 @@ def defaults_of(path):
     return [entry for entry in OmegaConf.load(path).get("defaults", []) if isinstance(entry, str)]
 
 
-@pytest.mark.parametrize("loss", GROUPS["loss"])
-@pytest.mark.parametrize("model", MODELS)
+# Each model with one loss and each loss with one model are fast, the other combinations slow.
+COMBINATIONS = [
+    pytest.param(model, loss, marks=() if model == "cnn_tiny" or loss == "soft_target" else pytest.mark.slow)
+    for model in MODELS
+    for loss in GROUPS["loss"]
+]
+
+
+@pytest.mark.parametrize(("model", "loss"), COMBINATIONS)
 def test_every_model_can_be_made_with_every_loss(composed, recipe_of, model, loss):
     info = recipe_of("dataset.size=8").info("saw")
     module = build_model(composed("train", f"model={model}", f"loss={loss}"), info)

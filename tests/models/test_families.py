@@ -77,6 +77,7 @@ def test_networks_have_the_parameters_that_they_are_named_after(compose_run, tmp
     assert found == parameter_count(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("dataset", MOOG)
 def test_networks_suit_the_moog_sets_without_growing_out_of_their_class(net_of, model, dataset):

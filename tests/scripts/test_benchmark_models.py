@@ -8,9 +8,14 @@ RUN = {"seconds": 61.0, "training_sounds": 100, "acc": 0.9, "nmae": 0.01, "steps
 HEADS = {"a": {"acc": 0.9, "steps": 0.1}}
 
 
-def test_every_entry_is_a_row_of_its_own_and_composes():
+def test_every_entry_is_a_row_of_its_own():
     found = list(entries())
     assert len({entry.name for entry in found}) == len(found)
+
+
+@pytest.mark.slow
+def test_every_entry_composes():
+    found = list(entries())
     networks = {(entry.set, entry.model, entry.overrides) for entry in found if "neighbours" not in entry.model}
     for name, model, overrides in networks:
         if model != "hist_gradient_boosting":
