@@ -34,6 +34,8 @@ from src.utils.run import build_model  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "runs.json"
 PAGE = ROOT / "docs" / "results.md"
+README = ROOT / "README.md"
+MARKS = "<!-- results: made by scripts/benchmark_models.py -->\n", "<!-- end of results -->\n"
 GOAL_SEEDS, GOAL_BUDGET = (42, 43, 44), 180.0  # seconds
 SHARE_TO_TRAIN = 0.9  # of what a budget leaves after starting and testing: the machine is not always equally fast
 EXPERIMENTS = {
@@ -259,9 +261,10 @@ def read_runs() -> dict[str, dict[str, Any]]:
 
 
 def keep(runs: Mapping[str, Any]) -> None:
-    """Write the runs and the page, each in one step."""
+    """Write the runs, the page and the README's table, each in one step."""
     RUNS.parent.mkdir(parents=True, exist_ok=True)
-    for path, text in ((RUNS, json.dumps(runs, indent=1) + "\n"), (PAGE, page(runs))):
+    readme = with_summary(README.read_text(encoding="utf-8"), runs)
+    for path, text in ((RUNS, json.dumps(runs, indent=1) + "\n"), (PAGE, page(runs)), (README, readme)):
         new = path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
         new.replace(path)
@@ -330,6 +333,26 @@ def page(runs: Mapping[str, dict[str, Any]]) -> str:
             lines += [f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows, ""]
             lines += [*heads_table(name, runs), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def with_summary(readme: str, runs: Mapping[str, dict[str, Any]]) -> str:
+    """The README with the table of what was trained for three minutes on the Moog sets, and of the references."""
+    before, _, rest = readme.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    lines = [
+        "| set | network | parameters | accuracy | error / range | error, JND steps | runs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for entry in entries():
+        if (entry.variant == "3 min" or entry.model in REFERENCES) and (found := runs_of(entry, runs)):
+            parameters = f"{found[0]['parameters']:,}" if "parameters" in found[0] else ""
+            figures = [
+                spread([run[key] for run in found], 3 if key != "nmae" else 4) for key in ("acc", "nmae", "steps")
+            ]
+            lines.append(f"| {entry.set} | {entry.model} | {parameters} | {' | '.join(figures)} | {len(found)} |")
+    order = [*EXPERIMENTS]
+    body = sorted(lines[2:], key=lambda line: order.index(line.split("|")[1].strip()))
+    return f"{before}{MARKS[0]}" + "\n".join([*lines[:2], *body]) + f"\n{MARKS[1]}{after}"
 
 
 COLUMNS = (

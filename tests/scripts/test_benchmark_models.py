@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from scripts.benchmark_models import GOALS, Entry, config_of, entries, errors, fit_reference, goal, page, spread
+from scripts.benchmark_models import (
+    GOALS,
+    Entry,
+    config_of,
+    entries,
+    errors,
+    fit_reference,
+    goal,
+    page,
+    spread,
+    with_summary,
+)
 from src.params import ParamSpec
 
 RUN = {"seconds": 61.0, "training_sounds": 100, "acc": 0.9, "nmae": 0.01, "steps": 0.1}
@@ -66,3 +77,14 @@ def test_a_reference_learns_from_the_training_samples_of_the_networks(monkeypatc
     run = fit_reference(Entry("saw small", "5_nearest_neighbours"), 42, 0.0)
     assert run["training_sounds"] == 185
     assert 0.2 < run["nmae"] < 0.3  # the mean of a uniform distribution misses by a quarter of the range
+
+
+def test_the_table_of_the_readme_is_replaced_and_nothing_else():
+    runs = {"basic cnn_tiny 3 min, seed 42": RUN | {"parameters": 8942, "heads": HEADS}}
+    readme = "before\n<!-- results: made by scripts/benchmark_models.py -->\nold\n<!-- end of results -->\nafter\n"
+    new = with_summary(readme, runs)
+    assert new.startswith("before\n")
+    assert new.endswith("<!-- end of results -->\nafter\n")
+    assert "old" not in new
+    assert "| basic | cnn_tiny | 8,942 | 0.900 | 0.0100 | 0.100 | 1 |" in new
+    assert with_summary(new, runs) == new
