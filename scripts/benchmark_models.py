@@ -37,7 +37,7 @@ PAGE = ROOT / "docs" / "results.md"
 README = ROOT / "README.md"
 MARKS = "<!-- results: made by scripts/benchmark_models.py -->\n", "<!-- end of results -->\n"
 GOAL_SEEDS, GOAL_BUDGET = (42, 43, 44), 180.0  # seconds
-SHARE_TO_TRAIN = 0.9  # of what a budget leaves after starting and testing: the machine is not always equally fast
+SHARE_TO_TRAIN = 0.65  # of what a budget leaves after starting and testing: the machine is not always equally fast
 EXPERIMENTS = {
     "saw small": "trivial_small",
     "saw large": "trivial_large",
@@ -101,9 +101,9 @@ def entries() -> Iterator[Entry]:
         yield Entry(name, "cnn_tiny", "regression", ("loss=regression",))
         yield Entry(name, "vit_micro", "regression", ("loss=regression",))
     yield Entry("saw small", "cnn_64k")
-    for model in ("cnn_tiny", "vit_tiny"):
+    for name, model in (("saw large", "cnn_tiny"), ("basic", "cnn_tiny"), ("basic", "vit_tiny")):
         for conditioning in ("none", "concat", "film"):
-            yield Entry("basic", model, f"conditioning {conditioning}", (f"model.net.conditioning={conditioning}",))
+            yield Entry(name, model, f"conditioning {conditioning}", (f"model.net.conditioning={conditioning}",))
     measured = "data.aux=[spec_min,spec_max,decay_time,spectral_centroid,level]"
     yield Entry("basic", "cnn_tiny", "measured features", (measured,))
     for loss in ("cross_entropy", "soft_target", "weighted_cross_entropy", "ordinal", "regression", "gaussian"):
@@ -147,7 +147,20 @@ def seconds_per_epoch(module: Any, datamodule: Any) -> float:
         optimizer.step()
         times.append(time.perf_counter() - start)
     n_val = len(datamodule.val_set)
-    return statistics.median(times[2:]) * (n_samples + n_val / 3) / batch_size
+    training = statistics.median(times[2:]) * (n_samples + n_val / 3) / batch_size
+    return training + seconds_to_render(datamodule, n_samples) / 2 if datamodule.stream else training  # of two cores
+
+
+def seconds_to_render(datamodule: Any, n_samples: int) -> float:
+    """Time in which one core makes that many fresh sounds."""
+    make = datamodule.stream_source(datamodule.info)
+    torch.set_num_threads(1)
+    make(0, 64)
+    start = time.perf_counter()
+    make(64, 576)
+    seconds = time.perf_counter() - start
+    torch.set_num_threads(TORCH_THREADS)
+    return seconds / 512 * n_samples
 
 
 def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
@@ -166,7 +179,7 @@ def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
     command = [
         *(sys.executable, str(ROOT / "src" / "train.py")),
         *(f"experiment={EXPERIMENTS[entry.set]}", f"model={entry.model}", *entry.overrides),
-        *(f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
+        *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
         *("callbacks.rich_progress_bar=null", "callbacks.model_summary=null", "callbacks.head_figures=null"),
         *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
     ]
@@ -307,8 +320,10 @@ def goal(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
     acc, nmae = GOALS[entry.model][entry.set]
     reached = statistics.fmean(run["acc"] for run in found) >= acc
     reached &= nmae is None or statistics.fmean(run["nmae"] for run in found) <= nmae
+    in_time = max(run["seconds"] for run in found) <= GOAL_BUDGET
     wanted = f"{acc}" if nmae is None else f"{acc}, {nmae}"
-    return f"{wanted}: {'reached' if reached else 'missed'}, {len(found)} of {len(entry.seeds)} seeds"
+    verdict = "missed" if not reached else "reached" if in_time else "reached late"
+    return f"{wanted}: {verdict}, {len(found)} of {len(entry.seeds)} seeds"
 
 
 def page(runs: Mapping[str, dict[str, Any]]) -> str:
@@ -319,7 +334,8 @@ def page(runs: Mapping[str, dict[str, Any]]) -> str:
         "Made by `make bm` (`scripts/benchmark_models.py`) on 2 cores, a row per network and set. `make bm` goes on "
         "where the table ends.",
         "",
-        "- Seconds run from the command to the result: imports, training, test. The dataset is there already.",
+        "- Seconds run from the command to the result: imports, training, test. The dataset is there already. Those "
+        "of scikit-learn's methods count fitting and predicting alone.",
         "- Accuracy is the share of test sounds whose class on the JND grid was found; error is the mean absolute "
         "error as a share of the range, and in JND steps; all are means over the heads. Several seeds: mean "
         "(lowest–highest).",
@@ -340,15 +356,14 @@ def with_summary(readme: str, runs: Mapping[str, dict[str, Any]]) -> str:
     before, _, rest = readme.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
     lines = [
-        "| set | network | parameters | accuracy | error / range | error, JND steps | runs |",
-        "|---|---|---|---|---|---|---|",
+        "| set | network | parameters | seconds | accuracy | error / range | error, JND steps | runs |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for entry in entries():
         if (entry.variant == "3 min" or entry.model in REFERENCES) and (found := runs_of(entry, runs)):
             parameters = f"{found[0]['parameters']:,}" if "parameters" in found[0] else ""
-            figures = [
-                spread([run[key] for run in found], 3 if key != "nmae" else 4) for key in ("acc", "nmae", "steps")
-            ]
+            digits = {"seconds": 0, "acc": 3, "nmae": 4, "steps": 3}
+            figures = [spread([run[key] for run in found], n) for key, n in digits.items()]
             lines.append(f"| {entry.set} | {entry.model} | {parameters} | {' | '.join(figures)} | {len(found)} |")
     order = [*EXPERIMENTS]
     body = sorted(lines[2:], key=lambda line: order.index(line.split("|")[1].strip()))
@@ -415,7 +430,8 @@ def main() -> None:
         if not arguments.list:
             measure: Callable[..., dict[str, Any]] = fit_reference if entry.model in REFERENCES else train
             torch.set_num_threads(TORCH_THREADS)
-            runs[key] = measure(entry, seed, budget)
+            run = measure(entry, seed, budget)
+            runs = read_runs() | {key: run}
             keep(runs)
             console.print(f"    accuracy {runs[key]['acc']:.3f}, error {runs[key]['nmae']:.4f} of the range")
     if not arguments.list:

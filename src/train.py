@@ -34,6 +34,7 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     import lightning
     from hydra.utils import instantiate
 
+    from src.errors import VIMHError
     from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
     from src.utils.logging_utils import log_hyperparameters
     from src.utils.run import SaveRun, build_model, check_resumable
@@ -45,6 +46,8 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     log.info("Dataset: %s", cfg.data.data_dir)
     datamodule = instantiate(cfg.data)
     prepare_once(datamodule, Path(cfg.data.data_dir))
+    if cfg.test and datamodule.info.test_samples == 0:
+        raise VIMHError(f"{cfg.data.data_dir}: has no test samples. Train with test=false, or use another dataset.")
     model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
     if ckpt_path is not None:
         check_resumable(ckpt_path, model, datamodule.info)
@@ -63,13 +66,14 @@ def train(cfg: "DictConfig") -> dict[str, float]:
         "experiment_name": cfg.experiment_name,
         "model": type(model.net).__name__,
         "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
-        "training_samples": len(datamodule.train_set),
+        "training_samples": n_training_sounds(datamodule, trainer.current_epoch),
         "epochs": trainer.current_epoch,
         "training_seconds": round(time.monotonic() - start, 1),
         "seed": cfg.seed,
     }
     if cfg.test:
-        best = best_checkpoint(trainer) or ckpt_path
+        unsaved = cfg.train and trainer.checkpoint_callback is None
+        best = best_checkpoint(trainer) or (None if unsaved else ckpt_path)
         log.info("Testing %s", best or "the weights in memory: nothing was saved")
         trainer.test(model, datamodule=datamodule, ckpt_path=best, verbose=False, weights_only=True)
         metrics |= trainer.callback_metrics
@@ -99,6 +103,13 @@ def check_no_sweep(trainer: "Trainer") -> None:
             f"A sweep cannot train on {n_devices} devices: every process that they need would run this command line, "
             "and with it the sweep, anew. Sweep on one device (trainer=default), or train the jobs one by one."
         )
+
+
+def n_training_sounds(datamodule: "LightningDataModule", epochs: int) -> int:
+    """Number of different sounds that a training saw."""
+    if not datamodule.stream:
+        return len(datamodule.train_set)
+    return (datamodule.stream_size or len(datamodule.train_set)) * epochs
 
 
 def best_checkpoint(trainer: "Trainer") -> str | None:

@@ -1,7 +1,7 @@
 """`VIMHDataModule`: a VIMH dataset as training, validation and test batches."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,8 @@ class VIMHDataModule(LightningDataModule):
     def aux_statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each conditioning input over the training samples (at most 65,536 of them)."""
         aux = self._some_training_samples()["aux"].numpy().astype(np.float64)  # (sample, n_aux)
-        return aux.mean(axis=0).tolist(), aux.std(axis=0).clip(min=1e-6).tolist()
+        std = aux.std(axis=0)
+        return aux.mean(axis=0).tolist(), np.where(std > 1e-6, std, 1.0).tolist()  # what is constant stays near 0
 
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always guessing the most frequent class of the training samples, per head.
@@ -197,10 +198,7 @@ class VIMHDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Batches | DataLoader | Stream:
         """Shuffled training batches, or fresh sounds."""
-        loader = self._make_stream() if self.stream else self._loader(self.train_set, train=True)
-        if self.trainer is not None:  # processes that load begin before Lightning tells the epoch
-            loader.sampler.set_epoch(self.trainer.current_epoch)
-        return loader
+        return self._make_stream() if self.stream else self._loader(self.train_set, train=True)
 
     def val_dataloader(self) -> Batches | DataLoader:
         """Validation batches in the order of the file."""
@@ -222,7 +220,7 @@ class VIMHDataModule(LightningDataModule):
         if not self.num_workers:
             placed = self._on_device(samples)
             return Batches(placed, order, self._pins and placed is samples)
-        return DataLoader(
+        return LateLoader(
             samples,
             sampler=order,
             batch_size=None,
@@ -250,6 +248,8 @@ class VIMHDataModule(LightningDataModule):
         self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
     ) -> dict[str, Tensor]:
         """A batch is a flat dict of tensors: Lightning's search for tensors in it takes longer than moving them."""
+        if not isinstance(batch, dict):  # the example of a model summary
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
         return {key: tensor.to(device, non_blocking=device.type == "cuda") for key, tensor in batch.items()}
 
     def teardown(self, stage: str) -> None:
@@ -294,6 +294,13 @@ class VIMHDataModule(LightningDataModule):
         if self.batch_size % n_devices:
             raise ConfigError(f"data.batch_size {self.batch_size} cannot be shared evenly by {n_devices} devices.")
         return self.batch_size // n_devices
+
+
+class LateLoader(DataLoader):
+    """Its processes begin with the first batch, when Lightning has told the epoch, and not with the iterator."""
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        yield from super().__iter__()
 
 
 def memory_budget(device: torch.device) -> int:

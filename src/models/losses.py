@@ -147,7 +147,7 @@ class CrossEntropy(HeadLoss):
         classes = torch.arange(spec.n_classes, device=logits.device, dtype=logits.dtype)
         probability = logits.softmax(dim=-1)
         index = logits.argmax(dim=-1)
-        centre = index.to(logits.dtype) if spec.names else probability @ classes
+        centre = index.to(logits.dtype) if spec.names else (probability * classes).sum(dim=-1)
         variance = (probability * (classes - centre.unsqueeze(-1)) ** 2).sum(dim=-1)
         return Prediction(index, spec.normalized_from_index(centre).clamp(0.0, 1.0), (variance + UNIFORM**2).sqrt())
 
@@ -282,7 +282,7 @@ class Ordinal(OrderedClasses):
 
     def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: Heads) -> Tensor:
         """Distance of the expected value, and weighted cross entropy, `(batch, head)`."""
-        expected = likelihood.exp() @ heads.classes.to(likelihood.dtype)  # (batch, head)
+        expected = (likelihood.exp() * heads.classes).sum(dim=-1)  # (batch, head)
         return self._price(expected - steps) + self.weight * negative_log_likelihood(likelihood, index)
 
     def _price(self, error: Tensor) -> Tensor:
@@ -412,7 +412,7 @@ class HeadWeights(nn.Module):
         if self.kind == "equal":
             return losses.mean()
         if self.kind == "given":
-            return losses @ self.weight
+            return (losses * self.weight).sum()
         return (torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance).mean()
 
 
@@ -430,7 +430,10 @@ def _shares(weights: Mapping[str, float], names: Sequence[str]) -> Tensor:
 
 
 def in_full(logits: Tensor) -> Tensor:
-    """Half precision to float32: a grid of classes needs more than its 8 bits."""
+    """Half precision to float32: a grid of classes needs more than its 8 bits.
+
+    For the same reason expected values are sums of products here: autocast makes half-precision numbers of `@`.
+    """
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

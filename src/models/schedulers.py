@@ -5,6 +5,8 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from src.errors import ConfigError
+
 
 class WarmupCosine(LambdaLR):
     """From almost nothing up to the optimizer's learning rate in a straight line, then down to nothing along a cosine.
@@ -16,9 +18,17 @@ class WarmupCosine(LambdaLR):
         optimizer: Whose learning rate is scaled.
         total_steps: Steps of the whole training.
         warmup: Share of them in which the rate rises.
+
+    Raises:
+        ConfigError: If the training has no end.
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.05) -> None:
+        if not math.isfinite(total_steps):
+            raise ConfigError(
+                "scheduler=cosine needs to know the end: give trainer.max_epochs or trainer.max_steps, or take "
+                "scheduler=none."
+            )
         rising = max(1.0, warmup * total_steps)
 
         def scale(step: int) -> float:

@@ -139,8 +139,12 @@ def test_an_epoch_is_the_same_wherever_the_samples_are(saw_dir, settings):
 
 
 def test_a_run_that_goes_on_begins_with_its_own_epoch(datamodule, fake_trainer):
-    datamodule.trainer = fake_trainer(current_epoch=4)
-    early = iter(datamodule.train_dataloader())
+    """Lightning makes an iterator before it knows the epoch, and tells it before the first batch is fetched."""
+    datamodule.num_workers = 1
+    datamodule.trainer = fake_trainer(current_epoch=0)
+    resumed = datamodule.train_dataloader()
+    early = iter(resumed)
+    resumed.sampler.set_epoch(4)
     loader = VIMHDataModule(datamodule.data_dir, batch_size=16).train_dataloader()
     loader.sampler.set_epoch(4)
     assert sample_keys(early) == sample_keys(loader)
@@ -381,3 +385,12 @@ def test_sets_of_version_2_0_have_no_conditioning_inputs(legacy_dir, saw_dir):
     for key in ("image", "index"):
         assert torch.equal(found[key], expected.test_set[:][key])
     assert torch.equal(next(iter(plain.val_dataloader()))["image"], next(iter(expected.val_dataloader()))["image"])
+
+
+def test_what_is_no_batch_is_moved_as_well(datamodule):
+    """The model summary runs the network on an example, which is a tuple."""
+    example = torch.zeros(1, 2), torch.ones(3)
+    moved = datamodule.transfer_batch_to_device(example, torch.device("meta"), 0)
+    assert [tensor.device.type for tensor in moved] == ["meta", "meta"]
+    batch = datamodule.transfer_batch_to_device({"aux": torch.zeros(2)}, torch.device("meta"), 0)
+    assert batch["aux"].device.type == "meta"
