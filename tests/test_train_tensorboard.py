@@ -90,7 +90,7 @@ def test_the_hparams_tab_has_the_final_metrics(curves):
         assert both.Scalars(name)[-1].value == pytest.approx(metrics[name])
     start = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info
     assert start.hparams["seed"].number_value == 42
-    assert start.hparams["model/optimizer/lr"].number_value == pytest.approx(0.005)
+    assert start.hparams["model/optimizer/lr"].number_value == pytest.approx(0.02)
 
 
 def test_learning_rates_are_there(curves):

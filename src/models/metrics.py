@@ -13,6 +13,7 @@ from src.params import ParamSpec
 
 INTERVAL = 0.9  # share of the truths that should lie within
 WIDTH = 1.645  # standard deviations to either side: as wide as the interval of a normal distribution
+WIDER = 1 + 1e-5  # so that the sample that decides the scale lies within, however its error is rounded
 
 
 class HeadMetrics(Metric):
@@ -112,4 +113,4 @@ class HeadMetrics(Metric):
         with self.sync_context():
             deviation = dim_zero_cat(self.deviations)  # (sample, head)
         rank = min(math.ceil(INTERVAL * (len(deviation) + 1)), len(deviation))
-        return deviation.kthvalue(rank, dim=0).values / WIDTH
+        return deviation.kthvalue(rank, dim=0).values * (WIDER / WIDTH)
