@@ -6,7 +6,6 @@ Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(b
 `std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
 """
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ import rootutils
 root = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
 from src import __version__  # noqa: E402
-from src.errors import ConfigError  # noqa: E402
 from src.utils.pylogger import RankedLogger  # noqa: E402
 from src.utils.task import entry_point, extras, task_wrapper  # noqa: E402
 
@@ -42,13 +40,15 @@ def export(cfg: "DictConfig") -> dict[str, float]:
     from rich.console import Console
 
     from src.models.onnx_export import (
-        Predictor,
         check_agreement,
         check_packages,
         measure_latency,
         open_session,
         to_onnx,
     )
+    from src.models.predictor import Predictor
+    from src.utils.files import write_atomically
+    from src.utils.resolvers import newest_best_checkpoint
     from src.utils.run import load_run
 
     check_packages()
@@ -71,19 +71,6 @@ def export(cfg: "DictConfig") -> dict[str, float]:
     return {"difference": difference} | {
         f"{runtime}_ms_{size}": latency for size, pair in latencies.items() for runtime, latency in pair.items()
     }
-
-
-def newest_best_checkpoint(log_dir: str | Path) -> Path:
-    """The checkpoint of a best epoch, of any training, that was written last.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    train_dir = Path(log_dir, "train")
-    best = [path for path in train_dir.rglob("checkpoints/*.ckpt") if not path.name.startswith("last")]
-    if not best:
-        raise ConfigError(f"{train_dir}: no run has a checkpoint. Train first (make ex), or name one: ckpt_path=PATH")
-    return max(best, key=lambda path: (path.stat().st_mtime_ns, path.as_posix()))
 
 
 def default_output(ckpt_path: Path) -> Path:
@@ -152,17 +139,6 @@ def latency_table(latencies: dict[int, dict[str, float]]) -> "Table":
     for batch_size, pair in latencies.items():
         table.add_row(str(batch_size), *(f"{pair[runtime]:.3f} ms" for runtime in ("pytorch", "onnxruntime")))
     return table
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @entry_point(config_name="export")

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shutil
 import sys
@@ -13,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from src import __version__
 from src.errors import CheckpointError, ConfigError
-from src.export import default_output, describe, export, newest_best_checkpoint, stored_inputs, write_atomically
+from src.export import default_output, describe, export, stored_inputs
 from src.utils.resolvers import register_resolvers
 from src.utils.run import load_run
 
@@ -86,25 +85,6 @@ def test_every_key_of_the_metadata_is_documented(run):
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
 
 
-def test_the_newest_best_checkpoint_is_found(tmp_path):
-    names = [
-        "a/1/checkpoints/epoch_003.ckpt",
-        "multiruns/b/1/0/checkpoints/epoch_001.ckpt",
-        "c/1/checkpoints/last.ckpt",
-    ]
-    for age, name in enumerate(names):
-        path = tmp_path / "train" / name
-        path.parent.mkdir(parents=True)
-        path.touch()
-        os.utime(path, (age, age))
-    assert newest_best_checkpoint(tmp_path) == tmp_path / "train" / names[1]
-
-
-def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"no run has a checkpoint.*make ex.*ckpt_path="):
-        newest_best_checkpoint(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "expected"),
     [("runs/1/checkpoints/epoch_004.ckpt", "runs/1/epoch_004.onnx"), ("elsewhere/mine.ckpt", "elsewhere/mine.onnx")],
@@ -133,20 +113,6 @@ def test_stored_inputs_are_test_samples(run, tmp_path):
     assert image.dtype == np.uint8
     assert image.shape[1:] == run.info.image_shape
     assert aux.shape == (len(image), len(run.config["data"]["aux"]))
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "model.onnx"
-    write_atomically(path, b"first")
-
-    def fail(self, target):
-        raise OSError("disk is gone")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk is gone"):
-        write_atomically(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_missing_packages_end_before_anything_is_read(tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from src.errors import CheckpointError, ConfigError
+from src.models.predictor import Predictor
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -43,37 +43,6 @@ def check_packages() -> None:
         raise ConfigError(
             f"Exporting needs {', '.join(PACKAGES)}, and {error.name} is missing. Install them: pip install '.[export]'"
         ) from error
-
-
-class Predictor(nn.Module):
-    """What is exported: a trained module from images to values and standard deviations in natural units.
-
-    Args:
-        module: A `VIMHLitModule` with its weights.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        specs = module.parameters_
-        self.register_buffer("lowest", torch.tensor([spec.min for spec in specs]))
-        self.register_buffer("range", torch.tensor([spec.range for spec in specs]))
-        self.register_buffer("step", torch.tensor([spec.step for spec in specs]))
-        self.eval()
-
-    def forward(self, image: Tensor, aux: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and standard deviations, `(batch, head)` each.
-
-        Args:
-            image: uint8, `(batch, channel, freq, time)`.
-            aux: Conditioning inputs, `(batch, n_aux)`.
-        """
-        predictions = self.module.predict_step({"image": image, "aux": aux})
-        heads = [predictions[spec.name] for spec in self.module.parameters_]
-        normalized = torch.stack([head.normalized for head in heads], dim=1)  # (batch, head)
-        std = torch.stack([head.std for head in heads], dim=1)
-        # What ParamSpec would do for each head, for all of them at once: operators are what a small network waits for.
-        return self.lowest + normalized * self.range, std * self.step
 
 
 def to_onnx(predictor: Predictor, description: dict[str, Any]) -> "ModelProto":

@@ -91,3 +91,16 @@ def _existing(ckpt_path: str) -> str:
     if not Path(ckpt_path).is_file():
         raise ConfigError(f"ckpt_path={ckpt_path}: there is no such file (looked from {Path.cwd()}).")
     return str(ckpt_path)
+
+
+def newest_best_checkpoint(log_dir: str | Path) -> Path:
+    """The checkpoint of a best epoch, of any training, that was written last.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    train_dir = Path(log_dir, "train")
+    best = [path for path in train_dir.rglob("checkpoints/*.ckpt") if not path.name.startswith("last")]
+    if not best:
+        raise ConfigError(f"{train_dir}: no run has a checkpoint. Train first (make ex), or name one: ckpt_path=PATH")
+    return max(best, key=lambda path: (path.stat().st_mtime_ns, path.as_posix()))

@@ -13,7 +13,6 @@ from src.errors import CheckpointError, ConfigError
 from src.models.components.conditioning import Film
 from src.models.onnx_export import (
     METADATA,
-    Predictor,
     check_agreement,
     check_packages,
     measure_latency,
@@ -22,6 +21,7 @@ from src.models.onnx_export import (
     run_pytorch,
     to_onnx,
 )
+from src.models.predictor import Predictor
 from src.utils.run import build_model
 from src.vimh.io import read_info
 

@@ -5,7 +5,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
-from src.utils.resolvers import directory, newest_run, register_resolvers, resolve_ckpt_path, run_dir
+from src.utils.resolvers import (
+    directory,
+    newest_best_checkpoint,
+    newest_run,
+    register_resolvers,
+    resolve_ckpt_path,
+    run_dir,
+)
 
 
 @pytest.fixture
@@ -110,3 +117,22 @@ def test_a_directory_is_there_once_it_is_named(tmp_path):
         assert cfg.file == f"sqlite:///{tmp_path}/a/b/c.db"
         assert (tmp_path / "a" / "b").is_dir()
     assert directory(str(tmp_path)) == str(tmp_path)
+
+
+def test_the_newest_best_checkpoint_is_found(tmp_path):
+    names = [
+        "a/1/checkpoints/epoch_003.ckpt",
+        "multiruns/b/1/0/checkpoints/epoch_001.ckpt",
+        "c/1/checkpoints/last.ckpt",
+    ]
+    for age, name in enumerate(names):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (age, age))
+    assert newest_best_checkpoint(tmp_path) == tmp_path / "train" / names[1]
+
+
+def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match=r"no run has a checkpoint.*make ex.*ckpt_path="):
+        newest_best_checkpoint(tmp_path)
