@@ -8,7 +8,6 @@ entry to measure it again. `docs/results.md` is written after every run.
 
 import argparse
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -29,7 +28,7 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from scripts.network_structure import multiply_adds  # noqa: E402
+from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.utils.resolvers import register_resolvers  # noqa: E402
 from src.utils.run import build_model  # noqa: E402
@@ -174,13 +173,10 @@ def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
     cfg = config_of(entry)
     datamodule = datamodule_of(cfg)
     module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
-    # Small networks train faster on one core than on two.
-    pace = {}
-    for n_threads in sorted({1, TORCH_THREADS}):
-        torch.set_num_threads(n_threads)
-        pace[n_threads] = seconds_per_epoch(module, datamodule)
-    n_threads = min(pace, key=pace.__getitem__)
-    epoch = pace[n_threads]
+    image, aux = torch.zeros(1, *datamodule.info.image_shape, dtype=torch.uint8), torch.zeros(1, len(cfg.data.aux))
+    n_threads = useful_threads(module.net, (image, aux), cfg.data.batch_size, TORCH_THREADS)  # as train.py does
+    torch.set_num_threads(n_threads)
+    epoch = seconds_per_epoch(module, datamodule)
     torch.set_num_threads(TORCH_THREADS)
     start_up = 12.0  # imports, dataset, first step, test: measured on two cores
     epochs = max(1, int(SHARE_TO_TRAIN * (budget - start_up) / epoch))
@@ -193,8 +189,7 @@ def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
         *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
     ]
     start = time.monotonic()
-    environment = os.environ | {"OMP_NUM_THREADS": str(n_threads)}
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment)
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - start
     results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
     return {

@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 
 from src.models.components import cnn, conditioning, convnext, inputs, vit  # noqa: E402
 from src.models.components.heads import MultiHead  # noqa: E402
+from src.models.costs import multiply_adds  # noqa: E402
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -124,25 +125,6 @@ def dataset_info(cfg: "DictConfig") -> "DatasetInfo":
         return read_info(Path(cfg.data.data_dir))
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return Recipe.from_config(compose(recipe.config_name, list(recipe.overrides)), instantiate).info("")
-
-
-def multiply_adds(net: nn.Module, example: tuple[torch.Tensor, ...]) -> dict[str, int]:
-    """Multiply-adds of the convolutions and matrix products of every module by its name; of all by "".
-
-    torchinfo counts a linear layer once an image, however many tokens go through it, and does not see attention.
-
-    Args:
-        net: In eval mode.
-        example: A batch of its inputs.
-    """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # Attention is counted as the matrix products that it is made of.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        net(*example)
-    counts = {name.partition(".")[2]: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()}
-    return counts | {"": counter.get_total_flops() // 2}
 
 
 def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...]:

@@ -84,7 +84,7 @@ def describe(run: "Run", ckpt_path: Path) -> dict[str, Any]:
     """What a user of the file has to know, plain data; the inputs' meaning and the outputs' order, names and units."""
     info = run.info.to_dict()
     recipe = (info.get("generator") or {}).get("config", {})
-    keys = ("name", "units", "min", "max", "step", "description")
+    keys = ("name", "units", "min", "max", "step", "names", "description")
     return {
         "project": "neural-spectral-modeling",
         "version": __version__,
@@ -115,7 +115,10 @@ def random_inputs(run: "Run", batch_size: int) -> "Inputs":
 
 
 def stored_inputs(run: "Run", cfg: "DictConfig") -> "list[Inputs]":
-    """A batch of the test samples of the dataset that the network was trained on; none where that is gone."""
+    """A batch of samples of the dataset that the network was trained on, test samples if it has any.
+
+    None where it is gone.
+    """
     from src.utils.run import check_same_heads, restore_datamodule
 
     data_dir = Path(cfg.data_dir or run.config["data"]["data_dir"])
@@ -125,7 +128,8 @@ def stored_inputs(run: "Run", cfg: "DictConfig") -> "list[Inputs]":
     datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(data_dir))
-    batch = next(iter(datamodule.test_dataloader()))
+    has_test = datamodule.info.test_samples > 0
+    batch = next(iter(datamodule.test_dataloader() if has_test else datamodule.val_dataloader()))
     return [(batch["image"].numpy(), batch["aux"].numpy())]
 
 

@@ -18,8 +18,13 @@ from src.utils.resolvers import resolve_ckpt_path  # noqa: E402
 from src.utils.task import entry_point, extras, get_metric_value, task_wrapper  # noqa: E402
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningDataModule, Trainer
+    from collections.abc import Mapping
+
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
     from omegaconf import DictConfig
+    from torch import Tensor
+
+    from src.vimh.info import DatasetInfo
 
 log = RankedLogger(__name__)
 
@@ -32,54 +37,84 @@ def train(cfg: "DictConfig") -> dict[str, float]:
         Every metric that was logged last, by name.
     """
     import lightning
-    from hydra.utils import instantiate
 
-    from src.errors import VIMHError
-    from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
     from src.utils.logging_utils import log_hyperparameters
-    from src.utils.run import SaveRun, build_model, check_resumable
+    from src.utils.run import build_model, check_resumable
+    from src.utils.threads import cpu_threads
 
     if cfg.seed is not None:
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     ckpt_path = resolve_ckpt_path(cfg)
+    datamodule = prepared_datamodule(cfg)
+    model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    if ckpt_path is not None:
+        check_resumable(ckpt_path, model, datamodule.info, cfg.data)
+    trainer = make_trainer(cfg, datamodule.info)
+    log_hyperparameters(cfg, model, trainer)
+
+    start = time.monotonic()
+    with cpu_threads(n_threads(cfg, trainer, model, datamodule)):
+        if cfg.train:
+            trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        metrics = plain(trainer.callback_metrics)
+        about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), time.monotonic() - start)
+        if cfg.test:
+            checkpoint = checkpoint_to_test(cfg, trainer, ckpt_path)
+            log.info("Testing %s", checkpoint or "the weights in memory: nothing was saved")
+            trainer.test(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
+            tested = plain(trainer.callback_metrics)
+            metrics |= tested
+            if trainer.is_global_zero:
+                report(about | {"checkpoint": checkpoint}, tested, datamodule, cfg.paths)
+    return metrics
+
+
+def plain(metrics: "Mapping[str, Tensor]") -> dict[str, float]:
+    """Metrics as numbers."""
+    return {name: float(metric) for name, metric in metrics.items()}
+
+
+def make_trainer(cfg: "DictConfig", info: "DatasetInfo") -> "Trainer":
+    """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
+    from hydra.utils import instantiate
+
+    from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
+    from src.utils.run import SaveRun
+
+    loggers = instantiate_loggers(cfg.logger)
+    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), SaveRun(cfg, info)]
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    check_no_sweep(trainer)
+    return trainer
+
+
+def about_run(
+    cfg: "DictConfig", model: "LightningModule", datamodule: "LightningDataModule", epochs: int, seconds: float
+) -> dict[str, Any]:
+    """What is to be known about a training beside its metrics."""
+    return {
+        "experiment_name": cfg.experiment_name,
+        "model": type(model.net).__name__,
+        "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
+        "training_samples": n_training_sounds(datamodule, epochs),
+        "epochs": epochs,
+        "training_seconds": round(seconds, 1),
+        "seed": cfg.seed,
+    }
+
+
+def prepared_datamodule(cfg: "DictConfig") -> "LightningDataModule":
+    """The datamodule, its dataset made if it was missing."""
+    from hydra.utils import instantiate
+
+    from src.errors import VIMHError
 
     log.info("Dataset: %s", cfg.data.data_dir)
     datamodule = instantiate(cfg.data)
     prepare_once(datamodule, Path(cfg.data.data_dir))
     if cfg.test and datamodule.info.test_samples == 0:
         raise VIMHError(f"{cfg.data.data_dir}: has no test samples. Train with test=false, or use another dataset.")
-    model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
-    if ckpt_path is not None:
-        check_resumable(ckpt_path, model, datamodule.info)
-    loggers = instantiate_loggers(cfg.logger)
-    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), SaveRun(cfg, datamodule.info)]
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
-    check_no_sweep(trainer)
-    log_hyperparameters(cfg, model, trainer)
-
-    metrics: dict[str, Any] = {}
-    start = time.monotonic()
-    if cfg.train:
-        trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
-        metrics |= trainer.callback_metrics
-    about = {
-        "experiment_name": cfg.experiment_name,
-        "model": type(model.net).__name__,
-        "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
-        "training_samples": n_training_sounds(datamodule, trainer.current_epoch),
-        "epochs": trainer.current_epoch,
-        "training_seconds": round(time.monotonic() - start, 1),
-        "seed": cfg.seed,
-    }
-    if cfg.test:
-        unsaved = cfg.train and trainer.checkpoint_callback is None
-        best = best_checkpoint(trainer) or (None if unsaved else ckpt_path)
-        log.info("Testing %s", best or "the weights in memory: nothing was saved")
-        trainer.test(model, datamodule=datamodule, ckpt_path=best, verbose=False, weights_only=True)
-        metrics |= trainer.callback_metrics
-        if trainer.is_global_zero:
-            report(trainer, datamodule, cfg.paths, about | {"checkpoint": best})
-    return {name: float(metric) for name, metric in metrics.items()}
+    return datamodule
 
 
 def prepare_once(datamodule: "LightningDataModule", data_dir: Path) -> None:
@@ -112,19 +147,43 @@ def n_training_sounds(datamodule: "LightningDataModule", epochs: int) -> int:
     return (datamodule.stream_size or len(datamodule.train_set)) * epochs
 
 
-def best_checkpoint(trainer: "Trainer") -> str | None:
-    """Path of the best checkpoint that this run wrote, if it wrote any."""
+def n_threads(
+    cfg: "DictConfig", trainer: "Trainer", model: "LightningModule", datamodule: "LightningDataModule"
+) -> int:
+    """Threads of PyTorch on the CPU: `cfg.threads`, or as many as the network has work for."""
+    import torch
+
+    from src.errors import ConfigError
+    from src.models.costs import useful_threads
+
+    available = torch.get_num_threads()
+    if cfg.threads != "auto":
+        if isinstance(cfg.threads, bool) or not isinstance(cfg.threads, int) or cfg.threads < 1:
+            raise ConfigError(f"threads is {cfg.threads!r}; it must be auto, or a whole number of 1 or more.")
+        return cfg.threads
+    if trainer.strategy.root_device.type != "cpu":
+        return available
+    image = torch.zeros(1, *datamodule.info.image_shape, dtype=torch.uint8)
+    aux = torch.zeros(1, len(cfg.data.aux))
+    return useful_threads(model.net, (image, aux), cfg.data.batch_size, available)
+
+
+def checkpoint_to_test(cfg: "DictConfig", trainer: "Trainer", ckpt_path: str | None) -> str | None:
+    """The best checkpoint that this run wrote; else the one it was given; None for the weights in memory."""
     callback = trainer.checkpoint_callback
-    return (callback.best_model_path or None) if callback is not None else None
+    if callback is None:
+        return None if cfg.train else ckpt_path
+    return callback.best_model_path or ckpt_path
 
 
-def report(trainer: "Trainer", datamodule: "LightningDataModule", paths: "DictConfig", about: dict[str, Any]) -> None:
+def report(
+    about: dict[str, Any], metrics: dict[str, float], datamodule: "LightningDataModule", paths: "DictConfig"
+) -> None:
     """Print what every head learnt, and save it with what is to be known about the run."""
     from rich.console import Console
 
     from src.utils.results import head_results, read_visible, results_table, write_results
 
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     results = head_results(
         metrics,
         [asdict(spec) for spec in datamodule.info.parameters],

@@ -15,6 +15,7 @@ from src.errors import CheckpointError, ConfigError
 from src.export import default_output, describe, export, stored_inputs
 from src.utils.resolvers import register_resolvers
 from src.utils.run import load_run
+from src.vimh.format import INFO_NAME
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,3 +120,17 @@ def test_missing_packages_end_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ConfigError, match=r"pip install '\.\[export\]'"):
         export(compose_export(tmp_path, f"ckpt_path={tmp_path}/none.ckpt"))
+
+
+def test_without_test_samples_validation_samples_are_compared(run, saw_dir, tmp_path):
+    data_dir = tmp_path / saw_dir.name
+    shutil.copytree(saw_dir, data_dir)
+    path = data_dir / INFO_NAME
+    content = json.loads(path.read_text())
+    for name in [name for name in content["files"] if name.startswith("test")]:
+        (data_dir / name).unlink()
+        del content["files"][name]
+    n_train = content["train_samples"]
+    path.write_text(json.dumps(content | {"test_samples": 0, "total_samples": n_train, "n_samples": n_train}))
+    ((image, _),) = stored_inputs(run, compose_export(tmp_path, f"data_dir={data_dir}"))
+    assert len(image) > 0

@@ -252,6 +252,7 @@ def test_a_run_ends_with_a_table_and_the_way_to_its_files(program, arguments, tm
     ("overrides", "facts"),
     [
         (["data.val_fraction=2"], ["data.val_fraction is 2"]),
+        (["threads=0"], ["threads is 0", "auto"]),
         (["data.aux=[pitch]"], ["data.aux names pitch", "spec_min, spec_max"]),
         (["data.data_dir=/no/such/place", "data.make_dataset=null"], ["/no/such/place", "python generate_vimh.py"]),
         (["data.make_dataset.overrides=['dataset.size=99']"], ["dataset.size: 64 there, 99 asked for"]),

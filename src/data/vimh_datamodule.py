@@ -20,6 +20,7 @@ from src.vimh.info import DatasetInfo
 from src.vimh.io import Batch, VIMHReader, VIMHSplit, read_info
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
+AT_ONCE = 4096  # samples whose images are read to know their labels
 MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
 CPU = torch.device("cpu")
@@ -173,8 +174,7 @@ class VIMHDataModule(LightningDataModule):
             stage: Whose samples are guessed: `val` or `test`.
         """
         train = self._some_training_samples()["index"]
-        samples = self.val_set if stage == "val" else self.test_set
-        found = samples[:]["index"]
+        found = self._truth(stage, "index")
         return {
             spec.name: (found[:, p] == train[:, p].mode().values).double().mean().item()
             for p, spec in enumerate(self.info.parameters)
@@ -187,9 +187,14 @@ class VIMHDataModule(LightningDataModule):
             stage: Whose samples are answered: `val` or `test`.
         """
         mean = self._some_training_samples()["value"].double().mean(dim=0)
-        samples = self.val_set if stage == "val" else self.test_set
-        error = (samples[:]["value"] - mean).abs().mean(dim=0)
+        error = (self._truth(stage, "value") - mean).abs().mean(dim=0)
         return dict(zip(self.info.parameter_names, error.tolist(), strict=True))
+
+    def _truth(self, stage: str, name: str) -> Tensor:
+        """`index` or `value` of all samples of a stage, `(sample, head)`; of the images, only some at a time are read."""
+        samples = self.val_set if stage == "val" else self.test_set
+        parts = [samples[first : first + AT_ONCE][name] for first in range(0, len(samples), AT_ONCE)]
+        return torch.cat(parts)
 
     def _some_training_samples(self) -> dict[str, Tensor]:
         """A batch of training samples, evenly spaced where there are too many."""

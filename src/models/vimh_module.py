@@ -15,6 +15,7 @@ from src.params import ParamSpec
 
 Batch = Mapping[str, Tensor]
 
+EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
 SMALLEST_SCALE = 1e-3  # of a network without any error
@@ -171,6 +172,8 @@ class VIMHLitModule(LightningModule):
         """Log the figures of the training samples."""
         self._note(self._figures("train"))
         self._forget("train")
+        # Metrics are all that a process which trained hands over to the one that asked for it.
+        self.trainer.callback_metrics[EPOCHS] = torch.tensor(float(self.current_epoch + 1))
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the validation samples; in a training, keep the best accuracy and what errors are like."""

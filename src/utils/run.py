@@ -18,6 +18,7 @@ from src.utils.trusted import instantiate_trusted
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
+DIVISION = ("seed", "val_fraction")  # of the section `data`: what decides which training samples validate
 STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
 
 # What a damaged file makes PyTorch raise, beside the refusal of what is not plain data.
@@ -185,19 +186,21 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo) -> None:
-    """Refuse to go on from a checkpoint of another network or dataset.
+def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another network, dataset, or choice of validation samples.
 
     Args:
         ckpt_path: What to go on from.
         model: What is to be trained.
         info: The dataset that it is to be trained on.
+        data: The section `data` of the configuration.
 
     Raises:
         CheckpointError: Naming what differs.
     """
     checkpoint = read_checkpoint(ckpt_path)
-    _, info_dict, weights = _entries(checkpoint, ckpt_path)
+    config, info_dict, weights = _entries(checkpoint, ckpt_path)
+    _check_same_division(config["data"], data, ckpt_path)
     check_same_heads(DatasetInfo.from_dict(info_dict, str(ckpt_path)), info, "the dataset of this run")
     found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, torch.Tensor)}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -208,6 +211,16 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
             f"{ckpt_path}: is of another network: {names} differ. Go on with the model and the loss that it was "
             "trained with."
         )
+
+
+def _check_same_division(stored: Mapping[str, Any], data: Mapping[str, Any], ckpt_path: str | Path) -> None:
+    """Refuse what would validate on samples that the checkpoint was trained on."""
+    for key in DIVISION:
+        if data.get(key) != stored.get(key):
+            raise CheckpointError(
+                f"{ckpt_path}: was trained with data.{key}={stored.get(key)}, this run has {data.get(key)}. It would "
+                f"validate on samples that were trained on. Go on with data.{key}={stored.get(key)}."
+            )
 
 
 def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:

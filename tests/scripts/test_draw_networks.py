@@ -8,8 +8,9 @@ from hydra.utils import instantiate
 from scripts import draw_networks
 from scripts.draw_networks import BOX_WIDTH, BOX_X, WIDTH, draw, main, model_names, summary, text_width
 from scripts.list_configs import FROM_DATASET, ROOT, model_config, parameter_count
-from scripts.network_structure import Row, collapse, describe_network, multiply_adds, rows_of
+from scripts.network_structure import Row, collapse, describe_network, rows_of
 from src.models.components.cnn import SpectralCNN
+from src.models.costs import multiply_adds
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODELS = model_names()

@@ -434,28 +434,35 @@ def test_images_of_another_shape_are_refused(info):
 
 
 def test_training_goes_on_from_a_checkpoint_of_the_same_network(trained_run, ckpt_path, info):
-    check_resumable(ckpt_path, build_model(trained_run.cfg, info), info)
+    check_resumable(ckpt_path, build_model(trained_run.cfg, info), info, trained_run.cfg.data)
 
 
 @pytest.mark.parametrize("overrides", [["model=cnn_tiny"], ["model=cnn_micro", "loss=regression"]], ids=str)
 def test_training_does_not_go_on_from_a_checkpoint_of_another_network(
-    compose_run, tmp_path, ckpt_path, info, overrides
+    trained_run, compose_run, tmp_path, ckpt_path, info, overrides
 ):
     model = build_model(compose_run(tmp_path, *overrides), info)
     with pytest.raises(CheckpointError, match=r"last\.ckpt.*net\..*differ"):
-        check_resumable(ckpt_path, model, info)
+        check_resumable(ckpt_path, model, info, trained_run.cfg.data)
 
 
 def test_training_does_not_go_on_from_damaged_weights(trained_run, content, saved, info):
     path = saved(content | {"state_dict": dict.fromkeys(content["state_dict"], 3)})
     with pytest.raises(CheckpointError, match=r"changed\.ckpt.*differ"):
-        check_resumable(path, build_model(trained_run.cfg, info), info)
+        check_resumable(path, build_model(trained_run.cfg, info), info, trained_run.cfg.data)
 
 
 def test_training_does_not_go_on_with_other_heads(trained_run, ckpt_path, info):
     other = info_with(info, parameter_mappings=changed_mapping(info, "note_velocity", max=120, num_classes=9))
     with pytest.raises(CheckpointError, match=r"note_velocity: min, max, step are"):
-        check_resumable(ckpt_path, build_model(trained_run.cfg, info), other)
+        check_resumable(ckpt_path, build_model(trained_run.cfg, info), other, trained_run.cfg.data)
+
+
+@pytest.mark.parametrize(("key", "other"), [("seed", 43), ("val_fraction", 0.25)])
+def test_training_does_not_go_on_with_other_validation_samples(trained_run, ckpt_path, info, key, other):
+    data = {**trained_run.cfg.data, key: other}
+    with pytest.raises(CheckpointError, match=rf"data\.{key}=.*this run has {other}.*Go on with data\.{key}="):
+        check_resumable(ckpt_path, build_model(trained_run.cfg, info), info, data)
 
 
 def test_every_error_of_a_checkpoint_is_one_that_entry_points_print():

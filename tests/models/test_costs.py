@@ -1,0 +1,27 @@
+import pytest
+import torch
+from torch import nn
+
+from src.models.costs import WORTH_A_THREAD, multiply_adds, useful_threads
+
+
+def test_multiply_adds_of_a_matrix_product():
+    assert multiply_adds(nn.Linear(30, 20), (torch.zeros(1, 30),))[""] == 600
+
+
+def test_multiply_adds_of_a_convolution():
+    assert multiply_adds(nn.Conv2d(3, 8, 5), (torch.zeros(1, 3, 16, 12),))[""] == 8 * 3 * 5 * 5 * 12 * 8
+
+
+@pytest.mark.parametrize(("of_a_thread", "expected"), [(0.1, 1), (1.0, 1), (1.1, 2), (2.5, 3), (90, 4)])
+def test_a_thread_for_each_portion_of_work_but_no_more_than_there_are(of_a_thread, expected):
+    batch_size = round(of_a_thread * WORTH_A_THREAD / (500 * 500))
+    assert useful_threads(nn.Linear(500, 500), (torch.zeros(1, 500),), batch_size, available=4) == expected
+
+
+def test_looking_at_a_network_leaves_it_as_it_was():
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)).train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    useful_threads(net, (torch.ones(2, 3),), 128, 2)
+    assert net[0].training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
