@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from torch import Tensor
 
-    from src.vimh.info import DatasetInfo
 
 log = RankedLogger(__name__)
 
@@ -49,7 +48,7 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
     if ckpt_path is not None:
         check_resumable(ckpt_path, model, datamodule.info, cfg.data)
-    trainer = make_trainer(cfg, datamodule.info)
+    trainer = make_trainer(cfg, datamodule)
     log_hyperparameters(cfg, model, trainer)
 
     start = time.monotonic()
@@ -74,15 +73,17 @@ def plain(metrics: "Mapping[str, Tensor]") -> dict[str, float]:
     return {name: float(metric) for name, metric in metrics.items()}
 
 
-def make_trainer(cfg: "DictConfig", info: "DatasetInfo") -> "Trainer":
+def make_trainer(cfg: "DictConfig", datamodule: "LightningDataModule") -> "Trainer":
     """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
     from hydra.utils import instantiate
 
+    from src.evaluation.domain import Domain
     from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
     from src.utils.run import SaveRun
 
+    save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     loggers = instantiate_loggers(cfg.logger)
-    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), SaveRun(cfg, info)]
+    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), save_run]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     check_no_sweep(trainer)
     return trainer

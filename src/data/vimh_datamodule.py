@@ -167,6 +167,11 @@ class VIMHDataModule(LightningDataModule):
         std = aux.std(axis=0)
         return aux.mean(axis=0).tolist(), np.where(std > 1e-6, std, 1.0).tolist()  # what is constant stays near 0
 
+    def some_training_images(self) -> Tensor:
+        """Images of training samples, at most 4,096 of them, uint8, `(sample, channel, freq, time)`."""
+        stride = -(-len(self.train_set) // AT_ONCE)
+        return self.train_set[::stride]["image"]
+
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always guessing the most frequent class of the training samples, per head.
 
@@ -191,7 +196,7 @@ class VIMHDataModule(LightningDataModule):
         return dict(zip(self.info.parameter_names, error.tolist(), strict=True))
 
     def _truth(self, stage: str, name: str) -> Tensor:
-        """`index` or `value` of all samples of a stage, `(sample, head)`; of the images, only some at a time are read."""
+        """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
         samples = self.val_set if stage == "val" else self.test_set
         parts = [samples[first : first + AT_ONCE][name] for first in range(0, len(samples), AT_ONCE)]
         return torch.cat(parts)

@@ -61,11 +61,16 @@ class BatchFormat:
             "index": torch.from_numpy(self._classes.take(batch.code + self._first_class)),
             "normalized": ((value - self._low) / self._range).clamp_(0.0, 1.0),
             "value": value,
-            "aux": self._aux(image, torch.from_numpy(batch.spec_range.copy())),
+            "aux": self.aux_of(image, torch.from_numpy(batch.spec_range.copy())),
         }
 
-    def _aux(self, image: Tensor, spec_range: Tensor) -> Tensor:
-        """Conditioning inputs in the order of their names, `(batch, n_aux)`."""
+    def aux_of(self, image: Tensor, spec_range: Tensor) -> Tensor:
+        """Conditioning inputs in the order of their names, `(batch, n_aux)`.
+
+        Args:
+            image: uint8, `(batch, channel, freq, time)`.
+            spec_range: `spec_min` and `spec_max`, dB, `(batch, 2)`.
+        """
         if self.measured:
             spec_range = torch.cat([spec_range, self.measure(image, spec_range, self.measured)], dim=1)
         return spec_range[:, self._columns]

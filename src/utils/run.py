@@ -75,13 +75,15 @@ class SaveRun(Callback):
     Args:
         cfg: Configuration of the run.
         info: The dataset it trains on.
+        domain: Statistics of its training images, by name.
     """
 
-    def __init__(self, cfg: DictConfig, info: DatasetInfo) -> None:
+    def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, torch.Tensor] | None = None) -> None:
         plain = OmegaConf.to_container(cfg, resolve=True)
         self.entry = {
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
             "dataset_info": info.to_dict(),
+            "domain": None if domain is None else dict(domain),
         }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -97,11 +99,13 @@ class Run:
         module: With its weights, in eval mode, on the CPU.
         info: The dataset that it was trained on.
         config: The configuration that it was trained with, plain.
+        domain: Statistics of its training images, by name; None where the checkpoint has none.
     """
 
     module: LightningModule
     info: DatasetInfo
     config: dict[str, Any]
+    domain: dict[str, torch.Tensor] | None = None
 
 
 def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
@@ -115,7 +119,8 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
         CheckpointError: If the file is no checkpoint of this project, names a class that is not allowed, or its weights
             do not fit its description.
     """
-    config, info_dict, weights = _entries(read_checkpoint(ckpt_path), ckpt_path)
+    checkpoint = read_checkpoint(ckpt_path)
+    config, info_dict, weights = _entries(checkpoint, ckpt_path)
 
     def instantiate(section: Any, **kwargs: Any) -> Any:
         return instantiate_trusted(section, trusted_modules, **kwargs)
@@ -128,7 +133,7 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
         raise CheckpointError(f"{ckpt_path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{ckpt_path}: its weights do not fit its configuration: {error}") from error
-    return Run(module.eval(), info, config)
+    return Run(module.eval(), info, config, checkpoint[ENTRY].get("domain"))
 
 
 def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:

@@ -1,0 +1,97 @@
+"""`Domain`: what the images of a training set look like, and how far another image is from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from src.errors import CheckpointError, ConfigError
+
+GRID = 8  # rows and columns that an image is averaged down to, at most
+RIDGE = 1e-3  # of the mean variance, added to every direction: finite sets leave some of them empty
+N_QUANTILES = 1001
+KEYS = ("mean", "whitening", "quantiles")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Mean and covariance of training images, and the distances of training images that took no part in them.
+
+    An image is averaged to at most 8 x 8 fields per channel, and its distance is that of Mahalanobis (1936). Half of
+    the images give mean and covariance, the other half tells what distances images of the same kind have.
+
+    Attributes:
+        mean: Of the fields, `(field,)`.
+        whitening: Turns deviations from the mean into independent ones of variance 1, `(field, field)`.
+        quantiles: Of the distances of the second half, from the smallest to the largest, evenly spaced, `(quantile,)`.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+    quantiles: Tensor
+
+    @classmethod
+    def fit(cls, image: Tensor) -> "Domain":
+        """The domain of training images.
+
+        Args:
+            image: uint8, `(sample, channel, freq, time)`, in any order that does not depend on the content.
+
+        Raises:
+            ConfigError: If there are fewer than two images.
+        """
+        if len(image) < 2:
+            raise ConfigError(f"The statistics of training images need 2 of them or more; there are {len(image)}.")
+        fitted, held_out = fields(image[::2]), fields(image[1::2])
+        mean = fitted.mean(dim=0)
+        deviation = fitted - mean
+        covariance = deviation.T @ deviation / len(deviation)
+        covariance.diagonal().add_(RIDGE * covariance.diagonal().mean() + 1e-12)
+        whitening = torch.linalg.inv(torch.linalg.cholesky(covariance))
+        distance = torch.linalg.vector_norm((held_out - mean) @ whitening.T, dim=1)
+        quantiles = torch.quantile(distance, torch.linspace(0, 1, N_QUANTILES, dtype=distance.dtype))
+        return cls(mean.float(), whitening.float(), quantiles.float())
+
+    @classmethod
+    def from_dict(cls, tensors: Mapping[str, Tensor]) -> "Domain":
+        """The domain that `to_dict` made a dict of.
+
+        Raises:
+            CheckpointError: If it is something else.
+        """
+        found = {key: tensors.get(key) for key in KEYS}
+        if not all(isinstance(tensor, Tensor) and tensor.is_floating_point() for tensor in found.values()):
+            raise CheckpointError(f"The statistics of the training images are damaged: {', '.join(KEYS)} are expected.")
+        domain = cls(**found)
+        n_fields = domain.mean.numel()
+        if domain.whitening.shape != (n_fields, n_fields) or domain.mean.ndim != 1 or domain.quantiles.ndim != 1:
+            shapes = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in found.items())
+            raise CheckpointError(f"The statistics of the training images do not fit each other: {shapes}.")
+        return domain
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """As a checkpoint keeps it."""
+        return {key: getattr(self, key) for key in KEYS}
+
+    def distance(self, image: Tensor) -> Tensor:
+        """Mahalanobis distance from the training images, float64, `(sample,)`.
+
+        Args:
+            image: uint8, `(sample, channel, freq, time)`, of the shape that it was fitted with.
+        """
+        return torch.linalg.vector_norm((fields(image) - self.mean) @ self.whitening.T.double(), dim=1)
+
+    def percentile(self, image: Tensor) -> Tensor:
+        """Share of the training images that are nearer to the others than an image is, percent, `(sample,)`.
+
+        Images of the training's kind are spread evenly from 0 to 100; 100 is beyond every one of the training.
+        """
+        nearer = torch.searchsorted(self.quantiles.double(), self.distance(image))
+        return 100.0 * nearer / len(self.quantiles)
+
+
+def fields(image: Tensor) -> Tensor:
+    """An image averaged to at most 8 x 8 fields per channel, 0 to 1, float64, `(sample, field)`."""
+    size = [min(GRID, length) for length in image.shape[-2:]]
+    return torch.nn.functional.adaptive_avg_pool2d(image.float() / 255, size).flatten(1).double()

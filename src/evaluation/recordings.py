@@ -1,0 +1,179 @@
+"""Recordings as sounds of a dataset's kind: mono, at its rate, from their onset on, of its duration.
+
+Nothing here decides what a sound means; what was done to it is kept beside it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+
+from src.errors import ConfigError, NSMError
+
+SUFFIXES = frozenset(
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"}
+)
+SILENT = 1e-5  # peak below which nothing is heard, -100 dB full scale
+ONSET = 0.01  # of the peak, -40 dB: by then a sound has begun
+QUIET = 1e-4  # of the peak, -80 dB: before that it had not
+RISE = 0.005  # s, that a sound may take from there to -40 dB
+SHORTEST = 0.05  # s
+MAX_SECONDS = 600.0  # read of a file; what is needed comes first
+# torchaudio's settings for its best quality, after resampy's kaiser_best.
+RESAMPLING = {
+    "lowpass_filter_width": 64,
+    "rolloff": 0.9475937167399596,
+    "resampling_method": "sinc_interp_kaiser",
+    "beta": 14.769656459379492,
+}
+
+
+class RecordingError(NSMError):
+    """A file that is no recording, or none that can be used."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording, ready to be looked at.
+
+    Attributes:
+        path: Its file.
+        waveform: Mono, at the rate of the dataset, from the onset on, of the dataset's duration, float32, `(time,)`.
+        onset: Where it begins in the file, s.
+        duration: Length of the file, s.
+        notes: What was done to it that a listener should know.
+    """
+
+    path: Path
+    waveform: np.ndarray
+    onset: float
+    duration: float
+    notes: tuple[str, ...]
+
+
+def find_files(audio: str) -> list[Path]:
+    """The files that a path, a directory or a glob pattern means, in the order of their names.
+
+    A file that exists is taken by its name, whatever characters are in it. Of a directory, those files count whose
+    suffix is one of audio; `**` in a pattern goes through subdirectories.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    path = Path(audio).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = sorted(entry for entry in path.iterdir() if entry.is_file() and entry.suffix.lower() in SUFFIXES)
+        if not found:
+            raise ConfigError(f"{path}: no audio file is in this directory ({', '.join(sorted(SUFFIXES))}).")
+        return found
+    matches = sorted(Path(name) for name in glob(str(path), recursive=True)) if has_magic(audio) else []
+    found = [match for match in matches if match.is_file()]
+    if not found:
+        raise ConfigError(f"audio={audio}: there is no such file or directory (looked from {Path.cwd()}).")
+    return found
+
+
+def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 0.0) -> Recording:
+    """Read a recording as a sound of a dataset's kind.
+
+    Args:
+        path: Anything that libsndfile reads, at any rate, with any number of channels.
+        sample_rate: Hz, of the dataset.
+        duration: s, of the dataset.
+        lead: s, where `find_onset` finds the onset of the dataset's own sounds; as much is kept before it here.
+
+    Raises:
+        RecordingError: If it is no audio, damaged, silent, or too short.
+    """
+    samples, rate = _read(path)
+    mono = samples.mean(axis=1)
+    peak = float(np.abs(mono).max(initial=0.0))
+    if peak < SILENT:
+        raise RecordingError(f"{path}: is silent, its peak is {_db(peak)} full scale.")
+    onset = find_onset(mono, rate) - round(lead * rate)
+    mono = np.pad(mono, (max(0, -onset), 0))
+    onset = max(0, onset)
+    if (len(mono) - onset) / rate < SHORTEST:
+        raise RecordingError(
+            f"{path}: is too short: {len(mono) / rate:.3f} s, of which {(len(mono) - onset) / rate:.3f} s sound; "
+            f"{SHORTEST:g} s are needed."
+        )
+    n_samples = round(sample_rate * duration)
+    sound = resample(mono[onset : onset + math.ceil((duration + SHORTEST) * rate)], rate, sample_rate)[:n_samples]
+    notes = _notes(samples, rate, sample_rate, onset, duration)
+    waveform = np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
+    return Recording(path, waveform, onset / rate, len(samples) / rate, notes)
+
+
+def find_onset(waveform: np.ndarray, sample_rate: int) -> int:
+    """Sample at which a sound begins: where it leaves what precedes it on the way to -40 dB of its peak.
+
+    What is more than 5 ms before that is taken for noise up to twice its root mean square, and what is below -80 dB of
+    the peak for silence.
+
+    Args:
+        waveform: Not silent, `(time,)`.
+        sample_rate: Hz.
+    """
+    size = np.abs(waveform)
+    heard = int(np.argmax(size > ONSET * size.max()))
+    before = size[: max(0, heard - round(RISE * sample_rate))]
+    noise = 2 * np.sqrt(np.mean(np.square(before))) if len(before) else 0.0
+    quiet = np.flatnonzero(size[:heard] <= max(noise, QUIET * size.max()))
+    return int(quiet[-1]) + 1 if len(quiet) else 0
+
+
+def resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    """A waveform at another rate, by a windowed sinc (Smith, Digital Audio Resampling), float64, `(time,)`.
+
+    Args:
+        waveform: `(time,)`.
+        rate: Its rate, Hz.
+        sample_rate: The rate wanted, Hz.
+    """
+    if rate == sample_rate:
+        return waveform
+    import torch
+    from torchaudio.functional import resample as torchaudio_resample
+
+    return torchaudio_resample(torch.from_numpy(waveform), rate, sample_rate, **RESAMPLING).numpy()
+
+
+def _read(path: Path) -> tuple[np.ndarray, int]:
+    """Samples, float64, `(time, channel)`, and their rate in Hz."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = file.read(round(MAX_SECONDS * file.samplerate), dtype="float64", always_2d=True)
+            rate = file.samplerate
+    except (soundfile.SoundFileError, OSError) as error:
+        raise RecordingError(f"{path}: cannot be read as audio: {error}") from error
+    if not len(samples):
+        raise RecordingError(f"{path}: holds no samples.")
+    if not np.isfinite(samples).all():
+        raise RecordingError(f"{path}: holds samples that are not finite.")
+    return samples, rate
+
+
+def _notes(samples: np.ndarray, rate: int, sample_rate: int, onset: int, duration: float) -> tuple[str, ...]:
+    """What was done to a recording."""
+    left = (len(samples) - onset) / rate
+    notes: Sequence[tuple[bool, str]] = (
+        (samples.shape[1] > 1, f"mean of {samples.shape[1]} channels"),
+        (rate != sample_rate, f"resampled from {rate:,} to {sample_rate:,} Hz"),
+        (rate < sample_rate, f"holds nothing above {rate / 2:,.0f} Hz"),
+        (onset > RISE * rate, f"begins at {onset / rate:.3f} s"),
+        (left > duration * 1.001, f"cut after {duration:g} s"),
+        (left < duration * 0.999, f"{left:.3f} s long, the rest is silence"),
+    )
+    return tuple(note for holds, note in notes if holds)
+
+
+def _db(peak: float) -> str:
+    return f"{20 * math.log10(peak):.0f} dB" if peak > 0 else "0, or -infinite dB,"
