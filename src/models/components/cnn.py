@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import ConfigError
-from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.conditioning import Film, modulate
 from src.models.components.heads import MultiHead
-from src.models.components.inputs import Coordinates, to_signed_unit
+from src.models.components.inputs import Coordinates
+from src.models.components.network import Network
 
 
-class SpectralCNN(nn.Module):
+class SpectralCNN(Network):
     """Image → strided convolutions → flatten, join the conditioning inputs → hidden layer → heads.
 
     Each stage halves frequency and time by a stride of 2: on a CPU that is cheaper than a convolution at full size with
@@ -54,7 +55,7 @@ class SpectralCNN(nn.Module):
         coordinates: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
         n_channels, n_freq, n_frames = input_shape
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ConfigError(f"net.kernel_size is {kernel_size}; it must be odd, so that a stage halves the image.")
@@ -62,38 +63,24 @@ class SpectralCNN(nn.Module):
             raise ConfigError(f"net.depth is {depth}; a stage has 1 convolution or more.")
         steps = pairs([2] * len(widths) if strides is None else strides)
         check_strides(steps, len(widths), n_freq, n_frames)
-        self.n_beside, n_film = places(conditioning, n_aux)
         self.coordinates = Coordinates(n_freq, n_frames) if coordinates else nn.Identity()
         self.stages = nn.Sequential()
         n_in = n_channels + 2 * coordinates
         for width, step in zip(widths, steps, strict=True):
             self.stages.append(Stage(n_in, width, kernel_size, step, depth))
             n_in, n_freq, n_frames = width, -(-n_freq // step[0]), -(-n_frames // step[1])
-        self.standardize = Standardize(n_aux, aux_mean, aux_std)
-        self.film = Film(n_film, widths)
+        self.film = Film(self.n_film, widths)
         self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
         self.activation = nn.SiLU()
-        self.dropout = nn.Dropout(dropout)
         self.heads = MultiHead(hidden, head_sizes)
         self.to(memory_format=torch.channels_last)  # trains a third faster on a CPU, and no slower elsewhere
 
-    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
-        """Logits of every head.
-
-        Args:
-            image: uint8, `(batch, channel, freq, time)`.
-            aux: Conditioning inputs, `(batch, n_aux)`.
-
-        Returns:
-            Name to logits, `(batch, outputs of the head)`.
-        """
-        aux = self.standardize(aux)
-        pixels = self.coordinates(to_signed_unit(image, aux))  # (batch, channel, freq, time)
-        features = pixels.contiguous(memory_format=torch.channels_last)
-        for stage, film in zip(self.stages, self.film(aux), strict=True):
+    def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
+        """See `Network`."""
+        features = self.coordinates(pixels).contiguous(memory_format=torch.channels_last)
+        for stage, film in zip(self.stages, films, strict=True):
             features = stage(features, film)  # (batch, width, freq / stride, time / stride)
-        features = torch.cat([features.flatten(1), aux[:, : self.n_beside]], dim=1)
-        return self.heads(self.dropout(self.activation(self.hidden(features))))
+        return self.join(features.flatten(1), beside)
 
 
 class Stage(nn.Sequential):

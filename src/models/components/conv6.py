@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.conditioning import Film, modulate
 from src.models.components.heads import MultiHead
-from src.models.components.inputs import to_signed_unit
+from src.models.components.network import Network
 
 
-class Conv6(nn.Module):
+class Conv6(Network):
     """Image → convolutions of stride 2 with growing channels, each with ReLU → dense layer with ReLU → heads.
 
     After the network Conv6 of InverSynth (Barkan et al. 2019, arXiv 1812.06349): six strided 3x3 convolutions without
@@ -45,35 +44,22 @@ class Conv6(nn.Module):
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
         n_channels, n_freq, n_frames = input_shape
-        self.n_beside, n_film = places(conditioning, n_aux)
         channels = [n_channels, *widths]
         self.convolutions = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
-        self.standardize = Standardize(n_aux, aux_mean, aux_std)
-        self.film = Film(n_film, widths)
+        self.film = Film(self.n_film, widths)
         n_positions = -(-n_freq // 2 ** len(widths)) * -(-n_frames // 2 ** len(widths))
         self.hidden = nn.Linear(widths[-1] * n_positions + self.n_beside, hidden)
         self.activation = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
         self.heads = MultiHead(hidden, head_sizes)
         for layer in [*self.convolutions, self.hidden]:  # without normalization, the scale must survive seven layers
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
 
-    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
-        """Logits of every head.
-
-        Args:
-            image: uint8, `(batch, channel, freq, time)`.
-            aux: Conditioning inputs, `(batch, n_aux)`.
-
-        Returns:
-            Name to logits, `(batch, outputs of the head)`.
-        """
-        aux = self.standardize(aux)
-        features = to_signed_unit(image, aux)  # (batch, channel, freq, time)
-        for convolution, film in zip(self.convolutions, self.film(aux), strict=True):
+    def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
+        """See `Network`."""
+        features = pixels
+        for convolution, film in zip(self.convolutions, films, strict=True):
             features = self.activation(modulate(convolution(features), film))  # (batch, width, freq / 2, time / 2)
-        features = torch.cat([features.flatten(1), aux[:, : self.n_beside]], dim=1)
-        return self.heads(self.dropout(self.activation(self.hidden(features))))
+        return self.join(features.flatten(1), beside)

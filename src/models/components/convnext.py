@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import ConfigError
-from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.conditioning import Film, modulate
 from src.models.components.heads import MultiHead
-from src.models.components.inputs import to_signed_unit
+from src.models.components.network import Network
 
 
-class ConvNeXt(nn.Module):
+class ConvNeXt(Network):
     """Image → stages of blocks, each on a coarser grid → flatten, join the conditioning inputs → hidden layer → heads.
 
     Three things differ from the paper, for images as small as these. The convolutions that lead to a coarser grid
@@ -56,7 +56,7 @@ class ConvNeXt(nn.Module):
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
         if not len(widths) == len(depths) == len(strides):
             raise ConfigError(
                 f"net.widths has {len(widths)} stages, net.depths {len(depths)}, net.strides {len(strides)}; give all "
@@ -67,7 +67,6 @@ class ConvNeXt(nn.Module):
                 f"net.kernel_size is {kernel_size}; it must be odd, so that a block keeps the image's size."
             )
         n_in, n_freq, n_frames = input_shape
-        self.n_beside, n_film = places(conditioning, n_aux)
         self.reductions, self.stages = nn.ModuleList(), nn.ModuleList()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
             self.reductions.append(nn.Conv2d(n_in, width, 2 * stride - 1, stride, padding=stride - 1, bias=False))
@@ -75,33 +74,21 @@ class ConvNeXt(nn.Module):
             n_in, n_freq, n_frames = width, -(-n_freq // stride), -(-n_frames // stride)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.last_norm = nn.LayerNorm(n_in)
-        self.standardize = Standardize(n_aux, aux_mean, aux_std)
-        self.film = Film(n_film, [width for width, depth in zip(widths, depths, strict=True) for _ in range(depth)])
+        width_of_block = [width for width, depth in zip(widths, depths, strict=True) for _ in range(depth)]
+        self.film = Film(self.n_film, width_of_block)
         self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
         self.activation = nn.GELU()
-        self.dropout = nn.Dropout(dropout)
         self.heads = MultiHead(hidden, head_sizes)
 
-    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
-        """Logits of every head.
-
-        Args:
-            image: uint8, `(batch, channel, freq, time)`.
-            aux: Conditioning inputs, `(batch, n_aux)`.
-
-        Returns:
-            Name to logits, `(batch, outputs of the head)`.
-        """
-        aux = self.standardize(aux)
-        films = iter(self.film(aux))
-        features = to_signed_unit(image, aux)  # (batch, channel, freq, time)
+    def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
+        """See `Network`."""
+        features, film = pixels, iter(films)
         for reduce, norm, blocks in zip(self.reductions, self.norms, self.stages, strict=True):
             features = channels_first(norm(channels_last(reduce(features))))  # (batch, width, freq / s, time / s)
             for block in blocks:
-                features = block(features, next(films))
+                features = block(features, next(film))
         features = self.last_norm(channels_last(features)).flatten(1)  # (batch, freq * time * width)
-        features = torch.cat([features, aux[:, : self.n_beside]], dim=1)
-        return self.heads(self.dropout(self.activation(self.hidden(features))))
+        return self.join(features, beside)
 
 
 class Block(nn.Module):

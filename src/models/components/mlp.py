@@ -7,12 +7,12 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.conditioning import Film, modulate
 from src.models.components.heads import MultiHead
-from src.models.components.inputs import to_signed_unit
+from src.models.components.network import Network
 
 
-class MLP(nn.Module):
+class MLP(Network):
     """Image → all pixels, join the conditioning inputs → hidden layers, if any → heads.
 
     Args:
@@ -41,31 +41,19 @@ class MLP(nn.Module):
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.n_beside, n_film = places(conditioning, n_aux)
+        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
         sizes = [prod(input_shape) + self.n_beside, *hidden]
-        self.standardize = Standardize(n_aux, aux_mean, aux_std)
-        self.film = Film(n_film, [input_shape[0], *hidden])
+        self.film = Film(self.n_film, [input_shape[0], *hidden])
         self.layers = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
         self.norms = nn.ModuleList(nn.LayerNorm(size) for size in hidden)
         self.activation = nn.GELU()
-        self.dropout = nn.Dropout(dropout)
         self.heads = MultiHead(sizes[-1], head_sizes)
 
-    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
-        """Logits of every head.
-
-        Args:
-            image: uint8, `(batch, channel, freq, time)`.
-            aux: Conditioning inputs, `(batch, n_aux)`.
-
-        Returns:
-            Name to logits, `(batch, outputs of the head)`.
-        """
-        aux = self.standardize(aux)
-        film_of_image, *films = self.film(aux)
-        pixels = modulate(to_signed_unit(image, aux), film_of_image).flatten(1)  # (batch, channel * freq * time)
-        features = torch.cat([pixels, aux[:, : self.n_beside]], dim=1)
-        for layer, norm, film in zip(self.layers, self.norms, films, strict=True):
+    def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
+        """See `Network`."""
+        film_of_image, *others = films
+        pixels = modulate(pixels, film_of_image).flatten(1)  # (batch, channel * freq * time)
+        features = torch.cat([pixels, beside], dim=1)
+        for layer, norm, film in zip(self.layers, self.norms, others, strict=True):
             features = self.activation(modulate(norm(layer(features)), film))  # (batch, size of the layer)
-        return self.heads(self.dropout(features))
+        return features

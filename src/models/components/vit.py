@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.errors import ConfigError
-from src.models.components.conditioning import Film, Standardize, modulate, places
+from src.models.components.conditioning import Film, modulate
 from src.models.components.heads import MultiHead
-from src.models.components.inputs import to_signed_unit
+from src.models.components.network import Network
 
 WAVELENGTHS = 30.0  # ratio of the longest to the shortest of the sinusoids that tell positions
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(Network):
     """Image → patches → blocks of attention and MLP → mean, join the conditioning inputs → hidden layer → heads.
 
     An image that patches do not divide is padded with silence (pixel 0) above its highest frequency and after its end.
@@ -56,11 +56,10 @@ class VisionTransformer(nn.Module):
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
         check_sizes(patch_size, dim, n_heads, positions)
         n_channels, n_freq, n_frames = input_shape
         rows, columns = patch_size
-        self.n_beside, n_film = places(conditioning, n_aux)
         self.patch_size = (rows, columns)
         self.padding = (0, -n_frames % columns, 0, -n_freq % rows)  # of the last dimension first
         self.embed = nn.Linear(n_channels * rows * columns, dim)
@@ -69,33 +68,20 @@ class VisionTransformer(nn.Module):
             self.positions = nn.Parameter(where)
         else:
             self.register_buffer("positions", where, persistent=False)
-        self.standardize = Standardize(n_aux, aux_mean, aux_std)
-        self.film = Film(n_film, [dim] * depth)
+        self.film = Film(self.n_film, [dim] * depth)
         self.blocks = nn.ModuleList(Block(dim, n_heads, int(dim * mlp_ratio)) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         self.hidden = nn.Linear(dim + self.n_beside, hidden)
         self.activation = nn.GELU()
-        self.dropout = nn.Dropout(dropout)
         self.heads = MultiHead(hidden, head_sizes)
 
-    def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
-        """Logits of every head.
-
-        Args:
-            image: uint8, `(batch, channel, freq, time)`.
-            aux: Conditioning inputs, `(batch, n_aux)`.
-
-        Returns:
-            Name to logits, `(batch, outputs of the head)`.
-        """
-        aux = self.standardize(aux)
-        patches = to_patches(F.pad(image, self.padding), self.patch_size)  # (batch, token, pixels of a patch)
-        tokens = self.embed(to_signed_unit(patches, aux)) + self.positions  # (batch, token, dim)
-        for block, film in zip(self.blocks, self.film(aux), strict=True):
+    def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
+        """See `Network`."""
+        padded = F.pad(pixels, self.padding, value=-1.0)
+        tokens = self.embed(to_patches(padded, self.patch_size)) + self.positions  # (batch, token, dim)
+        for block, film in zip(self.blocks, films, strict=True):
             tokens = block(tokens, film)
-        features = self.norm(tokens.mean(dim=1))  # (batch, dim)
-        features = torch.cat([features, aux[:, : self.n_beside]], dim=1)
-        return self.heads(self.dropout(self.activation(self.hidden(features))))
+        return self.join(self.norm(tokens.mean(dim=1)), beside)
 
 
 class Block(nn.Module):
