@@ -193,6 +193,22 @@ cl clean-logs:
 
 # ----- looking
 
+## ddr display-recent: Show the newest dataset, in a window or as a contact sheet (ARGS="--save sheet.html", ARGS=--info)
+ddr display-recent: $(ENV)
+	@$(PYTHON) display_vimh.py $(ARGS)
+
+## dds display-small: Show the small saw set
+dds display-small: $(ENV)
+	@$(PYTHON) display_vimh.py data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p $(ARGS)
+
+## ddl display-large: Show the large saw set
+ddl display-large: $(ENV)
+	@$(PYTHON) display_vimh.py data/vimh-32x32x1_8000Hz_1p0s_16384dss_simple_2p $(ARGS)
+
+## ae audio-eval: Listen to the newest best checkpoint: a report, metrics beside references (ARGS="refine=true")
+ae audio-eval: $(ENV)
+	@$(PYTHON) src/audio_eval.py $(ARGS)
+
 ## tb tensorboard: Show the curves of all runs at port 6006
 tb tensorboard: $(ENV)
 	@$(PYTHON) scripts/show_curves.py
@@ -212,6 +228,10 @@ tds draw-networks-text: $(ENV)
 ## tdl draw-networks-list: List the networks that can be drawn
 tdl draw-networks-list: $(ENV)
 	@$(PYTHON) scripts/draw_networks.py --list $(ARGS)
+
+## pr predict: Read parameters from recordings (AUDIO=file, directory or pattern)
+pr predict: $(ENV)
+	@$(PYTHON) src/predict.py "audio=$(AUDIO)" $(ARGS)
 
 ## onnx export-onnx: Export the newest best checkpoint to ONNX (ARGS="ckpt_path=PATH" for another)
 onnx export-onnx: $(ENV)

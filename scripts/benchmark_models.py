@@ -186,6 +186,7 @@ def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
         *(f"experiment={EXPERIMENTS[entry.set]}", f"model={entry.model}", *entry.overrides),
         *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
         *("callbacks.rich_progress_bar=null", "callbacks.model_summary=null", "callbacks.head_figures=null"),
+        "++callbacks.audio_examples=null",
         *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
     ]
     start = time.monotonic()

@@ -107,12 +107,12 @@ def predict(cfg: "DictConfig") -> None:
     from src.utils.resolvers import newest_best_checkpoint
     from src.utils.run import load_run
 
-    if (cfg.audio is None) == (cfg.dataset is None):
+    if bool(cfg.audio) == bool(cfg.dataset):
         raise ConfigError("Name either what to listen to, audio=FILE|DIR|GLOB, or a VIMH set, dataset=DIR.")
     ckpt_path = Path(cfg.ckpt_path or newest_best_checkpoint(cfg.paths.log_dir))
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
-    if cfg.dataset is None:
+    if cfg.audio:
         predict_recordings(cfg, run, ckpt_path)
     else:
         predict_dataset(cfg, run)

@@ -14,6 +14,7 @@ EXPECTED = [
     *("sdma", "emb", "eme", "emr", "emall", "evitms", "evitts", "evitml", "evittl", "evitall", "etmsr", "evitmsr"),
     *("emer", "emvitb", "emvite", "emvitr", "emvit", "emvitgta"),
     *("t", "ta", "c", "dc", "cl", "f", "tb", "lc", "bench", "bm", "td", "tds", "tdl", "onnx"),
+    *("ddr", "dds", "ddl", "ae", "pr"),
 ]
 # Targets that only call others, and how many commands they run.
 COLLECTIONS = {"etall": 4, "evitall": 4, "sdma": 3, "emall": 6, "emvit": 3, "emvitgta": 6}
@@ -97,7 +98,7 @@ def rule(short):
 @pytest.mark.parametrize("short", EXPECTED)
 def test_every_script_and_option_that_a_target_names_exists(fresh, short):
     commands = make("-n", short, cwd=fresh)
-    for script in re.findall(r"(?:scripts|src)/[\w.]+|generate_vimh\.py", commands):
+    for script in re.findall(r"(?:scripts|src)/[\w.]+|generate_vimh\.py|display_vimh\.py", commands):
         assert (ROOT / script).is_file(), script
     for group, option in re.findall(r" (experiment|model|data|loss)=(\w+)", commands):
         assert (ROOT / "configs" / group / f"{option}.yaml").is_file(), option

@@ -176,6 +176,7 @@ def test_nothing_is_written_where_nothing_was_read(compose_predict, tmp_path):
     ("overrides", "message"),
     [
         ([], "Name either"),
+        (["audio=''"], "Name either"),
         (["audio=x.wav", "dataset=here"], "Name either"),
         (["audio=gone.wav"], r"gone\.wav: there is no such file"),
         (["dataset=gone"], "gone"),

@@ -104,8 +104,12 @@ def bootstrap_interval(values: np.ndarray, seed: int, n_resamples: int = 1000) -
     if not len(values):
         raise ConfigError("A bootstrap interval needs one value or more, but there is none.")
     rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(n_resamples)]
-    low, high = np.quantile(means, [0.025, 0.975])
+    at_once = max(1, BLOCK // len(values))
+    means = [
+        values[rng.integers(len(values), size=(min(at_once, n_resamples - first), len(values)))].mean(axis=1)
+        for first in range(0, n_resamples, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 
