@@ -578,17 +578,17 @@
   /** A value in natural units, or the name of its class. */
   function valueText(spec, value) {
     const name = spec.names[Math.round((value - spec.min) / spec.step)];
-    return name ?? formatNumber(value, spec.decimals);
+    return name ?? formatNumber(value, spec.decimals.value);
   }
 
   function parameterRow(sound, spec, p) {
     const [value, std, truth] = [sound.value[p], sound.std?.[p] ?? null, sound.true?.[p] ?? null];
-    const spread = std === null ? [] : [element("small", {}, ` ± ${formatNumber(std, spec.decimals)}`)];
+    const spread = std === null ? [] : [element("small", {}, ` ± ${formatNumber(std, spec.decimals.value)}`)];
     const cells = [cell("Predicted", valueText(spec, value), ...spread)];
     if (sound.true) {
       cells.unshift(cell("True", valueText(spec, truth)));
-      cells.push(cell("Error", formatNumber(value - truth, spec.decimals)));
-      cells.push(cell("In steps", formatNumber((value - truth) / spec.step, 1)));
+      cells.push(cell("Error", formatNumber(value - truth, spec.decimals.value)));
+      cells.push(cell("In steps", formatNumber((value - truth) / spec.step)));
     }
     const range = element("td", { role: "cell", "aria-hidden": "true" }, track(spec, value, std, truth), ends(spec));
     return row(rowHead(...withUnits(spec.name, spec.units)), ...cells, range);
@@ -611,7 +611,7 @@
   }
 
   function ends(spec) {
-    const texts = [spec.min, spec.max].map((end) => formatNumber(end, spec.decimals));
+    const texts = [spec.min, spec.max].map((end) => formatNumber(end, spec.decimals.range));
     return element("span", { class: "ends" }, ...texts.map((text) => element("span", {}, text)));
   }
 

@@ -289,9 +289,9 @@ def _page_data(report: Report) -> dict[str, Any]:
                 "max": spec.max,
                 "step": spec.step,
                 "names": spec.names,
-                "decimals": _value_decimals(spec),
+                "decimals": {"value": _shown_decimals(spec, stds), "range": _value_decimals(spec)},
             }
-            for spec in report.parameters
+            for spec, stds in zip(report.parameters, _stds(report), strict=True)
         ],
         "metrics": [_metric_data(metric, report.answers) for metric in _metrics_of(report)],
         "sounds": [_sound_data(sound, report.sample_rate, top, bottom) for sound in report.sounds],
@@ -354,6 +354,18 @@ def _plain(item: Any) -> Any:
     if isinstance(item, float | np.floating):
         return float(f"{item:.6g}") if math.isfinite(item) else None
     return item
+
+
+def _stds(report: Report) -> list[list[float]]:
+    """Standard deviations of each parameter, of those sounds that have finite ones."""
+    known = [sound.std for sound in report.sounds if sound.std is not None]
+    return [[float(std[p]) for std in known if np.isfinite(std[p])] for p in range(len(report.parameters))]
+
+
+def _shown_decimals(spec: ParamSpec, stds: Sequence[float]) -> int:
+    """Digits after the point that show a tenth of a step, and two digits of a usual standard deviation."""
+    usual = float(np.median(stds)) if stds else 0.0
+    return max(_value_decimals(spec), min(6, _decimals(usual)) if usual > 0 else 0)
 
 
 def _value_decimals(spec: ParamSpec) -> int:
@@ -506,8 +518,7 @@ def _scatter(spec: ParamSpec, true: np.ndarray, error: np.ndarray) -> Scatter:
 def _figures(spec: ParamSpec, error: np.ndarray) -> str:
     """The picture in words."""
     absolute = np.abs(error)
-    decimals = _value_decimals(spec) + 1
-    median, worst, bias = (format_number(n, decimals) for n in (np.median(absolute), absolute.max(), error.mean()))
+    median, worst, bias = (format_number(n) for n in (np.median(absolute), absolute.max(), error.mean()))
     within = format_number(100 * float((absolute <= spec.step).mean()), 0)
     return f"median |error| {median}, largest {worst}, bias {bias}; {within} % within one step"
 
