@@ -5,7 +5,6 @@ Where there is none these tests are skipped and say so; with REQUIRE_BROWSER=1, 
 
 import json
 import os
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +13,11 @@ import numpy as np
 import pytest
 from reports import HOSTILE, N_HEARD, PARAMETERS, SAMPLE_RATE, make_prediction, make_report
 
+from scripts.screenshot import NoBrowser, open_browser
 from src.evaluation.report import render_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-BROWSERS = (
-    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-)
-ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking")
 # Before anything of the page runs: notes when and where sources start, and what they are told to be heard at.
 SPY = """
 window.spied = { starts: [], buffers: [], stops: 0, gains: [] };
@@ -65,35 +59,14 @@ return [...document.body.querySelectorAll("*")]
 """
 
 
-def open_browser():
-    """A driver of the first browser that starts, or the reasons why none does."""
-    from selenium import webdriver
-    from selenium.common.exceptions import WebDriverException
-    from selenium.webdriver.chrome.service import Service
-
-    os.environ.setdefault("SE_AVOID_STATS", "true")
-    found = [path for name in BROWSERS if (path := shutil.which(name))]
-    reasons = []
-    for binary in found:
-        options = webdriver.ChromeOptions()
-        options.binary_location = binary
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        for argument in ARGUMENTS:
-            options.add_argument(argument)
-        try:
-            return webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-        except WebDriverException as error:
-            reasons.append(f"{binary}: {str(error.msg).splitlines()[0]}")
-    return f"No browser to test the listening report with ({'; '.join(reasons) or 'no Chrome or Chromium is here'})."
-
-
 @pytest.fixture(scope="module")
 def driver():
-    opened = open_browser()
-    if isinstance(opened, str):
+    try:
+        opened = open_browser()
+    except NoBrowser as error:
         if os.environ.get("REQUIRE_BROWSER"):
-            pytest.fail(opened)
-        pytest.skip(f"{opened} Debian: apt-get install chromium chromium-driver.")
+            raise
+        pytest.skip(str(error))
     opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPY})
     yield opened
     opened.quit()

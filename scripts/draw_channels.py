@@ -1,0 +1,148 @@
+"""Draws every channel of one Moog sound for docs/channels.md, and says what each costs.
+
+python scripts/draw_channels.py [--sample 3] [--output docs/channels.png] [--cost]
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+import matplotlib  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from hydra import compose, initialize_config_dir  # noqa: E402
+from hydra.utils import instantiate  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from src.evaluation.plots import STYLE, Axis, Channel, channels_of, draw_spectrogram  # noqa: E402
+from src.generation import BLOCK, Recipe  # noqa: E402
+from src.vimh.info import DatasetInfo  # noqa: E402
+
+CHANNELS = (
+    *("short_window", "medium_window", "long_window", "instantaneous_frequency", "group_delay"),
+    *("modulation", "temporal_envelope", "spectral_envelope", "normalized"),
+)
+SIZE = ("spectral.height=127", "spectral.width=64", "spectral.win_length=256")  # up to 4 kHz
+
+
+def recipe_of(name: str, *overrides: str) -> Recipe:
+    """Recipe of the configuration `synth/generate_NAME`."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return Recipe.from_config(compose(f"synth/generate_{name}", list(overrides)), instantiate)
+
+
+def draw(sample: int, output: Path) -> None:
+    """Draw one sound of the envelope set."""
+    recipe = recipe_of("moog_envelope", f"spectral=[stft,{','.join(CHANNELS)}]", *SIZE)
+    sounds, info = recipe.make(sample, sample + 1), recipe.info("channels")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 12), layout="constrained")
+        plots = figure.subplots(4, 3).ravel()
+        for plot, channel, image in zip(plots, channels_of(info, True), sounds.image[0], strict=False):
+            level = placed(channel, info).levels(image[None], sounds.spec_range)[0]
+            drawn = draw_spectrogram(plot, level, placed(channel, info), ends_of(channel, sounds.spec_range))
+            plot.set_title(channel.name)
+            figure.colorbar(drawn, ax=plot, label=channel.units)
+        draw_samples(figure, plots[10:], recipe, sample)
+        figure.savefig(output, dpi=90)
+
+
+def placed(channel: Channel, info: DatasetInfo) -> Channel:
+    """A channel whose columns are where the dataset says, if they are no times."""
+    axes = info.channel_axes[info.channel_labels.index(channel.name)]
+    if "column_first" not in axes:
+        return channel
+    columns = axes["column_first"] + axes["column_step"] * np.arange(info.width)
+    rows = channels_of(info, True)[0].rows
+    return dataclasses.replace(channel, rows=rows, columns=Axis(f"{axes['columns']} ({axes['column_units']})", columns))
+
+
+def ends_of(channel: Channel, spec_range: np.ndarray) -> tuple[float, float]:
+    """Levels of the first and the last colour."""
+    return tuple(spec_range[0].tolist()) if channel.ends is None else channel.ends
+
+
+def draw_samples(figure: Figure, plots: np.ndarray, recipe: Recipe, sample: int) -> None:
+    """The first 20 ms of the same sound as samples and as bits."""
+    waveform = torch.from_numpy(recipe.render(recipe.values(sample, sample + 1)))
+    rate = recipe.synth.sample_rate
+    for plot, name in zip(plots, ("waveform", "bits"), strict=True):
+        representation = recipe_of("moog_envelope", f"spectral={name}").representation
+        pixels = representation.to_image(waveform)[0][0, 0, :, : rate // 50].numpy()
+        low, high, units = representation.channel_ranges[0]
+        level = low + pixels * (high - low) / 255
+        if name == "waveform":
+            plot.step(np.arange(level.shape[1]) / rate * 1000, level[0], where="mid", color="#2a5d84")
+            plot.set_ylabel(units)
+        else:
+            extent = (0, 20, -0.5, len(level) - 0.5)
+            plot.imshow(level, origin="lower", aspect="auto", interpolation="nearest", cmap="gray", extent=extent)
+            plot.set_ylabel("bit")
+        plot.set(title=f"{name}, the first 20 ms", xlabel="time (ms)")
+
+
+def print_costs() -> None:
+    """Microseconds of one core per sound, of the first channel alone and of one more at a time."""
+    sets = {
+        "basic": ("moog_basic", "stft"),
+        "envelope": ("moog_envelope", "mel"),
+        "127 x 64": ("moog_envelope", "stft"),
+    }
+    print("| channel | " + " | ".join(sets) + " |")
+    rows: dict[str, list[str]] = {}
+    for label, (name, first) in sets.items():
+        overrides = SIZE if label == "127 x 64" else ()
+        alone = recipe_of(name, f"spectral={first}", *overrides)
+        waveform = torch.from_numpy(alone.render(alone.values(0, BLOCK)))
+        others = [recipe_of(name, f"spectral=[{first},{channel}]", *overrides) for channel in CHANNELS]
+        samples = [recipe_of(name, f"spectral={what}", *overrides) for what in ("waveform", "bits")]
+        calls = [partial_image(recipe.representation, waveform) for recipe in (alone, *others, *samples)]
+        seconds = medians(calls)
+        base = seconds[0]
+        more = [base, *(time_ - base for time_ in seconds[1 : 1 + len(CHANNELS)]), *seconds[1 + len(CHANNELS) :]]
+        for what, second in zip(("first channel", *CHANNELS, "waveform", "bits"), more, strict=True):
+            rows.setdefault(what, []).append(f"{1e6 * second / BLOCK:.0f} ({second / base:.2f})")
+    for what, cells in rows.items():
+        print(f"| {what} | " + " | ".join(cells) + " |")
+
+
+def partial_image(representation: Any, waveform: torch.Tensor) -> Callable[[], object]:
+    return lambda: representation.to_image(waveform)
+
+
+def medians(calls: list[Callable[[], object]], repeats: int = 41) -> list[float]:
+    """Seconds of one core per call; all in turn, so that what else the machine does meets all alike."""
+    torch.set_num_threads(1)
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, taken in zip(calls, times, strict=True):
+            start = time.thread_time()
+            call()
+            taken.append(time.thread_time() - start)
+    return [statistics.median(taken) for taken in times]
+
+
+def main() -> None:
+    """Parse the arguments, and draw or measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "channels.png")
+    parser.add_argument("--cost", action="store_true", help="measure instead of drawing")
+    arguments = parser.parse_args()
+    if arguments.cost:
+        print_costs()
+    else:
+        draw(arguments.sample, arguments.output)
+        print(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Takes a picture of a page, or of what is below a place in it, in a headless Chrome or Chromium.
+
+python scripts/screenshot.py logs/audio_eval/DATE_TIME/index.html#sounds docs/tutorial/report.png [--size 1200x1000]
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking")
+
+
+class NoBrowser(Exception):
+    """No browser starts; the message says which were tried, and what to install."""
+
+
+def open_browser() -> "Chrome":
+    """A driver of the first browser that starts.
+
+    Raises:
+        NoBrowser: If none does.
+    """
+    from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.chrome.service import Service
+
+    os.environ.setdefault("SE_AVOID_STATS", "true")
+    reasons = []
+    for binary in filter(None, map(shutil.which, BROWSERS)):
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        for argument in ARGUMENTS:
+            options.add_argument(argument)
+        try:
+            return webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+        except WebDriverException as error:
+            reasons.append(f"{binary}: {str(error.msg).splitlines()[0]}")
+    raise NoBrowser(
+        f"No browser starts ({'; '.join(reasons) or 'no Chrome or Chromium is here'}). On Debian: apt-get install "
+        "chromium chromium-driver"
+    )
+
+
+def take(page: Path, place: str, output: Path, width: int, height: int) -> None:
+    """Write a picture of a page as PNG.
+
+    Args:
+        page: HTML file.
+        place: `id` of the element that is to stand at the top; empty for the top of the page.
+        output: Where to.
+        width: Pixels.
+        height: Pixels.
+    """
+    driver = open_browser()
+    try:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        driver.get(page.resolve().as_uri())
+        driver.execute_script("document.getElementById(arguments[0])?.scrollIntoView({behavior: 'instant'})", place)
+        driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # drawn
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(driver.get_screenshot_as_png())
+    finally:
+        driver.quit()
+
+
+def main() -> None:
+    """Take one picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", help="HTML file, with #id for a place in it")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--size", default="1200x1000", help="width x height, pixels")
+    arguments = parser.parse_args()
+    name, _, place = arguments.page.partition("#")
+    width, _, height = arguments.size.partition("x")
+    if not Path(name).is_file() or not (width.isdigit() and height.isdigit()):
+        parser.error(f"{name} must be a file, and --size WIDTHxHEIGHT; it is {arguments.size}")
+    try:
+        take(Path(name), place, arguments.output, int(width), int(height))
+    except NoBrowser as error:
+        sys.exit(str(error))
+    print(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""Packs other data into a VIMH dataset.
+
+    python scripts/to_vimh.py images PICTURES                      a folder per class
+    python scripts/to_vimh.py images PICTURES --csv labels.csv --number angle=5,0,355 --units angle=degrees
+    python scripts/to_vimh.py idx MNIST --label digit
+    python scripts/to_vimh.py cifar cifar-10-batches-bin
+    python scripts/to_vimh.py audio SOUNDS --sample-rate 16000 --duration 1 --spectral mel --set height=64
+
+docs/to_vimh.md explains everything.
+"""
+
+import argparse
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from src.errors import ConfigError, NSMError  # noqa: E402
+from src.utils.progress import progress  # noqa: E402
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from src.spectral.representation import SpectralRepresentation
+    from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, Samples
+
+MARGIN = 0.05  # s, that resampling is given beyond the end
+
+Converted = tuple["About", list["Part"]]
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    images = kinds.add_parser("images", help="image files, labelled by folders or a CSV")
+    idx = kinds.add_parser("idx", help="MNIST's IDX files, plain or .gz")
+    cifar = kinds.add_parser("cifar", help="the binary files of CIFAR-10 or CIFAR-100")
+    audio = kinds.add_parser("audio", help="audio files, labelled by folders or a CSV")
+    for kind in (images, idx, cifar, audio):
+        _add_common(kind)
+    for kind in (images, audio):
+        _add_labels(kind)
+    for kind in (images, idx, audio):
+        kind.add_argument("--label", default="label", help="name of the label where nothing else names it")
+    idx.add_argument("--names", type=Path, metavar="FILE", help="names of the labels 0, 1, …, a line each")
+    images.add_argument("--resize", type=size, metavar="HxW", help="make all of this many rows and columns")
+    images.add_argument("--color", choices=("auto", "grey", "rgb"), default="auto", help="default: as they are")
+    audio.add_argument("--sample-rate", type=int, required=True, metavar="HZ")
+    audio.add_argument("--duration", type=float, required=True, metavar="S", help="longer ones are cut, others padded")
+    audio.add_argument("--spectral", default="stft", help="of configs/spectral; default stft")
+    _add_pairs(audio, "--set", "VALUE", "a setting of the representation, such as height=64")
+    return parser.parse_args(argv)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="the dataset's directory; default: named in data/")
+    parser.add_argument("--name", help="short name of the set, part of the directory's; default: that of DIR")
+    parser.add_argument("--seed", type=int, default=42, help="of the division into training and test; default 42")
+    parser.add_argument("--test-fraction", type=float, default=0.2, metavar="SHARE", help="default 0.2")
+    parser.add_argument("--strict", action="store_true", help="stop at a damaged file, rather than leave it out")
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="file names and labels; default: folders are classes")
+    parser.add_argument("--labels", type=lambda text: text.split(","), default=[], metavar="A,B", help="columns to use")
+    _add_pairs(parser, "--number", "STEP[,MIN,MAX]", "a label that is a number; the others are categories")
+    _add_pairs(parser, "--units", "UNITS", "of a number")
+
+
+def _add_pairs(parser: argparse.ArgumentParser, option: str, value: str, what: str) -> None:
+    parser.add_argument(option, type=pair, action="append", default=[], metavar=f"NAME={value}", help=what)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`NAME=VALUE`, taken apart."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def size(text: str) -> tuple[int, int]:
+    """`HxW` as height and width."""
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 32x32")
+    return int(match[1]), int(match[2])
+
+
+def labelled(options: argparse.Namespace, suffixes: frozenset[str]) -> "LabelledFiles":
+    """The files that are asked for, with their labels."""
+    from src.vimh.convert import files_of_folders, files_of_table
+
+    if options.csv is not None:
+        return files_of_table(options.directory, options.csv, options.labels)
+    if options.labels:
+        raise ConfigError("--labels names columns of a CSV: give --csv as well.")
+    return files_of_folders(options.directory, suffixes, options.label)
+
+
+def convert_images(options: argparse.Namespace) -> Converted:
+    """A directory of image files."""
+    from src.vimh.convert import About, Part, parameters_of
+    from src.vimh.pictures import SUFFIXES, Look, load_picture, picture_keys
+
+    files = labelled(options, SUFFIXES)
+    specs, values = parameters_of(files, grids(options), dict(options.units))
+    look = Look(options.color, options.resize)
+    parts = [Part(str(path), partial(load_picture, path, values[n], look)) for n, path in enumerate(files.paths)]
+    return About(set_name(options), specs, picture_keys, {"kind": "images"}), parts
+
+
+def convert_idx(options: argparse.Namespace) -> Converted:
+    """MNIST, and what comes as it does."""
+    from src.vimh.convert import About
+    from src.vimh.pictures import idx_set, picture_keys, read_names
+
+    names = None if options.names is None else read_names(options.names)
+    spec, parts = idx_set(options.directory, options.label, names)
+    return About(set_name(options), (spec,), picture_keys, {"kind": "idx"}), parts
+
+
+def convert_cifar(options: argparse.Namespace) -> Converted:
+    """CIFAR-10 or CIFAR-100."""
+    from src.vimh.convert import About
+    from src.vimh.pictures import cifar_set, picture_keys
+
+    name, specs, parts = cifar_set(options.directory)
+    return About(set_name(options, name), specs, picture_keys, {"kind": name}), parts
+
+
+def convert_audio(options: argparse.Namespace) -> Converted:
+    """A directory of audio files."""
+    from src.evaluation.recordings import SUFFIXES
+    from src.vimh.convert import About, Part, parameters_of
+
+    files = labelled(options, SUFFIXES)
+    specs, values = parameters_of(files, grids(options), dict(options.units))
+    config = spectral_config(options)
+    representation = make_representation(config)
+    keys = sound_keys(representation, options.sample_rate, options.duration)
+    parts = [
+        Part(str(path), partial(load_sound, path, values[n], representation)) for n, path in enumerate(files.paths)
+    ]
+    return About(set_name(options), specs, lambda shape: keys, {"kind": "audio", "spectral": config}), parts
+
+
+def spectral_config(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings of the representation, plain and resolved."""
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if options.sample_rate < 1 or not (options.duration > 0 and math.isfinite(options.duration)):
+        raise ConfigError(f"--sample-rate {options.sample_rate} and --duration {options.duration} must be above 0.")
+    sound = [f"dataset.sample_rate={options.sample_rate}", f"dataset.duration={options.duration}"]
+    settings = [f"spectral.{name}={value}" for name, value in options.set]
+    try:
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            cfg = compose("generate", [f"+spectral={options.spectral}", *sound, *settings])
+        return OmegaConf.to_container(cfg, resolve=True)["spectral"]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"--spectral {options.spectral}, {', '.join(settings) or 'as it is'}: {error}") from error
+
+
+def make_representation(config: Mapping[str, Any]) -> "SpectralRepresentation":
+    """What makes images of sounds."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    from src.utils.task import find_cause
+
+    try:
+        return instantiate(config)
+    except InstantiationException as error:
+        raise ConfigError(f"The representation cannot be made: {find_cause(error, (NSMError,)) or error}") from error
+
+
+def sound_keys(representation: "SpectralRepresentation", sample_rate: int, duration: float) -> dict[str, Any]:
+    """Keys of `DatasetInfo` for sounds."""
+    return {
+        "sample_rate": sample_rate,
+        "duration": duration,
+        "channel_labels": tuple(representation.channel_labels),
+        "pre_emphasis_coefficient": representation.pre_emphasis,
+        "spectrogram_config": representation.describe(),
+        "mel_config": representation.describe_mel(),
+    }
+
+
+def load_sound(path: Path, value: "np.ndarray", representation: "SpectralRepresentation") -> "Samples":
+    """Read an audio file.
+
+    Args:
+        path: The file.
+        value: Its labels, `(parameter,)`.
+        representation: Makes its image.
+
+    Raises:
+        DamagedFileError: If it is no audio, damaged, or empty.
+    """
+    import torch
+
+    from src.vimh.convert import Samples
+
+    waveform = torch.from_numpy(read_sound(path, representation.sample_rate, representation.n_samples))
+    image, spec_range = representation.to_image(waveform[None])
+    return Samples(image.numpy(), spec_range.numpy(), value[None])
+
+
+def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
+    """The beginning of an audio file, mono, at another rate, padded with silence, float32, `(time,)`."""
+    import numpy as np
+    import soundfile
+
+    from src.evaluation.recordings import resample
+    from src.vimh.convert import DamagedFileError
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            n_needed = math.ceil((n_samples / sample_rate + MARGIN) * rate)
+            samples = file.read(n_needed, dtype="float64", always_2d=True)  # (time, channel)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise DamagedFileError(f"{path}: cannot be read as audio: {error}") from error
+    if not len(samples) or not np.isfinite(samples).all():
+        raise DamagedFileError(f"{path}: holds no samples, or some that are not finite.")
+    sound = resample(samples.mean(axis=1), rate, sample_rate)[:n_samples]
+    return np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
+
+
+def grids(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Steps and ranges of the labels that are numbers."""
+    from src.vimh.convert import Grid
+
+    return {name: Grid.parse(text) for name, text in options.number}
+
+
+def set_name(options: argparse.Namespace, default: str | None = None) -> str:
+    """Short name of the set, fit for a directory's name."""
+    name = options.name or default or options.directory.resolve().name
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def choices(options: argparse.Namespace) -> "Choices":
+    """Where the dataset goes, and how it is divided."""
+    from src.vimh.convert import Choices
+
+    return Choices(options.output, ROOT / "data", options.seed, options.test_fraction, options.strict)
+
+
+def convert(options: argparse.Namespace) -> "Packed":
+    """Do what is asked for."""
+    from src.vimh.convert import pack
+
+    chosen = choices(options)
+    converters = {"images": convert_images, "idx": convert_idx, "cifar": convert_cifar, "audio": convert_audio}
+    about, parts = converters[options.kind](options)
+    with progress(len(parts), "Reading", "files") as advance:
+        return pack(parts, about, chosen, advance, lambda message: print(f"Skipped: {message}", file=sys.stderr))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert, and say what came of it."""
+    options = arguments(argv)
+    try:
+        packed = convert(options)
+    except NSMError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(error, file=sys.stderr)
+        return 1
+    info = packed.info
+    if packed.skipped:
+        print(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
+    classes = ", ".join(f"{spec.name} ({spec.n_classes} classes)" for spec in info.parameters)
+    print(f"{info.train_samples:,} training and {info.test_samples:,} test samples of {info.image_size}: {classes}")
+    print(packed.data_dir)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
