@@ -228,8 +228,8 @@ def read_parameters(recording: "Recording", kind: Kind, peak: float | None) -> R
     Args:
         recording: Of the duration and rate of the dataset.
         kind: What the network was trained on.
-        peak: That the recording gets, its gain being arbitrary: what 3 dB either way would change joins the error bars.
-            None: it stays as it is.
+        peak: That the recording gets, its gain being arbitrary: what 3 dB either way would change joins the error bars,
+            and of what acts on level alone nothing is known. None: it stays as it is.
     """
     import numpy as np
     import torch
@@ -243,7 +243,8 @@ def read_parameters(recording: "Recording", kind: Kind, peak: float | None) -> R
     louder, softer = (predict_images(kind.run, kind.to_tensors, image, spec_range + db)[0] for db in (GAIN, -GAIN))
     steps = np.array([spec.step for spec in kind.run.info.parameters])
     by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value))[0] / steps
-    unknown_gain = by_gain * steps if peak is not None else 0.0
+    anything = np.array([spec.range for spec in kind.run.info.parameters]) / math.sqrt(12)  # of a uniform distribution
+    unknown_gain = np.where(kind.level_only, anything, by_gain * steps) if peak is not None else 0.0
     domain = kind.run.domain
     return Reading(
         recording,
@@ -447,7 +448,7 @@ def make_report(readings: Sequence[Reading], sounds: "np.ndarray", kind: Kind, c
     import numpy as np
 
     from src.evaluation.audio_metrics import audio_metrics
-    from src.evaluation.report import Answer, Report, Sound
+    from src.evaluation.report import Report, Sound
     from src.evaluation.resynthesis import axes_of
 
     voice = kind.voice
@@ -456,7 +457,7 @@ def make_report(readings: Sequence[Reading], sounds: "np.ndarray", kind: Kind, c
     heard_db, sounds_db = voice.spectrogram_db(heard), voice.spectrogram_db(sounds)
     entries = []
     for number, reading in enumerate(readings):
-        notes = (*reading.recording.notes, f"gain {reading.gain_db:+.1f} dB", about_domain(reading))
+        notes = (about_domain(reading), *reading.recording.notes, f"gain {reading.gain_db:+.1f} dB")
         found = [(spec.name, remarks(reading, p, kind)) for p, spec in enumerate(kind.run.info.parameters)]
         entries.append(
             Sound(
@@ -475,14 +476,14 @@ def make_report(readings: Sequence[Reading], sounds: "np.ndarray", kind: Kind, c
     return Report(
         title="Predictions from recordings",
         facts={
-            "checkpoint": str(ckpt_path),
-            "dataset": kind.run.info.dataset_name or "not named",
-            "sample rate": f"{voice.synth.sample_rate:,} Hz",
+            "Checkpoint": str(ckpt_path),
+            "Dataset": kind.run.info.dataset_name or "not named",
+            "Sample rate": f"{voice.synth.sample_rate:,} Hz",
         },
         parameters=kind.run.info.parameters,
         sample_rate=voice.synth.sample_rate,
         axes=axes_of(voice.representation),
-        answers=[Answer("network, refined" if readings[0].refined else "network", metrics, None)],
+        answers=[],
         true_value=None,
         value=None,
         sounds=entries,

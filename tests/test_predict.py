@@ -207,8 +207,9 @@ def test_an_unknown_gain_widens_the_error_bars(run, sounds, compose_predict):
     recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, kind.lead)
     peak = float(np.abs(recording.waveform).max())
     known, unknown = read_parameters(recording, kind, None), read_parameters(recording, kind, peak)
-    steps = np.array([spec.step for spec in run.info.parameters])
-    assert np.allclose(unknown.std**2, known.std**2 + (known.by_gain * steps) ** 2)
+    for p, spec in enumerate(run.info.parameters):
+        joins = spec.range / 12**0.5 if kind.level_only[p] else known.by_gain[p] * spec.step
+        assert unknown.std[p] == pytest.approx(np.hypot(known.std[p], joins), rel=1e-6)
 
 
 def test_a_dataset_is_predicted_as_csv(run, saw_dir, compose_predict, tmp_path):
