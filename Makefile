@@ -46,6 +46,10 @@ sdmr moog-dataset-resonance: $(ENV)
 ## sdma moog-dataset-all: Synthesize all three Moog sets
 sdma moog-dataset-all: sdmb sdme sdmr
 
+## tv to-vimh: Pack other data into a dataset (ARGS="images DIR", "idx DIR", "cifar DIR" or "audio DIR --sample-rate HZ --duration S")
+tv to-vimh: $(ENV)
+	@$(PYTHON) scripts/to_vimh.py $(ARGS)
+
 ## au audit: Audit a dataset: what can be read from its images, and how well at best (DIR=path)
 au audit: $(ENV)
 	$(PYTHON) scripts/audit_dataset.py $(DIR) $(ARGS)
@@ -138,6 +142,10 @@ emvit moog-vit: emvitb emvite emvitr
 
 ## emvitgta moog-vit-all: Synthesize all Moog sets and train the tiny ViT on each
 emvitgta moog-vit-all: sdma emvit
+
+## ed digits: Train the tiny CNN on scikit-learn's handwritten digits: pictures, no sounds
+ed digits: $(ENV)
+	$(PYTHON) src/train.py experiment=digits $(ARGS)
 
 ## tr train: Train with the default configuration
 tr train: $(ENV)

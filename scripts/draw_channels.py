@@ -118,15 +118,17 @@ def partial_image(representation: Any, waveform: torch.Tensor) -> Callable[[], o
     return lambda: representation.to_image(waveform)
 
 
-def medians(calls: list[Callable[[], object]], repeats: int = 41) -> list[float]:
-    """Seconds of one core per call; all in turn, so that what else the machine does meets all alike."""
+def medians(calls: list[Callable[[], object]], rounds: int = 7, repeats: int = 7) -> list[float]:
+    """Seconds of one core per call, in bursts as a generator calls them, since memory is at hand from the second on."""
     torch.set_num_threads(1)
     times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats):
+    for _ in range(rounds):
         for call, taken in zip(calls, times, strict=True):
-            start = time.thread_time()
             call()
-            taken.append(time.thread_time() - start)
+            for _ in range(repeats):
+                start = time.thread_time()
+                call()
+                taken.append(time.thread_time() - start)
     return [statistics.median(taken) for taken in times]
 
 

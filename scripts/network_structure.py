@@ -113,7 +113,7 @@ def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
 
 
 def dataset_info(cfg: "DictConfig") -> "DatasetInfo":
-    """What a dataset would say of itself, by its recipe: it need not be there."""
+    """What a dataset would say of itself, by its generator's recipe; without such a recipe it must be there."""
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
@@ -121,7 +121,7 @@ def dataset_info(cfg: "DictConfig") -> "DatasetInfo":
     from src.vimh.io import read_info
 
     recipe = cfg.data.make_dataset
-    if recipe is None:
+    if recipe is None or "config_name" not in recipe:
         return read_info(Path(cfg.data.data_dir))
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return Recipe.from_config(compose(recipe.config_name, list(recipe.overrides)), instantiate).info("")

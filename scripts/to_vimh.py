@@ -14,8 +14,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,9 @@ from src.utils.progress import progress  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
-    from src.spectral.representation import SpectralRepresentation
+    from src.spectral.representation import Representation
     from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, Samples
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
@@ -56,7 +57,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     images.add_argument("--color", choices=("auto", "grey", "rgb"), default="auto", help="default: as they are")
     audio.add_argument("--sample-rate", type=int, required=True, metavar="HZ")
     audio.add_argument("--duration", type=float, required=True, metavar="S", help="longer ones are cut, others padded")
-    audio.add_argument("--spectral", default="stft", help="of configs/spectral; default stft")
+    audio.add_argument("--spectral", default="stft", metavar="A,B", help="channels, of configs/spectral; default stft")
     _add_pairs(audio, "--set", "VALUE", "a setting of the representation, such as height=64")
     return parser.parse_args(argv)
 
@@ -149,9 +150,9 @@ def convert_audio(options: argparse.Namespace) -> Converted:
     config = spectral_config(options)
     representation = make_representation(config)
     keys = sound_keys(representation, options.sample_rate, options.duration)
-    parts = [
-        Part(str(path), partial(load_sound, path, values[n], representation)) for n, path in enumerate(files.paths)
-    ]
+    n_samples = round(options.sample_rate * options.duration)
+    load = partial(load_sound, representation=representation, sample_rate=options.sample_rate, n_samples=n_samples)
+    parts = [Part(str(path), partial(load, path, values[n])) for n, path in enumerate(files.paths)]
     return About(set_name(options), specs, lambda shape: keys, {"kind": "audio", "spectral": config}), parts
 
 
@@ -168,13 +169,16 @@ def spectral_config(options: argparse.Namespace) -> dict[str, Any]:
     settings = [f"spectral.{name}={value}" for name, value in options.set]
     try:
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            cfg = compose("generate", [f"+spectral={options.spectral}", *sound, *settings])
-        return OmegaConf.to_container(cfg, resolve=True)["spectral"]
+            cfg = compose("generate", [f"+spectral=[{options.spectral}]", *sound, *settings])
+        config = OmegaConf.to_container(cfg, resolve=True)["spectral"]
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"--spectral {options.spectral}, {', '.join(settings) or 'as it is'}: {error}") from error
+    if "_target_" not in config:
+        raise ConfigError(f"--spectral {options.spectral}: has no first channel. Put stft or mel before it.")
+    return config
 
 
-def make_representation(config: Mapping[str, Any]) -> "SpectralRepresentation":
+def make_representation(config: Mapping[str, Any]) -> "Representation":
     """What makes images of sounds."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -187,9 +191,11 @@ def make_representation(config: Mapping[str, Any]) -> "SpectralRepresentation":
         raise ConfigError(f"The representation cannot be made: {find_cause(error, (NSMError,)) or error}") from error
 
 
-def sound_keys(representation: "SpectralRepresentation", sample_rate: int, duration: float) -> dict[str, Any]:
+def sound_keys(representation: "Representation", sample_rate: int, duration: float) -> dict[str, Any]:
     """Keys of `DatasetInfo` for sounds."""
+    channels = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
     return {
+        **{key: tuple(entries) for key, entries in channels.items() if entries is not None},
         "sample_rate": sample_rate,
         "duration": duration,
         "channel_labels": tuple(representation.channel_labels),
@@ -199,13 +205,17 @@ def sound_keys(representation: "SpectralRepresentation", sample_rate: int, durat
     }
 
 
-def load_sound(path: Path, value: "np.ndarray", representation: "SpectralRepresentation") -> "Samples":
+def load_sound(
+    path: Path, value: "np.ndarray", representation: "Representation", sample_rate: int, n_samples: int
+) -> "Samples":
     """Read an audio file.
 
     Args:
         path: The file.
         value: Its labels, `(parameter,)`.
         representation: Makes its image.
+        sample_rate: Hz.
+        n_samples: Length that it is brought to.
 
     Raises:
         DamagedFileError: If it is no audio, damaged, or empty.
@@ -214,7 +224,7 @@ def load_sound(path: Path, value: "np.ndarray", representation: "SpectralReprese
 
     from src.vimh.convert import Samples
 
-    waveform = torch.from_numpy(read_sound(path, representation.sample_rate, representation.n_samples))
+    waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
     image, spec_range = representation.to_image(waveform[None])
     return Samples(image.numpy(), spec_range.numpy(), value[None])
 
@@ -223,8 +233,8 @@ def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
     """The beginning of an audio file, mono, at another rate, padded with silence, float32, `(time,)`."""
     import numpy as np
     import soundfile
+    import torch
 
-    from src.evaluation.recordings import resample
     from src.vimh.convert import DamagedFileError
 
     try:
@@ -236,8 +246,20 @@ def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
         raise DamagedFileError(f"{path}: cannot be read as audio: {error}") from error
     if not len(samples) or not np.isfinite(samples).all():
         raise DamagedFileError(f"{path}: holds no samples, or some that are not finite.")
-    sound = resample(samples.mean(axis=1), rate, sample_rate)[:n_samples]
-    return np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
+    mono = torch.from_numpy(samples.mean(axis=1)).float()
+    sound = (mono if rate == sample_rate else resampler(rate, sample_rate)(mono)).numpy()[:n_samples]
+    return np.pad(sound, (0, n_samples - len(sound)))
+
+
+@cache
+def resampler(rate: int, sample_rate: int) -> "Callable[[Tensor], Tensor]":
+    """Changes a rate as `predict.py` does. Its filter takes longer to make than to apply."""
+    import torch
+    from torchaudio.transforms import Resample
+
+    from src.evaluation.recordings import RESAMPLING
+
+    return Resample(rate, sample_rate, dtype=torch.float64, **RESAMPLING).float()
 
 
 def grids(options: argparse.Namespace) -> Mapping[str, Any]:

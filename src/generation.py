@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from src import __version__
 from src.errors import ConfigError, VIMHError
 from src.params import SAMPLINGS, ParameterSpace
-from src.spectral.representation import SpectralRepresentation
+from src.spectral.representation import Representation
 from src.synth.base import Synth
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, Shard, mapping_from_spec
@@ -69,7 +69,7 @@ class Recipe:
 
     config: dict[str, Any]
     synth: Synth
-    representation: SpectralRepresentation
+    representation: Representation
     space: ParameterSpace
 
     @classmethod
@@ -86,6 +86,11 @@ class Recipe:
         """
         plain = recipe_config(config)
         _check_dataset_section(plain["dataset"])
+        if "_target_" not in plain["spectral"]:
+            raise ConfigError(
+                f"spectral has no first channel, only {', '.join(plain['spectral'])}. Put stft or mel before it: "
+                "spectral=[stft,instantaneous_frequency]."
+            )
         recipe = cls(
             plain,
             instantiate(plain["synth"]),
@@ -255,6 +260,7 @@ class Recipe:
             width=width,
             channels=channels,
             channel_labels=tuple(self.representation.channel_labels),
+            **self._channel_keys(),
             varying_parameters=len(self.space.varying),
             parameter_names=tuple(spec.name for spec in self.space.varying),
             train_samples=n_train,
@@ -278,6 +284,12 @@ class Recipe:
             generator={"version": __version__, "config": self.config},
             shard=None if shard == WHOLE else shard,
         )
+
+    def _channel_keys(self) -> dict[str, tuple]:
+        """What the JSON says of channels that are not the usual ones; nothing if there are none."""
+        representation = self.representation
+        keys = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
+        return {key: tuple(entries) for key, entries in keys.items() if entries is not None}
 
 
 def generate(

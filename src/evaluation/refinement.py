@@ -138,7 +138,7 @@ class Problem:
     ) -> "Problem":
         """The problem that observed images pose."""
         low, high, step = np.array([(spec.min, spec.max, spec.step) for spec in recipe.space.varying]).T
-        observed = _over_noise(image.reshape(len(image), -1), spec_range)
+        observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)
         return cls(recipe, pool, observed, spec_range is not None, low, high, step)
 
     @property
@@ -219,7 +219,7 @@ def refine(
 
     Args:
         recipe: Renders; a recording is made an image by its `represent`.
-        image: Observed, uint8, `(sound, channel, freq, time)`.
+        image: Observed, uint8, `(sound, channel, freq, time)`; the first channel counts.
         spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where the level means nothing.
         start: Where to begin, natural units, `(sound, parameter)`; brought into the ranges.
         engine: `lm` or `trf`.

@@ -8,7 +8,7 @@ order: losses that lean on distance treat such a head as plain cross entropy doe
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,12 +26,12 @@ DISTANCES = ("l1", "l2", "huber")
 
 
 class Prediction(NamedTuple):
-    """What a head says.
+    """What one head says, `(batch,)`, or what all say, `(batch, head)`.
 
     Attributes:
-        index: Class on the JND grid, int64, `(batch,)`.
-        normalized: Position in the parameter's range, `(batch,)`.
-        std: Standard deviation of that position, JND steps, `(batch,)`.
+        index: Class on the JND grid, int64.
+        normalized: Position in the parameter's range.
+        std: Standard deviation of that position, JND steps.
     """
 
     index: Tensor
@@ -71,6 +71,11 @@ class Heads(nn.Module):
                 parts.append(self.low[head, -n_missing:].expand(batch, -1))
         return in_full(torch.cat(parts, dim=1)).view(batch, len(logits), -1)
 
+    def class_of(self, normalized: Tensor) -> Tensor:
+        """`ParamSpec.index_from_normalized` of every head: positions to classes, int64, `(batch, head)`."""
+        code = (normalized * 255).round()
+        return (code / 255 * self.steps).round().clamp(min=0).minimum(self.n_classes - 1).long()
+
 
 class HeadLoss(nn.Module):
     """What every loss can do."""
@@ -108,9 +113,17 @@ class HeadLoss(nn.Module):
         heads = Heads([spec]).to(logits.device)
         return self.of_heads([logits], normalized.unsqueeze(1), index.unsqueeze(1), heads)[0]
 
-    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """Read the outputs of a head, `(batch, head_size)`; `std` is what the loss itself makes of them."""
+    def reader(self, heads: Heads) -> nn.Module:
+        """What reads the outputs of all heads: takes those of each, `(batch, head_size)`, returns a `Prediction`.
+
+        Its tensors are `(batch, head)`; `std` is what the loss itself makes of the outputs.
+        """
         raise NotImplementedError
+
+    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
+        """Read the outputs of one head, `(batch, head_size)`."""
+        said = self.reader(Heads([spec]).to(logits.device))([logits])
+        return Prediction(*(of_heads[:, 0] for of_heads in said))
 
 
 class CrossEntropy(HeadLoss):
@@ -137,19 +150,39 @@ class CrossEntropy(HeadLoss):
             losses = torch.lerp(losses, everywhere, self.label_smoothing)
         return losses.mean(dim=0)
 
-    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """The most likely class, the expected value, and the standard deviation about it.
+    def reader(self, heads: Heads) -> nn.Module:
+        """Reads classes."""
+        return ClassReader(heads)
 
-        To the variance over the classes comes that of rounding to classes: a network that is sure of a class knows the
-        value to 0.29 steps. Classes without order have no value in between: theirs is that of the most likely one.
-        """
-        logits = in_full(logits)
-        classes = torch.arange(spec.n_classes, device=logits.device, dtype=logits.dtype)
+
+class ClassReader(nn.Module):
+    """Reads the most likely class, the expected value, and the standard deviation about it.
+
+    To the variance over the classes comes that of rounding to classes: a network that is sure of a class knows the
+    value to 0.29 steps. Classes without order have no value in between: theirs is that of the most likely one.
+
+    Args:
+        heads: The parameters.
+    """
+
+    def __init__(self, heads: Heads) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, logits: Sequence[Tensor]) -> Prediction:
+        """What all heads say, from the outputs of each."""
+        return self.read(self.heads.pad(logits))
+
+    def read(self, logits: Tensor) -> Prediction:
+        """The same from padded logits, `(batch, head, class)`."""
+        classes = self.heads.classes
         probability = logits.softmax(dim=-1)
-        index = logits.argmax(dim=-1)
-        centre = index.to(logits.dtype) if spec.names else (probability * classes).sum(dim=-1)
+        index = logits.argmax(dim=-1)  # (batch, head)
+        centre = (probability * classes).sum(dim=-1)
+        if self.heads.any_categorical:
+            centre = torch.where(self.heads.categorical, index.to(centre.dtype), centre)
         variance = (probability * (classes - centre.unsqueeze(-1)) ** 2).sum(dim=-1)
-        return Prediction(index, spec.normalized_from_index(centre).clamp(0.0, 1.0), (variance + UNIFORM**2).sqrt())
+        return Prediction(index, (centre / self.heads.steps).clamp(0.0, 1.0), (variance + UNIFORM**2).sqrt())
 
 
 class OrderedClasses(CrossEntropy):
@@ -204,23 +237,45 @@ class SoftTarget(OrderedClasses):
         target = torch.addcmul(heads.low, distance, distance, value=-0.5 / self.sigma**2).softmax(dim=-1)
         return -(target * likelihood).sum(dim=-1)
 
-    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """The value whose Gaussian this is, its class or the most likely one, and the deviation over the classes."""
-        plain = super().predict(logits, spec)
-        if spec.names or self.sigma < NARROW:
-            return plain
-        centres, gaussians = self._gaussians(spec, plain.std)
-        value = interpolate(median(in_full(logits).softmax(dim=-1)), median(gaussians), centres)
-        is_gaussian = plain.std**2 < (1.1 * self.sigma) ** 2 + UNIFORM**2
-        return Prediction(torch.where(is_gaussian, _class_of(value, spec), plain.index), value, plain.std)
+    def reader(self, heads: Heads) -> nn.Module:
+        """Reads Gaussians, unless they are so narrow that each is one class."""
+        return ClassReader(heads) if self.sigma < NARROW else GaussianReader(heads, self.sigma)
 
-    def _gaussians(self, spec: ParamSpec, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions in the range, `(centre,)`, and what a perfect network says there, `(centre, class)`."""
-        steps = spec.range / spec.step
-        centres = torch.linspace(0.0, 1.0, round(CENTRES * steps) + 1, device=like.device, dtype=like.dtype)
-        classes = torch.arange(spec.n_classes, device=like.device, dtype=like.dtype)
-        distance = classes - steps * centres.unsqueeze(1)
-        return centres, (-0.5 * (distance / self.sigma) ** 2).softmax(dim=-1)
+
+class GaussianReader(ClassReader):
+    """Reads the value whose Gaussian this is, its class or the most likely one, and the deviation over the classes.
+
+    Args:
+        heads: The parameters.
+        sigma: Standard deviation of the Gaussians, JND steps.
+    """
+
+    def __init__(self, heads: Heads, sigma: float) -> None:
+        super().__init__(heads)
+        self.widest = (1.1 * sigma) ** 2 + UNIFORM**2
+        n_points = (CENTRES * heads.steps).round().long() + 1  # (head,)
+        points = torch.arange(int(n_points.max()), device=n_points.device)
+        centres = (points / (n_points - 1).unsqueeze(1)).clamp(max=1.0)  # (head, point): positions in the range
+        distance = heads.classes - (centres * heads.steps.unsqueeze(1)).unsqueeze(-1)  # (head, point, class)
+        gaussians = (heads.low.unsqueeze(1) - 0.5 * (distance / sigma) ** 2).softmax(dim=-1)
+        medians = median(gaussians).masked_fill(points >= n_points.unsqueeze(1), math.inf)
+        self.register_buffer("centres", centres, persistent=False)
+        self.register_buffer("medians", medians, persistent=False)
+        self.register_buffer("last", n_points - 1, persistent=False)
+
+    def read(self, logits: Tensor) -> Prediction:
+        """What all heads say, from padded logits, `(batch, head, class)`."""
+        plain = super().read(logits)
+        at = median(logits.softmax(dim=-1))
+        # In a network of half precision the tables are, too.
+        value = interpolate(at, self.medians.to(at.dtype), self.centres.to(at.dtype), self.last)
+        index = torch.where(plain.std**2 < self.widest, self.heads.class_of(value), plain.index)
+        if not self.heads.any_categorical:
+            return Prediction(index, value, plain.std)
+        no_order = self.heads.categorical
+        return Prediction(
+            torch.where(no_order, plain.index, index), torch.where(no_order, plain.normalized, value), plain.std
+        )
 
 
 class WeightedCrossEntropy(OrderedClasses):
@@ -320,10 +375,26 @@ class Regression(HeadLoss):
         losses = F.huber_loss(mean * heads.steps, normalized * heads.steps, reduction="none", delta=self.delta)
         return losses.mean(dim=0)
 
-    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """The bounded mean, the class that a reader of its code would find, and a spread of one step for all."""
-        normalized = in_full(logits).squeeze(-1).sigmoid()
-        return Prediction(_class_of(normalized, spec), normalized, torch.ones_like(normalized))
+    def reader(self, heads: Heads) -> nn.Module:
+        """Reads one number each."""
+        return RegressionReader(heads)
+
+
+class RegressionReader(nn.Module):
+    """Reads the bounded mean, the class that a reader of its code would find, and a spread of one step for all.
+
+    Args:
+        heads: The parameters.
+    """
+
+    def __init__(self, heads: Heads) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, logits: Sequence[Tensor]) -> Prediction:
+        """What all heads say, from the output of each, `(batch, 1)`."""
+        normalized = in_full(torch.cat(list(logits), dim=1)).sigmoid()  # (batch, head)
+        return Prediction(self.heads.class_of(normalized), normalized, torch.ones_like(normalized))
 
 
 class Gaussian(HeadLoss):
@@ -366,15 +437,33 @@ class Gaussian(HeadLoss):
             losses = losses * torch.exp(2 * self.beta * log_std.detach())
         return losses.mean(dim=0)
 
-    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """The bounded mean, the class that a reader of its code would find, and the standard deviation."""
-        mean, log_std = in_full(logits).unbind(dim=-1)
-        normalized = mean.sigmoid()
-        std = torch.exp(self._bounded(log_std)) * (spec.range / spec.step * UNIFORM)
-        return Prediction(_class_of(normalized, spec), normalized, std)
+    def reader(self, heads: Heads) -> nn.Module:
+        """Reads mean and standard deviation."""
+        return MeanStdReader(heads, self._bounded)
 
     def _bounded(self, log_std: Tensor) -> Tensor:
         return self.LIMIT * torch.tanh(log_std / self.LIMIT)
+
+
+class MeanStdReader(nn.Module):
+    """Reads the bounded mean, the class that a reader of its code would find, and the standard deviation.
+
+    Args:
+        heads: The parameters.
+        bounded: Bounds the logarithm of the standard deviation over that of a uniform distribution.
+    """
+
+    def __init__(self, heads: Heads, bounded: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.heads = heads
+        self.bounded = bounded
+
+    def forward(self, logits: Sequence[Tensor]) -> Prediction:
+        """What all heads say, from the outputs of each, `(batch, 2)`."""
+        mean, log_std = in_full(torch.stack(list(logits), dim=1)).unbind(dim=-1)  # (batch, head) each
+        normalized = mean.sigmoid()
+        std = torch.exp(self.bounded(log_std) + self.heads.log_spread)
+        return Prediction(self.heads.class_of(normalized), normalized, std)
 
 
 class HeadWeights(nn.Module):
@@ -438,10 +527,10 @@ def in_full(logits: Tensor) -> Tensor:
 
 
 def median(probability: Tensor) -> Tensor:
-    """Median of distributions over classes that are a step wide each, JND steps, `(batch,)`.
+    """Median of distributions over classes that are a step wide each, JND steps, `(...)`.
 
     Args:
-        probability: Of each class, `(batch, class)`.
+        probability: Of each class, `(..., class)`.
     """
     total = probability.cumsum(dim=-1)
     middle = (total < 0.5).sum(dim=-1, keepdim=True).clamp(max=probability.shape[-1] - 1)
@@ -450,21 +539,23 @@ def median(probability: Tensor) -> Tensor:
     return (middle - 0.5 + ((0.5 - below) / share).clamp(0.0, 1.0)).squeeze(-1)
 
 
-def interpolate(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Linear interpolation, constant beyond the ends, in operations that every runtime knows.
+def interpolate(at: Tensor, x: Tensor, y: Tensor, last: Tensor) -> Tensor:
+    """Linear interpolation for every head, constant beyond the ends, in operations that every runtime knows.
 
     Args:
-        at: Where, `(batch,)`.
-        x: Rising, `(point,)`.
-        y: Its values, `(point,)`.
+        at: Where, `(batch, head)`.
+        x: Rising up to the last point of a head, infinite after it, `(head, point)`.
+        y: Its values, `(head, point)`.
+        last: Number of the last point, `(head,)`.
 
     Returns:
-        Values, `(batch,)`.
+        Values, `(batch, head)`.
     """
-    right = (at.unsqueeze(-1) > x).sum(dim=-1).clamp(1, len(x) - 1)
-    width = (x[right] - x[right - 1]).clamp(min=torch.finfo(x.dtype).tiny)
-    share = ((at - x[right - 1]) / width).clamp(0.0, 1.0)
-    return torch.lerp(y[right - 1], y[right], share)
+    right = (at.unsqueeze(-1) > x).sum(dim=-1).clamp(min=1).minimum(last)
+    right = right + x.shape[1] * torch.arange(len(x), device=at.device)  # in the tables as one row
+    x_right, x_left = x.flatten()[right], x.flatten()[right - 1]
+    share = ((at - x_left) / (x_right - x_left).clamp(min=torch.finfo(x.dtype).tiny)).clamp(0.0, 1.0)
+    return torch.lerp(y.flatten()[right - 1], y.flatten()[right], share)
 
 
 def negative_log_likelihood(likelihood: Tensor, index: Tensor) -> Tensor:
@@ -475,10 +566,6 @@ def negative_log_likelihood(likelihood: Tensor, index: Tensor) -> Tensor:
         index: True class, int64, `(batch, head)`.
     """
     return -likelihood.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-
-
-def _class_of(normalized: Tensor, spec: ParamSpec) -> Tensor:
-    return spec.index_from_normalized(normalized).long()
 
 
 def _size_of_ordered(spec: ParamSpec, size: int, loss: HeadLoss) -> int:

@@ -79,6 +79,7 @@ class VIMHLitModule(LightningModule):
         self.net = net
         self.loss = loss
         self.heads = Heads(self.parameters_)
+        self.reader = loss.reader(self.heads)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -114,12 +115,14 @@ class VIMHLitModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> dict[str, Prediction]:
         """What every head says of a batch, with standard deviations that hold for new samples."""
-        logits = self(batch["image"], batch["aux"])
-        raw = {spec.name: self.loss.predict(logits[spec.name], spec) for spec in self.parameters_}
-        return {
-            name: prediction._replace(std=prediction.std * scale)
-            for (name, prediction), scale in zip(raw.items(), self.std_scale.unbind(), strict=True)
-        }
+        of_heads = zip(*(tensor.unbind(dim=1) for tensor in self.read(batch["image"], batch["aux"])), strict=True)
+        return {name: Prediction(*said) for name, said in zip(self.names, of_heads, strict=True)}
+
+    def read(self, image: Tensor, aux: Tensor) -> Prediction:
+        """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
+        logits = self(image, aux)
+        prediction = self.reader([logits[name] for name in self.names])
+        return prediction._replace(std=prediction.std * self.std_scale)
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
@@ -153,11 +156,7 @@ class VIMHLitModule(LightningModule):
         """Read and count the batches that wait."""
         losses, logits, index, normalized = zip(*self.waiting[stage], strict=True)
         sizes = torch.tensor([len(of_batch) for of_batch in index], device=self.device)
-        said = [
-            self.loss.predict(torch.cat(of_head), spec)
-            for of_head, spec in zip(zip(*logits, strict=True), self.parameters_, strict=True)
-        ]
-        prediction = Prediction(*(torch.stack(of_heads, dim=1) for of_heads in zip(*said, strict=True)))
+        prediction = self.reader([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
         self.metrics[f"{stage}_metrics"].update(
             (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
         )

@@ -1,15 +1,20 @@
-"""`SpectralRepresentation`: waveform to image and back, with the settings of one dataset."""
+"""Waveform to image and back, with the settings of one dataset.
+
+`Representation` is what generation needs of one; `SpectralRepresentation` has spectrograms and other channels on the
+same grid. `src/spectral/waveform.py` has those without a spectrogram.
+"""
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from src.errors import ConfigError
 from src.spectral import functional as F
+from src.spectral.channels import Analysis, Channel, Grid, Spectra
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,57 @@ class Mel:
     mel_scale: str = "slaney"
 
 
+Ends = tuple[float, float, str]  # at pixel 0, at pixel 255, units
+
+
+class Representation(Protocol):
+    """What generation needs of one.
+
+    Attributes:
+        pre_emphasis: Coefficient of a first difference, for the JSON.
+    """
+
+    pre_emphasis: float
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(channel, freq, time)`."""
+        ...
+
+    @property
+    def channel_labels(self) -> list[str]:
+        """Name of each channel."""
+        ...
+
+    @property
+    def channel_ranges(self) -> "list[Ends | None] | None":
+        """Of each channel what its pixels mean, None: the record's `spec_min` and `spec_max`; None: so for all."""
+        ...
+
+    @property
+    def channel_axes(self) -> list[dict[str, Any]] | None:
+        """Of each channel what rows and columns are, empty: frequency and time; None: so for all."""
+        ...
+
+    def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Image of a sound, uint8, `(..., channel, freq, time)`; its `spec_min` and `spec_max`, dB, `(..., 2)`."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as they act, for the dataset's JSON: plain data."""
+        ...
+
+    def describe_mel(self) -> dict[str, Any] | None:
+        """The mel filterbank as it acts, or None."""
+        ...
+
+
 class SpectralRepresentation:
-    """Log-magnitude STFT or mel spectrogram as an 8-bit image.
+    """Log-magnitude STFT or mel spectrogram as an 8-bit image, and other channels on the same grid.
 
     Row 0 is the lowest frequency: bin 1 of the STFT (there is no DC row), or the first mel band. Column t is the window
-    that begins at sample t * hop_length.
+    that begins at sample t * hop_length. The first channel is the spectrogram, and the one that `spec_min` and
+    `spec_max` belong to; further ones have fixed ends.
 
     Args:
         sample_rate: Hz.
@@ -48,6 +99,7 @@ class SpectralRepresentation:
         top_db: Dynamic range of an image, dB.
         pre_emphasis: Coefficient of a first difference before the STFT; 0 for none.
         mel: Settings of a mel filterbank, or None for STFT bins.
+        channels: Name to channel, of what follows the spectrogram, in this order.
 
     Raises:
         ConfigError: If the settings contradict each other or the sound.
@@ -67,6 +119,7 @@ class SpectralRepresentation:
         top_db: float = 80.0,
         pre_emphasis: float = 0.0,
         mel: Mapping[str, Any] | None = None,
+        channels: Mapping[str, Channel] | None = None,
     ) -> None:
         self.sample_rate = sample_rate
         self.n_samples = round(sample_rate * duration)
@@ -80,20 +133,33 @@ class SpectralRepresentation:
         self.hop_length = hop_length or F.fit_hop_length(self.n_samples, win_length, width, hop_multiple)
         self._warn_of_lost_time(win_length)
         self.mel = None if mel is None else _mel(mel)
-        self.filters = None if self.mel is None else self._filters(self.mel)
+        self.filters = None if self.mel is None else self._mel_filters(self.n_fft)
+        grid = self._grid(win_length)
+        self._first = Analysis(grid, win_length, window)
+        self.views = {name: _checked(name, channel).on(grid) for name, channel in (channels or {}).items()}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """`(channel, freq, time)`."""
-        return 1, self.height, self.width
+        return 1 + len(self.views), self.height, self.width
 
     @property
     def channel_labels(self) -> list[str]:
         """Name of each channel."""
-        return ["log_magnitude" if self.mel is None else "log_mel"]
+        return ["log_magnitude" if self.mel is None else "log_mel", *self.views]
+
+    @property
+    def channel_ranges(self) -> list[Ends | None] | None:
+        """Of each channel what its pixels mean; None for the first, which `spec_min` and `spec_max` belong to."""
+        return [None, *(view.ends for view in self.views.values())] if self.views else None
+
+    @property
+    def channel_axes(self) -> list[dict[str, Any]] | None:
+        """Of each channel what rows and columns are; empty for frequency and time."""
+        return [{}, *(dict(view.axes) for view in self.views.values())] if self.views else None
 
     def spectrogram_db(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Spectrogram in dB full scale, before it is rounded to pixels.
+        """Spectrogram in dB full scale, the first channel, before it is rounded to pixels.
 
         Args:
             waveform: `(..., time)`.
@@ -101,10 +167,19 @@ class SpectralRepresentation:
         Returns:
             Decibels, `(..., 1, freq, time)`; `spec_min` and `spec_max`, dB, `(..., 1)` each.
         """
-        emphasized = F.pre_emphasize(waveform.float(), self.pre_emphasis)
-        power = F.power_spectrogram(emphasized, self.window, self.n_fft, self.hop_length, self.width)
-        rows = power[..., 1 : self.height + 1, :] if self.filters is None else self.filters.to(power.device) @ power
-        return F.power_to_db(rows.unsqueeze(-3), self.top_db)
+        return self._first_db(self._spectra(waveform))
+
+    def measure(self, waveform: Tensor) -> Tensor:
+        """Every channel in its own units, neither rounded to pixels nor limited to what those can say.
+
+        Args:
+            waveform: `(..., time)`.
+
+        Returns:
+            float32, `(..., channel, freq, time)`.
+        """
+        spectra = self._spectra(waveform)
+        return torch.cat([self._first_db(spectra)[0], self._others(spectra)], dim=-3)
 
     def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """8-bit image of a sound.
@@ -113,31 +188,48 @@ class SpectralRepresentation:
             waveform: `(..., time)`.
 
         Returns:
-            uint8, `(..., 1, freq, time)`; `spec_min` and `spec_max` in dB, `(..., 2)`.
+            uint8, `(..., channel, freq, time)`; `spec_min` and `spec_max` in dB, `(..., 2)`.
         """
-        db, spec_min, spec_max = self.spectrogram_db(waveform)
-        return F.quantize_db(db, spec_min, spec_max), torch.cat([spec_min, spec_max], dim=-1)
+        spectra = self._spectra(waveform)
+        db, spec_min, spec_max = self._first_db(spectra)
+        image = F.quantize_db(db, spec_min, spec_max)
+        if self.views:
+            image = torch.cat([image, F.quantize_db(self._others(spectra), *self._ends(db.device))], dim=-3)
+        return image, torch.cat([spec_min, spec_max], dim=-1)
 
-    def to_db(self, image: Tensor, spec_range: Tensor) -> Tensor:
-        """Decibels of an image, to within half a level.
+    def decode(self, image: Tensor, spec_range: Tensor) -> Tensor:
+        """Every channel in its own units, to within half a level.
 
         Args:
-            image: uint8, `(..., 1, freq, time)`.
+            image: uint8, `(..., channel, freq, time)`.
+            spec_range: dB, `(..., 2)`.
+
+        Returns:
+            float32, `(..., channel, freq, time)`.
+        """
+        others = F.dequantize_db(image[..., 1:, :, :], *self._ends(image.device))
+        return torch.cat([self.to_db(image, spec_range), others], dim=-3)
+
+    def to_db(self, image: Tensor, spec_range: Tensor) -> Tensor:
+        """Decibels of an image's first channel, to within half a level.
+
+        Args:
+            image: uint8, `(..., channel, freq, time)`.
             spec_range: dB, `(..., 2)`.
 
         Returns:
             dB full scale, `(..., 1, freq, time)`.
         """
-        return F.dequantize_db(image, spec_range[..., :1], spec_range[..., 1:])
+        return F.dequantize_db(image[..., :1, :, :], spec_range[..., :1], spec_range[..., 1:])
 
     def to_waveform(self, image: Tensor, spec_range: Tensor, n_iter: int = 64) -> Tensor:
-        """A sound that has this image, by Griffin-Lim; its phases are not those of the original.
+        """A sound that has this image's first channel, by Griffin-Lim; its phases are not those of the original.
 
         Columns further apart than a quarter of a window are interpolated in dB first, since Griffin-Lim needs windows
         that overlap. Frequencies that the image does not hold stay silent.
 
         Args:
-            image: uint8, `(..., 1, freq, time)`.
+            image: uint8, `(..., channel, freq, time)`.
             spec_range: dB, `(..., 2)`.
             n_iter: Iterations.
 
@@ -160,7 +252,7 @@ class SpectralRepresentation:
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON: samples, dB and names only."""
-        return {
+        first = {
             "n_fft": self.n_fft,
             "win_length": self.window.numel(),
             "window": self.window_name,
@@ -169,6 +261,7 @@ class SpectralRepresentation:
             "reference": "a sinusoid of amplitude 1 is 0 dB",
             "first_bin": 1,
         }
+        return first | ({"channels": self._described_views()} if self.views else {})
 
     def describe_mel(self) -> dict[str, Any] | None:
         """The mel filterbank as it acts, or None."""
@@ -188,9 +281,40 @@ class SpectralRepresentation:
             return (torch.linalg.pinv(self.filters.to(power.device)) @ power).clamp(min=0)
         return torch.nn.functional.pad(power, (0, 0, 1, self.n_fft // 2 - self.height))
 
-    def _filters(self, mel: Mel) -> Tensor:
+    def _spectra(self, waveform: Tensor) -> Spectra:
+        return Spectra(F.pre_emphasize(waveform.float(), self.pre_emphasis))
+
+    def _first_db(self, spectra: Spectra) -> tuple[Tensor, Tensor, Tensor]:
+        """The first channel and its range in dB, as `spectrogram_db` returns them."""
+        return F.power_to_db(spectra.rows(self._first).unsqueeze(-3), self.top_db)
+
+    def _others(self, spectra: Spectra) -> Tensor:
+        """The other channels in their units, `(..., channel, freq, time)`."""
+        if not self.views:
+            return spectra.waveform.new_empty(*spectra.waveform.shape[:-1], 0, self.height, self.width)
+        return torch.stack([view.measure(spectra) for view in self.views.values()], dim=-3)
+
+    def _ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Levels of the pixels 0 and 255 of the other channels, `(channel,)` each."""
+        low, high = (torch.tensor([view.ends[end] for view in self.views.values()], device=device) for end in (0, 1))
+        return low, high
+
+    def _described_views(self) -> dict[str, Any]:
+        return {name: dict(view.settings) for name, view in self.views.items()}
+
+    def _grid(self, win_length: int) -> Grid:
+        return Grid(
+            *(self.sample_rate, self.n_samples, self.height, self.width, win_length, self.n_fft),
+            window=self.window_name,
+            hop_length=self.hop_length,
+            mel_filters=None if self.mel is None else self._mel_filters,
+        )
+
+    def _mel_filters(self, n_fft: int) -> Tensor:
+        """Filters for an FFT length, `(height, n_fft // 2 + 1)`."""
+        mel, f_max = self.mel, self._f_max(self.mel)
         return F.mel_filterbank(
-            self.n_fft // 2 + 1, self.height, mel.f_min, self._f_max(mel), self.sample_rate, mel.norm, mel.mel_scale
+            n_fft // 2 + 1, self.height, mel.f_min, f_max, self.sample_rate, mel.norm, mel.mel_scale
         )
 
     def _f_max(self, mel: Mel) -> float:
@@ -247,3 +371,10 @@ def _mel(settings: Mapping[str, Any]) -> Mel:
     if unknown:
         raise ConfigError(f"mel has the keys {', '.join(unknown)}, which are not known; it takes {', '.join(known)}.")
     return Mel(**settings)
+
+
+def _checked(name: str, channel: Any) -> Channel:
+    """A channel of the section `channels`, if it is one."""
+    if not isinstance(channel, Channel):
+        raise ConfigError(f"channels.{name} is {channel!r}; it must have the _target_ of a channel: docs/channels.md.")
+    return channel

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from scripts.list_configs import ROOT, groups
 from src.train import train
 from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
 from src.utils.run import build_model
+from src.vimh.io import read_info
 
 TRAINED = {
     target: overrides.split()
@@ -25,9 +27,25 @@ TRAINED = {
 CASES = pytest.mark.parametrize("target", TRAINED)
 
 
-def generator(cfg):
-    """Configuration and overrides that a training's dataset is made from."""
-    return {"config_name": cfg.data.make_dataset.config_name}, list(cfg.data.make_dataset.overrides)
+def is_generated(cfg):
+    """Whether a training's dataset is synthesized from a generator configuration; others are packed from other data."""
+    return "config_name" in cfg.data.make_dataset
+
+
+@pytest.fixture
+def info_of(recipe_of, tmp_path):
+    """What the dataset of a training will say of itself, checked against its directory's name."""
+
+    def make(cfg):
+        name = Path(cfg.data.data_dir).name
+        if not is_generated(cfg):
+            instantiate(cfg.data.make_dataset)(data_dir=tmp_path / name)
+            return read_info(tmp_path / name)
+        recipe = recipe_of(*cfg.data.make_dataset.overrides, config_name=cfg.data.make_dataset.config_name)
+        assert name == recipe.directory_name()
+        return recipe.info(name)
+
+    return make
 
 
 def test_every_experiment_has_a_target():
@@ -46,12 +64,9 @@ def test_no_two_experiments_share_their_runs(composed):
 
 
 @CASES
-def test_the_network_of_every_target_can_be_made(composed, recipe_of, target):
+def test_the_network_of_every_target_can_be_made(composed, info_of, target):
     cfg = composed("train", *TRAINED[target])
-    config_name, overrides = generator(cfg)
-    recipe = recipe_of(*overrides, **config_name)
-    assert Path(cfg.data.data_dir).name == recipe.directory_name()
-    info = recipe.info(recipe.directory_name())
+    info = info_of(cfg)
     module = build_model(cfg, info).eval()
     logits = module(torch.zeros(2, *info.image_shape, dtype=torch.uint8), torch.zeros(2, len(cfg.data.aux)))
     sizes = {spec.name: (2, module.loss.head_size(spec)) for spec in info.parameters}
@@ -69,13 +84,15 @@ def data_dir(tmp_path_factory):
 @pytest.mark.slow
 @CASES
 def test_every_target_trains_a_step(composed, data_dir, tmp_path, target):
-    set_name = composed("train", *TRAINED[target]).data.make_dataset.config_name
+    cfg = composed("train", *TRAINED[target])
+    generated = is_generated(cfg)
+    name = Path(cfg.data.make_dataset.config_name if generated else cfg.data.data_dir).name
     cfg = composed(
         "train",
         *(TRAINED[target]),
         f"paths.log_dir={tmp_path}",
-        f"data.data_dir={data_dir / Path(set_name).name}",
-        "data.make_dataset.overrides=['dataset.size=64']",
+        f"data.data_dir={data_dir / name}",
+        *(["data.make_dataset.overrides=['dataset.size=64']"] if generated else []),
         "data.batch_size=8",
         "trainer.max_epochs=1",
         "trainer.accelerator=cpu",

@@ -348,11 +348,15 @@ def test_the_median_of_classes_is_that_of_the_histogram():
         assert expected == pytest.approx(np.interp(0.5, below, np.arange(11) - 0.5))
 
 
-def test_interpolation_is_numpys():
-    x, y = np.sort(np.random.default_rng(0).uniform(0, 5, 20)), np.linspace(0, 1, 20)
+def test_interpolation_is_numpys_for_tables_of_any_length():
+    rng = np.random.default_rng(0)
     at = np.linspace(-1, 6, 300)
-    found = interpolate(*(torch.from_numpy(array) for array in (at, x, y)))
-    np.testing.assert_allclose(found.numpy(), np.interp(at, x, y), atol=1e-12)
+    x, y = np.full((2, 20), np.inf), rng.uniform(size=(2, 20))
+    x[0], x[1, :7] = np.sort(rng.uniform(0, 5, 20)), np.sort(rng.uniform(0, 5, 7))
+    tables = (torch.from_numpy(array) for array in (np.stack([at, at], axis=1), x, y))
+    found = interpolate(*tables, torch.tensor([19, 6])).numpy()
+    np.testing.assert_allclose(found[:, 0], np.interp(at, x[0], y[0]), atol=1e-12)
+    np.testing.assert_allclose(found[:, 1], np.interp(at, x[1, :7], y[1, :7]), atol=1e-12)
 
 
 @of_numbers
@@ -532,3 +536,25 @@ def test_senseless_weights_are_refused(weights, facts):
 def test_weights_are_not_learnt_of_a_loss_without_floor():
     with pytest.raises(ConfigError, match=r"learnt, but Gaussian"):
         HeadWeights("learnt", NAMES, Gaussian())
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_all_heads_are_read_as_each_is(loss):
+    specs = [VELOCITY, DECAY, ParamSpec("filter_cutoff", 200.0, 2000.0, 100.0)]
+    torch.manual_seed(0)
+    logits = [3 * torch.randn(64, loss.head_size(spec)) for spec in specs]
+    said = loss.reader(Heads(specs))(logits)
+    for head, (of_head, spec) in enumerate(zip(logits, specs, strict=True)):
+        alone = loss.predict(of_head, spec)
+        assert torch.equal(said.index[:, head], alone.index)
+        torch.testing.assert_close(said.normalized[:, head], alone.normalized)
+        torch.testing.assert_close(said.std[:, head], alone.std)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 9, 10, 25, 63, 100, 255])
+def test_classes_are_those_of_the_codes(steps):
+    spec = ParamSpec("any", -0.7, -0.7 + 0.3 * steps, 0.3)
+    normalized = torch.linspace(0, 1, 5001)
+    found = Heads([VELOCITY, spec]).class_of(torch.stack([normalized, normalized], dim=1))
+    assert torch.equal(found[:, 1], spec.index_from_normalized(normalized).long())
+    assert torch.equal(found[:, 0], VELOCITY.index_from_normalized(normalized).long())

@@ -1,0 +1,153 @@
+"""The sound itself as an image, for networks that get no spectrogram: samples, or their bits."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from src.errors import ConfigError
+
+# A generator configuration sets these for its spectrograms; they say nothing about samples.
+OF_SPECTROGRAMS = (
+    *("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel", "channels"),
+)
+N_BITS = 16
+
+
+def to_pcm8(waveform: Tensor) -> Tensor:
+    """8-bit PCM as in WAV files: 128 + 128 x, rounded half to even; what is beyond the ends is clipped.
+
+    Source: Microsoft and IBM, Multimedia Programming Interface and Data Specifications 1.0, 1991 (8 bits are unsigned).
+
+    Args:
+        waveform: `(..., time)`, nominal [-1, 1].
+
+    Returns:
+        uint8, `(..., time)`; silence is 128.
+    """
+    return (waveform.float() * 128 + 128).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_bits(waveform: Tensor) -> Tensor:
+    """16-bit PCM, two's complement, as bit planes: bit b of round(32768 x), half to even, clipped at the ends.
+
+    Args:
+        waveform: `(..., time)`, nominal [-1, 1].
+
+    Returns:
+        uint8 0 or 1, `(..., bit, time)`; row 0 is the least significant bit, row 15 the sign.
+    """
+    pcm = (waveform.float() * 2 ** (N_BITS - 1)).round().clamp(-(2 ** (N_BITS - 1)), 2 ** (N_BITS - 1) - 1)
+    plane = (2 ** torch.arange(N_BITS, device=waveform.device)).to(torch.int16)[:, None]  # the last one is the sign
+    return ((pcm.to(torch.int16).unsqueeze(-2) & plane) != 0).to(torch.uint8)
+
+
+def from_bits(bits: Tensor) -> Tensor:
+    """The inverse of `to_bits`.
+
+    Args:
+        bits: uint8 0 or 1, `(..., bit, time)`.
+
+    Returns:
+        Waveform, float32, `(..., time)`.
+    """
+    weight = 2.0 ** torch.arange(N_BITS, device=bits.device)
+    weight[-1] = -weight[-1]
+    return (bits.float() * weight[:, None]).sum(dim=-2) / 2 ** (N_BITS - 1)
+
+
+class _Samples:
+    """What images of samples have in common: one channel, a column per sample.
+
+    Args:
+        sample_rate: Hz.
+        duration: Length of the sounds, s.
+        pre_emphasis: 0: samples are stored as they are.
+        **of_spectrograms: Those of `OF_SPECTROGRAMS` that a generator configuration sets; not used.
+
+    Raises:
+        ConfigError: If a setting is not known.
+    """
+
+    label: str
+    height: int
+    ends: tuple[float, float, str]
+    rows: ClassVar[dict[str, Any]]
+
+    def __init__(self, sample_rate: int, duration: float, pre_emphasis: float = 0.0, **of_spectrograms: Any) -> None:
+        unknown = sorted(of_spectrograms.keys() - set(OF_SPECTROGRAMS))
+        if unknown:
+            raise ConfigError(f"{type(self).__name__} does not know {', '.join(unknown)}.")
+        if pre_emphasis:
+            raise ConfigError(
+                f"pre_emphasis is {pre_emphasis}, but {type(self).__name__} takes samples as they are: 0."
+            )
+        self.sample_rate = sample_rate
+        self.n_samples = round(sample_rate * duration)
+        self.pre_emphasis = 0.0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(channel, row, time)`."""
+        return 1, self.height, self.n_samples
+
+    @property
+    def channel_labels(self) -> list[str]:
+        """Name of the channel."""
+        return [self.label]
+
+    @property
+    def channel_ranges(self) -> list[tuple[float, float, str]]:
+        """What the pixels 0 and 255 mean, and its units."""
+        return [self.ends]
+
+    @property
+    def channel_axes(self) -> list[dict[str, Any]]:
+        """What rows and columns are."""
+        columns = {"columns": "time", "column_first": 0.0, "column_step": 1 / self.sample_rate, "column_units": "s"}
+        return [self.rows | columns]
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as they act, for the dataset's JSON."""
+        return {"representation": self.label}
+
+    def describe_mel(self) -> None:
+        """There is no filterbank."""
+
+    def _no_range(self, waveform: Tensor) -> Tensor:
+        """Zeros where images of spectrograms have `spec_min` and `spec_max`, `(..., 2)`."""
+        return torch.zeros(*waveform.shape[:-1], 2, device=waveform.device)
+
+
+class Waveform(_Samples):
+    """8-bit PCM, an image of one row."""
+
+    label = "waveform"
+    height = 1
+    ends = (-1.0, 127 / 128, "amplitude")
+    rows: ClassVar = {"rows": "waveform"}
+
+    def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """8-bit image of a sound, uint8, `(..., 1, 1, time)`, and zeros, `(..., 2)`."""
+        return to_pcm8(waveform)[..., None, None, :], self._no_range(waveform)
+
+    def to_waveform(self, image: Tensor) -> Tensor:
+        """The sound, `(..., time)`, to within half a level."""
+        return (image[..., 0, 0, :].float() - 128) / 128
+
+
+class BitStream(_Samples):
+    """16-bit PCM, an image of a row per bit, the least significant first; pixels are 0 or 255."""
+
+    label = "bits"
+    height = N_BITS
+    ends = (0.0, 1.0, "bit")
+    rows: ClassVar = {"rows": "bit, 0 is the least significant", "row_first": 0, "row_step": 1}
+
+    def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """8-bit image of a sound, uint8, `(..., 1, 16, time)`, and zeros, `(..., 2)`."""
+        return (to_bits(waveform) * 255).unsqueeze(-3), self._no_range(waveform)
+
+    def to_waveform(self, image: Tensor) -> Tensor:
+        """The sound, `(..., time)`, to within half of 1 / 32768."""
+        return from_bits(image[..., 0, :, :] >> 7)
