@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,15 +55,18 @@ class Domain:
         return cls(mean.float(), whitening.float(), quantiles.float())
 
     @classmethod
-    def from_dict(cls, tensors: Mapping[str, Tensor]) -> "Domain":
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Domain":
         """The domain that `to_dict` made a dict of.
 
         Raises:
             CheckpointError: If it is something else.
         """
-        found = {key: tensors.get(key) for key in KEYS}
-        if not all(isinstance(tensor, Tensor) and tensor.is_floating_point() for tensor in found.values()):
-            raise CheckpointError(f"The statistics of the training images are damaged: {', '.join(KEYS)} are expected.")
+        try:
+            found = {key: torch.tensor(plain[key], dtype=torch.float32) for key in KEYS}
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The statistics of the training images are damaged: {', '.join(KEYS)} are expected, as numbers."
+            ) from error
         domain = cls(**found)
         n_fields = domain.mean.numel()
         if domain.whitening.shape != (n_fields, n_fields) or domain.mean.ndim != 1 or domain.quantiles.ndim != 1:
@@ -70,9 +74,9 @@ class Domain:
             raise CheckpointError(f"The statistics of the training images do not fit each other: {shapes}.")
         return domain
 
-    def to_dict(self) -> dict[str, Tensor]:
-        """As a checkpoint keeps it."""
-        return {key: getattr(self, key) for key in KEYS}
+    def to_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it: lists of numbers."""
+        return {key: getattr(self, key).tolist() for key in KEYS}
 
     def distance(self, image: Tensor) -> Tensor:
         """Mahalanobis distance from the training images, float64, `(sample,)`.

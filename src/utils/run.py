@@ -78,7 +78,7 @@ class SaveRun(Callback):
         domain: Statistics of its training images, by name.
     """
 
-    def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, torch.Tensor] | None = None) -> None:
+    def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, Any] | None = None) -> None:
         plain = OmegaConf.to_container(cfg, resolve=True)
         self.entry = {
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
@@ -105,7 +105,7 @@ class Run:
     module: LightningModule
     info: DatasetInfo
     config: dict[str, Any]
-    domain: dict[str, torch.Tensor] | None = None
+    domain: dict[str, Any] | None = None
 
 
 def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:

@@ -42,7 +42,9 @@ def test_every_program_has_its_configuration(composed, name):
 
 
 @pytest.mark.parametrize("option", GROUPS["spectral"])
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "moog" in name else []) for name in GENERATORS]
+)
 def test_every_representation_suits_every_generator(composed, name, option):
     assert resolved(composed(name, f"spectral={option}"))["spectral"]
 

@@ -60,7 +60,7 @@ def test_what_a_checkpoint_keeps_is_the_same_again():
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("damage", [None, torch.zeros(3, dtype=torch.int64), torch.zeros(2, 3, 4)], ids=str)
+@pytest.mark.parametrize("damage", [None, ["a"], [[1.0], [2.0, 3.0]], [[[1.0]]]], ids=str)
 def test_damaged_statistics_are_refused(key, damage):
     with pytest.raises(CheckpointError, match="statistics of the training images"):
         Domain.from_dict(DOMAIN.to_dict() | {key: damage})

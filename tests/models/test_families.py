@@ -48,6 +48,11 @@ TRAINING = {
 FAST = {"cnn_tiny", "vit_micro", "mlp", "convnext_nano"}  # one of each family; conv6 is too large for that
 
 
+def some_slow(values, *fast):
+    """Parameters of which only some are tried in the fast suite."""
+    return [pytest.param(value, marks=[] if value in fast else pytest.mark.slow) for value in values]
+
+
 @pytest.fixture(scope="module")
 def grid(recipe_of, tmp_path_factory):
     """A dataset, and a batch of 64 of its training samples on distinct points of the JND grid."""
@@ -93,7 +98,7 @@ def test_networks_suit_the_moog_sets_without_growing_out_of_their_class(net_of, 
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (1, 24, 57), (3, 17, 4), (2, 4, 100), (4, 7, 13)])
-@pytest.mark.parametrize("conditioning", CONDITIONING)
+@pytest.mark.parametrize("conditioning", some_slow(CONDITIONING, "film"))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_any_image_will_do(name, conditioning, shape):
     logits = network(name, shape, conditioning=conditioning)(*inputs(shape))
@@ -110,7 +115,7 @@ def test_without_conditioning_inputs_every_choice_is_none(name, conditioning):
         assert torch.equal(head, expected)
 
 
-@pytest.mark.parametrize("n_aux", [0, 1, 5])
+@pytest.mark.parametrize("n_aux", some_slow([0, 1, 5], 5))
 @pytest.mark.parametrize("conditioning", CONDITIONING)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_reach_every_parameter(name, conditioning, n_aux):
