@@ -350,7 +350,8 @@ def page(runs: Mapping[str, dict[str, Any]]) -> str:
         "# Results",
         "",
         "Made by `make bm` (`scripts/benchmark_models.py`) on 2 cores, a row per network and set. `make bm` goes on "
-        "where the table ends.",
+        "where the table ends. All but the largest networks take one of the cores (`threads` in the configuration), "
+        "and images/s are of one core.",
         "",
         "- Seconds run from the command to the result: imports, training, test. The dataset is there already. Those "
         "of scikit-learn's methods are processor seconds, of fitting and predicting alone.",
