@@ -5,13 +5,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from src.callbacks.head_figures import pixels
+from src.callbacks.periodic import Periodic, check_least, predict
 from src.callbacks.writers import tensorboard_writers
-from src.errors import ConfigError
 from src.params import ParamSpec
 
 
@@ -27,7 +27,7 @@ class Voice(Protocol):
         ...
 
 
-class AudioExamples(Callback):
+class AudioExamples(Periodic):
     """Writes sounds to TensorBoard each few epochs, and after the last one: the truth, and what the network hears.
 
     `sounds/{i}/true` and `sounds/{i}/predicted` are the waveforms that belong to the true and to the predicted
@@ -50,16 +50,13 @@ class AudioExamples(Callback):
         every_n_epochs: int = 10,
         n_sounds: int = 4,
     ) -> None:
-        for name, value, least in (("every_n_epochs", every_n_epochs, 0), ("n_sounds", n_sounds, 1)):
-            if value < least:
-                raise ConfigError(f"callbacks.audio_examples.{name} is {value}; it must be {least} or more.")
+        super().__init__(every_n_epochs)
+        check_least("audio_examples", ("every_n_epochs", every_n_epochs, 0), ("n_sounds", n_sounds, 1))
         self.voice_of = voice_of
         self.draw = draw
-        self.every_n_epochs = every_n_epochs
         self.n_sounds = n_sounds
         self.voice: Voice | None = None
         self.batch: Mapping[str, Tensor] = {}
-        self.written_at: int | None = None  # optimizer steps
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning before everything: a dataset that cannot be heard is refused now."""
@@ -79,33 +76,27 @@ class AudioExamples(Callback):
         if batch_idx == 0:
             self.batch = {name: tensor[: self.n_sounds] for name, tensor in batch.items()}
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning after validation."""
-        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if due and not trainer.sanity_checking:
-            self._write(trainer, pl_module)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after the last epoch."""
-        if self.written_at != trainer.global_step:
-            self._write(trainer, pl_module)
+        super().on_train_end(trainer, pl_module)
         self.batch = {}
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        """Render and write all sounds."""
         if self.voice is None or not self.batch:
-            return
+            return False
         specs = pl_module.parameters_
         value = self.batch["value"].cpu().numpy()
         predicted = _predict(trainer, pl_module, self.batch)
         if not np.isfinite(predicted).all():  # a training that went astray has no sound
-            return
-        self.written_at = trainer.global_step
+            return False
         for number in range(len(value)):
             pair = np.stack([value[number], predicted[number]])
             waveforms = self.voice.render(pair)
             spectrograms = self.voice.spectrogram_db(waveforms)
             figure = self.draw(trainer.datamodule.info, *spectrograms, _texts(specs, pair))
             self._add(trainer, f"sounds/{number}", waveforms, pixels(figure))
+        return True
 
     def _add(self, trainer: Trainer, tag: str, waveforms: np.ndarray, picture: np.ndarray) -> None:
         """Write a pair of sounds, as loud as they are unless that would clip."""
@@ -119,11 +110,7 @@ class AudioExamples(Callback):
 
 def _predict(trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Tensor]) -> np.ndarray:
     """What the network says of samples, natural units within the ranges, float32, `(sample, parameter)`."""
-    was_training = pl_module.training
-    pl_module.eval()
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
-        said = pl_module.predict_step(batch)
-    pl_module.train(was_training)
+    (said,) = predict(trainer, pl_module, [batch])
     columns = [
         spec.value_from_normalized(said[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.parameters_
     ]

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from src.callbacks.periodic import Periodic, check_least, predict
 from src.callbacks.writers import tensorboard_writers
-from src.errors import ConfigError
 from src.params import ParamSpec
 
 DPI = 72
@@ -35,7 +35,7 @@ class Said(NamedTuple):
     std: np.ndarray
 
 
-class HeadFigures(Callback):
+class HeadFigures(Periodic):
     """Writes figures to TensorBoard each few epochs, and after the last one.
 
     `heads/{name}`: confusion matrix on the JND grid, and predicted over true values. `spectrograms`: a few images, each
@@ -49,18 +49,16 @@ class HeadFigures(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 20, n_samples: int = 512, n_spectrograms: int = 3) -> None:
-        for name, value, least in (
+        super().__init__(every_n_epochs)
+        check_least(
+            "head_figures",
             ("every_n_epochs", every_n_epochs, 0),
             ("n_samples", n_samples, 1),
             ("n_spectrograms", n_spectrograms, 0),
-        ):
-            if value < least:
-                raise ConfigError(f"callbacks.head_figures.{name} is {value}; it must be {least} or more.")
-        self.every_n_epochs = every_n_epochs
+        )
         self.n_samples = n_samples
         self.n_spectrograms = n_spectrograms
         self.batches: list[Mapping[str, Tensor]] = []
-        self.drawn_at: int | None = None  # optimizer steps
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning before validation."""
@@ -79,23 +77,16 @@ class HeadFigures(Callback):
         if sum(len(kept["image"]) for kept in self.batches) < self.n_samples:
             self.batches.append(batch)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning after validation."""
-        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if due and not trainer.sanity_checking:
-            self._draw(trainer, pl_module)
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after the last epoch."""
-        if self.drawn_at != trainer.global_step:
-            self._draw(trainer, pl_module)
+        super().on_train_end(trainer, pl_module)
         self.batches = []
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        """Draw and write all figures."""
         writers = tensorboard_writers(trainer)
         if not writers or not self.batches:
-            return
-        self.drawn_at = trainer.global_step
+            return False
         samples = _first(self.batches, self.n_samples)
         predictions = _predict(trainer, pl_module, self.batches, self.n_samples)
         with matplotlib.rc_context(INK):
@@ -107,6 +98,7 @@ class HeadFigures(Callback):
         for writer in writers:
             for tag, picture in pictures.items():
                 writer.add_image(tag, picture, trainer.global_step, dataformats="HWC")
+        return True
 
 
 def _first(batches: Sequence[Mapping[str, Tensor]], n_samples: int) -> dict[str, np.ndarray]:
@@ -121,11 +113,7 @@ def _predict(
     trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]], n_samples: int
 ) -> dict[str, Said]:
     """What every head says of the first samples of some batches."""
-    was_training = pl_module.training
-    pl_module.eval()
-    with torch.no_grad(), trainer.precision_plugin.forward_context():
-        found = [pl_module.predict_step(batch) for batch in batches]
-    pl_module.train(was_training)
+    found = predict(trainer, pl_module, batches)
 
     def joined(name: str, field: str) -> np.ndarray:
         return torch.cat([getattr(said[name], field) for said in found])[:n_samples].float().cpu().numpy()

@@ -29,33 +29,6 @@ ZERO_PIXEL = 128  # of no deviation, where there is one to both sides
 MAX_END = 0.01  # of its maximum; a window that ends higher has a jump there, and no derivative
 
 
-def stft(waveform: Tensor, weights: Tensor, n_fft: int, hop_length: int, n_frames: int, first: int = 0) -> Tensor:
-    """Short-time Fourier transform; the same numbers as in `functional.power_spectrogram`, before they are squared.
-
-    Args:
-        waveform: `(..., time)`; half precision is upcast, since the FFT wants float32.
-        weights: What a frame is multiplied with, `(win_length,)`.
-        n_fft: FFT length, samples, at least `win_length`. Phases are those at the beginning of its frame.
-        hop_length: Samples from frame to frame.
-        n_frames: Frames to compute.
-        first: Sample at which the first window begins; what lies before and past the sound is zero.
-
-    Returns:
-        Complex, `(..., n_fft // 2 + 1, n_frames)`.
-    """
-    before = (n_fft - weights.numel()) // 2  # the window stands in the middle of the FFT's frame
-    start = before - first
-    span = (n_frames - 1) * hop_length + n_fft
-    padded = torch.nn.functional.pad(waveform.float(), (start, max(0, span - start - waveform.shape[-1])))[..., :span]
-    padded_weights = torch.nn.functional.pad(weights.to(waveform.device), (before, n_fft - before - weights.numel()))
-    return torch.fft.rfft(padded.unfold(-1, n_fft, hop_length) * padded_weights).mT
-
-
-def power_of(spectrum: Tensor) -> Tensor:
-    """|X|^2, real, of the same shape."""
-    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
-
-
 def decibels(power: Tensor) -> Tensor:
     """10 log10 of power, not below the floor of -120 dB."""
     return 10 * torch.log10(power.clamp(min=SILENCE))
@@ -274,7 +247,7 @@ class Analysis:
     def spectrum(self, waveform: Tensor, window: Tensor) -> Tensor:
         """STFT with a window made from this one, scaled as this one, `(..., n_fft // 2 + 1, n_frames)`."""
         weights = window * (2 / self.window.sum().item())
-        return stft(waveform, weights, self.n_fft, self.hop_length, self.n_frames, self.first)
+        return F.stft(waveform, weights, self.n_fft, self.hop_length, self.n_frames, self.first)
 
     def rows(self, power: Tensor) -> Tensor:
         """Power of bins, `(..., n_fft // 2 + 1, n_frames)`, to that of rows, `(..., height, n_frames)`."""
@@ -342,7 +315,7 @@ class Spectra:
 
     def power(self, analysis: Analysis) -> Tensor:
         """Power of the bins, `(..., n_fft // 2 + 1, n_frames)`."""
-        return self._once("power", analysis, lambda: power_of(self.spectrum(analysis)))
+        return self._once("power", analysis, lambda: F.power_of(self.spectrum(analysis)))
 
     def rows(self, analysis: Analysis) -> Tensor:
         """Power of the rows, `(..., height, n_frames)`."""

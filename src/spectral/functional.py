@@ -49,6 +49,35 @@ def fit_hop_length(n_samples: int, win_length: int, n_frames: int, hop_multiple:
     return max(1, math.ceil(hop_length / hop_multiple)) * hop_multiple
 
 
+def stft(waveform: Tensor, weights: Tensor, n_fft: int, hop_length: int, n_frames: int, first: int = 0) -> Tensor:
+    """Short-time Fourier transform.
+
+    Args:
+        waveform: `(..., time)`; half precision is upcast, since the FFT wants float32.
+        weights: What a frame is multiplied with, `(win_length,)`.
+        n_fft: FFT length, samples, at least `win_length`. Phases are those at the beginning of its frame.
+        hop_length: Samples from frame to frame.
+        n_frames: Frames to compute.
+        first: Sample at which the first window begins; what lies before and past the sound is zero.
+
+    Returns:
+        Complex, `(..., n_fft // 2 + 1, n_frames)`.
+    """
+    before = (n_fft - weights.numel()) // 2  # the window stands in the middle of the FFT's frame
+    start = before - first
+    span = (n_frames - 1) * hop_length + n_fft
+    padded = torch.nn.functional.pad(waveform.float(), (start, max(0, span - start - waveform.shape[-1])))[..., :span]
+    padded_weights = torch.nn.functional.pad(weights.to(waveform.device), (before, n_fft - before - weights.numel()))
+    # Frames out of a view: torch.stft takes a third longer for the same numbers.
+    return torch.fft.rfft(padded.unfold(-1, n_fft, hop_length) * padded_weights).mT
+
+
+def power_of(spectrum: Tensor) -> Tensor:
+    """|X|^2, real, of the same shape."""
+    # Not abs(): its square root would be squared away again, and takes as long as the FFT.
+    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
+
+
 def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: int, n_frames: int) -> Tensor:
     """Power spectrogram in which a sinusoid of amplitude 1 has power 1, that is, 0 dB full scale.
 
@@ -64,16 +93,8 @@ def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: 
     Returns:
         Power, `(..., n_fft // 2 + 1, n_frames)`.
     """
-    waveform = waveform.float()
-    before = (n_fft - window.numel()) // 2  # the window stands in the middle of the FFT's frame
-    span = (n_frames - 1) * hop_length + n_fft
-    padded = torch.nn.functional.pad(waveform, (before, max(0, span - before - waveform.shape[-1])))[..., :span]
-    weights = window.to(waveform.device) * (2 / window.sum().item())
-    weights = torch.nn.functional.pad(weights, (before, n_fft - before - window.numel()))
-    # Frames out of a view: torch.stft takes a third longer for the same numbers.
-    spectrum = torch.fft.rfft(padded.unfold(-1, n_fft, hop_length) * weights)  # (..., n_frames, n_fft // 2 + 1)
-    # Not abs(): its square root would be squared away again, and takes as long as the FFT.
-    return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).mT
+    weights = window * (2 / window.sum().item())
+    return power_of(stft(waveform, weights, n_fft, hop_length, n_frames))
 
 
 def mel_filterbank(

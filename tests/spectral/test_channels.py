@@ -22,8 +22,6 @@ from src.spectral.channels import (
     mean_deviation,
     modulation_depth,
     normalized_level,
-    power_of,
-    stft,
     window_derivative,
 )
 from src.spectral.representation import SpectralRepresentation
@@ -192,10 +190,13 @@ def test_the_derivative_of_a_hann_window_by_its_formula(win_length):
 # ----- resolutions
 
 
-def test_the_stft_is_that_of_the_power_spectrogram_bit_by_bit():
+@pytest.mark.parametrize("first", [0, 37, -50])
+def test_the_stft_is_pytorchs_from_any_sample_on(first):
     window, waveform = F.analysis_window("hann", 200), noise(3, N_SAMPLES)
-    spectrum = stft(waveform, window * (2 / window.sum().item()), 256, 250, 32)
-    assert torch.equal(power_of(spectrum), F.power_spectrogram(waveform, window, 256, 250, 32))
+    found = F.stft(waveform, window, 200, 250, 20, first)
+    shifted = waveform[:, first:] if first >= 0 else torch.nn.functional.pad(waveform, (-first, 0))
+    expected = torch.stft(shifted, 200, 250, window=window, center=False, return_complex=True)[..., :20]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0])

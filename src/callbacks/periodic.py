@@ -1,0 +1,58 @@
+"""`Periodic`: what callbacks share that write something each few epochs, and after the last one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from src.errors import ConfigError
+
+
+class Periodic(Callback, ABC):
+    """Writes each few epochs, and after the last one unless that has just been written.
+
+    Args:
+        every_n_epochs: Epochs from one time to the next; 0: only after the last epoch.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.written_at: int | None = None  # optimizer steps
+
+    @abstractmethod
+    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        """Write what there is to write; returns whether there was anything."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning after validation."""
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if due and not trainer.sanity_checking:
+            self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning after the last epoch."""
+        if self.written_at != trainer.global_step:
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.write(trainer, pl_module):
+            self.written_at = trainer.global_step
+
+
+def check_least(callback: str, *settings: tuple[str, int, int]) -> None:
+    """Refuse settings, `(name, value, least)`, that are below the least that makes sense."""
+    for name, value, least in settings:
+        if value < least:
+            raise ConfigError(f"callbacks.{callback}.{name} is {value}; it must be {least} or more.")
+
+
+def predict(trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]) -> list[Mapping]:
+    """What the network says of batches, each as `predict_step` has it; afterwards it trains on as before."""
+    was_training = pl_module.training
+    pl_module.eval()
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        said = [pl_module.predict_step(batch) for batch in batches]
+    pl_module.train(was_training)
+    return said
