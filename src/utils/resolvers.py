@@ -40,26 +40,26 @@ def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Pat
 
 @functools.cache
 def run_dir(log_dir: str, task_name: str, experiment_name: str, ckpt_path: str | None, stamp: str) -> str:
-    """Directory of a run: `log_dir/task_name/experiment_name/stamp`, or that of the run which `ckpt_path=last` means.
+    """Directory of a run: `log_dir/task_name/experiment_name/second`, or that of the run which `ckpt_path=last` means.
 
-    Two runs that begin within one second get two directories. The answer is kept, since Hydra asks more than once and
-    the directory exists the second time.
+    Two runs that begin within one second get two directories. The answer to one stamp is kept, since a configuration
+    may ask more than once and the directory exists the second time.
 
     Args:
         log_dir: Where all runs are.
         task_name: `train`, `eval`, …
         experiment_name: Name of the experiment.
         ckpt_path: As in the configuration.
-        stamp: Date and time of the start.
+        stamp: Date and time of the start as `second.microsecond`, so that no two runs have the same.
     """
     found = newest_run(log_dir, task_name, experiment_name) if ckpt_path == LAST else None
     if found:
         return str(found)
-    first = Path(log_dir, task_name, experiment_name, stamp)
+    first = Path(log_dir, task_name, experiment_name, stamp.partition(".")[0])
     candidate, count = first, 1
     while candidate.exists():
         count += 1
-        candidate = first.with_name(f"{stamp}_{count}")
+        candidate = first.with_name(f"{first.name}_{count}")
     return str(candidate)
 
 

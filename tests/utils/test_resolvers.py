@@ -49,7 +49,7 @@ def test_other_experiments_do_not_count(logs, task, experiment):
 
 def test_a_run_that_begins_anew_gets_a_directory_by_date(logs):
     for ckpt_path in (None, "some/file.ckpt"):
-        assert run_dir(str(logs), "train", "cnn", ckpt_path, "2027-01-01_00-00-00") == str(
+        assert run_dir(str(logs), "train", "cnn", ckpt_path, "2027-01-01_00-00-00.123456") == str(
             logs / "train/cnn/2027-01-01_00-00-00"
         )
 
@@ -59,15 +59,15 @@ def test_a_run_goes_on_in_the_directory_of_the_newest(logs):
 
 
 def test_runs_that_begin_within_a_second_get_directories_of_their_own(tmp_path):
+    """Those of one process too, such as a program that calls `train.main` twice."""
     directories = []
-    for _ in range(3):
-        run_dir.cache_clear()  # as in another process
-        directories.append(run_dir(str(tmp_path), "train", "cnn", None, "now"))
+    for microsecond in ("000007", "012345", "999999"):
+        directories.append(run_dir(str(tmp_path), "train", "cnn", None, f"now.{microsecond}"))
         Path(directories[-1]).mkdir(parents=True)
     assert [Path(directory).name for directory in directories] == ["now", "now_2", "now_3"]
 
 
-def test_one_process_gets_one_answer(tmp_path, logs):
+def test_one_run_gets_one_answer(tmp_path, logs):
     anew = run_dir(str(tmp_path), "train", "new", None, "now")
     Path(anew).mkdir(parents=True)
     assert run_dir(str(tmp_path), "train", "new", None, "now") == anew
