@@ -1,5 +1,6 @@
 """`VIMHDataModule`: a VIMH dataset as training, validation and test batches."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ from src.vimh.io import Batch, VIMHReader, VIMHSplit, read_info
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
 AT_ONCE = 4096  # samples whose images are read to know their labels
+MOST_BYTES = 256_000_000  # of images that are read at once for either
 MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
 CPU = torch.device("cpu")
@@ -39,6 +41,8 @@ class VIMHDataModule(LightningDataModule):
         num_workers: Processes that load. 0 is fastest unless the disk is slow; above 0 samples stay in their file.
         pin_memory: Page-locked batches where samples in the computer's memory are trained on with CUDA.
         val_fraction: Share of `train` that validates.
+        train_size: Use so many samples of `train`, drawn by seed, for training and validation together; those of a
+            smaller number are among those of a larger one. None: all.
         seed: Chooses which, and the order of every epoch. None: another order in every run, and the division of 0.
         aux: Conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
         measure: Takes images uint8 `(batch, channel, freq, time)`, spec ranges `(batch, 2)` and names; returns float32
@@ -60,6 +64,7 @@ class VIMHDataModule(LightningDataModule):
         num_workers: int = 0,
         pin_memory: bool = True,
         val_fraction: float = 0.1,
+        train_size: int | None = None,
         seed: int | None = 42,
         aux: Sequence[str] = SPEC_RANGE,
         measure: Measure | None = None,
@@ -77,6 +82,7 @@ class VIMHDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.val_fraction = val_fraction
+        self.train_size = train_size
         self.seed = seed
         self.order_seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.aux = tuple(aux)
@@ -145,32 +151,36 @@ class VIMHDataModule(LightningDataModule):
         """Whether the samples are held in memory, each set from when it is first asked for."""
         if self.in_memory != "auto":
             return self.in_memory
-        n_samples = self.info.train_samples + self.info.test_samples
+        n_samples = sum(map(len, self._division)) + self.info.test_samples
         sample = MemoryDataset.load(VIMHDataset(self.reader.train, np.arange(1), self.aux, self.measure))
         return not self.num_workers and n_samples * sample.n_bytes <= memory_budget(CPU)
 
     @cached_property
     def _division(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the validation and of the training samples in `train`, each in rising order."""
-        n_val = round(self.info.train_samples * self.val_fraction)
-        if not 0 < n_val < self.info.train_samples:
+        n_samples = self.info.train_samples if self.train_size is None else self.train_size
+        if not 0 < n_samples <= self.info.train_samples:
             raise ConfigError(
-                f"data.val_fraction {self.val_fraction} of {self.info.train_samples} samples leaves {n_val} to "
-                "validate. Choose another fraction, or a larger dataset."
+                f"data.train_size is {n_samples}, but {self.data_dir} has {self.info.train_samples} samples to train on."
             )
-        shuffled = np.random.default_rng(self.seed or 0).permutation(self.info.train_samples)
-        return np.sort(shuffled[:n_val]), np.sort(shuffled[n_val:])
+        n_val = round(n_samples * self.val_fraction)
+        if not 0 < n_val < n_samples:
+            raise ConfigError(
+                f"data.val_fraction {self.val_fraction} of {n_samples} samples leaves {n_val} to validate. Choose "
+                "another fraction, or a larger dataset."
+            )
+        drawn = np.random.default_rng(self.seed or 0).permutation(self.info.train_samples)[:n_samples]
+        return np.sort(drawn[:n_val]), np.sort(drawn[n_val:])
 
     def aux_statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each conditioning input over the training samples (at most 65,536 of them)."""
+        """Mean and standard deviation of each conditioning input over training samples (at most 65,536, and 256 MB)."""
         aux = self._some_training_samples()["aux"].numpy().astype(np.float64)  # (sample, n_aux)
         std = aux.std(axis=0)
         return aux.mean(axis=0).tolist(), np.where(std > 1e-6, std, 1.0).tolist()  # what is constant stays near 0
 
     def some_training_images(self) -> Tensor:
-        """Images of training samples, at most 4,096 of them, uint8, `(sample, channel, freq, time)`."""
-        stride = -(-len(self.train_set) // AT_ONCE)
-        return self.train_set[::stride]["image"]
+        """Images of training samples, at most 4,096 and 256 MB of them, uint8, `(sample, channel, freq, time)`."""
+        return self._spaced_training_samples(AT_ONCE)["image"]
 
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always guessing the most frequent class of the training samples, per head.
@@ -198,13 +208,20 @@ class VIMHDataModule(LightningDataModule):
     def _truth(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
         samples = self.val_set if stage == "val" else self.test_set
-        parts = [samples[first : first + AT_ONCE][name] for first in range(0, len(samples), AT_ONCE)]
-        return torch.cat(parts)
+        step = self._affordable(AT_ONCE)
+        return torch.cat([samples[first : first + step][name] for first in range(0, len(samples), step)])
 
     def _some_training_samples(self) -> dict[str, Tensor]:
-        """A batch of training samples, evenly spaced where there are too many."""
-        stride = -(-len(self.train_set) // MAX_STATISTICS)
-        return self.train_set[::stride]
+        """The training samples for statistics."""
+        return self._spaced_training_samples(MAX_STATISTICS)
+
+    def _spaced_training_samples(self, most: int) -> dict[str, Tensor]:
+        """A batch of training samples, evenly spaced where there are more than so many."""
+        return self.train_set[:: -(-len(self.train_set) // self._affordable(most))]
+
+    def _affordable(self, n_samples: int) -> int:
+        """So many samples, or fewer whose images take no more than `MOST_BYTES`."""
+        return max(1, min(n_samples, MOST_BYTES // math.prod(self.info.image_shape)))
 
     def train_dataloader(self) -> Batches | DataLoader | Stream:
         """Shuffled training batches, or fresh sounds."""

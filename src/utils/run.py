@@ -18,7 +18,7 @@ from src.utils.trusted import instantiate_trusted
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
-DIVISION = ("seed", "val_fraction")  # of the section `data`: what decides which training samples validate
+DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
 STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
 
 # What a damaged file makes PyTorch raise, beside the refusal of what is not plain data.
@@ -221,10 +221,11 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
 def _check_same_division(stored: Mapping[str, Any], data: Mapping[str, Any], ckpt_path: str | Path) -> None:
     """Refuse what would validate on samples that the checkpoint was trained on."""
     for key in DIVISION:
-        if data.get(key) != stored.get(key):
+        before, now = ("null" if section.get(key) is None else section[key] for section in (stored, data))
+        if before != now:
             raise CheckpointError(
-                f"{ckpt_path}: was trained with data.{key}={stored.get(key)}, this run has {data.get(key)}. It would "
-                f"validate on samples that were trained on. Go on with data.{key}={stored.get(key)}."
+                f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
+                f"that were trained on. Go on with data.{key}={before}."
             )
 
 

@@ -12,6 +12,7 @@ from numpy.lib import recfunctions
 from torch.utils.data import DataLoader
 
 import src.generation
+from src.data import vimh_datamodule
 from src.data.batches import Batches
 from src.data.vimh_datamodule import CPU, VIMHDataModule, memory_budget
 from src.data.vimh_dataset import MemoryDataset, VIMHDataset
@@ -80,6 +81,37 @@ def test_the_seed_decides_who_validates(saw_dir):
     first, again, other = (VIMHDataModule(saw_dir, val_fraction=0.3, seed=seed)._division[0] for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_a_part_of_the_training_samples_is_drawn_by_seed_and_grows(saw_dir):
+    def used(**settings):
+        datamodule = VIMHDataModule(saw_dir, val_fraction=0.25, in_memory=False, **settings)
+        return *datamodule._division, set(np.concatenate(datamodule._division).tolist())
+
+    val, train, few = used(train_size=20)
+    assert (len(val), len(train), len(few)) == (5, 15, 20)
+    assert few < used(train_size=40)[2] < used(train_size=51)[2]
+    assert few != used(train_size=20, seed=7)[2]
+    for found, whole in zip(used(train_size=51)[:2], used()[:2], strict=True):
+        np.testing.assert_array_equal(found, whole)
+
+
+@pytest.mark.parametrize("train_size", [0, -1, 52])
+def test_more_training_samples_than_there_are_are_refused(saw_dir, train_size):
+    with pytest.raises(ConfigError, match=f"train_size is {train_size}, but .* has 51 samples to train on"):
+        _ = VIMHDataModule(saw_dir, train_size=train_size).train_set
+
+
+def test_statistics_of_large_images_read_no_more_than_fits(datamodule, monkeypatch):
+    read = []
+    whole = VIMHDataset.__getitems__
+    monkeypatch.setattr(VIMHDataset, "__getitems__", lambda self, items: read.append(whole(self, items)) or read[-1])
+    monkeypatch.setattr(vimh_datamodule, "MOST_BYTES", 5 * 1024)
+    datamodule.in_memory = False
+    datamodule.aux_statistics()
+    datamodule.some_training_images()
+    assert datamodule.majority_share().keys() == datamodule.mean_error().keys()
+    assert max(len(batch["image"]) for batch in read) == 5
 
 
 def test_without_a_seed_runs_differ_in_order_but_not_in_division(saw_dir):
