@@ -255,6 +255,7 @@ def index_page(networks: Sequence[Network]) -> str:
         "# Networks",
         "",
         f"Drawn by `make td`, for {network_input(networks[0])}.",
+        "Networks for samples are drawn for the same sounds as 1 × 1 × 8000 samples, without conditioning inputs.",
         "Multiply-adds are those of convolutions and matrix products, attention included, for one image. Orange is",
         "what conditioning inputs (`aux`) go through; a bar is a block's share of the network.",
         "",

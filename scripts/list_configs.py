@@ -19,6 +19,8 @@ FROM_DATASET = {
     "head_sizes": {"note_velocity": 10, "log10_decay_time": 24},
     "n_aux": 2,
 }
+# Networks for samples: the same sounds without a spectrogram.
+FROM_SAMPLES = FROM_DATASET | {"input_shape": [1, 1, 8000], "n_aux": 0}
 
 
 def groups(config_dir: Path = CONFIGS) -> dict[str, list[str]]:
@@ -62,11 +64,17 @@ def is_complete(model: str) -> bool:
     return "net" in cfg and missing <= FROM_DATASET.keys()
 
 
+def takes_samples(model: str) -> bool:
+    """Whether a model is meant for sets of samples, and not for spectrograms."""
+    return model_config(model).net._target_.endswith(".WaveCNN")
+
+
 def parameter_count(model: str) -> int:
     """Number of parameters of a model's network on the saw sets."""
     from hydra.utils import instantiate
 
-    net = instantiate(model_config(model).net, **FROM_DATASET, _convert_="all")
+    dataset = FROM_SAMPLES if takes_samples(model) else FROM_DATASET
+    net = instantiate(model_config(model).net, **dataset, _convert_="all")
     return sum(parameter.numel() for parameter in net.parameters())
 
 

@@ -13,6 +13,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from scripts.list_configs import takes_samples  # noqa: E402
 from src.models.components import cnn, conditioning, convnext, inputs, vit  # noqa: E402
 from src.models.components.heads import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
@@ -95,21 +96,30 @@ class Network:
 
 
 def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
-    """Build a network as `train.py model=… overrides` would, and look at what runs in it."""
+    """Build a network as `train.py model=… overrides` would, and look at what runs in it.
+
+    Unless the overrides say otherwise, it is built for the small saw set, one for samples for that set as samples.
+    """
     from hydra import compose, initialize_config_dir
 
     from src.utils.resolvers import register_resolvers
     from src.utils.run import build_model
 
     register_resolvers()
+    data = ["data=vimh_256dss_waveform"] if takes_samples(model) and not chosen(overrides, "data") else []
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", [f"model={model}", *overrides])
+        cfg = compose("train", [*data, f"model={model}", *overrides])
     info = dataset_info(cfg)
     net = build_model(cfg, info).net.eval()
     aux = tuple(cfg.data.aux)
     example = torch.zeros(1, *info.image_shape, dtype=torch.uint8), torch.zeros(1, len(aux))
     heads = dict(zip(net.heads.names, net.heads.sizes, strict=True))
     return Network(model, type(net).__name__, info.image_shape, aux, heads, rows_of(net, example))
+
+
+def chosen(overrides: Sequence[str], group: str) -> bool:
+    """Whether overrides choose an option of a group."""
+    return any(override.partition("=")[0] == group for override in overrides)
 
 
 def dataset_info(cfg: "DictConfig") -> "DatasetInfo":

@@ -7,6 +7,7 @@ from src.models.components.conv6 import Conv6
 from src.models.components.convnext import ConvNeXt
 from src.models.components.mlp import MLP
 from src.models.components.vit import VisionTransformer
+from src.models.components.wave_cnn import WaveCNN
 
 HEADS = {"velocity": 10, "decay": 24, "pitch": 1}
 CONDITIONING = ["none", "concat", "film"]
@@ -27,6 +28,11 @@ NETWORKS = {
     "mlp_linear": (MLP, {}),
     "convnext": (ConvNeXt, {"widths": [4, 8], "depths": [1, 2], "hidden": 12, "strides": [4, 2], "kernel_size": 5}),
     "conv6": (Conv6, {"widths": [4, 6, 8, 8, 10, 10], "hidden": 12}),
+    "wave_cnn": (WaveCNN, {"widths": [6, 8], "kernel_sizes": [9, 5], "strides": [4, 2], "hidden": 12}),
+    "wave_cnn_patches": (
+        WaveCNN,
+        {"widths": [6, 8], "kernel_sizes": [3, 5], "strides": [1, 2], "patch": 4, "hidden": 12},
+    ),
 }
 
 

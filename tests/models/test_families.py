@@ -44,8 +44,10 @@ TRAINING = {
     "conv6": (0.002, 300),
     "cnn_micro": (0.02, 200),
     "cnn_1m": (0.005, 200),
+    "wave_cnn": (0.01, 300),
+    "wave_cnn_64k": (0.005, 300),
 }
-FAST = {"cnn_tiny", "vit_micro", "mlp", "convnext_nano"}  # one of each family; conv6 is too large for that
+FAST = {"cnn_tiny", "vit_micro", "mlp", "convnext_nano", "wave_cnn"}  # one of each family; conv6 is too large for that
 
 
 def some_slow(values, *fast):

@@ -56,15 +56,20 @@ class Network(nn.Module, ABC):
             Name to logits, `(batch, outputs of the head)`.
         """
         aux = self.standardize(aux)
-        features = self.features(to_signed_unit(image, aux), self.film(aux), aux[:, : self.n_beside])
+        pixels = to_signed_unit(self.arrange(image), aux)
+        features = self.features(pixels, self.film(aux), aux[:, : self.n_beside])
         return self.heads(self.dropout(features))
+
+    def arrange(self, image: Tensor) -> Tensor:
+        """The pixels in the order in which `features` wants them: bytes are moved faster than floats."""
+        return image
 
     @abstractmethod
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """What the heads are given, `(batch, n_features)`.
 
         Args:
-            pixels: -1 … 1, `(batch, channel, freq, time)`.
+            pixels: -1 … 1, `(batch, channel, freq, time)`, or as `arrange` left them.
             films: What `modulate` takes, one per stage.
             beside: Standardized conditioning inputs that go beside the features, `(batch, n_beside)`.
         """

@@ -1,0 +1,107 @@
+"""`WaveCNN`: a strided convolutional network over time alone, for sounds that come as samples or as bits."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from src.errors import ConfigError
+from src.models.components.conditioning import Film, modulate
+from src.models.components.heads import MultiHead
+from src.models.components.network import Network
+
+NOTHING = 128  # the pixel of no sound, and of neither bit
+
+
+class WaveCNN(Network):
+    """Samples → strided convolutions over time → flatten, join the conditioning inputs → hidden layer → heads.
+
+    End to end: the first stage is a filterbank that is learnt, with a hop as a spectrogram has (Dieleman and Schrauwen
+    2014, "End-to-end learning for music audio"), and the others are those of `SpectralCNN` in one dimension. Rows and
+    channels of an image are inputs alike: a waveform has one, a stream of 16 bits has sixteen, and how much a bit
+    counts is learnt. A spectrogram will do as well: its rows are then inputs without an order.
+
+    The hop is cut before anything is computed: `patch` samples that follow each other become that many inputs. A filter
+    of `patch * kernel_sizes[0]` samples is then a matrix product, two to three times as fast on a CPU as a convolution
+    with a stride of `patch`.
+
+    Args:
+        input_shape: `(channel, row, time)` of the image.
+        head_sizes: Name of each head to its number of outputs.
+        widths: Channels of each stage.
+        hidden: Size of the hidden layer.
+        kernel_sizes: Of each stage's convolution, odd; that of the first in patches.
+        strides: Of each stage, likewise.
+        patch: Samples in a patch.
+        n_aux: Number of conditioning inputs.
+        aux_mean: Their means over the training samples.
+        aux_std: Their standard deviations.
+        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
+        dropout: Share of the hidden units that is dropped in training.
+
+    Raises:
+        ConfigError: If the numbers of widths, kernel sizes and strides differ, a kernel size is even, a stride or the
+            patch is not 1 or more, or `conditioning` is unknown.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        head_sizes: Mapping[str, int],
+        widths: Sequence[int],
+        hidden: int,
+        kernel_sizes: Sequence[int],
+        strides: Sequence[int],
+        patch: int = 1,
+        n_aux: int = 0,
+        aux_mean: list[float] | None = None,
+        aux_std: list[float] | None = None,
+        conditioning: str = "concat",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
+        _check_stages(widths, kernel_sizes, strides)
+        if patch < 1:
+            raise ConfigError(f"net.patch is {patch}; a patch has 1 sample or more.")
+        self.patch = patch
+        n_channels, n_rows, n_times = input_shape
+        n_in, n_times = n_channels * n_rows * patch, -(-n_times // patch)
+        self.stages = nn.ModuleList()
+        for width, size, stride in zip(widths, kernel_sizes, strides, strict=True):
+            # Two-dimensional with one row: PyTorch has no channels-last layout for one dimension.
+            convolution = nn.Conv2d(n_in, width, (1, size), (1, stride), padding=(0, size // 2), bias=False)
+            self.stages.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.SiLU()))
+            n_in, n_times = width, -(-n_times // stride)
+        self.film = Film(self.n_film, widths)
+        self.hidden = nn.Linear(n_in * n_times + self.n_beside, hidden)
+        self.activation = nn.SiLU()
+        self.heads = MultiHead(hidden, head_sizes)
+        self.to(memory_format=torch.channels_last)
+
+    def arrange(self, image: Tensor) -> Tensor:
+        """Patches: `(batch, channel, row, time)` to `(batch, channel * row * patch, 1, time / patch)`."""
+        rows = image.flatten(1, 2)
+        rows = pad(rows, (0, -rows.shape[2] % self.patch), value=NOTHING)
+        patches = rows.unflatten(2, (-1, self.patch)).permute(0, 2, 1, 3).flatten(2)  # (batch, time, input)
+        return patches.transpose(1, 2).unsqueeze(2)  # channels last, as it lies in memory
+
+    def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
+        """See `Network`."""
+        features = pixels
+        for (convolution, norm, activation), film in zip(self.stages, films, strict=True):
+            features = activation(modulate(norm(convolution(features)), film))  # (batch, width, 1, time / stride)
+        return self.join(features.flatten(1), beside)
+
+
+def _check_stages(widths: Sequence[int], kernel_sizes: Sequence[int], strides: Sequence[int]) -> None:
+    """Refuse what is no list of stages."""
+    if not len(widths) == len(kernel_sizes) == len(strides):
+        raise ConfigError(
+            f"net.widths has {len(widths)} stages, net.kernel_sizes {len(kernel_sizes)} and net.strides "
+            f"{len(strides)}; each stage takes one of each."
+        )
+    if any(size < 1 or size % 2 == 0 for size in kernel_sizes):
+        raise ConfigError(f"net.kernel_sizes is {list(kernel_sizes)}; they must be odd, so that a stage is centred.")
+    if any(stride < 1 for stride in strides):
+        raise ConfigError(f"net.strides is {list(strides)}; they must be 1 or more.")

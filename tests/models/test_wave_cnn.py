@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from networks import HEADS, network
+from scipy.signal import correlate
+
+from scripts.list_configs import parameter_count
+from src.errors import ConfigError
+from src.models.components.inputs import to_signed_unit
+from src.models.components.wave_cnn import WaveCNN
+from src.utils.run import build_model
+
+FOR_SAMPLES = {"wave_cnn": 8_000, "wave_cnn_64k": 64_000}
+
+
+@pytest.mark.parametrize(("model", "count"), FOR_SAMPLES.items())
+def test_networks_have_the_parameters_that_they_are_named_after(model, count):
+    assert parameter_count(model) == pytest.approx(count, rel=0.1)
+
+
+@pytest.mark.parametrize("spectral", ["waveform", "bits"])
+@pytest.mark.parametrize("model", FOR_SAMPLES)
+def test_a_set_of_samples_will_do(compose_run, recipe_of, tmp_path, model, spectral):
+    recipe = recipe_of("dataset.size=4", f"spectral={spectral}")
+    cfg = compose_run(tmp_path, f"model={model}", "data=vimh_256dss_waveform")
+    module = build_model(cfg, recipe.info("")).eval()
+    image = torch.from_numpy(recipe.make(0, 4).image)
+    logits = module(image, torch.zeros(4, 0))
+    assert [len(head) for head in logits.values()] == [4, 4]
+    assert not torch.equal(*logits["log10_decay_time"][:2])
+
+
+@pytest.mark.parametrize(("patch", "kernel_size", "stride"), [(1, 7, 5), (8, 1, 1), (8, 3, 1), (4, 3, 2)])
+def test_the_first_stage_is_a_filterbank(patch, kernel_size, stride):
+    """Its outputs are those of FIR filters at every hop, as scipy computes them."""
+    torch.manual_seed(0)
+    settings = {"kernel_sizes": [kernel_size], "strides": [stride], "patch": patch}
+    net = WaveCNN((1, 1, 160), HEADS, widths=[3], hidden=4, **settings).eval()
+    image = torch.randint(0, 256, (1, 1, 1, 160), dtype=torch.uint8)
+    samples = to_signed_unit(image, torch.zeros(())).flatten().double().numpy()
+    found = net.stages[0][0](to_signed_unit(net.arrange(image), torch.zeros(())))[0, :, 0].detach().numpy()
+    for channel, weight in enumerate(net.stages[0][0].weight.detach().double()[:, :, 0].numpy()):
+        taps = weight.T.flatten()  # (patch's sample, patch) to samples in order of time
+        padded = np.pad(samples, kernel_size // 2 * patch)
+        np.testing.assert_allclose(found[channel], correlate(padded, taps, "valid")[:: stride * patch], atol=1e-6)
+
+
+def test_patches_neither_lose_nor_mix_samples():
+    image = torch.randint(0, 256, (2, 3, 4, 21), dtype=torch.uint8)
+    net = network("wave_cnn_patches", (3, 4, 21))
+    patches = net.arrange(image)  # (batch, 12 rows * 4 samples, 1, 6)
+    assert patches.shape == (2, 48, 1, 6)
+    assert patches.is_contiguous(memory_format=torch.channels_last)
+    restored = patches.reshape(2, 3, 4, 4, 6).transpose(3, 4).flatten(3)
+    assert torch.equal(restored[..., :21], image)
+    assert (restored[..., 21:] == 128).all()
+
+
+def test_rows_and_channels_are_inputs_alike():
+    """A stream of 16 bits in one channel is read as 16 channels of one row are."""
+    rows = network("wave_cnn", (1, 16, 64)).eval()
+    channels = network("wave_cnn", (16, 1, 64)).eval()
+    image = torch.randint(0, 256, (3, 1, 16, 64), dtype=torch.uint8)
+    aux = torch.zeros(3, 2)
+    for name, head in rows(image, aux).items():
+        assert torch.equal(head, channels(image.transpose(1, 2), aux)[name])
+
+
+def test_a_sound_shorter_than_the_strides_is_still_read():
+    net = network("wave_cnn", (1, 1, 3), strides=[8, 8]).eval()
+    assert net(torch.zeros(2, 1, 1, 3, dtype=torch.uint8), torch.zeros(2, 2))["pitch"].shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({"strides": [4]}, r"widths has 2 stages, net\.kernel_sizes 2 and net\.strides 1"),
+        ({"kernel_sizes": [9, 5, 5]}, r"kernel_sizes 3 and net\.strides 2"),
+        ({"kernel_sizes": [9, 4]}, r"kernel_sizes is \[9, 4\].*odd"),
+        ({"kernel_sizes": [-1, 5]}, r"kernel_sizes.*odd"),
+        ({"strides": [4, 0]}, r"strides is \[4, 0\].*1 or more"),
+        ({"patch": 0}, r"patch is 0.*1 sample or more"),
+    ],
+)
+def test_stages_that_no_network_can_have_are_refused(changes, facts):
+    with pytest.raises(ConfigError, match=facts):
+        network("wave_cnn", **changes)
