@@ -19,26 +19,19 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import matplotlib  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from src.errors import NSMError, VIMHError  # noqa: E402
-from src.evaluation.audit import Observation, ParameterAudit, audit  # noqa: E402
+from src.evaluation.audit import ParameterAudit, audit  # noqa: E402
+from src.evaluation.refinement import observe  # noqa: E402
 from src.generation import Recipe  # noqa: E402
+from src.spectral.representation import SpectralRepresentation  # noqa: E402
 from src.utils.progress import progress  # noqa: E402
 from src.utils.trusted import instantiate_trusted  # noqa: E402
 from src.vimh.io import VIMHReader  # noqa: E402
 
 CHUNK = 256
-
-
-def observe(recipe: Recipe, value: np.ndarray) -> Observation:
-    """Images of values before they are rounded, levels `(sound, pixel)`, and their range, dB `(sound, 2)`."""
-    db, spec_min, spec_max = recipe.representation.spectrogram_db(torch.from_numpy(recipe.render(value)))
-    span = (spec_max - spec_min).clamp(min=1e-6)[..., None, None]
-    levels = (db - spec_min[..., None, None]) * (255 / span)
-    return levels.flatten(1).numpy(), torch.cat([spec_min, spec_max], dim=-1).numpy()
 
 
 def demand_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
@@ -80,6 +73,11 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
     if reader.info.generator is None:
         raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
     recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
+    if not isinstance(recipe.representation, SpectralRepresentation):
+        raise VIMHError(
+            f"{data_dir}: holds samples. What can be read from a picture is asked of spectrograms: audit a set of the "
+            "same configuration with spectral=[stft] or spectral=[mel]."
+        )
     n_same = demand_stored_bytes(reader, recipe)
     numbers = np.random.default_rng(seed).permutation(len(reader.train))[:n_samples]
     value = reader.train.read(np.sort(numbers)).value

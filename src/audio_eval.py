@@ -364,7 +364,7 @@ def compose_report(trial: Trial, about: dict[str, Any], cfg: "DictConfig") -> "R
         },
         parameters=trial.voice.space.varying,
         sample_rate=about["sample_rate"],
-        axes=axes_of(trial.voice.representation),
+        axes=axes_of(trial.voice.view),
         answers=trial.answers,
         true_value=trial.batch.value,
         value=trial.claims[0].value,

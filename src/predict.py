@@ -238,9 +238,10 @@ def read_parameters(recording: "Recording", kind: Kind, peak: float | None) -> R
 
     gain = 1.0 if peak is None else peak / float(np.abs(recording.waveform).max())
     heard = (gain * recording.waveform).astype(np.float32)
-    image, spec_range = kind.voice.representation.to_image(torch.from_numpy(heard[None]))
-    value, std = predict_images(kind.run, kind.to_tensors, image, spec_range)
-    louder, softer = (predict_images(kind.run, kind.to_tensors, image, spec_range + db)[0] for db in (GAIN, -GAIN))
+    levels = [heard * np.float32(10 ** (db / 20)) for db in (0, GAIN, -GAIN)]
+    image, spec_range = kind.voice.representation.to_image(torch.from_numpy(np.stack(levels)))
+    values, stds = predict_images(kind.run, kind.to_tensors, image, spec_range)
+    (value, louder, softer), std = values[:, None], stds[:1]
     steps = np.array([spec.step for spec in kind.run.info.parameters])
     by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value))[0] / steps
     anything = np.array([spec.range for spec in kind.run.info.parameters]) / math.sqrt(12)  # of a uniform distribution
@@ -255,7 +256,7 @@ def read_parameters(recording: "Recording", kind: Kind, peak: float | None) -> R
         value[0],
         np.hypot(std[0], unknown_gain),
         by_gain,
-        None if domain is None else float(Domain.from_dict(domain).percentile(image)),
+        None if domain is None else float(Domain.from_dict(domain).percentile(image[:1])),
     )
 
 
@@ -294,10 +295,8 @@ def refined(reading: Reading, kind: Kind, any_gain: bool) -> Reading:
     """
     import numpy as np
 
-    from src.evaluation.refinement import refine
-
     spec_range = None if any_gain else reading.spec_range[None]
-    found = refine(kind.voice, reading.image[None], spec_range, reading.value[None])
+    found = kind.voice.refine(reading.image[None], spec_range, reading.value[None])
     steps = np.array([spec.step for spec in kind.run.info.parameters])
     # What is not explained is taken for noise, as scipy's curve_fit does without absolute_sigma.
     std = found.bound[0] * steps * max(1.0, float(found.residual[0]))
@@ -482,7 +481,7 @@ def make_report(readings: Sequence[Reading], sounds: "np.ndarray", kind: Kind, c
         },
         parameters=kind.run.info.parameters,
         sample_rate=voice.synth.sample_rate,
-        axes=axes_of(voice.representation),
+        axes=axes_of(voice.view),
         answers=[],
         true_value=None,
         value=None,

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.audit import audit
 from src.evaluation.refinement import Refinement, observe, refine
 from src.params import FixedParam, ParameterSpace, ParamSpec
-from src.spectral.representation import SpectralRepresentation
+from src.spectral.representation import Representation, SpectralRepresentation
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.info import DatasetInfo
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SOUNDS_A_THREAD = 32  # rendered and compared at a time
 REFINED_AT_A_TIME = 256
 MAX_PIXEL = 255.0
+VIEW = (128, 128)  # rows and columns of the spectrograms that show samples
 MEDIAN_OF_GAUSSIAN = 0.6745  # median absolute error of a Gaussian, in standard deviations
 SETTINGS = ("sample_rate", "duration", "note_duration")  # of a voice, which some datasets list as fixed parameters
 KINDS = {"simple": SawVoice, "saw": SawVoice, "moog": MoogVoice}  # by what `synth_type` contains
@@ -43,11 +44,20 @@ class Voice:
         synth: Renders parameters.
         representation: Turns waveforms into images.
         space: The parameters.
+        view: Turns waveforms into spectrograms, which are shown and compared: the representation itself, or for sets of
+            samples an STFT.
     """
 
     synth: Synth
-    representation: SpectralRepresentation
+    representation: Representation
     space: ParameterSpace
+    view: SpectralRepresentation
+
+    @classmethod
+    def of(cls, synth: Synth, representation: Representation, space: ParameterSpace) -> "Voice":
+        """A voice with the view that suits its representation."""
+        is_spectral = isinstance(representation, SpectralRepresentation)
+        return cls(synth, representation, space, representation if is_spectral else _plain_stft(synth, *VIEW))
 
     def render(self, value: np.ndarray) -> np.ndarray:
         """Waveforms, float32, `(sound, time)`, of values in natural units, `(sound, parameter)`."""
@@ -60,7 +70,20 @@ class Voice:
 
         Of several channels the first.
         """
-        return self.representation.spectrogram_db(torch.from_numpy(waveform))[0][:, 0].numpy()
+        return self.view.spectrogram_db(torch.from_numpy(waveform))[0][:, 0].numpy()
+
+    def refine(self, image: np.ndarray, spec_range: np.ndarray | None, start: np.ndarray, seed: int = 0) -> Refinement:
+        """`refine` of images of the representation, in its view; arguments as there."""
+        if self.representation is not self.view:  # samples: what they look like
+            seen = self.view.to_image(self.representation.to_waveform(torch.from_numpy(np.array(image))))
+            image, levels = (tensor.numpy() for tensor in seen)
+            spec_range = None if spec_range is None else levels
+        return refine(self.spectral, image, spec_range, start, seed=seed)
+
+    @property
+    def spectral(self) -> "Voice":
+        """The same voice with its view for a representation."""
+        return replace(self, representation=self.view)
 
 
 def voice_of(info: DatasetInfo, instantiate: Instantiate) -> Voice:
@@ -86,7 +109,7 @@ def voice_of(info: DatasetInfo, instantiate: Instantiate) -> Voice:
             "knows how its sounds were made. Generate the set anew with generate_vimh.py."
         )
     space = ParameterSpace(info.parameters, info.fixed)
-    return Voice(instantiate(config["synth"]), instantiate(config["spectral"]), space)
+    return Voice.of(instantiate(config["synth"]), instantiate(config["spectral"]), space)
 
 
 def _voice_by_names(info: DatasetInfo) -> Voice:
@@ -105,7 +128,7 @@ def _voice_by_names(info: DatasetInfo) -> Voice:
         settings.pop("note_duration", None)
     synth = kind(**settings)
     fixed = tuple(FixedParam(name, value) for name, value in constant.items())
-    return Voice(synth, _plain_stft(info, synth), ParameterSpace(info.parameters, fixed))
+    return Voice.of(synth, _plain_stft(synth, info.height, info.width), ParameterSpace(info.parameters, fixed))
 
 
 def _kind_of_voice(info: DatasetInfo, names: set[str]) -> type[SawVoice] | type[MoogVoice]:
@@ -126,11 +149,10 @@ def _kind_of_voice(info: DatasetInfo, names: set[str]) -> type[SawVoice] | type[
     )
 
 
-def _plain_stft(info: DatasetInfo, synth: SawVoice | MoogVoice) -> SpectralRepresentation:
-    """An STFT of the size of a dataset's images, from its first bin to half the sample rate."""
-    n_fft = 2 * info.height
-    win_length = min(n_fft, synth.n_samples)
-    return SpectralRepresentation(synth.sample_rate, synth.duration, info.height, info.width, win_length, n_fft)
+def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
+    """An STFT of a size, from its first bin to half the sample rate."""
+    win_length = min(2 * height, synth.n_samples)
+    return SpectralRepresentation(synth.sample_rate, synth.duration, height, width, win_length, 2 * height)
 
 
 def axes_of(representation: SpectralRepresentation) -> "Axes":
@@ -266,12 +288,12 @@ def refine_all(
     seed: int,
     advance: Advance = lambda n: None,
 ) -> Refinement:
-    """`refine` in pieces, so that it can be watched; arguments as there."""
+    """`Voice.refine` in pieces, so that it can be watched; arguments as there."""
     parts = []
     for first in range(0, len(image), REFINED_AT_A_TIME):
         part = slice(first, first + REFINED_AT_A_TIME)
         ranges = None if spec_range is None else spec_range[part]
-        parts.append(refine(voice, image[part], ranges, start[part], seed=seed))
+        parts.append(voice.refine(image[part], ranges, start[part], seed=seed))
         advance(len(image[part]))
     columns = [[getattr(part, entry.name) for part in parts] for entry in fields(Refinement)]
     shares = [len(part.value) / len(image) for part in parts]
@@ -283,7 +305,7 @@ def bounds_of_audit(voice: Voice, value: np.ndarray, advance: Advance = lambda n
     bounds = []
     for first in range(0, len(value), REFINED_AT_A_TIME):
         piece = value[first : first + REFINED_AT_A_TIME]
-        entries = audit(piece, voice.space.varying, partial(observe, voice))
+        entries = audit(piece, voice.space.varying, partial(observe, voice.spectral))
         bounds.append(np.stack([entry.bounds for entry in entries], axis=1))
         advance(len(piece))
     return np.concatenate(bounds)

@@ -519,36 +519,34 @@ def _of_rows(analysis: Analysis, measure: Callable[[Tensor], Tensor], spectra: S
     return measure(spectra.rows(analysis))
 
 
-class TemporalEnvelope(_OfFirst):
-    """Level of each column as a whole, dB full scale.
+class _Envelope(_OfFirst):
+    """Levels of whole columns or rows, dB full scale.
 
     Args:
         min_db: Level of pixel 0.
         max_db: Level of pixel 255.
     """
 
-    def __init__(self, min_db: float = -100.0, max_db: float = 0.0) -> None:
-        self.ends = _rising_ends(min_db, max_db)
-
-    def on(self, grid: Grid) -> View:
-        """Levels, the same in all rows."""
-        return self._view(grid, temporal_envelope, self.ends)
-
-
-class SpectralEnvelope(_OfFirst):
-    """Level of each row as a whole, dB full scale.
-
-    Args:
-        min_db: Level of pixel 0.
-        max_db: Level of pixel 255.
-    """
+    level: Callable[[Tensor], Tensor]
 
     def __init__(self, min_db: float = -100.0, max_db: float = 0.0) -> None:
         self.ends = _rising_ends(min_db, max_db)
 
     def on(self, grid: Grid) -> View:
-        """Levels, the same in all columns."""
-        return self._view(grid, spectral_envelope, self.ends)
+        """Levels, the same in all rows or in all columns."""
+        return self._view(grid, type(self).level, self.ends)
+
+
+class TemporalEnvelope(_Envelope):
+    """Level of each column as a whole, the same in all rows; arguments as in `_Envelope`."""
+
+    level = staticmethod(temporal_envelope)
+
+
+class SpectralEnvelope(_Envelope):
+    """Level of each row as a whole, the same in all columns; arguments as in `_Envelope`."""
+
+    level = staticmethod(spectral_envelope)
 
 
 class Normalized(_OfFirst):
