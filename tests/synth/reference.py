@@ -4,6 +4,7 @@ import numpy as np
 
 STEP_TOLERANCE = 1e-13
 MAX_STEPS = 100
+SILENCE = 1e-18  # below it a voice is silent
 
 
 def ladder(x, cutoff, k, sample_rate):
@@ -96,3 +97,23 @@ def decibels(ratio):
 
 def rms(x):
     return np.sqrt(np.mean(np.square(x), axis=-1))
+
+
+LIMITS = {
+    "note_number": (20, 84),
+    "note_velocity": (1, 127),
+    "log10_decay_time": (-2, 0.5),
+    "filter_cutoff": (80, 1500),
+    "filter_resonance": (0, 1),
+    "filter_env_attack": (0, 0.05),
+    "filter_env_decay": (0, 0.1),
+    "filter_env_sustain": (0, 1),
+    "filter_env_release": (0, 0.1),
+    "filter_env_amount": (-2, 4),
+}
+
+
+def random_parameters(kind, n_voices, seed=0):
+    """Parameters of a kind of voice, far apart."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.uniform(*limits, n_voices) for name, limits in LIMITS.items() if name in kind.defaults}

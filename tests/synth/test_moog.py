@@ -1,16 +1,14 @@
 """Laws of the Moog ladder and of the Moog voice."""
 
-import numba
 import numpy as np
 import pytest
-from reference import decibels, fit_harmonics, ladder, linear_response, rms
+from reference import decibels, fit_harmonics, ladder, linear_response, random_parameters, rms
 
 from src.errors import ConfigError
 from src.synth import MoogVoice, SawVoice, kernels
 from src.synth.voices import decimation_filter
 
 RATES = [8000, 16000, 44100, 48000]
-SILENCE = 1e-18
 FOREVER = 6.0
 NOTE_100_HZ = 69 + 12 * np.log2(100 / 440)
 
@@ -40,23 +38,6 @@ def random_cutoffs(rng, sample_rate, n_voices, n_samples):
     period = rng.integers(2, 6, (len(jumps), 1))
     cutoff[1::3] = np.where(np.arange(n_samples) % period, jumps[:, :1], 0.49 * sample_rate)
     return cutoff
-
-
-def random_parameters(n_voices, seed=0):
-    rng = np.random.default_rng(seed)
-    limits = {
-        "note_number": (36, 60),
-        "note_velocity": (30, 127),
-        "log10_decay_time": (-1.5, 0.5),
-        "filter_cutoff": (80, 1500),
-        "filter_resonance": (0, 1),
-        "filter_env_attack": (0, 0.05),
-        "filter_env_decay": (0, 0.1),
-        "filter_env_sustain": (0, 1),
-        "filter_env_release": (0, 0.1),
-        "filter_env_amount": (-2, 4),
-    }
-    return {name: rng.uniform(low, high, n_voices) for name, (low, high) in limits.items()}
 
 
 def one(**parameters):
@@ -248,7 +229,7 @@ def test_large_signals_agree_with_the_exact_solution_for_long(sample_rate):
 @pytest.mark.parametrize("sample_rate", RATES)
 def test_the_voice_is_the_chain_of_its_parts(sample_rate):
     duration, note_duration, n_voices = 0.1, 0.06, 40
-    parameters = random_parameters(n_voices)
+    parameters = random_parameters(MoogVoice, n_voices)
     y = MoogVoice(sample_rate, duration, note_duration).render(parameters)
 
     steady = {name: parameters[name] for name in ("note_number", "note_velocity")}
@@ -283,37 +264,6 @@ def test_release_begins_at_the_end_of_the_note():
     released = MoogVoice(8000, 0.2, note_duration=0.1).render(parameters)[0]
     np.testing.assert_array_equal(released[:800], held[:800])
     assert rms(released[1200:]) < 0.95 * rms(held[1200:])
-
-
-@pytest.mark.parametrize("n_batch", [1, 7, 256])
-@pytest.mark.parametrize("options", [{}, {"oversample": 2}, {"band_limited": False}])
-def test_a_sound_does_not_depend_on_its_batch(n_batch, options):
-    voice = MoogVoice(8000, 0.0213, note_duration=0.015, **options)
-    parameters = random_parameters(256)
-    whole = voice.render(parameters)
-    parts = [
-        voice.render({name: value[first : first + n_batch] for name, value in parameters.items()})
-        for first in range(0, 256, n_batch)
-    ]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-
-
-def test_a_sound_does_not_depend_on_the_number_of_threads():
-    n_threads = numba.get_num_threads()
-    voice = MoogVoice(8000, 0.05)
-    many = voice.render(random_parameters(100))
-    numba.set_num_threads(1)
-    try:
-        single = voice.render(random_parameters(100))
-    finally:
-        numba.set_num_threads(n_threads)
-    np.testing.assert_array_equal(single, many)
-
-
-def test_no_denormals():
-    x = np.abs(MoogVoice(8000, 0.5).render({"log10_decay_time": np.linspace(-4, -1, 50)}))
-    assert np.all((x == 0) | (x >= SILENCE))
-    assert np.any((x > 0) & (x < 1e3 * SILENCE))
 
 
 @pytest.mark.parametrize("factor", [2, 4])
@@ -360,7 +310,7 @@ def test_defaults_are_what_an_unnamed_parameter_takes():
     voice = MoogVoice(8000, 0.1)
     named = voice.render(one(**voice.defaults))
     np.testing.assert_array_equal(voice.render({}), named)
-    assert voice.render(random_parameters(0)).shape == (0, 800)
+    assert voice.render(random_parameters(MoogVoice, 0)).shape == (0, 800)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,14 @@
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
-from reference import decibels, fit_harmonics, rms
+from reference import SILENCE, decibels, fit_harmonics, random_parameters, rms
 
 from src.errors import ConfigError
 from src.synth import SawVoice
 
 FOREVER = 6.0
-SILENCE = 1e-18
 FUNDAMENTALS = [20.0, 20.7, 27.5, 33.333, 41.2, 55.0, 79.99, 100.0, 110.3, 123.456, 160.0, 220.0, 261.63]
 FUNDAMENTALS += [333.33, 399.9, 400.0, 441.0, 500.0, 571.5, 640.1, 777.7, 800.0, 888.9, 999.0, 1000.0]
 
@@ -26,15 +24,6 @@ def render_steady(f0, sample_rate=8000, duration=0.5, band_limited=True):
     voice = SawVoice(sample_rate, duration, band_limited)
     note = note_of(f0)
     return voice.render({"note_number": note, "log10_decay_time": np.full(note.size, FOREVER)}).astype(np.float64)
-
-
-def random_parameters(n_voices, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        "note_number": rng.uniform(20, 84, n_voices),
-        "note_velocity": rng.uniform(1, 127, n_voices),
-        "log10_decay_time": rng.uniform(-2, 0.3, n_voices),
-    }
 
 
 @pytest.mark.parametrize("f0", FUNDAMENTALS)
@@ -96,37 +85,6 @@ def test_decay_is_the_closed_form(log10_decay_time, band_limited):
     np.testing.assert_allclose(decaying, steady * envelope, rtol=4e-7, atol=SILENCE)
 
 
-def test_no_denormals():
-    x = np.abs(SawVoice(8000, 1.0).render({"log10_decay_time": np.linspace(-4, -1, 50)}))
-    assert np.all((x == 0) | (x >= SILENCE))
-    assert np.any((x > 0) & (x < 1e3 * SILENCE))
-
-
-@pytest.mark.parametrize("n_batch", [1, 7, 256])
-@pytest.mark.parametrize("band_limited", [True, False])
-def test_a_sound_does_not_depend_on_its_batch(n_batch, band_limited):
-    voice = SawVoice(8000, 0.1013, band_limited)
-    parameters = random_parameters(256)
-    whole = voice.render(parameters)
-    parts = [
-        voice.render({name: value[first : first + n_batch] for name, value in parameters.items()})
-        for first in range(0, 256, n_batch)
-    ]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-
-
-def test_a_sound_does_not_depend_on_the_number_of_threads():
-    n_threads = numba.get_num_threads()
-    voice = SawVoice(8000, 0.1)
-    many = voice.render(random_parameters(50))
-    numba.set_num_threads(1)
-    try:
-        single = voice.render(random_parameters(50))
-    finally:
-        numba.set_num_threads(n_threads)
-    np.testing.assert_array_equal(single, many)
-
-
 def test_defaults_are_what_an_unnamed_parameter_takes():
     voice = SawVoice(8000, 0.1)
     named = voice.render({name: np.array([value]) for name, value in voice.defaults.items()})
@@ -136,10 +94,10 @@ def test_defaults_are_what_an_unnamed_parameter_takes():
 
 def test_output_is_float32_of_voice_and_time():
     voice = SawVoice(11025, 0.3)
-    x = voice.render(random_parameters(3))
+    x = voice.render(random_parameters(SawVoice, 3))
     assert x.dtype == np.float32
     assert x.shape == (3, 3308)
-    assert voice.render(random_parameters(0)).shape == (0, 3308)
+    assert voice.render(random_parameters(SawVoice, 0)).shape == (0, 3308)
 
 
 @pytest.mark.parametrize("sample_rate", [0, -8000, 8000.5, float("nan"), "8000", True])
