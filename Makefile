@@ -143,6 +143,10 @@ emvit moog-vit: emvitb emvite emvitr
 ## emvitgta moog-vit-all: Synthesize all Moog sets and train the tiny ViT on each
 emvitgta moog-vit-all: sdma emvit
 
+## ew experiment-wave: Train end to end on samples, Moog set basic, wave_cnn
+ew experiment-wave: $(ENV)
+	$(PYTHON) src/train.py experiment=wave $(ARGS)
+
 ## ed digits: Train the tiny CNN on scikit-learn's handwritten digits: pictures, no sounds
 ed digits: $(ENV)
 	$(PYTHON) src/train.py experiment=digits $(ARGS)
@@ -184,6 +188,14 @@ bench benchmark: $(ENV)
 ## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
+
+## st study: Compare representations and end-to-end networks, 256 to 65,536 sounds, about 2 hours and 30 GB; resumable
+st study: $(ENV)
+	@$(PYTHON) scripts/study.py $(ARGS)
+
+## stq study-quick: A corner of the study in a few minutes
+stq study-quick: $(ENV)
+	@$(PYTHON) scripts/study.py --quick $(ARGS)
 
 # ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
 
