@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 @entry_point(config_name="synth/generate_simple_saw", names="synth/generate_*", config_path="configs")
 def main(cfg: "DictConfig") -> None:
     """Make the dataset of a configuration, or find it made already."""
+    from hydra.core.hydra_config import HydraConfig
     from hydra.utils import instantiate  # heavy imports wait until --help is out of the way
 
-    from src.generation import Recipe, is_made, shard_from_config
+    from src.generation import Recipe, check_spectral, is_made, shard_from_config
     from src.vimh.io import partial_dir
 
+    check_spectral(HydraConfig.get().overrides.task)
     recipe = Recipe.from_config(cfg, instantiate)
     shard = shard_from_config(cfg.shard)
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
@@ -30,6 +31,7 @@ from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, Shard, mapping
 from src.vimh.io import VIMHReader, VIMHWriter
 
 ROOT = Path(__file__).resolve().parents[1]
+SPECTRAL = ROOT / "configs" / "spectral"
 SECTIONS = ("dataset", "synth", "parameters", "spectral")
 DATASET_KEYS = ("size", "train_fraction", "seed", "sampling", "sample_rate", "duration", "synth_type")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
@@ -489,6 +491,29 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
     return make
 
 
+def check_spectral(overrides: Sequence[str]) -> None:
+    """Refuse a choice of representations and channels of which Hydra would silently keep some and drop the others.
+
+    Args:
+        overrides: Hydra overrides, of which those of the group `spectral` count. Unknown names are left to Hydra.
+
+    Raises:
+        ConfigError: If there is not one representation, at the front, or a name stands twice.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        chosen = override.value() if override.key_or_group == "spectral" else None
+        names = [chosen] if isinstance(chosen, str) else chosen
+        if not isinstance(names, list) or not all((SPECTRAL / f"{name}.yaml").is_file() for name in names):
+            continue
+        first = [name for name in names if set(OmegaConf.load(SPECTRAL / f"{name}.yaml")) != {"channels"}]
+        if first != names[:1] or len(set(names)) < len(names):
+            raise ConfigError(
+                f"spectral=[{','.join(names)}]: one representation comes first, such as stft or mel, and further "
+                "channels behind it, each once; waveform and bits stand alone. make lc lists "
+                "them."
+            )
+
+
 def _quoted(path: str | Path) -> str:
     """A path as a value of one of Hydra's overrides, whatever characters it holds."""
     return "'" + str(path).replace("'", "\\'") + "'"
@@ -496,6 +521,7 @@ def _quoted(path: str | Path) -> str:
 
 def _compose(config_name: str, overrides: Sequence[str]) -> Mapping[str, Any]:
     """A generator configuration, inside a program of Hydra's or outside."""
+    check_spectral(overrides)
     inside = GlobalHydra.instance().is_initialized()
     directory = str(ROOT / "configs")
     with nullcontext() if inside else initialize_config_dir(directory, version_base="1.3"):

@@ -26,7 +26,7 @@ Window = str | float | list | tuple
 SILENCE = 10 ** (F.DB_FLOOR / 10)  # power
 LEAST = 1e-20  # power whose square root can still be told from 0
 ZERO_PIXEL = 128  # of no deviation, where there is one to both sides
-MAX_END = 0.01  # of its maximum; a window that ends higher has a jump there, and no derivative
+MAX_END = 1e-3  # of its maximum; a window that ends higher has a jump or a corner there, and no smooth derivative
 
 
 def decibels(power: Tensor) -> Tensor:
@@ -82,19 +82,27 @@ def mean_deviation(moment: Tensor, power: Tensor, floor_db: float) -> Tensor:
     return torch.where(power >= floor, moment / power.maximum(floor), 0.0)
 
 
-def modulation_depth(envelope: Tensor, frame_rate: float, frequency: Tensor, floor_db: float) -> Tensor:
-    """Modulation spectrum: how deep each band's envelope is modulated at each frequency, in dB.
+def modulation_depth(
+    envelope: Tensor, frame_rate: float, frequency: Tensor, bandwidth: float, floor_db: float
+) -> Tensor:
+    """Modulation spectrum: how deep each band's envelope is modulated around each frequency, in dB.
 
     The spectrum of a spectrogram's magnitudes over time (Houtgast and Steeneken 1973; as a picture of acoustic over
     modulation frequency: Atlas and Shamma, "Joint acoustic and modulation frequency", EURASIP J. Applied Signal
-    Processing 2003): 2 |sum of w(t) (e(t) - m) exp(-2 pi i f t)| / m, with m = sum of w(t) e(t). The weights w are the
-    falling half of a Hann window, of sum 1: a note begins with its onset, and is often cut before its end. The envelope
-    1 + d cos(2 pi f t) has the depth d at f, whatever its gain.
+    Processing 2003). With m = sum of w(t) e(t) and X(f) = sum of w(t) (e(t) - m) exp(-2 pi i f t), the squared depth is
+    4 |X|^2 / m^2, averaged with a triangle that falls to 0 at `bandwidth` to both sides: frequencies that lie a
+    bandwidth apart then miss nothing between them, however long the sound is. The average is taken as a product in the
+    lags of the autocorrelation (Blackman and Tukey 1958; the triangle's transform is sinc squared), and divided by that
+    of |W|^2, so that the envelope 1 + d cos(2 pi f t) has the depth d at f, whatever its gain.
+
+    The weights w are the falling half of a Hann window, of sum 1: a note begins with its onset, and is often cut before
+    its end.
 
     Args:
         envelope: Magnitudes of the bands, `(..., freq, frame)`.
         frame_rate: Hz.
         frequency: Modulation frequencies, Hz, `(modulation,)`.
+        bandwidth: Hz from the middle of the triangle to its ends.
         floor_db: Bands whose mean is this far under the loudest one's count as not modulated.
 
     Returns:
@@ -102,18 +110,22 @@ def modulation_depth(envelope: Tensor, frame_rate: float, frequency: Tensor, flo
     """
     n_frames = envelope.shape[-1]
     weights = F.analysis_window("hann", 2 * n_frames)[n_frames:].double()
-    phase = 2 * math.pi / frame_rate * torch.outer(torch.arange(n_frames).double(), frequency.double())
-    waves = torch.cat([phase.cos(), phase.sin()], dim=1) * (weights / weights.sum())[:, None]  # (frame, 2 modulation)
-    weights, waves = (table.float().to(envelope.device) for table in (weights / weights.sum(), waves))
+    weights = weights / weights.sum()
+    lag = torch.arange(n_frames).double() / frame_rate  # s
+    lag_window = torch.sinc(bandwidth * lag).square() * torch.where(lag > 0, 2.0, 1.0)  # of both signs
+    scale = 4 / (_autocorrelation(weights) @ lag_window)
+    waves = torch.cos(2 * math.pi * torch.outer(lag, frequency.double())) * (scale * lag_window)[:, None]
+    weights, waves = (table.float().to(envelope.device) for table in (weights, waves))
     mean = (envelope * weights).sum(dim=-1, keepdim=True)
-    real, imag = _each(envelope - mean, waves).chunk(2, dim=-1)
+    power = _each(_autocorrelation((envelope - mean) * weights), waves)  # (..., freq, modulation)
     floor = _floor(mean.square(), floor_db)
-    depth = 4 * torch.addcmul(real.square(), imag, imag) / mean.square().maximum(floor)
-    return decibels(torch.where(mean.square() >= floor, depth, 0.0))
+    return decibels(torch.where(mean.square() >= floor, power / mean.square().maximum(floor), 0.0))
 
 
 def temporal_envelope(power: Tensor) -> Tensor:
     """Mean power of each column over its rows, in dB: how the sound as a whole rises and falls.
+
+    10 log10 of the sum of P(f, t) over f, by the number of rows: the RMS envelope of the frames.
 
     Args:
         power: `(..., freq, time)`.
@@ -126,6 +138,9 @@ def temporal_envelope(power: Tensor) -> Tensor:
 
 def spectral_envelope(power: Tensor) -> Tensor:
     """Mean power of each row over its columns, in dB: the long-term average spectrum.
+
+    10 log10 of the sum of P(f, t) over t, by the number of columns: Welch's estimate (IEEE Trans. Audio and
+    Electroacoustics 15, 1967) on the rows of the grid.
 
     Args:
         power: `(..., freq, time)`.
@@ -180,6 +195,13 @@ def window_derivative(window: Tensor) -> Tensor:
 def _floor(power: Tensor, floor_db: float) -> Tensor:
     """Power under which a pixel is masked, `(..., 1, 1)`."""
     return (power.amax(dim=(-2, -1), keepdim=True) * 10 ** (-floor_db / 10)).clamp(min=SILENCE)
+
+
+def _autocorrelation(signal: Tensor) -> Tensor:
+    """Sum over t of x(t) x(t + lag), for the lags 0 to the length less 1, `(..., lag)`."""
+    n = signal.shape[-1]
+    n_fft = 2 ** math.ceil(math.log2(2 * n))  # long enough that nothing wraps around
+    return torch.fft.irfft(F.power_of(torch.fft.rfft(signal, n_fft)), n_fft)[..., :n]
 
 
 def _each(matrices: Tensor, weights: Tensor) -> Tensor:
@@ -359,6 +381,9 @@ class Channel(ABC):
 class LogPower(Channel):
     """Level in dB full scale with a window of its own: another resolution in time and frequency.
 
+    10 log10 |X_h|^2. No window resolves both better (Gabor, "Theory of communication", J. IEE 93, 1946): several show
+    what each hides.
+
     Args:
         win_ratio: Length of the window over that of the first channel.
         win_length: Samples, instead of `win_ratio`.
@@ -463,8 +488,9 @@ class GroupDelay(Channel):
 class Modulation(Channel):
     """Modulation spectrum: columns are modulation frequencies from `max_frequency / width` to `max_frequency`.
 
-    The window is one period of `max_frequency` long and the hop a quarter of it. A Hann window of that length lets
-    through half of a modulation at `max_frequency`, and nine tenths of one at 0.4 of it.
+    A column hears what lies less than one column away, and half as much power halfway. The window is one period of
+    `max_frequency` long and the hop a quarter of it. A Hann window of that length lets through half of a modulation at
+    `max_frequency`, and nine tenths of one at 0.4 of it.
 
     Args:
         max_frequency: Of the last column, Hz.
@@ -489,8 +515,8 @@ class Modulation(Channel):
         """Depths in dB."""
         win_length = round(grid.sample_rate / self.max_frequency)
         analysis = Analysis(grid, win_length, self.window, max(1, win_length // 4))
-        frequency = torch.arange(1, grid.width + 1) * (self.max_frequency / grid.width)
         step = self.max_frequency / grid.width
+        frequency = torch.arange(1, grid.width + 1) * step
         axes = {
             "rows": "acoustic frequency",
             "columns": "modulation frequency",
@@ -500,11 +526,13 @@ class Modulation(Channel):
         }
         settings = {**_settings(analysis, self.window), "hop_length": analysis.hop_length, "floor_db": self.floor_db}
         frame_rate = grid.sample_rate / analysis.hop_length
-        return View(partial(self._measure, analysis, frame_rate, frequency), self.ends, axes, settings)
+        depth = partial(
+            modulation_depth, frame_rate=frame_rate, frequency=frequency, bandwidth=step, floor_db=self.floor_db
+        )
+        return View(partial(self._measure, analysis, depth), self.ends, axes, settings)
 
-    def _measure(self, analysis: Analysis, frame_rate: float, frequency: Tensor, spectra: Spectra) -> Tensor:
-        envelope = spectra.rows(analysis).clamp(min=LEAST).sqrt()  # not of 0, which has no derivative
-        return modulation_depth(envelope, frame_rate, frequency, self.floor_db)
+    def _measure(self, analysis: Analysis, depth: Callable[[Tensor], Tensor], spectra: Spectra) -> Tensor:
+        return depth(spectra.rows(analysis).clamp(min=LEAST).sqrt())  # not of 0, which has no derivative
 
 
 class _OfFirst(Channel):

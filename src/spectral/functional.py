@@ -50,7 +50,9 @@ def fit_hop_length(n_samples: int, win_length: int, n_frames: int, hop_multiple:
 
 
 def stft(waveform: Tensor, weights: Tensor, n_fft: int, hop_length: int, n_frames: int, first: int = 0) -> Tensor:
-    """Short-time Fourier transform.
+    """Short-time Fourier transform, sum of w(n) x(first + t * hop_length + n) exp(-2 pi i f n / n_fft) over n.
+
+    Allen and Rabiner, "A unified approach to short-time Fourier analysis and synthesis", Proc. IEEE 65, 1977.
 
     Args:
         waveform: `(..., time)`; half precision is upcast, since the FFT wants float32.
@@ -81,6 +83,9 @@ def power_of(spectrum: Tensor) -> Tensor:
 def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: int, n_frames: int) -> Tensor:
     """Power spectrogram in which a sinusoid of amplitude 1 has power 1, that is, 0 dB full scale.
 
+    |X|^2 of `stft` with the weights 2 w / sum of w, the window's coherent gain (Harris, "On the use of windows for
+    harmonic analysis with the discrete Fourier transform", Proc. IEEE 66, 1978).
+
     Frame t sees the samples from t * hop_length to t * hop_length + win_length; what lies past the end is zero.
 
     Args:
@@ -100,7 +105,10 @@ def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: 
 def mel_filterbank(
     n_freq: int, n_mels: int, f_min: float, f_max: float, sample_rate: int, norm: str | None, mel_scale: str
 ) -> Tensor:
-    """Triangular mel filters.
+    """Triangular mel filters, as torchaudio's `melscale_fbanks` makes them.
+
+    Scales: 2595 log10(1 + f / 700) (`htk`: O'Shaughnessy, Speech Communication: Human and Machine, 1987), and linear below 1 kHz,
+    logarithmic above (`slaney`: Slaney, Auditory Toolbox, Interval Research TR 1998-010).
 
     Args:
         n_freq: Bins of the spectrogram, `n_fft // 2 + 1`.

@@ -9,7 +9,7 @@ from src.errors import ConfigError
 
 # A generator configuration sets these for its spectrograms; they say nothing about samples.
 OF_SPECTROGRAMS = (
-    *("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel", "channels"),
+    *("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel"),
 )
 N_BITS = 16
 
@@ -30,6 +30,8 @@ def to_pcm8(waveform: Tensor) -> Tensor:
 
 def to_bits(waveform: Tensor) -> Tensor:
     """16-bit PCM, two's complement, as bit planes: bit b of round(32768 x), half to even, clipped at the ends.
+
+    Source: as of `to_pcm8` (16 bits are signed).
 
     Args:
         waveform: `(..., time)`, nominal [-1, 1].
@@ -77,7 +79,10 @@ class _Samples:
     def __init__(self, sample_rate: int, duration: float, pre_emphasis: float = 0.0, **of_spectrograms: Any) -> None:
         unknown = sorted(of_spectrograms.keys() - set(OF_SPECTROGRAMS))
         if unknown:
-            raise ConfigError(f"{type(self).__name__} does not know {', '.join(unknown)}.")
+            raise ConfigError(
+                f"{type(self).__name__} does not know {', '.join(unknown)}. Samples stand alone; channels need a "
+                "spectrogram before them: spectral=[stft,…]."
+            )
         if pre_emphasis:
             raise ConfigError(
                 f"pre_emphasis is {pre_emphasis}, but {type(self).__name__} takes samples as they are: 0."

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from scripts.draw_channels import CHANNELS
 from src.errors import ConfigError
-from src.generation import Recipe, fresh_sounds, generate
+from src.generation import Recipe, check_spectral, fresh_sounds, generate, make_dataset
 from src.utils.trusted import instantiate_trusted
 from src.vimh.io import VIMHReader
 
@@ -103,3 +103,29 @@ def test_the_json_of_a_spectrogram_alone_says_what_it_always_said(saw_dir):
 def test_a_channel_without_a_first_one_is_refused(recipe_of, option):
     with pytest.raises(ConfigError, match=r"no first channel.*spectral=\[stft,"):
         recipe_of(f"spectral={option}", config_name=BASIC)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "[stft,waveform]",
+        "[waveform,stft]",
+        "[mel,stft]",
+        "[group_delay,stft]",
+        "[stft,modulation,modulation]",
+        "[bits,mel]",
+        "[group_delay]",
+        "modulation",
+    ],
+)
+def test_a_choice_that_cannot_be_followed_whole_is_refused(tmp_path, option):
+    with pytest.raises(ConfigError, match=r"one representation comes first"):
+        make_dataset(tmp_path / "set", BASIC, [f"spectral={option}"])
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    "option", ["stft", "[mel]", "bits", "[stft,group_delay,modulation]", "[mel, normalized]", "my"]
+)
+def test_other_choices_and_names_that_are_not_known_here_pass(option):
+    check_spectral(["dataset.size=4", f"spectral={option}", "spectral.height=16", "~spectral.mel"])
