@@ -24,6 +24,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.errors import ConfigError, NSMError  # noqa: E402
+from src.utils.config_names import config_names  # noqa: E402
 from src.utils.progress import progress  # noqa: E402
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, Samples
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
+LARGEST = 2**26  # samples of a sound, and pixels of its image
+NO_SETTINGS = ("_target_", "sample_rate", "duration")  # of a representation: options of their own say these
 
 Converted = tuple["About", list["Part"]]
 
@@ -149,6 +152,7 @@ def convert_audio(options: argparse.Namespace) -> Converted:
     specs, values = parameters_of(files, grids(options), dict(options.units))
     config = spectral_config(options)
     representation = make_representation(config)
+    check_size("pixels of an image", math.prod(representation.image_shape), "--set height and width")
     keys = sound_keys(representation, options.sample_rate, options.duration)
     n_samples = round(options.sample_rate * options.duration)
     load = partial(load_sound, representation=representation, sample_rate=options.sample_rate, n_samples=n_samples)
@@ -163,19 +167,61 @@ def spectral_config(options: argparse.Namespace) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    if options.sample_rate < 1 or not (options.duration > 0 and math.isfinite(options.duration)):
-        raise ConfigError(f"--sample-rate {options.sample_rate} and --duration {options.duration} must be above 0.")
+    check_sound(options.sample_rate, options.duration)
+    names = spectral_names(options.spectral)
     sound = [f"dataset.sample_rate={options.sample_rate}", f"dataset.duration={options.duration}"]
-    settings = [f"spectral.{name}={value}" for name, value in options.set]
-    try:
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            cfg = compose("generate", [f"+spectral=[{options.spectral}]", *sound, *settings])
-        config = OmegaConf.to_container(cfg, resolve=True)["spectral"]
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"--spectral {options.spectral}, {', '.join(settings) or 'as it is'}: {error}") from error
+    chosen = [f"+spectral=[{','.join(names)}]", *sound]
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        check_settings(options, compose("generate", chosen)["spectral"])
+        try:
+            cfg = compose("generate", [*chosen, *(f"spectral.{name}={value}" for name, value in options.set)])
+            return OmegaConf.to_container(cfg["spectral"], resolve=True, throw_on_missing=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            settings = " ".join(f"--set {name}={value}" for name, value in options.set)
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ConfigError(f"{settings}: {reason}. configs/spectral shows what can be set.") from error
+
+
+def check_sound(sample_rate: int, duration: float) -> None:
+    """Refuse sounds that cannot be."""
+    if sample_rate < 1 or not (duration > 0 and math.isfinite(duration)):
+        raise ConfigError(f"--sample-rate {sample_rate} and --duration {duration} must be above 0.")
+    check_size("samples of a sound", sample_rate * duration, "--duration, in seconds, or --sample-rate")
+
+
+def check_size(what: str, size: float, remedy: str) -> None:
+    """Refuse what is beyond any use, and mostly beyond the memory."""
+    if size > LARGEST:
+        raise ConfigError(f"{size:.4g} {what} are asked for, but {LARGEST:,} are the most. Lower {remedy}.")
+
+
+def spectral_names(spectral: str) -> list[str]:
+    """The configurations that `--spectral` names.
+
+    Raises:
+        ConfigError: If it names none, or one that is not there.
+    """
+    known = config_names(ROOT / "configs" / "spectral", "*")
+    names = [name.strip() for name in spectral.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"--spectral {spectral!r}: there is no {', '.join(map(repr, unknown))}; there are {', '.join(known)}."
+        )
+    return names
+
+
+def check_settings(options: argparse.Namespace, config: Mapping[str, Any]) -> None:
+    """Refuse channels without a first one, and settings that a representation does not have."""
     if "_target_" not in config:
         raise ConfigError(f"--spectral {options.spectral}: has no first channel. Put stft or mel before it.")
-    return config
+    known = [name for name in config if name not in NO_SETTINGS]
+    unknown = [name for name, _ in options.set if name.split(".")[0] not in known]
+    if unknown:
+        raise ConfigError(
+            f"--set {', '.join(unknown)}: --spectral {options.spectral} has no such setting; it has "
+            f"{', '.join(known) or 'none'}."
+        )
 
 
 def make_representation(config: Mapping[str, Any]) -> "Representation":
@@ -188,7 +234,8 @@ def make_representation(config: Mapping[str, Any]) -> "Representation":
     try:
         return instantiate(config)
     except InstantiationException as error:
-        raise ConfigError(f"The representation cannot be made: {find_cause(error, (NSMError,)) or error}") from error
+        reason = " ".join(str(find_cause(error, (NSMError,)) or error).split())
+        raise ConfigError(f"The representation cannot be made: {reason}") from error
 
 
 def sound_keys(representation: "Representation", sample_rate: int, duration: float) -> dict[str, Any]:
@@ -232,20 +279,15 @@ def load_sound(
 def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
     """The beginning of an audio file, mono, at another rate, padded with silence, float32, `(time,)`."""
     import numpy as np
-    import soundfile
     import torch
 
+    from src.evaluation.recordings import RecordingError, read_samples
     from src.vimh.convert import DamagedFileError
 
     try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            n_needed = math.ceil((n_samples / sample_rate + MARGIN) * rate)
-            samples = file.read(n_needed, dtype="float64", always_2d=True)  # (time, channel)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise DamagedFileError(f"{path}: cannot be read as audio: {error}") from error
-    if not len(samples) or not np.isfinite(samples).all():
-        raise DamagedFileError(f"{path}: holds no samples, or some that are not finite.")
+        samples, rate = read_samples(path, n_samples / sample_rate + MARGIN)
+    except RecordingError as error:
+        raise DamagedFileError(str(error)) from error
     mono = torch.from_numpy(samples.mean(axis=1)).float()
     sound = (mono if rate == sample_rate else resampler(rate, sample_rate)(mono)).numpy()[:n_samples]
     return np.pad(sound, (0, n_samples - len(sound)))

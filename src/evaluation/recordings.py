@@ -4,14 +4,20 @@ Nothing here decides what a sound means; what was done to it is kept beside it.
 """
 
 import math
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src.errors import ConfigError, NSMError
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"}
@@ -29,6 +35,12 @@ RESAMPLING = {
     "resampling_method": "sinc_interp_kaiser",
     "beta": 14.769656459379492,
 }
+# libsndfile's notes on files that are shorter than their headers say: bytes announced, bytes there.
+SHORTER = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
+UNKNOWN_SIZE = 0x7FFF0000  # from here on, bytes announced by who writes to a pipe: sox 0x7FFFF000, ffmpeg 0xFFFFFFFF
+# The header of an MP3 that announces its length: a frame, then at latest 36 bytes later a name and flags, bit 0 set.
+MP3_LENGTH = re.compile(rb"\xff[\xe2-\xff].{11,36}(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f]", re.DOTALL)
+MP3_FRAME = 1152  # samples; encoders disagree whether the frame of the header counts
 
 
 class RecordingError(NSMError):
@@ -90,7 +102,7 @@ def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 
     Raises:
         RecordingError: If it is no audio, damaged, silent, or too short.
     """
-    samples, rate = _read(path)
+    samples, rate = read_samples(path, MAX_SECONDS)
     mono = samples.mean(axis=1)
     peak = float(np.abs(mono).max(initial=0.0))
     if peak < SILENT:
@@ -144,21 +156,63 @@ def resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     return torchaudio_resample(torch.from_numpy(waveform), rate, sample_rate, **RESAMPLING).numpy()
 
 
-def _read(path: Path) -> tuple[np.ndarray, int]:
-    """Samples, float64, `(time, channel)`, and their rate in Hz."""
+def read_samples(path: Path, seconds: float) -> tuple[np.ndarray, int]:
+    """The beginning of an audio file.
+
+    Args:
+        path: Anything that libsndfile reads.
+        seconds: Length that is read at most, s.
+
+    Returns:
+        Samples, float64, `(time, channel)`, and their rate, Hz.
+
+    Raises:
+        RecordingError: If it is no audio, cut off anywhere, empty, or not finite.
+    """
     import soundfile
 
     try:
         with soundfile.SoundFile(path) as file:
-            samples = file.read(round(MAX_SECONDS * file.samplerate), dtype="float64", always_2d=True)
+            samples = file.read(math.ceil(seconds * file.samplerate), dtype="float64", always_2d=True)
             rate = file.samplerate
+            is_cut = _is_cut(file, path)
     except (soundfile.SoundFileError, OSError) as error:
         raise RecordingError(f"{path}: cannot be read as audio: {error}") from error
+    if is_cut:
+        raise RecordingError(f"{path}: is cut off, it ends before the samples that it announces do.")
     if not len(samples):
-        raise RecordingError(f"{path}: holds no samples.")
+        raise RecordingError(f"{path}: holds no samples, or its header says so.")
     if not np.isfinite(samples).all():
         raise RecordingError(f"{path}: holds samples that are not finite.")
     return samples, rate
+
+
+def _is_cut(file: "SoundFile", path: Path) -> bool:
+    """Whether an audio file ends before its samples do. What announces no length, as streams do, is taken as whole.
+
+    libsndfile itself reads what is there, and keeps what it noticed in its log. Only FLAC and MP3 have the number of
+    frames from the header.
+    """
+    if file.format == "FLAC":
+        return file.frames < sys.maxsize and not _has_frame(file, file.frames - 1)
+    if file.format == "MP3":
+        last = max(0, file.frames - 1 - MP3_FRAME)
+        return not _has_frame(file, last) and MP3_LENGTH.search(path.read_bytes()) is not None
+    log = file.extra_info
+    if file.format == "OGG":  # many writers forget to mark the last page, but they do not stop within one
+        return "Junk after the last page" in log and "end-of-stream" in log.lower()
+    return any(int(found) < int(announced) < UNKNOWN_SIZE for announced, found in SHORTER.findall(log))
+
+
+def _has_frame(file: "SoundFile", number: int) -> bool:
+    """Whether one of the frames that an audio file announces is there."""
+    import soundfile
+
+    try:
+        file.seek(number)
+        return len(file.read(1)) == 1
+    except soundfile.SoundFileError:
+        return False
 
 
 def _notes(samples: np.ndarray, rate: int, sample_rate: int, onset: int, duration: float) -> tuple[str, ...]:

@@ -107,8 +107,8 @@ def mel_filterbank(
 ) -> Tensor:
     """Triangular mel filters, as torchaudio's `melscale_fbanks` makes them.
 
-    Scales: 2595 log10(1 + f / 700) (`htk`: O'Shaughnessy, Speech Communication: Human and Machine, 1987), and linear below 1 kHz,
-    logarithmic above (`slaney`: Slaney, Auditory Toolbox, Interval Research TR 1998-010).
+    Scales: 2595 log10(1 + f / 700) (`htk`: O'Shaughnessy, Speech Communication: Human and Machine, 1987), and linear
+    below 1 kHz, logarithmic above (`slaney`: Slaney, Auditory Toolbox, Interval Research TR 1998-010).
 
     Args:
         n_freq: Bins of the spectrogram, `n_fft // 2 + 1`.

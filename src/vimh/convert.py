@@ -18,7 +18,7 @@ import numpy as np
 
 from src.errors import ConfigError, NSMError, VIMHError
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
-from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
+from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, LabelEncoding, mapping_from_spec
 from src.vimh.io import VIMHWriter, check_target
 
@@ -130,7 +130,7 @@ def files_of_table(directory: Path, table: Path, wanted: Sequence[str] = ()) -> 
             raise ConfigError(f"{table}: names {row[0]} twice, in rows {first} and {number}. Leave one of them out.")
     if not rows:
         raise ConfigError(f"{table}: has a heading, but no rows.")
-    columns = {name: tuple(row[names.index(name) + 1].strip() for row in rows) for name in wanted or names}
+    columns = {name: tuple(row[names.index(name) + 1] for row in rows) for name in wanted or names}
     return LabelledFiles(tuple(directory / name for name in lines), columns)
 
 
@@ -225,22 +225,22 @@ def check_directory(directory: Path) -> None:
 
 
 def _read_csv(table: Path) -> list[list[str]]:
-    """Heading and rows; empty lines are left out."""
+    """Heading and rows, without blanks around their texts; empty lines are left out."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
+            rows = [[text.strip() for text in row] for row in csv.reader(file, strict=True) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{table}: cannot be read as a CSV in UTF-8: {error}") from error
     if not rows:
         raise ConfigError(f"{table}: is empty.")
-    return [[name.strip() for name in rows[0]], *rows[1:]]
+    return rows
 
 
 def _check_row(row: Sequence[str], heading: Sequence[str], where: str) -> None:
     """Refuse a row that lacks something, or leads out of the directory."""
     if len(row) != len(heading):
         raise ConfigError(f"{where}: has {len(row)} columns, but the heading has {len(heading)}.")
-    empty = [name for name, text in zip(heading, row, strict=True) if not text.strip()]
+    empty = [name for name, text in zip(heading, row, strict=True) if not text]
     if empty:
         raise ConfigError(f"{where}: {', '.join(empty)} is empty.")
     path = Path(row[0])
@@ -397,7 +397,7 @@ def pack(
         ConfigError: If images differ in shape.
     """
     if choices.output is not None:
-        check_target(choices.output, overwrite=False)
+        _check_free(choices.output)
     directory = choices.parent if choices.output is None else choices.output.absolute().parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -479,6 +479,7 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
     spec_range, value = rest[:, :2], rest[:, 2:]
     code = encode(about.parameters, value)
     output = choices.output or choices.parent / _directory_name(gathered.shape, n_samples, about)
+    _check_free(output)
     info = _info(output.name, gathered, {split: len(chosen) for split, chosen in numbers.items()}, about, choices)
     with VIMHWriter(output, info) as writer:
         for split, chosen in numbers.items():
@@ -486,6 +487,16 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
                 some = chosen[start : start + AT_ONCE]
                 writer.write(split, images[some], code[some], spec_range[some], value[some])
     return Packed(output, info, gathered.skipped)
+
+
+def _check_free(data_dir: Path) -> None:
+    """Refuse to write where something is already."""
+    if (data_dir / INFO_NAME).is_file():
+        raise VIMHError(
+            f"{data_dir}: exists already, and a dataset is never replaced here. Delete it first, or name another "
+            "directory: --output DIR"
+        )
+    check_target(data_dir, overwrite=False)
 
 
 def encode(parameters: Sequence[ParamSpec], value: np.ndarray) -> np.ndarray:
