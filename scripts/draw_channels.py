@@ -4,7 +4,6 @@ python scripts/draw_channels.py [--sample 3] [--output docs/channels.png] [--cos
 """
 
 import argparse
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -22,9 +21,8 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from src.evaluation.plots import STYLE, Axis, Channel, channels_of, draw_spectrogram  # noqa: E402
+from src.evaluation.plots import STYLE, Channel, channels_of, draw_spectrogram  # noqa: E402
 from src.generation import BLOCK, Recipe  # noqa: E402
-from src.vimh.info import DatasetInfo  # noqa: E402
 
 CHANNELS = (
     *("short_window", "medium_window", "long_window", "instantaneous_frequency", "group_delay"),
@@ -47,22 +45,12 @@ def draw(sample: int, output: Path) -> None:
         figure = Figure(figsize=(11, 12), layout="constrained")
         plots = figure.subplots(4, 3).ravel()
         for plot, channel, image in zip(plots, channels_of(info, True), sounds.image[0], strict=False):
-            level = placed(channel, info).levels(image[None], sounds.spec_range)[0]
-            drawn = draw_spectrogram(plot, level, placed(channel, info), ends_of(channel, sounds.spec_range))
+            level = channel.levels(image[None], sounds.spec_range)[0]
+            drawn = draw_spectrogram(plot, level, channel, ends_of(channel, sounds.spec_range))
             plot.set_title(channel.name)
             figure.colorbar(drawn, ax=plot, label=channel.units)
         draw_samples(figure, plots[10:], recipe, sample)
         figure.savefig(output, dpi=90)
-
-
-def placed(channel: Channel, info: DatasetInfo) -> Channel:
-    """A channel whose columns are where the dataset says, if they are no times."""
-    axes = info.channel_axes[info.channel_labels.index(channel.name)]
-    if "column_first" not in axes:
-        return channel
-    columns = axes["column_first"] + axes["column_step"] * np.arange(info.width)
-    rows = channels_of(info, True)[0].rows
-    return dataclasses.replace(channel, rows=rows, columns=Axis(f"{axes['columns']} ({axes['column_units']})", columns))
 
 
 def ends_of(channel: Channel, spec_range: np.ndarray) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from src.vimh.info import DatasetInfo
 
 DPI = 100
 COLORS = "magma"
+SIGNED_COLORS = "RdBu_r"  # of what deviates to both sides: white in the middle
 FONT = "DejaVu Sans"  # comes with matplotlib
 # What people wrote into a dataset is no formula, whatever it holds.
 STYLE = {
@@ -120,6 +121,17 @@ class Channel:
     units: str
     ends: tuple[float, float] | None
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it deviates to both sides of 0, as far to one as to the other but for a pixel."""
+        return self.ends is not None and self.ends[0] < 0 and abs(sum(self.ends)) < -2 * self.ends[0] / MAX_PIXEL
+
+    def colors(self, ends: tuple[float, float]) -> dict[str, object]:
+        """What matplotlib is told of the colours between two levels: 0 is in the middle of a signed channel's."""
+        most = max(map(abs, ends))
+        low, high, name = (-most, most, SIGNED_COLORS) if self.is_signed else (*ends, COLORS)
+        return {"cmap": name, "vmin": low, "vmax": high}
+
     def levels(self, image: np.ndarray, spec_range: np.ndarray) -> np.ndarray:
         """Levels in `units`, float32, `(sample, freq, time)`.
 
@@ -159,10 +171,20 @@ def _channel(
     info: DatasetInfo, name: str, axes: Mapping[str, object], ends: tuple[float, float, str] | None
 ) -> Channel:
     rows, columns = _frequencies(info), _times(info)
-    if "rows" in axes or "columns" in axes:  # of another kind: what it is called is all that is known
-        rows = Axis(str(axes.get("rows", "row")), np.arange(info.height))
-        columns = Axis(str(axes.get("columns", "column")), np.arange(info.width))
+    if "rows" in axes:
+        rows = _axis(axes, "row", info.height)
+    if "columns" in axes:
+        columns = _axis(axes, "column", info.width)
     return Channel(name, rows, columns, "dB" if ends is None else ends[2], None if ends is None else ends[:2])
+
+
+def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
+    """Rows or columns where a dataset places them, or their numbers if it only says what they are."""
+    label, units = str(axes[f"{what}s"]), axes.get(f"{what}_units")
+    first, step = f"{what}_first", f"{what}_step"
+    if not _are_numbers(axes, first, step) or not axes[step]:
+        return Axis(label, np.arange(n))
+    return Axis(f"{label} ({units})" if units else label, axes[first] + axes[step] * np.arange(n))
 
 
 def _frequencies(info: DatasetInfo) -> Axis:
@@ -229,9 +251,7 @@ def draw_spectrogram(
         ends: Levels of the first and the last colour.
         ticks: The most of them, on the axes of time and frequency.
     """
-    drawn = axes.imshow(
-        level, origin="lower", aspect="auto", interpolation="nearest", cmap=COLORS, vmin=ends[0], vmax=ends[1]
-    )
+    drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **channel.colors(ends))
     axes.set_xticks(*channel.columns.ticks(ticks[0]))
     axes.set_yticks(*channel.rows.ticks(ticks[1]))
     axes.set_xlabel(channel.columns.label)
@@ -261,9 +281,7 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: Channel, ends: tupl
     freq, time = np.meshgrid(np.arange(n_freq), np.arange(n_frames))
     axes.plot_surface(
         *(freq, time, level.T),
-        cmap=COLORS,
-        vmin=ends[0],
-        vmax=ends[1],
+        **channel.colors(ends),
         rcount=n_frames,
         ccount=n_freq,
         linewidth=0.1,

@@ -518,7 +518,6 @@ class Modulation(Channel):
         step = self.max_frequency / grid.width
         frequency = torch.arange(1, grid.width + 1) * step
         axes = {
-            "rows": "acoustic frequency",
             "columns": "modulation frequency",
             "column_first": step,
             "column_step": step,

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from src.errors import VIMHError
 from src.evaluation.contact_sheet import Sheet, contact_page, contact_sheet
 from src.evaluation.plots import (
+    COLORS,
     SIZE,
     Axis,
     Channel,
@@ -174,10 +175,46 @@ def test_channels_have_their_own_units_and_axes():
     level, delay = channels_of(info, has_spec_range=True)
     assert (level.units, level.ends) == ("dB", None)
     assert (delay.name, delay.units, delay.ends) == ("delay", "ms", (-1.0, 1.0))
-    assert (delay.rows.label, delay.columns.label) == ("quefrency (ms)", "column")
+    assert (delay.rows.label, delay.columns.label) == ("quefrency (ms)", "time (s)")
     image = np.uint8([[[0, 255]]])
     assert level.levels(image, np.float32([[-80, 0]])).tolist() == [[[-80.0, 0.0]]]
     assert delay.levels(image, np.float32([[-80, 0]])) == pytest.approx(np.array([[[-1.0, 1.0]]]))
+
+
+def test_axes_lie_where_the_dataset_says_and_else_where_a_spectrogram_has_them():
+    placed = {"rows": "bit", "row_first": 0, "row_step": 2, "columns": "lag", "column_first": 0.5, "column_step": 0.25}
+    modulation = {"columns": "modulation", "column_first": 5, "column_step": 5, "column_units": "Hz"}
+    bad = {"rows": "depth", "row_first": "0", "row_step": 1, "columns": "lag", "column_first": 0, "column_step": 0}
+    info = info_of(
+        channels=3,
+        channel_labels=["a", "b", "c"],
+        channel_axes=[placed | {"column_units": "s"}, modulation, bad],
+        sample_rate=8000,
+        spectrogram_config={"n_fft": 8},
+    )
+    first, second, third = channels_of(info, has_spec_range=True)
+    assert (first.rows.label, first.columns.label) == ("bit", "lag (s)")
+    assert first.rows.centre.tolist() == [0, 2, 4, 6]
+    assert first.columns.centre.tolist() == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    assert (second.rows.label, second.columns.label) == ("frequency (Hz)", "modulation (Hz)")
+    assert second.rows.centre.tolist() == [1000, 2000, 3000, 4000]
+    assert second.columns.centre.tolist() == [5, 10, 15, 20, 25, 30]
+    assert (third.rows.label, third.columns.label) == ("depth", "lag")
+    assert third.rows.centre.tolist() == [0, 1, 2, 3]
+    assert third.columns.centre.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("ends", [(-2.0, 2 * 127 / 128), (-1.0, 127 / 128), (-40.0, 40.0)])
+def test_what_deviates_to_both_sides_has_no_deviation_in_the_middle_of_its_colours(ends):
+    colors = Channel("c", PIXELS.rows, PIXELS.columns, "hops", ends).colors((-0.2, 0.7))
+    assert (colors["vmin"], colors["vmax"]) == (-0.7, 0.7)
+    assert colors["cmap"] != COLORS
+
+
+@pytest.mark.parametrize("ends", [None, (-100.0, 0.0), (0.0, 255.0), (-60.0, 20.0)])
+def test_levels_reach_from_their_lowest_colour_to_their_highest(ends):
+    colors = Channel("c", PIXELS.rows, PIXELS.columns, "dB", ends).colors((-30.0, 5.0))
+    assert colors == {"cmap": COLORS, "vmin": -30.0, "vmax": 5.0}
 
 
 def test_without_a_range_levels_are_pixels():
