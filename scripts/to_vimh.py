@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, Samples
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
-LARGEST = 2**26  # samples of a sound, and pixels of its image
+LONGEST = 2**26  # samples of a sound: 20 minutes at 55 kHz
 NO_SETTINGS = ("_target_", "sample_rate", "duration")  # of a representation: options of their own say these
 
 Converted = tuple["About", list["Part"]]
@@ -152,7 +152,6 @@ def convert_audio(options: argparse.Namespace) -> Converted:
     specs, values = parameters_of(files, grids(options), dict(options.units))
     config = spectral_config(options)
     representation = make_representation(config)
-    check_size("pixels of an image", math.prod(representation.image_shape), "--set height and width")
     keys = sound_keys(representation, options.sample_rate, options.duration)
     n_samples = round(options.sample_rate * options.duration)
     load = partial(load_sound, representation=representation, sample_rate=options.sample_rate, n_samples=n_samples)
@@ -186,13 +185,11 @@ def check_sound(sample_rate: int, duration: float) -> None:
     """Refuse sounds that cannot be."""
     if sample_rate < 1 or not (duration > 0 and math.isfinite(duration)):
         raise ConfigError(f"--sample-rate {sample_rate} and --duration {duration} must be above 0.")
-    check_size("samples of a sound", sample_rate * duration, "--duration, in seconds, or --sample-rate")
-
-
-def check_size(what: str, size: float, remedy: str) -> None:
-    """Refuse what is beyond any use, and mostly beyond the memory."""
-    if size > LARGEST:
-        raise ConfigError(f"{size:.4g} {what} are asked for, but {LARGEST:,} are the most. Lower {remedy}.")
+    if sample_rate * duration > LONGEST:
+        raise ConfigError(
+            f"--sample-rate {sample_rate} and --duration {duration} make {sample_rate * duration:.4g} samples, but "
+            f"{LONGEST:,} are the most. Lower one of them; the duration is in seconds."
+        )
 
 
 def spectral_names(spectral: str) -> list[str]:
@@ -205,9 +202,7 @@ def spectral_names(spectral: str) -> list[str]:
     names = [name.strip() for name in spectral.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError(
-            f"--spectral {spectral!r}: there is no {', '.join(map(repr, unknown))}; there are {', '.join(known)}."
-        )
+        raise ConfigError(f"--spectral {spectral!r}: {unknown[0]!r} is none of {', '.join(known)}.")
     return names
 
 

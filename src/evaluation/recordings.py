@@ -38,9 +38,12 @@ RESAMPLING = {
 # libsndfile's notes on files that are shorter than their headers say: bytes announced, bytes there.
 SHORTER = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
 UNKNOWN_SIZE = 0x7FFF0000  # from here on, bytes announced by who writes to a pipe: sox 0x7FFFF000, ffmpeg 0xFFFFFFFF
-# The header of an MP3 that announces its length: a frame, then at latest 36 bytes later a name and flags, bit 0 set.
-MP3_LENGTH = re.compile(rb"\xff[\xe2-\xff].{11,36}(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f]", re.DOTALL)
-MP3_FRAME = 1152  # samples; encoders disagree whether the frame of the header counts
+# The first frame of most MP3s, behind a tag that may hold a picture: flags, the number of frames, that of bytes.
+MP3_SIZE = re.compile(rb"\xff[\xe2-\xff].{11,36}(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", re.DOTALL)
+MP3_HEAD = 2**20  # bytes in which it is looked for
+MP3_WHOLE = 0.99  # encoders do not agree on what counts; libmpg123 takes as much for right
+OGG_PAGE = 65307  # bytes of a page at most; its head are "OggS" and 23 more, the last of them the number of segments
+CUT_OFF = "is cut off: it ends before its samples do."
 
 
 class RecordingError(NSMError):
@@ -172,14 +175,15 @@ def read_samples(path: Path, seconds: float) -> tuple[np.ndarray, int]:
     import soundfile
 
     try:
+        if path.suffix.lower() == ".mp3" and _is_cut_mp3(path):  # before libmpg123 remarks on it on standard error
+            raise RecordingError(f"{path}: {CUT_OFF}")
         with soundfile.SoundFile(path) as file:
             samples = file.read(math.ceil(seconds * file.samplerate), dtype="float64", always_2d=True)
             rate = file.samplerate
-            is_cut = _is_cut(file, path)
+            if _is_cut(file, path):
+                raise RecordingError(f"{path}: {CUT_OFF}")
     except (soundfile.SoundFileError, OSError) as error:
         raise RecordingError(f"{path}: cannot be read as audio: {error}") from error
-    if is_cut:
-        raise RecordingError(f"{path}: is cut off, it ends before the samples that it announces do.")
     if not len(samples):
         raise RecordingError(f"{path}: holds no samples, or its header says so.")
     if not np.isfinite(samples).all():
@@ -188,28 +192,41 @@ def read_samples(path: Path, seconds: float) -> tuple[np.ndarray, int]:
 
 
 def _is_cut(file: "SoundFile", path: Path) -> bool:
-    """Whether an audio file ends before its samples do. What announces no length, as streams do, is taken as whole.
+    """Whether an audio file ends before its samples do. What announces no length, as streams do, is taken for whole.
 
-    libsndfile itself reads what is there, and keeps what it noticed in its log. Only FLAC and MP3 have the number of
-    frames from the header.
+    libsndfile reads what is there, and for most formats keeps in its log what it missed.
     """
     if file.format == "FLAC":
-        return file.frames < sys.maxsize and not _has_frame(file, file.frames - 1)
+        return file.frames < sys.maxsize and not _has_last_frame(file)
     if file.format == "MP3":
-        last = max(0, file.frames - 1 - MP3_FRAME)
-        return not _has_frame(file, last) and MP3_LENGTH.search(path.read_bytes()) is not None
-    log = file.extra_info
-    if file.format == "OGG":  # many writers forget to mark the last page, but they do not stop within one
-        return "Junk after the last page" in log and "end-of-stream" in log.lower()
-    return any(int(found) < int(announced) < UNKNOWN_SIZE for announced, found in SHORTER.findall(log))
+        return _is_cut_mp3(path)
+    if file.format == "OGG":
+        return _is_cut_ogg(path)
+    return any(int(found) < int(announced) < UNKNOWN_SIZE for announced, found in SHORTER.findall(file.extra_info))
 
 
-def _has_frame(file: "SoundFile", number: int) -> bool:
-    """Whether one of the frames that an audio file announces is there."""
+def _is_cut_mp3(path: Path) -> bool:
+    """Whether an MP3 is shorter than its first frame says."""
+    with path.open("rb") as file:
+        header = MP3_SIZE.search(file.read(MP3_HEAD))
+    return header is not None and path.stat().st_size - header.start() < MP3_WHOLE * int.from_bytes(header[1])
+
+
+def _is_cut_ogg(path: Path) -> bool:
+    """Whether an Ogg file ends within a page. Some writers do not mark the last page as such, but all complete it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - OGG_PAGE))
+        _, found, page = file.read().rpartition(b"OggS")
+    n_segments = page[22] if len(page) > 22 else 0
+    return bool(found) and len(page) < 23 + n_segments + sum(page[23 : 23 + n_segments])
+
+
+def _has_last_frame(file: "SoundFile") -> bool:
+    """Whether the last frame that a file announces can be read."""
     import soundfile
 
     try:
-        file.seek(number)
+        file.seek(file.frames - 1)
         return len(file.read(1)) == 1
     except soundfile.SoundFileError:
         return False

@@ -1,9 +1,18 @@
+import struct
+
 import numpy as np
 import pytest
 import soundfile
 
 from src.errors import ConfigError
-from src.evaluation.recordings import RecordingError, find_files, find_onset, read_recording, resample
+from src.evaluation.recordings import (
+    RecordingError,
+    find_files,
+    find_onset,
+    read_recording,
+    read_samples,
+    resample,
+)
 
 RATE, DURATION = 8000, 1.0
 
@@ -99,6 +108,90 @@ def test_what_is_no_sound_is_refused_by_name(tmp_path, content, message):
         soundfile.write(path, content, RATE, subtype="FLOAT")
     with pytest.raises(RecordingError, match=rf"odd name \[1\]\.wav: .*{message}"):
         read_recording(path, RATE, DURATION)
+
+
+# ----- files that are cut off
+
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "wide.wav": ("WAVEX", "PCM_24"),
+    "long.wav": ("RF64", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+WHOLE = 32000  # samples
+
+
+def whole_file(path, name):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((WHOLE, 2))
+    form, subtype = FORMATS[name]
+    soundfile.write(path, noise, 16000, format=form, subtype=subtype)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_is_cut_off_is_refused_even_behind_what_is_read(tmp_path, name):
+    path = tmp_path / f"sound.{name}"
+    content = whole_file(path, name)
+    assert read_samples(path, 10)[0].shape == (WHOLE, 2)
+    assert read_samples(path, 0.1)[0].shape == (1600, 2)
+    for share in (0.02, 0.3, 0.5, 0.9, 0.97):
+        path.write_bytes(content[: round(share * len(content))])
+        for seconds in (0.1, 10):
+            with pytest.raises(RecordingError, match=rf"sound\.{name}: "):
+                read_samples(path, seconds)
+
+
+def test_a_recording_that_is_cut_off_is_refused(tmp_path):
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, decaying(RATE), RATE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RecordingError, match="is cut off"):
+        read_recording(path, RATE, DURATION)
+
+
+@pytest.mark.parametrize(
+    ("riff", "data"),
+    [(0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0x80000024, 0x80000000), (0, 2000), (8, 0)],
+    ids=["ffmpeg", "sox", "arecord", "no length of all", "not closed"],
+)
+def test_a_stream_without_a_length_is_read_as_far_as_it_goes(tmp_path, riff, data):
+    samples = np.arange(1000, dtype="<i2")
+    head = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", riff, b"WAVEfmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16, b"data", data)
+    (tmp_path / "sound.wav").write_bytes(head + samples.tobytes())
+    found, rate = read_samples(tmp_path / "sound.wav", 10)
+    assert rate == RATE
+    assert np.array_equal(found[:, 0] * 2**15, samples)
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3", "ogg"])
+def test_what_is_behind_the_samples_does_not_count(tmp_path, name):
+    path = tmp_path / f"sound.{name}"
+    content = whole_file(path, name)
+    path.write_bytes(content + b"TAG" + bytes(125))
+    assert len(read_samples(path, 10)[0]) == WHOLE
+
+
+def test_an_mp3_announces_its_length_behind_a_tag_or_not_at_all(tmp_path, capfd):
+    path = tmp_path / "sound.mp3"
+    content = whole_file(path, "mp3")
+    tag = b"ID3\3\0\0\0\0\x7f\x7f" + bytes(127 * 128 + 127)
+    path.write_bytes(tag + content)
+    assert len(read_samples(path, 10)[0]) == WHOLE
+    path.write_bytes(tag + content[: len(content) // 2])
+    with pytest.raises(RecordingError, match="is cut off"):
+        read_samples(path, 10)
+    assert capfd.readouterr().err == ""  # libmpg123 would say something there
+    stream = content[content.index(content[:2], 2) :]  # without its first frame
+    path.write_bytes(stream[: len(stream) // 2])
+    assert len(read_samples(path, 10)[0])
 
 
 def test_files_are_found_by_name_directory_and_pattern(tmp_path):

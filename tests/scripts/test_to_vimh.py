@@ -132,11 +132,20 @@ def test_folders_are_classes(tmp_path, pixels):
     assert np.array_equal(image[:, 2], image[:, 0] // 2)
 
 
-def test_a_set_is_named_after_what_is_in_it(album, monkeypatch):
+def test_blanks_around_what_a_table_says_mean_nothing(album, tmp_path):
+    (tmp_path / "labels.csv").write_text(" file , animal\n 0.png , cat\n\tdeep/1.png, dog \n2.png,cat\n")
+    run("images", album, "--csv", tmp_path / "labels.csv", "--output", tmp_path / "set", "--strict")
+    reader = opened(tmp_path / "set")
+    assert reader.info.parameters[0].names == ("cat", "dog")
+    assert reader.info.total_samples == 3
+
+
+def test_a_set_is_named_after_what_is_in_it(album, monkeypatch, capsys):
     monkeypatch.setattr("scripts.to_vimh.ROOT", album.parent)
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs")
     assert entries(album.parent / "data") == ["vimh-6x5x1_8dss_my-cats-dogs_1p"]
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs", code=1)
+    assert "_my-cats-dogs_1p: exists already, and a dataset is never replaced here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["png", "jpg", "gif", "tif", "webp", "ppm"])
@@ -271,6 +280,8 @@ def test_only_formats_that_hold_nothing_but_pixels_are_read(tmp_path):
         ("file,a\n0.png\n", "row 2: has 1 columns"),
         ("file,a\n0.png,\n", "a is empty"),
         ("file,a\n0.png,1\n./0.png,2\n", "names ./0.png twice, in rows 2 and 3"),
+        ("file,a\n0.png,1\n 0.png ,2\n", "names 0.png twice, in rows 2 and 3"),
+        ("file,a\n /etc/passwd,1\n", "not seen from"),
         ("file,a\n../0.png,1\n", "not seen from"),
         ("file,a\n/etc/passwd,1\n", "not seen from"),
         ("file,a\n0.png,x\n2.png,x\n", "Label a is x everywhere"),
@@ -412,7 +423,10 @@ def test_no_test_samples_are_an_option(album):
 def test_what_is_there_is_left_alone(album, tmp_path, capsys):
     before = contents(album_set(album))
     album_set(album, code=1)
-    assert "exists already" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "exists already" in error
+    assert "--output" in error
+    assert "overwrite=" not in error  # which this program does not have
     assert contents(tmp_path / "set") == before
     (tmp_path / "mine").mkdir()
     album_set(album, output="mine", code=1)
@@ -705,11 +719,37 @@ def test_damaged_sounds_are_left_out(sounds, capsys):
     assert reader.info.train_samples + reader.info.test_samples == 3
 
 
+def test_a_sound_that_is_cut_off_is_named_and_left_out_and_counted(sounds, tmp_path, capsys):
+    for path in (sounds / "high" / "e.wav", sounds / "low" / "c.ogg"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    convert_sounds(sounds, "--strict", code=1)
+    assert "e.wav: is cut off" in capsys.readouterr().err
+    assert entries(tmp_path) == ["labels.csv", "sounds"]
+    info = opened(convert_sounds(sounds)).info
+    said = capsys.readouterr()
+    assert f"Skipped: {sounds}/high/e.wav: is cut off" in said.err
+    assert f"Skipped: {sounds}/low/c.ogg: " in said.err
+    assert "2 damaged files skipped" in said.out
+    assert (info.total_samples, info.model_extra["source"]["skipped_files"]) == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--spectral", "cepstrum"], "cepstrum"),
-        (["--set", "rows=3"], "rows"),
+        (["--spectral", "cepstrum"], "--spectral 'cepstrum': 'cepstrum' is none of bits, group_delay,"),
+        (["--spectral", ""], "--spectral '': '' is none of bits, group_delay,"),
+        (["--spectral", "stft,"], "--spectral 'stft,': '' is none of"),
+        (["--spectral", "a b["], "'a b[' is none of"),
+        (["--set", "rows=3"], "--set rows: --spectral stft has no such setting; it has height, width,"),
+        (["--set", "sample_rate=3"], "no such setting"),
+        (["--set", "mel.rows=3"], "--set mel.rows=3: Could not override"),
+        (["--set", "height=1,2"], "height=1,2"),
+        (["--set", "height=${rows}"], "'rows' not found"),
+        (["--set", "height=???"], "Missing mandatory value"),
+        (
+            ["--duration", "1e9"],
+            "--duration 1000000000.0 make 8e+12 samples, but 67,108,864 are the most",
+        ),
         (["--set", "height=0"], "height is 0"),
         (["--set", "height=much"], "cannot be made"),
         (["--set", "window=[="], "window"),
@@ -720,7 +760,10 @@ def test_damaged_sounds_are_left_out(sounds, capsys):
 )
 def test_representations_that_cannot_be_are_refused(sounds, tmp_path, capsys, more, message):
     convert_sounds(sounds, *more, code=1)
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert "+spectral" not in error
+    assert len(error.splitlines()) == 1
     assert entries(tmp_path) == ["labels.csv", "sounds"]
 
 
