@@ -1,9 +1,10 @@
 """Trains every network on every set within a budget of wall time, and references beside them: `make bm`.
 
-python scripts/benchmark_models.py [--budget 60] [--only REGEX] [--list] [--table]
+python scripts/benchmark_models.py [--budget 60] [--only REGEX] [--list] [--table] [--speed]
 
 A run that is in docs/results/runs.json already is not repeated, so that the table can be made in parts; delete its
-entry to measure it again. `docs/results.md` is written after every run.
+entry to measure it again. `docs/results.md` is written after every run. Two of these programs can run side by side,
+each with its own `--only`: most networks take one core.
 """
 
 import argparse
@@ -12,9 +13,9 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,87 +30,14 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from rich.console import Console  # noqa: E402
 
+from scripts.results_page import EXPERIMENTS, PAGE, REFERENCES, Entry, entries, keep, read_runs  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.utils.resolvers import register_resolvers  # noqa: E402
 from src.utils.run import build_model  # noqa: E402
 
-RUNS = ROOT / "docs" / "results" / "runs.json"
-PAGE = ROOT / "docs" / "results.md"
-README = ROOT / "README.md"
-MARKS = "<!-- results: made by scripts/benchmark_models.py -->\n", "<!-- end of results -->\n"
-GOAL_SEEDS, GOAL_BUDGET = (42, 43, 44), 180.0  # seconds
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
-EXPERIMENTS = {
-    "saw small": "trivial_small",
-    "saw large": "trivial_large",
-    "basic": "moog_cnn_basic",
-    "envelope": "moog_cnn_envelope",
-    "resonance": "moog_cnn_resonance",
-}
-MOOG = ("basic", "envelope", "resonance")
-# Mean accuracy and mean normalized error to reach on the sets basic, envelope, resonance.
-GOALS = {
-    "cnn_micro": {"basic": (0.85, None)},
-    "cnn_tiny": {"basic": (0.92, 0.012), "envelope": (0.66, 0.055), "resonance": (0.75, 0.035)},
-    "cnn_64k": {"basic": (0.95, 0.008), "envelope": (0.78, 0.035), "resonance": (0.85, 0.020)},
-}
-REFERENCES = ("hist_gradient_boosting", "5_nearest_neighbours")
 TORCH_THREADS = torch.get_num_threads()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one row of the table measures.
-
-    Attributes:
-        set: A key of `EXPERIMENTS`.
-        model: A configuration of the group `model`, or one of `REFERENCES`.
-        variant: What is unusual about it, for people.
-        overrides: Hydra overrides that make it so.
-        seeds: One run each.
-        budget: Seconds from the command to the result; None: that of the command line.
-    """
-
-    set: str
-    model: str
-    variant: str = ""
-    overrides: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (42,)
-    budget: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Unique among the entries."""
-        return " ".join(filter(None, (self.set, self.model, self.variant)))
-
-
-def entries() -> Iterator[Entry]:
-    """Every row, those with goals first."""
-    for model, goals in GOALS.items():
-        for name in goals:
-            yield Entry(name, model, "3 min", seeds=GOAL_SEEDS, budget=GOAL_BUDGET)
-    for name in MOOG:
-        yield Entry(name, "conv6", "3 min", seeds=GOAL_SEEDS, budget=GOAL_BUDGET)
-        yield from (Entry(name, model) for model in REFERENCES)
-        yield Entry(name, "cnn_tiny", "fresh sounds, 3 min", ("data.stream=true",), budget=GOAL_BUDGET)
-    others = ("mlp_linear", "mlp", "cnn_tiny", "convnext_nano", "vit_micro", "vit_tiny", "vit_400k", "cnn_1m")
-    for name in MOOG:
-        yield from (Entry(name, model) for model in others)
-        yield Entry(name, "cnn_tiny", "regression", ("loss=regression",))
-    for name in ("saw small", "saw large"):
-        for model in ("cnn_micro", "cnn_tiny", "vit_micro", "vit_tiny"):
-            yield Entry(name, model)
-        yield Entry(name, "cnn_tiny", "regression", ("loss=regression",))
-        yield Entry(name, "vit_micro", "regression", ("loss=regression",))
-    yield Entry("saw small", "cnn_64k")
-    for name, model in (("saw large", "cnn_tiny"), ("basic", "cnn_tiny"), ("basic", "vit_tiny")):
-        for conditioning in ("none", "concat", "film"):
-            yield Entry(name, model, f"conditioning {conditioning}", (f"model.net.conditioning={conditioning}",))
-    measured = "data.aux=[spec_min,spec_max,decay_time,spectral_centroid,level]"
-    yield Entry("basic", "cnn_tiny", "measured features", (measured,))
-    for loss in ("cross_entropy", "soft_target", "weighted_cross_entropy", "ordinal", "regression", "gaussian"):
-        yield Entry("basic", "cnn_tiny", f"loss {loss}", (f"loss={loss}",))
 
 
 def config_of(entry: Entry, *overrides: str) -> Any:
@@ -179,6 +107,7 @@ def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
     torch.set_num_threads(n_threads)
     epoch = seconds_per_epoch(module, datamodule)
     torch.set_num_threads(TORCH_THREADS)
+    budget -= synthesis(entry.set)
     start_up = 12.0  # imports, dataset, first step, test: measured on two cores
     epochs = max(1, int(SHARE_TO_TRAIN * (budget - start_up) / epoch))
     run_dir, seconds = run_training(entry, seed, epochs)
@@ -188,6 +117,7 @@ def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
     results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
     return {
         "seconds": round(seconds, 1),
+        "training_seconds": results["training_seconds"],
         "threads": n_threads,
         "epochs": results["epochs"],
         "training_sounds": results["training_samples"],
@@ -217,25 +147,56 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[Path, float]:
     return run_dir, time.monotonic() - start
 
 
+def synthesis(name: str) -> float:
+    """Seconds that making a set takes, from the command on; measured once, and kept among the runs."""
+    key = f"{name}, synthesis"
+    if key not in read_runs():
+        section = config_of(Entry(name, "cnn_tiny")).data.make_dataset
+        with tempfile.TemporaryDirectory() as directory:
+            command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={section.config_name}"]
+            start = time.monotonic()
+            subprocess.run(
+                [*command, *section.overrides, f"output_dir='{directory}'"], check=True, stdout=subprocess.DEVNULL
+            )
+            keep({key: {"seconds": round(time.monotonic() - start, 1)}})
+    return read_runs()[key]["seconds"]
+
+
 def costs(module: Any, datamodule: Any) -> dict[str, float]:
-    """Multiply-adds of one image, and images per second on one core in batches of 256."""
+    """Multiply-adds of one image, and images per second of one core in batches of 256."""
     torch.set_num_threads(1)
     net = module.net.eval()
     batch = datamodule.test_set.__getitems__(np.arange(256) % len(datamodule.test_set))
     count = multiply_adds(net, (batch["image"][:1], batch["aux"][:1]))[""]
     times = []
     with torch.inference_mode():
-        for _ in range(12):
-            start = time.perf_counter()
+        while len(times) < 5 or (sum(times) < 0.5 and len(times) < 50):
+            start = time.thread_time()  # not what others do on the core
             net(batch["image"], batch["aux"])
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
     torch.set_num_threads(TORCH_THREADS)
-    return {"multiply_adds": count, "images_per_second": round(256 / statistics.median(times[2:]))}
+    return {"multiply_adds": count, "images_per_second": round(256 / statistics.median(times[1:]))}
+
+
+def measure_speed() -> None:
+    """Measure `costs` of every network that was trained once more, one after the other, in one go."""
+    for entry in entries():
+        keys = [key for seed in entry.seeds if (key := f"{entry.name}, seed {seed}") in read_runs()]
+        if keys and entry.model not in REFERENCES:
+            cfg = config_of(entry)
+            datamodule = datamodule_of(cfg)
+            found = costs(build_model(cfg, datamodule.info, datamodule.aux_statistics()), datamodule)
+            keep({key: read_runs()[key] | found for key in keys})
 
 
 def fit_reference(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
-    """A method of scikit-learn on the same pixels and conditioning inputs, as a regression per head."""
+    """A method of scikit-learn on the same pixels and conditioning inputs, as a regression per head.
+
+    Or what needs no pixels: the most frequent class for the accuracies, the mean parameter for the errors.
+    """
     datamodule = datamodule_of(config_of(Entry(entry.set, "cnn_tiny")))
+    if entry.model == "majority_and_mean":
+        return guess(datamodule)
     train_set, test_set = whole(datamodule.train_set), whole(datamodule.test_set)
     mean, std = train_set["aux"].mean(axis=0), train_set["aux"].std(axis=0)
     features = [
@@ -250,6 +211,20 @@ def fit_reference(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "training_sounds": len(train_set["image"]),
         **errors(normalized, test_set, datamodule.info.parameters),
+    }
+
+
+def guess(datamodule: Any) -> dict[str, Any]:
+    """What the most frequent class and the mean parameter of the training sounds reach on the test sounds."""
+    share, error = datamodule.majority_share(), datamodule.mean_error()
+    specs = datamodule.info.parameters
+    heads = {spec.name: {"acc": share[spec.name], "steps": error[spec.name] / spec.step} for spec in specs}
+    return {
+        "training_sounds": len(datamodule.train_set),
+        "acc": statistics.fmean(share.values()),
+        "nmae": statistics.fmean(error[spec.name] / spec.range for spec in specs),
+        "steps": statistics.fmean(head["steps"] for head in heads.values()),
+        "heads": heads,
     }
 
 
@@ -286,145 +261,6 @@ def errors(normalized: np.ndarray, test_set: Mapping[str, np.ndarray], parameter
     }
 
 
-def read_runs() -> dict[str, dict[str, Any]]:
-    """Every run so far, by the name of its entry and its seed."""
-    return json.loads(RUNS.read_text(encoding="utf-8")) if RUNS.exists() else {}
-
-
-def keep(runs: Mapping[str, Any]) -> None:
-    """Write the runs, the page and the README's table, each in one step."""
-    RUNS.parent.mkdir(parents=True, exist_ok=True)
-    readme = with_summary(README.read_text(encoding="utf-8"), runs)
-    for path, text in ((RUNS, json.dumps(runs, indent=1) + "\n"), (PAGE, page(runs)), (README, readme)):
-        new = path.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
-
-
-def spread(figures: Sequence[float], digits: int) -> str:
-    """Mean, and with several figures their lowest and highest."""
-    mean = f"{statistics.fmean(figures):.{digits}f}"
-    return mean if len(figures) == 1 else f"{mean} ({min(figures):.{digits}f}–{max(figures):.{digits}f})"
-
-
-def runs_of(entry: Entry, runs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of an entry that are there."""
-    return [runs[key] for seed in entry.seeds if (key := f"{entry.name}, seed {seed}") in runs]
-
-
-def row(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
-    """A line of the table."""
-    first = found[0]
-    cells = [
-        f"{entry.model} {entry.variant}".strip(),
-        f"{first['parameters']:,}" if "parameters" in first else "",
-        f"{first['multiply_adds'] / 1e6:.2f}" if "multiply_adds" in first else "",
-        f"{first['images_per_second']:,}" if "images_per_second" in first else "",
-        spread([run["seconds"] for run in found], 0),
-        f"{first['epochs']}" if "epochs" in first else "",
-        spread([run["acc"] for run in found], 3),
-        spread([run["nmae"] for run in found], 4),
-        spread([run["steps"] for run in found], 2),
-        f"{first['coverage']:.2f}" if "coverage" in first else "",
-        goal(entry, found),
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
-def goal(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
-    """What was to be reached, and whether the mean over the seeds did."""
-    if entry.variant != "3 min" or entry.set not in GOALS.get(entry.model, {}):
-        return ""
-    acc, nmae = GOALS[entry.model][entry.set]
-    reached = statistics.fmean(run["acc"] for run in found) >= acc
-    reached &= nmae is None or statistics.fmean(run["nmae"] for run in found) <= nmae
-    in_time = max(run["seconds"] for run in found) <= GOAL_BUDGET
-    wanted = f"{acc}" if nmae is None else f"{acc}, {nmae}"
-    verdict = "missed" if not reached else "reached" if in_time else "reached late"
-    return f"{wanted}: {verdict}, {len(found)} of {len(entry.seeds)} seeds"
-
-
-def page(runs: Mapping[str, dict[str, Any]]) -> str:
-    """The documentation's page of results."""
-    lines = [
-        "# Results",
-        "",
-        "Made by `make bm` (`scripts/benchmark_models.py`) on 2 cores, a row per network and set. `make bm` goes on "
-        "where the table ends. All but the largest networks take one of the cores (`threads` in the configuration), "
-        "and images/s are of one core.",
-        "",
-        "- Seconds run from the command to the result: imports, training, test. The dataset is there already. Those "
-        "of scikit-learn's methods are processor seconds, of fitting and predicting alone.",
-        "- Accuracy is the share of test sounds whose class on the JND grid was found; error is the mean absolute "
-        "error as a share of the range, and in JND steps; all are means over the heads. Several seeds: mean "
-        "(lowest–highest).",
-        "- 90 % is the share of test sounds whose exact value lies within the interval that the network gives.",
-        "- Test sounds took part in no choice. Settings were chosen on other sounds, made with another seed.",
-        "",
-    ]
-    for name in EXPERIMENTS:
-        rows = [row(entry, found) for entry in entries() if entry.set == name and (found := runs_of(entry, runs))]
-        if rows:
-            lines += [f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows, ""]
-            lines += [*heads_table(name, runs), ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def with_summary(readme: str, runs: Mapping[str, dict[str, Any]]) -> str:
-    """The README with the table of what was trained for three minutes on the Moog sets, and of the references."""
-    before, _, rest = readme.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    lines = [
-        "| set | network | parameters | seconds | accuracy | error / range | error, JND steps | runs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for entry in entries():
-        if (entry.variant == "3 min" or entry.model in REFERENCES) and (found := runs_of(entry, runs)):
-            parameters = f"{found[0]['parameters']:,}" if "parameters" in found[0] else ""
-            digits = {"seconds": 0, "acc": 3, "nmae": 4, "steps": 3}
-            figures = [spread([run[key] for run in found], n) for key, n in digits.items()]
-            lines.append(f"| {entry.set} | {entry.model} | {parameters} | {' | '.join(figures)} | {len(found)} |")
-    order = [*EXPERIMENTS]
-    body = sorted(lines[2:], key=lambda line: order.index(line.split("|")[1].strip()))
-    return f"{before}{MARKS[0]}" + "\n".join([*lines[:2], *body]) + f"\n{MARKS[1]}{after}"
-
-
-COLUMNS = (
-    "network",
-    "parameters",
-    "million multiply-adds",
-    "images/s",
-    "seconds",
-    "epochs",
-    "accuracy",
-    "error / range",
-    "error, JND steps",
-    "90 %",
-    "goal",
-)
-
-
-def heads_table(name: str, runs: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Accuracy and error of every head for the networks of a set that have goals, and for the references."""
-    shown = [
-        (entry, found[0])
-        for entry in entries()
-        if entry.set == name
-        and (entry.variant == "3 min" or entry.model in REFERENCES)
-        and (found := runs_of(entry, runs))
-    ]
-    if not shown:
-        return []
-    lines = [
-        f"| head: accuracy, error in JND steps | {' | '.join(entry.model for entry, _ in shown)} |",
-        "|---" * (len(shown) + 1) + "|",
-    ]
-    for head in shown[0][1]["heads"]:
-        cells = [f"{run['heads'][head]['acc']:.2f}, {run['heads'][head]['steps']:.2f}" for _, run in shown]
-        lines.append(f"| {head} | {' | '.join(cells)} |")
-    return lines
-
-
 def main() -> None:
     """Run what is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -433,8 +269,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=None, help="at most so many seeds a row")
     parser.add_argument("--list", action="store_true", help="list what would run")
     parser.add_argument("--table", action="store_true", help="write the page from the runs that are there")
+    parser.add_argument("--speed", action="store_true", help="measure images/s of all rows that are there once more")
     arguments = parser.parse_args()
     console = Console()
+    if arguments.speed:
+        measure_speed()
     runs = read_runs()
     wanted = [
         (entry, seed, f"{entry.name}, seed {seed}")
@@ -442,7 +281,7 @@ def main() -> None:
         if re.search(arguments.only, entry.name)
         for seed in entry.seeds[: arguments.seeds]
     ]
-    left = [] if arguments.table else [job for job in wanted if job[2] not in runs]
+    left = [] if arguments.table or arguments.speed else [job for job in wanted if job[2] not in runs]
     for number, (entry, seed, key) in enumerate(left, 1):
         budget = entry.budget or arguments.budget
         console.print(f"{number} of {len(left)}: {key}, {budget:.0f} s")
@@ -450,11 +289,10 @@ def main() -> None:
             measure: Callable[..., dict[str, Any]] = fit_reference if entry.model in REFERENCES else train
             torch.set_num_threads(TORCH_THREADS)
             run = measure(entry, seed, budget)
-            runs = read_runs() | {key: run}
-            keep(runs)
-            console.print(f"    accuracy {runs[key]['acc']:.3f}, error {runs[key]['nmae']:.4f} of the range")
+            keep({key: run})
+            console.print(f"    accuracy {run['acc']:.3f}, error {run['nmae']:.4f} of the range")
     if not arguments.list:
-        keep(runs)
+        keep({})
         console.print(f"Results: {PAGE}", soft_wrap=True, highlight=False)
 
 

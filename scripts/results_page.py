@@ -1,0 +1,257 @@
+"""What `scripts/benchmark_models.py` measures, and its results as JSON, as a page and as the README's table."""
+
+import fcntl
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from src.utils.files import write_atomically  # noqa: E402
+
+RUNS = ROOT / "docs" / "results" / "runs.json"
+PAGE = ROOT / "docs" / "results.md"
+README = ROOT / "README.md"
+MARKS = "<!-- results: made by scripts/benchmark_models.py -->\n", "<!-- end of results -->\n"  # in both
+GOAL_SEEDS, GOAL_BUDGET = (42, 43, 44), 180.0  # seconds
+EXPERIMENTS = {
+    "saw small": "trivial_small",
+    "saw large": "trivial_large",
+    "basic": "moog_cnn_basic",
+    "envelope": "moog_cnn_envelope",
+    "resonance": "moog_cnn_resonance",
+}
+MOOG = ("basic", "envelope", "resonance")
+# Mean accuracy and mean normalized error to reach on the sets basic, envelope, resonance.
+GOALS = {
+    "cnn_micro": {"basic": (0.85, None)},
+    "cnn_tiny": {"basic": (0.92, 0.012), "envelope": (0.66, 0.055), "resonance": (0.75, 0.035)},
+    "cnn_64k": {"basic": (0.95, 0.008), "envelope": (0.78, 0.035), "resonance": (0.85, 0.020)},
+}
+REFERENCES = ("hist_gradient_boosting", "5_nearest_neighbours", "majority_and_mean")
+OTHERS = ("mlp_linear", "mlp", "cnn_tiny", "convnext_nano", "vit_micro", "vit_tiny", "vit_400k", "cnn_1m")
+MEASURED = "data.aux=[spec_min,spec_max,decay_time,spectral_centroid,level]"
+
+COLUMNS = (
+    "network",
+    "parameters",
+    "million multiply-adds",
+    "images/s",
+    "seconds",
+    "epochs",
+    "accuracy",
+    "error / range",
+    "error, JND steps",
+    "90 %",
+    "goal",
+)
+
+Runs = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one row of the table measures.
+
+    Attributes:
+        set: A key of `EXPERIMENTS`.
+        model: A configuration of the group `model`, or one of `REFERENCES`.
+        variant: What is unusual about it, for people.
+        overrides: Hydra overrides that make it so.
+        seeds: One run each.
+        budget: Seconds from the command to the result; None: that of the command line.
+    """
+
+    set: str
+    model: str
+    variant: str = ""
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (42,)
+    budget: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique among the entries."""
+        return " ".join(filter(None, (self.set, self.model, self.variant)))
+
+
+def entries() -> Iterator[Entry]:
+    """Every row, those with goals first."""
+    for model, goals in GOALS.items():
+        for name in goals:
+            yield Entry(name, model, "3 min", seeds=GOAL_SEEDS, budget=GOAL_BUDGET)
+    for name in MOOG:
+        yield Entry(name, "conv6", "3 min", seeds=GOAL_SEEDS, budget=GOAL_BUDGET)
+        yield Entry(name, "cnn_tiny", "fresh sounds, 3 min", ("data.stream=true",), budget=GOAL_BUDGET)
+    for name in EXPERIMENTS:
+        yield from (Entry(name, model) for model in REFERENCES)
+    for name in MOOG:
+        yield from (Entry(name, model) for model in OTHERS)
+        yield Entry(name, "cnn_tiny", "regression", ("loss=regression",))
+        yield Entry(name, "cnn_tiny", "measured features", (MEASURED,))
+    yield Entry("envelope", "cnn_64k", "regression", ("loss=regression",))
+    for name in ("saw small", "saw large"):
+        yield from (Entry(name, model) for model in ("cnn_micro", "cnn_64k", *OTHERS))
+        yield Entry(name, "cnn_tiny", "regression", ("loss=regression",))
+        yield Entry(name, "vit_micro", "regression", ("loss=regression",))
+    yield Entry("saw small", "cnn_micro", "regression", ("loss=regression",))
+    for name, model in (("saw large", "cnn_tiny"), ("basic", "cnn_tiny"), ("basic", "vit_tiny")):
+        for conditioning in ("none", "concat", "film"):
+            yield Entry(name, model, f"conditioning {conditioning}", (f"model.net.conditioning={conditioning}",))
+    for loss in ("cross_entropy", "soft_target", "weighted_cross_entropy", "ordinal", "regression", "gaussian"):
+        yield Entry("basic", "cnn_tiny", f"loss {loss}", (f"loss={loss}",))
+
+
+def read_runs() -> dict[str, dict[str, Any]]:
+    """Every run so far, by the name of its entry and its seed."""
+    return json.loads(RUNS.read_text(encoding="utf-8")) if RUNS.exists() else {}
+
+
+def keep(new: Mapping[str, Any]) -> None:
+    """Add to the runs, and write them, the page and the README's table, each in one step."""
+    RUNS.parent.mkdir(parents=True, exist_ok=True)
+    with (ROOT / "logs" / "benchmark_models.lock").open("w") as lock:  # another one of us may run beside
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        runs = read_runs() | new
+        write_atomically(RUNS, f"{json.dumps(runs, indent=1)}\n".encode())
+        for path, new_text in ((PAGE, tables(runs)), (README, summary(runs))):
+            write_atomically(path, between_marks(path.read_text(encoding="utf-8"), new_text).encode())
+
+
+def spread(figures: Sequence[float], digits: int) -> str:
+    """Mean, and with several figures their lowest and highest."""
+    mean = f"{statistics.fmean(figures):,.{digits}f}"
+    return mean if len(figures) == 1 else f"{mean} ({min(figures):.{digits}f}–{max(figures):.{digits}f})"
+
+
+def mean_of(found: Sequence[Mapping[str, Any]], key: str, digits: int, scale: float = 1.0) -> str:
+    """Mean of what some runs have in common; nothing if they have not."""
+    return f"{scale * statistics.fmean(run[key] for run in found):,.{digits}f}" if key in found[0] else ""
+
+
+def runs_of(entry: Entry, runs: Runs) -> list[dict[str, Any]]:
+    """The runs of an entry that are there; those of networks with the set's synthesis in their seconds."""
+    found = [runs[key] for seed in entry.seeds if (key := f"{entry.name}, seed {seed}") in runs]
+    before = runs.get(f"{entry.set}, synthesis", {"seconds": 0.0})["seconds"]
+    return [run if entry.model in REFERENCES else run | {"seconds": run["seconds"] + before} for run in found]
+
+
+def row(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
+    """A line of the table."""
+    cells = [
+        f"{entry.model} {entry.variant}".strip(),
+        mean_of(found, "parameters", 0),
+        mean_of(found, "multiply_adds", 2, 1e-6),
+        mean_of(found, "images_per_second", 0),
+        spread([run["seconds"] for run in found], 0) if "seconds" in found[0] else "",
+        mean_of(found, "epochs", 0),
+        spread([run["acc"] for run in found], 3),
+        spread([run["nmae"] for run in found], 4),
+        spread([run["steps"] for run in found], 2),
+        mean_of(found, "coverage", 2),
+        goal(entry, found),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def goal(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
+    """What was to be reached, and whether the mean over the seeds did."""
+    if entry.variant != "3 min" or entry.set not in GOALS.get(entry.model, {}):
+        return ""
+    acc, nmae = GOALS[entry.model][entry.set]
+    reached = statistics.fmean(run["acc"] for run in found) >= acc
+    reached &= nmae is None or statistics.fmean(run["nmae"] for run in found) <= nmae
+    in_time = max(run["seconds"] for run in found) <= GOAL_BUDGET
+    wanted = f"{acc}" if nmae is None else f"{acc}, {nmae}"
+    verdict = "missed" if not reached else "reached" if in_time else "reached late"
+    return f"{wanted}: {verdict}, {len(found)} of {len(entry.seeds)} seeds"
+
+
+def between_marks(text: str, new: str) -> str:
+    """A text with something new between its marks; what was written around them stays."""
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}{new}{MARKS[1]}{after}"
+
+
+def tables(runs: Runs) -> str:
+    """The tables of the page, a section for each set."""
+    lines = []
+    for name in EXPERIMENTS:
+        rows = [row(entry, found) for entry in entries() if entry.set == name and (found := runs_of(entry, runs))]
+        if rows:
+            lines += ["", f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows]
+            lines += heads_table(name, runs)
+    return "\n".join([*lines, *stream_table(runs), ""])
+
+
+def stream_table(runs: Runs) -> list[str]:
+    """Fresh sounds beside the stored set."""
+    lines = []
+    for entry in entries():
+        found = [run for run in runs_of(entry, runs) if "training_seconds" in run]
+        if entry.model == "cnn_tiny" and entry.budget and found:
+            rates = [run["epochs"] * run["training_sounds"] / run["training_seconds"] for run in found]
+            sounds = found[0]["training_sounds"]
+            cells = (f"{sounds:,}", spread(rates, 0), mean_of(found, "training_seconds", 0), mean_of(found, "acc", 3))
+            kind = "fresh" if entry.overrides else "stored"
+            lines.append(f"| {entry.set} | {kind} | {' | '.join(cells)} | {mean_of(found, 'nmae', 4)} |")
+    if not lines:
+        return []
+    return [
+        "",
+        "## Fresh sounds beside stored ones",
+        "",
+        "`cnn_tiny` in the same three minutes: stored sounds are synthesized before the training, fresh ones on the "
+        "second core while the first one trains.",
+        "",
+        "| set | sounds | different ones | training sounds/s | training, s | accuracy | error / range |",
+        "|---|---|---|---|---|---|---|",
+        *sorted(lines, key=lambda line: [*EXPERIMENTS].index(line.split("|")[1].strip())),
+    ]
+
+
+def summary(runs: Runs) -> str:
+    """The README's table: what was trained for three minutes on the Moog sets, and the references."""
+    lines = [
+        "| set | network | parameters | seconds | accuracy | error / range | error, JND steps | runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in MOOG:
+        for entry in entries():
+            is_shown = entry.set == name and (entry.variant == "3 min" or entry.model in REFERENCES)
+            if is_shown and (found := runs_of(entry, runs)):
+                digits = {"seconds": 0, "acc": 3, "nmae": 4, "steps": 3}
+                figures = [
+                    spread([run[key] for run in found], n) if key in found[0] else "" for key, n in digits.items()
+                ]
+                cells = (name, entry.model, mean_of(found, "parameters", 0), *figures, str(len(found)))
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def heads_table(name: str, runs: Runs) -> list[str]:
+    """Accuracy and error of every head for the networks of a set that have goals, and for the references."""
+    shown = [
+        (entry.model, [run["heads"] for run in found])
+        for entry in entries()
+        if entry.set == name
+        and (entry.variant == "3 min" or entry.model in REFERENCES)
+        and (found := runs_of(entry, runs))
+    ]
+    if not shown:
+        return []
+    lines = [
+        "",
+        f"| head: accuracy, error in JND steps | {' | '.join(model for model, _ in shown)} |",
+        "|---" * (len(shown) + 1) + "|",
+    ]
+    for head in shown[0][1][0]:
+        of_head = [[heads[head] for heads in found] for _, found in shown]
+        cells = [f"{mean_of(entries_, 'acc', 2)}, {mean_of(entries_, 'steps', 2)}" for entries_ in of_head]
+        lines.append(f"| {head} | {' | '.join(cells)} |")
+    return lines
