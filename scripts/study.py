@@ -11,6 +11,7 @@ the end runs.csv, the figures, and the tables of docs/study/index.md.
 
 import argparse
 import logging
+import math
 import multiprocessing
 import os
 import re
@@ -22,7 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rootutils
 
@@ -33,6 +34,9 @@ from rich.console import Console  # noqa: E402
 
 from scripts.study_page import RUNS, keep, read_json, write_json  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
+
+if TYPE_CHECKING:
+    from src.vimh.info import DatasetInfo
 
 N_TRAIN, N_TEST = 65_536, 4_096
 SIZES = (256, 1_024, 4_096, 16_384, 65_536)  # sounds to train and validate with
@@ -204,7 +208,7 @@ class Job:
         data_dir: Its dataset.
         output_dir: Where its checkpoints go.
         budget: Seconds of training.
-        cost: What `calibrate` found: `steps` for the budget, `parameters`, `multiply_adds`; None before that.
+        cost: What `calibrate` found; None before that.
     """
 
     cell: Cell
@@ -256,7 +260,8 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
     """For how many steps a budget lasts, and what a network costs.
 
     Returns:
-        Key of the arm; `steps`, `parameters`, and `multiply_adds` of one sound.
+        Key of the arm; `steps`, `parameters`, and of one sound `multiply_adds` of the network and
+        `picture_multiply_adds` of what it looks at.
     """
     import torch
     from hydra.utils import instantiate
@@ -286,7 +291,34 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
         "steps": max(1, round(TRAINER_SHARE * (job.budget - validations) / step)),
         "parameters": sum(parameter.numel() for parameter in module.net.parameters()),
         "multiply_adds": multiply_adds(module.net.eval(), example)[""],
+        "picture_multiply_adds": picture_multiply_adds(datamodule.info),
     }
+
+
+def picture_multiply_adds(info: "DatasetInfo") -> int:
+    """Multiply-adds of the FFTs and matrix products that turn one sound of a dataset into its image.
+
+    A real FFT of n points counts as 1.25 n log2 n (FFTW's convention of 2.5 n log2 n operations), and filterbanks as
+    the dense products that they are computed by. Samples cost nothing.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from src.generation import Recipe
+    from src.utils.trusted import instantiate_trusted
+
+    def forward(shape: Sequence[int], dim: Sequence[int], *_: Any, out_shape: Sequence[int]) -> int:
+        return round(2.5 * math.prod(shape) * math.log2(shape[dim[-1]]))
+
+    def inverse(shape: Sequence[int], dim: Sequence[int], norm: int, n: int, out_shape: Sequence[int]) -> int:
+        return round(2.5 * math.prod(out_shape) * math.log2(n))
+
+    recipe = Recipe.from_config(info.generator["config"], instantiate_trusted)
+    waveform = torch.from_numpy(recipe.render(recipe.values(0, 1)))
+    ffts = {torch.ops.aten._fft_r2c: forward, torch.ops.aten._fft_c2r: inverse}
+    with FlopCounterMode(display=False, custom_mapping=ffts) as counter:
+        recipe.representation.to_image(waveform)
+    return counter.get_total_flops() // 2
 
 
 def _endless(loader: Any) -> Iterator[Any]:

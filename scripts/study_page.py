@@ -5,7 +5,7 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ MARKS = "<!-- tables: made by scripts/study.py -->\n", "<!-- end of tables -->\n
 FIGURES = {"error_over_sounds.svg": "Error over training sounds", "error_over_multiply_adds.svg": "Error over cost"}
 COLUMNS = (
     *("set", "representation", "model", "sounds", "seed", "budget", "seconds", "steps", "epochs"),
-    *("parameters", "multiply_adds", "error_jnd", "acc", "nmae"),
+    *("parameters", "picture_multiply_adds", "multiply_adds", "error_jnd", "acc", "nmae"),
 )
 CONFIDENCE = 0.95
 LEAST_SEEDS = 3  # two say next to nothing of a spread: their interval is 9 times as wide as the distance between them
@@ -47,6 +47,7 @@ LOOKS = {
     "bit stream": ("#7f7f7f", "*"),
 }
 LARGE = "wave_cnn_64k"
+BASE = "log-mel"  # what the others are compared with
 
 Runs = Mapping[str, Mapping[str, Any]]
 Arm = tuple[str, str]  # representation and model
@@ -121,49 +122,75 @@ def with_tables(page: str, runs: Runs) -> str:
     parts = [f"![{title}]({name})" for name, title in FIGURES.items()]
     for set_name in values(runs, "set"):
         parts += [f"### {set_name}: error in JND steps", error_table(runs, set_name)]
+        parts += [f"### {set_name}: error less that of {BASE}", difference_table(runs, set_name)]
         parts += [f"### {set_name}: what it costs", cost_table(runs, set_name)]
     return f"{before}{MARKS[0]}\n" + "\n\n".join(parts) + f"\n\n{MARKS[1]}{after}"
 
 
 def error_table(runs: Runs, set_name: str) -> str:
     """Test error of every arm for every number of sounds."""
+
+    def cell(arm: Arm, size: int) -> str:
+        errors = errors_of(runs, set_name, arm, size)
+        return shown(interval(list(errors.values()))) if errors else ""
+
+    return table_over_sounds(runs, set_name, arms(runs), cell)
+
+
+def difference_table(runs: Runs, set_name: str) -> str:
+    """The same less that of log-mel with the same seed, which is the same sounds in the same order."""
+
+    def cell(arm: Arm, size: int) -> str:
+        errors, base = (errors_of(runs, set_name, each, size) for each in (arm, (BASE, "cnn_tiny")))
+        pairs = [errors[seed] - base[seed] for seed in errors.keys() & base.keys()]
+        return shown(interval(pairs), "+") if pairs else ""
+
+    return table_over_sounds(runs, set_name, [arm for arm in arms(runs) if arm[0] != BASE], cell)
+
+
+def errors_of(runs: Runs, set_name: str, arm: Arm, size: int) -> dict[int, float]:
+    """Test errors of an arm by their seeds."""
+    found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
+    return {run["seed"]: run["error_jnd"] for run in found}
+
+
+def table_over_sounds(runs: Runs, set_name: str, rows: Sequence[Arm], cell: Callable[[Arm, int], str]) -> str:
+    """A table with a row for every arm and a column for every number of sounds."""
     sizes = values(runs, "sounds")
     lines = [
         f"| representation, network | {' | '.join(f'{size:,} sounds' for size in sizes)} |",
         "|---" * (len(sizes) + 1) + "|",
     ]
-    for arm in arms(runs):
-        cells = []
-        for size in sizes:
-            found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
-            cells.append(shown(interval([run["error_jnd"] for run in found])) if found else "")
-        lines.append(f"| {arm[0]}, {arm[1]} | {' | '.join(cells)} |")
+    lines += [f"| {', '.join(arm)} | {' | '.join(cell(arm, size) for size in sizes)} |" for arm in rows]
     return "\n".join(lines)
 
 
-def shown(mean_and_half: tuple[float, float]) -> str:
-    """Mean and interval in three digits."""
+def shown(mean_and_half: tuple[float, float], sign: str = "") -> str:
+    """Mean, with a sign where one is wanted, and interval in three digits."""
     mean, half = mean_and_half
-    return f"{mean:.3f}" if math.isnan(half) else f"{mean:.3f} ± {half:.3f}"
+    return f"{mean:{sign}.3f}" if math.isnan(half) else f"{mean:{sign}.3f} ± {half:.3f}"
 
 
 def cost_table(runs: Runs, set_name: str) -> str:
     """Size, operations and time of every arm with the most sounds, and what it reached."""
     size = max(values(runs, "sounds"))
     lines = [
-        f"| representation, network, {size:,} sounds | parameters | million multiply-adds | training, s | epochs "
-        "| accuracy | error / range |",
-        "|---" * 7 + "|",
+        f"| representation, network, {size:,} sounds | parameters | million multiply-adds: picture | network "
+        "| training, s | epochs | accuracy | error / range |",
+        "|---" * 8 + "|",
     ]
     for arm in arms(runs):
         found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
         if found:
             first = found[0]
             mean = {key: statistics.fmean(run[key] for run in found) for key in ("seconds", "epochs", "acc", "nmae")}
-            lines.append(
-                f"| {arm[0]}, {arm[1]} | {first['parameters']:,} | {first['multiply_adds'] / 1e6:.2f} "
-                f"| {mean['seconds']:.0f} | {mean['epochs']:.1f} | {mean['acc']:.3f} | {mean['nmae']:.4f} |"
+            cells = (
+                ", ".join(arm),
+                f"{first['parameters']:,}",
+                *(f"{first[key] / 1e6:.2f}" for key in ("picture_multiply_adds", "multiply_adds")),
+                *(f"{mean['seconds']:.0f}", f"{mean['epochs']:.1f}", f"{mean['acc']:.3f}", f"{mean['nmae']:.4f}"),
             )
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -171,8 +198,8 @@ def cost_table(runs: Runs, set_name: str) -> str:
 def draw_over_sounds(runs: Runs) -> bytes:
     """Error over training sounds, a curve for each arm with intervals, a panel for each set; SVG."""
     sets = values(runs, "set")
-    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
+    panels = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
     for panel, set_name in zip(panels, sets, strict=True):
         for number, arm in enumerate(arms(runs)):
             color, marker = LOOKS[arm[0]]
@@ -191,6 +218,7 @@ def draw_over_sounds(runs: Runs) -> bytes:
                     color=color,
                     marker=marker,
                     markersize=5,
+                    markerfacecolor="white" if arm[1] == LARGE else color,
                     lw=1.3,
                     elinewidth=0.8,
                     capsize=2,
@@ -207,8 +235,8 @@ def draw_over_sounds(runs: Runs) -> bytes:
 def draw_over_cost(runs: Runs) -> bytes:
     """Error with the most training sounds over multiply-adds, a point for each arm, a panel for each set; SVG."""
     sets, size = values(runs, "set"), max(values(runs, "sounds"), default=0)
-    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(sets), squeeze=False)[0]
+    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
+    panels = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
     for panel, set_name in zip(panels, sets, strict=True):
         for arm in arms(runs):
             found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
@@ -216,18 +244,18 @@ def draw_over_cost(runs: Runs) -> bytes:
                 color, marker = LOOKS[arm[0]]
                 mean, half = interval([run["error_jnd"] for run in found])
                 panel.errorbar(
-                    found[0]["multiply_adds"] / 1e6,
+                    (found[0]["picture_multiply_adds"] + found[0]["multiply_adds"]) / 1e6,
                     mean,
                     None if math.isnan(half) else [[min(half, 0.9 * mean)], [half]],
                     color=color,
                     marker=marker,
                     markersize=9 if arm[1] == LARGE else 6,
-                    markerfacecolor="none" if arm[1] == LARGE else color,
+                    markerfacecolor="white" if arm[1] == LARGE else color,
                     linestyle="none",
                     capsize=3,
                     label=label(arm),
                 )
-        decorate(panel, f"{set_name}, {size:,} training sounds", "million multiply-adds a sound")
+        decorate(panel, f"{set_name}, {size:,} training sounds", "million multiply-adds a sound, picture and network")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return svg(figure)
 
@@ -235,8 +263,8 @@ def draw_over_cost(runs: Runs) -> bytes:
 def decorate(panel: Axes, title: str, x_label: str) -> None:
     """What both figures have: logarithmic axes with plain numbers, names, and a faint grid."""
     panel.set(xscale="log", yscale="log", title=title, xlabel=x_label, ylabel="mean absolute error, JND steps")
-    panel.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
         axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     panel.grid(alpha=0.25, lw=0.6)
