@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = RankedLogger(__name__)
 
+DEFAULT = "default"  # experiment_name when nobody gave one
 FUNCTIONS = {"val": "validate", "test": "test"}
 
 
@@ -36,25 +37,36 @@ def evaluate(cfg: "DictConfig") -> dict[str, float]:
 
     from src.errors import ConfigError
     from src.utils.instantiators import instantiate_loggers
+    from src.utils.resolvers import trained_checkpoint
     from src.utils.run import check_same_heads, load_run, restore_datamodule
 
     if cfg.split not in FUNCTIONS:
         raise ConfigError(f"split is {cfg.split!r}; choose one of {', '.join(FUNCTIONS)}.")
-    run = load_run(cfg.ckpt_path, cfg.trusted_modules)
+    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, named_experiment(cfg))
+    log.info("Checkpoint: %s", ckpt_path)
+    run = load_run(ckpt_path, cfg.trusted_modules)
     datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size)
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
     log.info("Dataset: %s", datamodule.data_dir)
 
     trainer = instantiate(cfg.trainer, logger=instantiate_loggers(cfg.logger) or False)
+    datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
     getattr(trainer, FUNCTIONS[cfg.split])(run.module, datamodule=datamodule, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if trainer.is_global_zero:
-        report(run, datamodule, metrics, cfg)
+        report(run, ckpt_path, datamodule, metrics, cfg)
     return metrics
 
 
-def report(run: "Run", datamodule: "LightningDataModule", metrics: dict[str, float], cfg: "DictConfig") -> None:
+def named_experiment(cfg: "DictConfig") -> str | None:
+    """The experiment that `ckpt_path=last` is to be of; None where none was named: of any."""
+    return None if cfg.experiment_name == DEFAULT else cfg.experiment_name
+
+
+def report(
+    run: "Run", ckpt_path: Path, datamodule: "LightningDataModule", metrics: dict[str, float], cfg: "DictConfig"
+) -> None:
     """Print the figures of every head, and save them."""
     from rich.console import Console
 
@@ -69,9 +81,9 @@ def report(run: "Run", datamodule: "LightningDataModule", metrics: dict[str, flo
         cfg.split,
     )
     console = Console()
-    console.print(results_table(results, f"{Path(cfg.ckpt_path).name}, {cfg.split} set"))
+    console.print(results_table(results, f"{ckpt_path.name}, {cfg.split} set"))
     path = write_results(
-        {"checkpoint": cfg.ckpt_path, "heads": results, "metrics": metrics}, Path(cfg.paths.output_dir)
+        {"checkpoint": str(ckpt_path), "heads": results, "metrics": metrics}, Path(cfg.paths.output_dir)
     )
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
 

@@ -48,11 +48,13 @@ def export(cfg: "DictConfig") -> dict[str, float]:
     )
     from src.models.predictor import Predictor
     from src.utils.files import write_atomically
-    from src.utils.resolvers import newest_best_checkpoint
+    from src.utils.resolvers import newest_best_checkpoint, trained_checkpoint
     from src.utils.run import load_run
 
     check_packages()
-    ckpt_path = Path(cfg.ckpt_path or newest_best_checkpoint(cfg.paths.log_dir))
+    check_settings(cfg)
+    log_dir = cfg.paths.log_dir
+    ckpt_path = trained_checkpoint(cfg.ckpt_path, log_dir) if cfg.ckpt_path else newest_best_checkpoint(log_dir)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
     output = Path(cfg.output or default_output(ckpt_path))
@@ -71,6 +73,19 @@ def export(cfg: "DictConfig") -> dict[str, float]:
     return {"difference": difference} | {
         f"{runtime}_ms_{size}": latency for size, pair in latencies.items() for runtime, latency in pair.items()
     }
+
+
+def check_settings(cfg: "DictConfig") -> None:
+    """Refuse what would be found out only after the export."""
+    from src.errors import ConfigError, check_whole
+
+    check_whole("repeats", cfg.repeats, least=1)
+    if not isinstance(cfg.tolerance, int | float) or not cfg.tolerance >= 0:
+        raise ConfigError(f"tolerance is {cfg.tolerance!r}; it must be a number of 0 or more.")
+    if cfg.output and Path(cfg.output).is_dir():
+        raise ConfigError(
+            f"output={cfg.output} is a directory; name the file, as in {Path(cfg.output) / 'model.onnx'}."
+        )
 
 
 def default_output(ckpt_path: Path) -> Path:

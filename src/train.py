@@ -37,18 +37,20 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     """
     import lightning
 
-    from src.utils.logging_utils import log_hyperparameters
+    from src.utils.logging_utils import hide_lost_steps, log_hyperparameters
     from src.utils.run import build_model, check_resumable
     from src.utils.threads import cpu_threads
 
+    check_settings(cfg)
     if cfg.seed is not None:
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     ckpt_path = resolve_ckpt_path(cfg)
     datamodule = prepared_datamodule(cfg)
     model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
-    if ckpt_path is not None:
-        check_resumable(ckpt_path, model, datamodule.info, cfg.data)
+    steps = None if ckpt_path is None else check_resumable(ckpt_path, model, datamodule.info, cfg.data)
     trainer = make_trainer(cfg, datamodule)
+    if cfg.train and steps is not None:
+        hide_lost_steps(trainer, steps)
     log_hyperparameters(cfg, model, trainer)
 
     start = time.monotonic()
@@ -68,6 +70,50 @@ def train(cfg: "DictConfig") -> dict[str, float]:
     return metrics
 
 
+def check_settings(cfg: "DictConfig") -> None:
+    """Refuse what needs no dataset to be refused."""
+    from src.errors import check_whole
+    from src.utils.sweep import check_sweep_devices, configured_devices, is_sweep
+
+    if is_sweep():
+        check_sweep_devices(configured_devices(cfg.trainer))
+    if cfg.seed is not None:
+        check_whole("seed", cfg.seed, least=0, most=2**32 - 1)
+    check_trainer(cfg.trainer)
+    check_optimizer(cfg.model.optimizer)
+
+
+def check_trainer(trainer: "DictConfig") -> None:
+    """Refuse settings of another kind than the trainer takes: some it would meet in the middle of its work."""
+    from hydra.utils import get_class
+    from omegaconf import OmegaConf
+
+    from src.errors import ConfigError
+    from src.utils.explain import misfit
+
+    found = misfit(get_class(trainer["_target_"]), OmegaConf.to_container(trainer, resolve=True), "trainer")
+    if found:
+        raise ConfigError(found)
+
+
+def check_optimizer(optimizer: "DictConfig") -> None:
+    """Refuse settings that the optimizer does not take, by making one of a single weight."""
+    import torch
+    from hydra.utils import get_class, instantiate
+    from omegaconf import OmegaConf
+
+    from src.errors import ConfigError
+    from src.utils.explain import misfit
+
+    make = instantiate(optimizer)
+    try:
+        make(params=[torch.zeros(1, requires_grad=True)])
+    except (TypeError, ValueError) as error:
+        settings = OmegaConf.to_container(optimizer, resolve=True)
+        found = misfit(get_class(optimizer["_target_"]), settings, "model.optimizer")
+        raise ConfigError(found or f"model.optimizer: {error}") from error
+
+
 def plain(metrics: "Mapping[str, Tensor]") -> dict[str, float]:
     """Metrics as numbers."""
     return {name: float(metric) for name, metric in metrics.items()}
@@ -80,12 +126,16 @@ def make_trainer(cfg: "DictConfig", datamodule: "LightningDataModule") -> "Train
     from src.evaluation.domain import Domain
     from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
     from src.utils.run import SaveRun
+    from src.utils.sweep import check_sweep_devices, is_sweep
 
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     loggers = instantiate_loggers(cfg.logger)
     callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), save_run]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
-    check_no_sweep(trainer)
+    n_devices = trainer.num_devices * trainer.num_nodes
+    if is_sweep():  # once more: what `auto` means, the trainer alone knows
+        check_sweep_devices(n_devices)
+    datamodule.check_devices(n_devices)
     return trainer
 
 
@@ -124,21 +174,6 @@ def prepare_once(datamodule: "LightningDataModule", data_dir: Path) -> None:
         datamodule.prepare_data()
     while not data_dir.exists():
         time.sleep(0.5)
-
-
-def check_no_sweep(trainer: "Trainer") -> None:
-    """Refuse a sweep on several devices."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from src.errors import ConfigError
-
-    n_devices = trainer.num_devices * trainer.num_nodes
-    if n_devices > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise ConfigError(
-            f"A sweep cannot train on {n_devices} devices: every process that they need would run this command line, "
-            "and with it the sweep, anew. Sweep on one device (trainer=default), or train the jobs one by one."
-        )
 
 
 def n_training_sounds(datamodule: "LightningDataModule", epochs: int) -> int:
@@ -202,8 +237,10 @@ def report(
 @entry_point(config_name="train")
 def main(cfg: "DictConfig") -> float | None:
     """Train; returns the metric that a hyper-parameter search looks at."""
+    from src.utils.sweep import is_sweep
+
     extras(cfg)
-    return get_metric_value(train(cfg), cfg.optimized_metric)
+    return get_metric_value(train(cfg), cfg.optimized_metric, required=is_sweep())
 
 
 if __name__ == "__main__":

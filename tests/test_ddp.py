@@ -1,16 +1,19 @@
 """Several devices: the same metrics as one, and no sweep."""
 
+import csv
 import json
 import math
-from types import SimpleNamespace
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
-from src.errors import ConfigError
 from src.eval import evaluate
-from src.train import check_no_sweep, train
+from src.train import train
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
@@ -38,16 +41,37 @@ def test_two_processes_train(compose_run, saw_dir, tmp_path, stream):
     assert json.loads((tmp_path / "results.json").read_text())["metrics"]["test/loss"] == metrics["test/loss"]
 
 
-@pytest.mark.parametrize(("n_devices", "mode"), [(1, RunMode.MULTIRUN), (2, RunMode.RUN), (2, None)])
-def test_a_sweep_needs_one_device_and_several_devices_one_job(monkeypatch, n_devices, mode):
-    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: mode is not None))
-    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: SimpleNamespace(mode=mode)))
-    check_no_sweep(SimpleNamespace(num_devices=n_devices, num_nodes=1))
+@pytest.mark.slow
+def test_two_processes_write_one_table(compose_run, saw_dir, tmp_path):
+    data = [f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.batch_size=16"]
+    metrics = train(
+        compose_run(tmp_path, "model=cnn_micro", "trainer=ddp_sim", "trainer.max_epochs=2", "logger=csv", *data)
+    )
+    with (tmp_path / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for stage, n_rows in (("train", 2), ("val", 2), ("test", 1)):
+        losses = [float(row[f"{stage}/loss"]) for row in rows if row[f"{stage}/loss"]]
+        assert len(losses) == n_rows
+        assert losses[-1] == pytest.approx(metrics[f"{stage}/loss"])
 
 
-@pytest.mark.parametrize(("num_devices", "num_nodes"), [(2, 1), (1, 2)])
-def test_a_sweep_on_several_devices_is_refused(monkeypatch, num_devices, num_nodes):
-    monkeypatch.setattr(HydraConfig, "initialized", staticmethod(lambda: True))
-    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: SimpleNamespace(mode=RunMode.MULTIRUN)))
-    with pytest.raises(ConfigError, match=r"sweep cannot train on 2 devices.*trainer=default"):
-        check_no_sweep(SimpleNamespace(num_devices=num_devices, num_nodes=num_nodes))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides", [["hparams_search=optuna"], ["seed=1,2"], ["+trainer.num_nodes=2,3"]], ids=["search", "seeds", "swept"]
+)
+def test_a_sweep_on_several_devices_is_one_message_and_leaves_nothing(saw_dir, tmp_path, overrides):
+    devices = [] if "num_nodes" in overrides[0] else ["trainer=ddp_sim"]
+    places = [f"paths.log_dir={tmp_path / 'logs'}", f"data.data_dir={saw_dir}", "data.make_dataset=null"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "src" / "train.py"), "-m", *overrides, *devices, *places],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.count("sweep cannot use 2 devices") == 1
+    if devices:
+        assert list(tmp_path.iterdir()) == []

@@ -13,9 +13,11 @@ from hydra import compose, initialize_config_dir
 from src import __version__
 from src.errors import CheckpointError, ConfigError
 from src.export import default_output, describe, export, stored_inputs
+from src.train import train
 from src.utils.resolvers import register_resolvers
 from src.utils.run import load_run
 from src.vimh.format import INFO_NAME
+from src.vimh.pictures import make_digits
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,10 +99,53 @@ def test_the_file_goes_to_the_run(checkpoint, expected):
 def test_a_difference_above_the_tolerance_writes_nothing(trained_run, exported, tmp_path, monkeypatch):
     monkeypatch.setattr("src.models.onnx_export.to_onnx", lambda *_: onnx.load(exported[1]))
     ckpt_path = trained_run.run_dir / "checkpoints" / "last.ckpt"
-    overrides = [f"ckpt_path={ckpt_path}", f"output={tmp_path}/o.onnx", "tolerance=-1"]
+    overrides = [f"ckpt_path={ckpt_path}", f"output={tmp_path}/o.onnx", "tolerance=0"]
     with pytest.raises(CheckpointError, match="Nothing was written"):
         export(compose_export(tmp_path, *overrides))
     assert list(tmp_path.glob("*.onnx*")) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "facts"),
+    [
+        ("repeats=0", "repeats is 0; it must be a whole number of 1 or more"),
+        ("repeats=-3", "repeats is -3"),
+        ("repeats=many", "repeats is 'many'"),
+        ("tolerance=abc", "tolerance is 'abc'; it must be a number of 0 or more"),
+        ("tolerance=-1", "tolerance is -1"),
+        ("tolerance=nan", "tolerance is nan"),
+        ("output=DIRECTORY", r"output=\S+ is a directory; name the file, as in \S+/model\.onnx"),
+    ],
+)
+def test_settings_are_refused_before_the_checkpoint_is_read(tmp_path, override, facts):
+    override = override.replace("DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match=facts):
+        export(compose_export(tmp_path, f"ckpt_path={tmp_path}/none.ckpt", override))
+
+
+def test_last_is_the_last_epoch_of_the_newest_training(trained_run, tmp_path):
+    trained = tmp_path / "train" / "cnn" / "1"
+    shutil.copytree(trained_run.run_dir / "checkpoints", trained / "checkpoints")
+    export(compose_export(tmp_path, "ckpt_path=last", "repeats=1"))
+    assert (trained / "last.onnx").is_file()
+
+
+@pytest.mark.slow
+def test_categories_carry_their_names(compose_run, tmp_path):
+    data_dir = tmp_path / "digits"
+    make_digits(data_dir)
+    cfg = compose_run(
+        tmp_path, "experiment=digits", "trainer.max_epochs=1", f"data.data_dir={data_dir}", "data.make_dataset=null"
+    )
+    train(cfg)
+    ckpt_path = tmp_path / "checkpoints" / "last.ckpt"
+    export(compose_export(tmp_path, f"ckpt_path={ckpt_path}", f"output={tmp_path}/digits.onnx", "repeats=1"))
+    session = onnxruntime.InferenceSession(tmp_path / "digits.onnx")
+    (head,) = json.loads(session.get_modelmeta().custom_metadata_map["nsm"])["heads"]
+    (spec,) = load_run(ckpt_path).info.parameters
+    assert head["names"] == list(spec.names)
+    assert len(head["names"]) == 10
+    assert (head["min"], head["max"], head["step"]) == (0, 9, 1)
 
 
 def test_where_the_dataset_is_gone_random_images_do(run, tmp_path, caplog):

@@ -253,6 +253,18 @@ def test_a_run_ends_with_a_table_and_the_way_to_its_files(program, arguments, tm
     [
         (["data.val_fraction=2"], ["data.val_fraction is 2"]),
         (["threads=0"], ["threads is 0", "auto"]),
+        (["seed=-1"], ["seed is -1; it must be a whole number from 0"]),
+        (["seed=abc"], ["seed is 'abc'"]),
+        (["model.optimizer.lr=-1"], ["model.optimizer: Invalid learning rate: -1"]),
+        (["model.optimizer.lr=abc"], ["model.optimizer.lr is 'abc'; it must be a number"]),
+        (["+model.optimizer.momentum=1"], ["model.optimizer.momentum: AdamW takes no such setting"]),
+        (["trainer.max_epochs=abc"], ["trainer.max_epochs is 'abc'; it must be a whole number"]),
+        (["data.num_workers=-1"], ["data.num_workers is -1"]),
+        (["data.batch_size=abc"], ["data.batch_size is 'abc'; it must be a whole number"]),
+        (["data.aux=null"], ["data.aux is null; it must be a list"]),
+        (["trainer=ddp_sim", "data.batch_size=33"], ["data.batch_size 33 cannot be shared evenly by 2 devices"]),
+        (["+model.net.patch_size=8"], ["model.net.patch_size: SpectralCNN takes no such setting", "kernel_size"]),
+        (["model.net.widths=8"], ["model.net.widths is 8; it must be a list"]),
         (["data.aux=[pitch]"], ["data.aux names pitch", "spec_min, spec_max"]),
         (["data.data_dir=/no/such/place", "data.make_dataset=null"], ["/no/such/place", "python generate_vimh.py"]),
         (["data.make_dataset.overrides=['dataset.size=99']"], ["dataset.size: 64 there, 99 asked for"]),
@@ -274,6 +286,28 @@ def test_what_cannot_be_trained_is_one_clear_message(program, arguments, overrid
     assert "Traceback" not in out + err
     for fact in facts:
         assert fact in err
+
+
+@pytest.mark.parametrize("overrides", [["train=false"], ["trainer.max_epochs=0"]], ids=str)
+def test_a_run_that_does_not_train_is_a_test(program, arguments, tmp_path, overrides):
+    code, out, err = program(src.train, *arguments, *overrides)
+    assert code == 0, err
+    (run,) = runs(tmp_path)
+    results = json.loads((run / "results.json").read_text())
+    assert set(results["metrics"]) == {f"test/{figure}" for figure in TEST_FIGURES}
+    assert results["epochs"] == 0
+    assert all(name in out for name in HEADS)
+
+
+def test_a_diverged_run_says_so_and_writes_json(program, arguments, tmp_path):
+    code, out, err = program(src.train, *arguments, "model.optimizer.lr=1e30", "callbacks.model_checkpoint=null")
+    assert code == 1
+    assert "Traceback" not in out + err
+    assert "the training diverged" in err
+    (run,) = runs(tmp_path)
+    text = (run / "results.json").read_text()
+    assert json.loads(text)["metrics"]["test/loss"] is None
+    assert "NaN" not in text
 
 
 def test_damaged_records_are_one_clear_message_and_nothing_is_changed(program, arguments, saw_dir, tmp_path):
@@ -307,14 +341,27 @@ def test_the_program_evaluates(program, trained_run, tmp_path, split):
     assert all(name in out for name in HEADS)
 
 
+def test_last_is_what_was_trained_last(program, trained_run, tmp_path):
+    trained = tmp_path / "logs" / "train" / "cnn" / "2026-01-01_00-00-00"
+    shutil.copytree(trained_run.run_dir / "checkpoints", trained / "checkpoints")
+    places = [f"paths.log_dir={tmp_path}/logs", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]
+    for experiment, overrides in (("default", []), ("cnn", ["experiment_name=cnn"])):
+        code, _, err = program(src.eval, "ckpt_path=last", *overrides, *places)
+        assert code == 0, err
+        (run,) = (tmp_path / "logs" / "eval" / experiment).iterdir()
+        results = json.loads((run / "results.json").read_text())
+        assert results["checkpoint"] == str(trained / "checkpoints" / "last.ckpt")
+
+
 @pytest.mark.parametrize(
     ("overrides", "facts"),
     [
         ([], ["ckpt_path=VALUE"]),
+        (["ckpt_path=last"], ["ckpt_path=last: no run in", "make ex"]),
         (["ckpt_path=/no/such/file.ckpt"], ["/no/such/file.ckpt: there is no such file"]),
         ([f"ckpt_path={__file__}"], [f"{__file__}: is no", "checkpoint"]),
     ],
-    ids=["no path", "no file", "no checkpoint"],
+    ids=["no path", "no run", "no file", "no checkpoint"],
 )
 def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overrides, facts):
     code, out, err = program(src.eval, *overrides, f"paths.log_dir={tmp_path}/logs")
@@ -355,3 +402,42 @@ def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path):
     assert runs(tmp_path) == [run]
     assert checkpoint(run)["epoch"] == epoch + 2
     assert all(name in done.stdout for name in HEADS)
+
+
+KILLER = """
+import os
+import signal
+
+from lightning.pytorch import Callback
+
+
+class Killer(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (2, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_weights_of_one_that_was_left_alone(arguments, tmp_path):
+    (tmp_path / "killer.py").write_text(KILLER)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments, "trainer.max_epochs=4", "logger=tensorboard"]
+
+    def train(name, *overrides):
+        call = [*command, f"experiment_name={name}", *overrides]
+        done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        (run,) = (tmp_path / "logs" / "train" / name).iterdir()
+        return done, checkpoint(run)
+
+    alone, expected = train("alone")
+    assert alone.returncode == 0, alone.stderr
+    killed, stopped = train("killed", "+callbacks.killer._target_=killer.Killer")
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    assert stopped["global_step"] == 2 * N_BATCHES
+    resumed, found = train("killed", "ckpt_path=last")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (found["epoch"], found["global_step"]) == (expected["epoch"], expected["global_step"]) == (3, 4 * N_BATCHES)
+    assert list(found["state_dict"]) == list(expected["state_dict"])
+    for name, tensor in expected["state_dict"].items():
+        assert torch.equal(found["state_dict"][name], tensor), name

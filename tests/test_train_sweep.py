@@ -14,6 +14,8 @@ LR, VAL_FRACTION = "model.optimizer.lr", "data.val_fraction"
 # Choices are stored by their numbers. The second of each is a bad one.
 CHOICES = {LR: "choice(0.005,1e30)", VAL_FRACTION: "choice(0.2,2)"}
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+
 pytestmark = pytest.mark.slow
 
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.slow
 def search(saw_dir, tmp_path):
     """Calls the program for some trials of a tiny search; returns its output and the study's trials."""
 
-    def run(n_trials, sampler_seed):
+    def run(n_trials, sampler_seed, *more, expected_code=0):
         overrides = [
             "hparams_search=optuna",
             "experiment=example",
@@ -37,16 +39,17 @@ def search(saw_dir, tmp_path):
             "logger=none",
             "extras.print_config=false",
             f"paths.log_dir={tmp_path / 'logs'}",
+            *more,
         ]
         done = subprocess.run(
             [sys.executable, str(ROOT / "src" / "train.py"), "-m", *overrides],
             cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=600,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == expected_code, done.stdout + done.stderr
         return done.stdout + done.stderr, trials_of(tmp_path / "logs" / "optuna" / "studies.db")
 
     return run
@@ -77,3 +80,28 @@ def test_a_search_survives_its_trials_and_goes_on(search, tmp_path):
     _, more = search(n_trials=1, sampler_seed=5)
     assert len(more) == 5
     assert more[:4] == trials
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ([f"{VAL_FRACTION}=choice(2,3)"], "data.val_fraction is"),
+        (
+            [f"{VAL_FRACTION}=0.2", "optimized_metric=val/los"],
+            "optimized_metric=val/los: no such metric. This run has: ",
+        ),
+    ],
+    ids=["setting", "metric"],
+)
+def test_a_search_without_any_success_is_one_message(search, bad, reason):
+    out, trials = search(2, 1, *bad, f"{LR}=choice(0.005,0.01)", expected_code=1)
+    assert [state for state, _, _ in trials] == ["FAIL", "FAIL"]
+    assert "Traceback" not in out
+    assert reason in out
+    assert out.count("No trial of this search has succeeded") == 1
+
+
+def test_a_search_that_has_no_place_is_one_message(search, tmp_path):
+    (tmp_path / "logs").touch()
+    with pytest.raises(sqlite3.OperationalError):  # there is no study
+        search(1, 1, expected_code=1)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from src.data.batches import Batches, BatchOrder, page_locked
 from src.data.stream import Stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, VIMHError, check_whole
 from src.vimh.info import DatasetInfo
 from src.vimh.io import Batch, VIMHReader, VIMHSplit, read_info
 
@@ -75,7 +75,7 @@ class VIMHDataModule(LightningDataModule):
         make_dataset: Callable[..., None] | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(batch_size, num_workers, val_fraction, in_memory)
+        _check_settings(batch_size, num_workers, val_fraction, seed, in_memory)
         _check_stream(stream, stream_size, stream_source)
         self.data_dir = Path(data_dir)
         self.batch_size = batch_size
@@ -112,6 +112,14 @@ class VIMHDataModule(LightningDataModule):
                 f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
                 f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "
                 "--config-name, or name another data.data_dir."
+            )
+
+    def check_devices(self, n_devices: int) -> None:
+        """Refuse a number of devices that cannot share a batch evenly; before they start, as their errors are long."""
+        if self.batch_size % n_devices:
+            raise ConfigError(
+                f"data.batch_size {self.batch_size} cannot be shared evenly by {n_devices} devices. Choose a multiple "
+                f"of {n_devices}."
             )
 
     @cached_property
@@ -318,8 +326,7 @@ class VIMHDataModule(LightningDataModule):
     def _device_batch_size(self) -> int:
         """Share of the batch that each device gets."""
         _, n_devices = self._rank_and_world_size
-        if self.batch_size % n_devices:
-            raise ConfigError(f"data.batch_size {self.batch_size} cannot be shared evenly by {n_devices} devices.")
+        self.check_devices(n_devices)
         return self.batch_size // n_devices
 
 
@@ -339,10 +346,14 @@ def memory_budget(device: torch.device) -> int:
     return min(MOST_MEMORY, round(SHARE_OF_MEMORY * memory))
 
 
-def _check_settings(batch_size: int, num_workers: int, val_fraction: float, in_memory: bool | str) -> None:
+def _check_settings(
+    batch_size: int, num_workers: int, val_fraction: float, seed: int | None, in_memory: bool | str
+) -> None:
     """Refuse what leaves nothing to train on, or contradicts itself."""
-    if batch_size < 1:
-        raise ConfigError(f"data.batch_size is {batch_size}; it must be 1 or more.")
+    check_whole("data.batch_size", batch_size, least=1)
+    check_whole("data.num_workers", num_workers, least=0)
+    if seed is not None:
+        check_whole("data.seed", seed, least=0)
     if not 0 < val_fraction < 1:
         raise ConfigError(f"data.val_fraction is {val_fraction}; it must be above 0 and below 1.")
     if in_memory not in ("auto", True, False):
@@ -356,7 +367,7 @@ def _check_settings(batch_size: int, num_workers: int, val_fraction: float, in_m
 
 def _check_stream(stream: bool, stream_size: int | None, stream_source: Callable[..., Source] | None) -> None:
     """Refuse a stream that nothing makes, or that is empty."""
-    if stream_size is not None and stream_size < 1:
-        raise ConfigError(f"data.stream_size is {stream_size}; it must be 1 or more, or null.")
+    if stream_size is not None:
+        check_whole("data.stream_size", stream_size, least=1)
     if stream and stream_source is None:
         raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")

@@ -39,6 +39,24 @@ def hyperparameters(cfg: DictConfig, model: "LightningModule") -> dict[str, Any]
     return {name: plain[name] for name in LOGGED_SECTIONS if name in plain} | parameter_counts(model)
 
 
+def hide_lost_steps(trainer: "Trainer", steps: int) -> None:
+    """Lets TensorBoard forget what a run showed after the checkpoint that it goes on from: it will show that again.
+
+    The mark is a file of its own. A writer that is told of it marks anew in every process, and with `trainer=ddp_sim`
+    the one of the test would hide the training.
+
+    Args:
+        trainer: Its TensorBoard loggers have not written yet.
+        steps: Optimizer steps of the checkpoint. What was logged at just this step, such as its validation, stays.
+    """
+    from lightning.pytorch.loggers import TensorBoardLogger
+    from torch.utils.tensorboard import SummaryWriter
+
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+            SummaryWriter(logger.log_dir, purge_step=steps + 1).close()
+
+
 def log_hyperparameters(cfg: DictConfig, model: "LightningModule", trainer: "Trainer") -> None:
     """Hands the hyper-parameters to every logger of the trainer.
 

@@ -34,7 +34,7 @@ def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Pat
     interrupted is the one that they mean.
     """
     checkpoints = Path(log_dir, task_name, experiment_name).glob(f"*/{LAST_CKPT.as_posix()}")
-    newest = max(checkpoints, key=lambda path: (path.stat().st_mtime_ns, path.as_posix()), default=None)
+    newest = max(checkpoints, key=_age, default=None)
     return newest.parent.parent if newest else None
 
 
@@ -93,6 +93,31 @@ def _existing(ckpt_path: str) -> str:
     return str(ckpt_path)
 
 
+def trained_checkpoint(ckpt_path: str, log_dir: str | Path, experiment_name: str | None = None) -> Path:
+    """The checkpoint that a program which does not train is to read.
+
+    Args:
+        ckpt_path: A path, or `last`: the last epoch of the training that wrote a checkpoint last.
+        log_dir: Where all runs are.
+        experiment_name: What `last` is looked for among, jobs of sweeps included. None: among all trainings.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if ckpt_path != LAST:
+        return Path(ckpt_path)
+    train_dir = Path(log_dir, "train")
+    parts = ("*", "multiruns/*/*") if experiment_name is None else (experiment_name, f"multiruns/{experiment_name}/*")
+    found = [path for part in parts for path in train_dir.glob(f"{part}/*/{LAST_CKPT.as_posix()}")]
+    if not found:
+        of = "" if experiment_name is None else f" of {experiment_name}"
+        raise ConfigError(
+            f"ckpt_path=last: no run{of} in {train_dir} has {LAST_CKPT}. Train first (make ex), or name the file: "
+            "ckpt_path=PATH."
+        )
+    return max(found, key=_age)
+
+
 def newest_best_checkpoint(log_dir: str | Path) -> Path:
     """The checkpoint of a best epoch, of any training, that was written last.
 
@@ -103,4 +128,9 @@ def newest_best_checkpoint(log_dir: str | Path) -> Path:
     best = [path for path in train_dir.rglob("checkpoints/*.ckpt") if not path.name.startswith("last")]
     if not best:
         raise ConfigError(f"{train_dir}: no run has a checkpoint. Train first (make ex), or name one: ckpt_path=PATH")
-    return max(best, key=lambda path: (path.stat().st_mtime_ns, path.as_posix()))
+    return max(best, key=_age)
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """By what the newest file is the largest."""
+    return path.stat().st_mtime_ns, path.as_posix()

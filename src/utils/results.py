@@ -1,6 +1,7 @@
 """What every head learnt: the table at the end of a training."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,43 @@ def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table
             f"{row['mean_steps']:.2f}",
             f"{row['coverage']:.0%}",
         )
+    if len(results) > 1:
+        table.add_row(*mean_row(f"mean of {len(results)}", list(results.values())))
+    shown = [row for name, row in results.items() if name not in marked]
+    if marked and shown:
+        table.add_row(*mean_row(f"mean of {len(shown)} without *", shown))
     return table
 
 
+def mean_row(label: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Cells of the means over heads; the absolute error has none, as every head has units of its own."""
+    acc, acc1, majority, steps, mean_steps, coverage = (
+        sum(row[figure] for row in rows) / len(rows)
+        for figure in ("acc", "acc1", "majority", "steps", "mean_steps", "coverage")
+    )
+    return (
+        label,
+        f"{acc:.3f}",
+        f"{acc1:.3f}",
+        f"{majority:.3f}",
+        "",
+        f"{steps:.3f}",
+        f"{mean_steps:.2f}",
+        f"{coverage:.0%}",
+    )
+
+
 def write_results(results: Mapping[str, Any], output_dir: Path) -> Path:
-    """Write figures as JSON to `results.json`; returns its path."""
+    """Write figures as JSON to `results.json`, those that are no finite numbers as null; returns its path."""
     path = output_dir / RESULTS
-    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(finite(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def finite(node: Any) -> Any:
+    """Nested plain data with None for NaN and infinity, which JSON does not know."""
+    if isinstance(node, Mapping):
+        return {key: finite(item) for key, item in node.items()}
+    if isinstance(node, list | tuple):
+        return [finite(item) for item in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node

@@ -1,6 +1,7 @@
 """A run as plain data: building its network, saving what it takes to build it again, and doing so."""
 
 import pickle
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -177,8 +178,8 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read: "
-            f"{_first_line(error)}"
+            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read"
+            f"{_refused_part(error)}. Name one that train.py wrote."
         ) from error
     except _DAMAGE as error:
         raise CheckpointError(
@@ -191,7 +192,7 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> None:
+def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
     """Refuse to go on from a checkpoint of another network, dataset, or choice of validation samples.
 
     Args:
@@ -199,6 +200,9 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
         model: What is to be trained.
         info: The dataset that it is to be trained on.
         data: The section `data` of the configuration.
+
+    Returns:
+        Optimizer steps that it was trained for.
 
     Raises:
         CheckpointError: Naming what differs.
@@ -216,6 +220,14 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
             f"{ckpt_path}: is of another network: {names} differ. Go on with the model and the loss that it was "
             "trained with."
         )
+    return _steps(checkpoint, ckpt_path)
+
+
+def _steps(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> int:
+    steps = checkpoint.get("global_step")
+    if not isinstance(steps, int):
+        raise CheckpointError(f"{ckpt_path}: does not say how long it was trained (global_step): no run can go on.")
+    return steps
 
 
 def _check_same_division(stored: Mapping[str, Any], data: Mapping[str, Any], ckpt_path: str | Path) -> None:
@@ -261,4 +273,12 @@ def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> Non
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Without PyTorch's advice to read the file in the way that runs what is in it."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.partition("In PyTorch 2.6")[0].rstrip()
+
+
+def _refused_part(error: pickle.UnpicklingError) -> str:
+    """The class or function that PyTorch did not read, out of much that it says beside."""
+    found = re.search(r"(?:GLOBAL|class) ([\w.]+\w)", str(error))
+    return f" ({found[1]})" if found else ""

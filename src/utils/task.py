@@ -3,6 +3,8 @@
 `@entry_point(config_name="train")` makes `def main(cfg)` the main function of a program.
 """
 
+import contextlib
+import errno
 import functools
 import importlib
 import inspect
@@ -11,16 +13,19 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat, TypeVar
 
 import hydra
+from hydra._internal import utils as hydra_utils
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig, MissingMandatoryValue, open_dict
+from omegaconf.errors import InterpolationResolutionError
 
 from src.errors import ConfigError, NSMError
 from src.utils.config_names import config_names, unknown_config_name, valid_names_message
+from src.utils.explain import explain
 from src.utils.pylogger import RankedLogger
 from src.utils.resolvers import LAST, LAST_CKPT, newest_run, register_resolvers
 from src.utils.rich_utils import enforce_tags, print_config_tree
@@ -34,6 +39,17 @@ NO_COMPILER = (
     "model.compile=true needs a C++ compiler, and PyTorch found none that works. Install g++ or clang++, name it in "
     "the environment variable CXX, or train without: model.compile=false"
 )
+
+# What Optuna says, as a ValueError, when it looks for the best of trials that all failed: in a database, in memory.
+NO_TRIAL = ("Record does not exist.", "No trials are completed yet.")
+ALL_FAILED = (
+    "No trial of this search has succeeded, so that there is no best one. What each of them failed of stands above and "
+    "in the log of its directory; mend that, or the space that is searched, and run the same command again."
+)
+
+# Places that cannot be used, and errors that mean the same without a class of their own.
+UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 log = RankedLogger(__name__)
 
@@ -61,7 +77,8 @@ def entry_point(
         def main() -> Any:
             register_resolvers()
             try:
-                return program()
+                with reporting_around_tasks():
+                    return program()
             except SystemExit as stop:
                 unknown = unknown_config_name(sys.argv[1:], config_dir)
                 if stop.code and unknown:
@@ -89,13 +106,66 @@ def report_errors(task: Task) -> Task:
             if not isinstance(error.inner_exception, _no_compiler()):
                 raise
             raise ReportedError(NO_COMPILER) from error
+        except OSError as error:
+            if not is_unusable_place(error):
+                raise
+            raise ReportedError(unusable_place(error)) from error
         except (InstantiationException, *_mendable()) as error:
             mendable = find_cause(error, _mendable())
-            if mendable is None:
+            message = explain(error, cfg) if mendable is None else str(mendable)
+            if message is None:
                 raise
-            raise ReportedError(str(mendable)) from error
+            raise ReportedError(message) from error
 
     return reporting
+
+
+@contextlib.contextmanager
+def reporting_around_tasks() -> Iterator[None]:
+    """Within it, errors that Hydra meets outside of a task are reported like those of a task.
+
+    It makes the directories of runs and sweeps, and runs searches. There is no public place to translate what it meets
+    there: it prints the traceback itself.
+    """
+    run_and_report = hydra_utils.run_and_report
+    hydra_utils.run_and_report = lambda function: run_and_report(lambda: _translating(function))
+    try:
+        yield
+    finally:
+        hydra_utils.run_and_report = run_and_report
+
+
+def _translating(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except (OSError, InterpolationResolutionError) as error:
+        place = _innermost(error)
+        if not is_unusable_place(place):
+            raise
+        raise ReportedError(unusable_place(place)) from error
+    except ValueError as error:
+        if str(error) not in NO_TRIAL:
+            raise
+        raise ReportedError(ALL_FAILED) from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What the first of some errors, raised while others were handled, was; OmegaConf names no cause."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def is_unusable_place(error: BaseException) -> bool:
+    """Whether a file or directory could not be made or opened where a user wanted it."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return False
+    return isinstance(error, UNUSABLE) or error.errno in NO_ROOM
+
+
+def unusable_place(error: OSError) -> str:
+    """The place of such an error, and what is the matter with it."""
+    return f"{error.filename2 or error.filename}: {error.strerror}. Name another place, or mend this one."
 
 
 def _mendable() -> tuple[type[Exception], ...]:
@@ -202,17 +272,18 @@ def _is_no_advertisement(record: logging.LogRecord) -> bool:
     return "litlogger" not in record.getMessage()
 
 
-def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None) -> float | None:
+def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None, required: bool = True) -> float | None:
     """The metric that a hyper-parameter search looks at; None when no name is given.
 
     Args:
         metrics: Name to value, as in `trainer.callback_metrics`.
         name: `cfg.optimized_metric`.
+        required: Whether somebody looks at it. If not, a run without it, such as one that only tests, returns None.
 
     Raises:
         ConfigError: If no metric has that name, or it is no finite number: a search counts such a trial as failed.
     """
-    if not name:
+    if not name or not (required or name in metrics):
         return None
     if name not in metrics:
         known = ", ".join(sorted(metrics)) or "none"

@@ -312,6 +312,9 @@ def test_a_batch_that_devices_cannot_share_is_refused(datamodule, fake_trainer):
     ("settings", "facts"),
     [
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": "abc"}, "batch_size is 'abc'; it must be a whole number of 1 or more"),
+        ({"num_workers": -1}, r"num_workers is -1; it must be a whole number of 0 or more"),
+        ({"seed": -1}, "seed is -1"),
         ({"val_fraction": 0.0}, r"val_fraction is 0\.0"),
         ({"val_fraction": 1.0}, r"val_fraction is 1\.0"),
         ({"val_fraction": -0.1}, r"val_fraction is -0\.1"),
@@ -426,3 +429,11 @@ def test_what_is_no_batch_is_moved_as_well(datamodule):
     assert [tensor.device.type for tensor in moved] == ["meta", "meta"]
     batch = datamodule.transfer_batch_to_device({"aux": torch.zeros(2)}, torch.device("meta"), 0)
     assert batch["aux"].device.type == "meta"
+
+
+def test_devices_that_cannot_share_a_batch_are_refused_before_they_start(saw_dir):
+    datamodule = VIMHDataModule(saw_dir, batch_size=33)
+    datamodule.check_devices(1)
+    datamodule.check_devices(3)
+    with pytest.raises(ConfigError, match=r"batch_size 33 cannot be shared evenly by 2 devices.*multiple of 2"):
+        datamodule.check_devices(2)

@@ -6,12 +6,14 @@ from omegaconf import OmegaConf
 
 from src.errors import ConfigError
 from src.utils.resolvers import (
+    LAST_CKPT,
     directory,
     newest_best_checkpoint,
     newest_run,
     register_resolvers,
     resolve_ckpt_path,
     run_dir,
+    trained_checkpoint,
 )
 
 
@@ -136,3 +138,30 @@ def test_the_newest_best_checkpoint_is_found(tmp_path):
 def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match=r"no run has a checkpoint.*make ex.*ckpt_path="):
         newest_best_checkpoint(tmp_path)
+
+
+def checkpoint_at(path, time):
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.utime(path, (time, time))
+    return path
+
+
+def test_last_is_the_newest_of_all_trainings_or_of_an_experiment(tmp_path):
+    at = tmp_path / "train"
+    cnn = checkpoint_at(at / "cnn" / "1" / LAST_CKPT, 100)
+    checkpoint_at(at / "cnn" / "0" / LAST_CKPT, 50)
+    job = checkpoint_at(at / "multiruns" / "vit" / "1" / "0" / LAST_CKPT, 200)
+    checkpoint_at(tmp_path / "eval" / "cnn" / "1" / LAST_CKPT, 300)
+    checkpoint_at(at / "cnn" / "2" / "checkpoints" / "epoch_003.ckpt", 400)
+    assert trained_checkpoint("last", tmp_path) == job
+    assert trained_checkpoint("last", tmp_path, "vit") == job
+    assert trained_checkpoint("last", tmp_path, "cnn") == cnn
+    with pytest.raises(ConfigError, match=r"ckpt_path=last: no run of mlp in .*train has .*make ex"):
+        trained_checkpoint("last", tmp_path, "mlp")
+    with pytest.raises(ConfigError, match=r"ckpt_path=last: no run in"):
+        trained_checkpoint("last", tmp_path / "elsewhere")
+
+
+def test_a_path_is_taken_as_it_is(tmp_path):
+    assert trained_checkpoint("some/epoch_001.ckpt", tmp_path) == Path("some/epoch_001.ckpt")

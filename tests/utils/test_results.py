@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from rich.console import Console
@@ -76,6 +77,39 @@ def test_heads_that_hardly_show_are_marked():
     assert "less than 90% of the sounds" in text
 
 
+def cells(text, label):
+    (line,) = [line for line in text.splitlines() if line.startswith(label)]
+    return line.removeprefix(label).split()
+
+
+def test_the_last_row_is_the_mean_of_what_has_no_units():
+    text = printed(results_table(results(), "saw"))
+    rows = list(results().values())
+
+    def mean(figure):
+        return sum(row[figure] for row in rows) / 3
+
+    assert text.splitlines()[-1].startswith("mean of 3")
+    assert cells(text, "mean of 3") == [
+        *(f"{mean(figure):.3f}" for figure in ("acc", "acc1", "majority", "steps")),
+        f"{mean('mean_steps'):.2f}",
+        f"{mean('coverage'):.0%}",
+    ]
+
+
+def test_heads_that_hardly_show_have_no_part_in_a_second_mean():
+    found = results({"cutoff": 0.5})
+    kept = {name: row for name, row in found.items() if name != "cutoff"}
+    text = printed(results_table(found, "moog"))
+    assert cells(text, "mean of 2 without *") == cells(printed(results_table(kept, "moog")), "mean of 2")
+    assert "mean of 3" in text
+    assert "without *" not in printed(results_table(results(dict.fromkeys(found, 0.5)), "moog"))
+
+
+def test_a_single_head_is_its_own_mean():
+    assert "mean of" not in printed(results_table({"cutoff": results()["cutoff"]}, "digits"))
+
+
 def test_the_audit_of_a_dataset_is_found_by_its_name(tmp_path):
     path = tmp_path / "audit" / "moog_4p" / "audit.json"
     path.parent.mkdir(parents=True)
@@ -97,3 +131,14 @@ def test_results_are_written_as_they_are(tmp_path):
     path = write_results({"heads": results()}, tmp_path)
     assert path == tmp_path / "results.json"
     assert json.loads(path.read_text()) == {"heads": results()}
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_what_is_no_finite_number_is_null_in_json(tmp_path):
+    diverged = {"loss": math.nan, "heads": {"a": [1.5, math.inf, -math.inf, "NaN", None, 3, True]}}
+    path = write_results(diverged, tmp_path)
+    expected = {"loss": None, "heads": {"a": [1.5, None, None, "NaN", None, 3, True]}}
+    assert json.loads(path.read_text(), parse_constant=refuse) == expected

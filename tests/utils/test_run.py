@@ -2,19 +2,25 @@ import copy
 import io
 import os
 import pickle
+import re
 import subprocess
+from typing import NamedTuple
 
 import pytest
 import torch
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch import LightningModule, Trainer
 from omegaconf import OmegaConf
 
+from scripts.list_configs import groups, is_complete
 from src.data.vimh_datamodule import VIMHDataModule
-from src.errors import CheckpointError, NSMError
+from src.errors import CheckpointError, ConfigError, NSMError
 from src.utils.run import (
     ENTRY,
     Run,
+    SaveRun,
     build_model,
     check_resumable,
     check_same_heads,
@@ -103,6 +109,62 @@ def test_a_run_is_rebuilt_exactly(trained_run, ckpt_path, content, saw_dir):
         assert torch.equal(state[name], tensor), name
 
 
+class Rebuilt(NamedTuple):
+    """A network with weights of its own, and what its checkpoint gives back."""
+
+    module: LightningModule
+    found: LightningModule
+
+
+@pytest.fixture
+def rebuilt(compose_run, saw_dir, tmp_path):
+    """Builds a network as configured, writes its checkpoint as a training does, and loads it."""
+
+    def run(*overrides):
+        cfg = compose_run(tmp_path, *overrides)
+        info = read_info(saw_dir)
+        torch.manual_seed(0)
+        module = build_model(cfg, info, ([-40.0] * len(cfg.data.aux), [10.0] * len(cfg.data.aux)))
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.1, 0.9)
+        trainer = Trainer(callbacks=[SaveRun(cfg, info)], logger=False, accelerator="cpu", enable_model_summary=False)
+        trainer.strategy.connect(module)
+        trainer.save_checkpoint(tmp_path / "some.ckpt")
+        return Rebuilt(module.eval(), load_run(tmp_path / "some.ckpt").module)
+
+    return run
+
+
+def same(module, found):
+    """Whether two networks have the same weights, and say the same bit by bit."""
+    state, other = module.state_dict(), found.state_dict()
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, 1, 32, 32), generator=generator, dtype=torch.uint8)
+    aux = torch.randn(3, 2, generator=generator)
+    with torch.no_grad():
+        said, expected = (network.read(image, aux) for network in (found, module))
+    assert list(state) == list(other)
+    assert all(torch.equal(state[name], other[name]) for name in state)
+    return all(torch.equal(ours, theirs) for ours, theirs in zip(said, expected, strict=True))
+
+
+@pytest.mark.parametrize("model", [model for model in groups()["model"] if is_complete(model)])
+def test_every_network_comes_back_exactly(rebuilt, model):
+    assert same(*rebuilt(f"model={model}"))
+
+
+@pytest.mark.parametrize("head_weights", ["equal", "learnt", "{note_velocity: 2}"])
+@pytest.mark.parametrize("loss", groups()["loss"])
+def test_every_loss_comes_back_exactly(rebuilt, compose_run, tmp_path, loss, head_weights):
+    overrides = ["model=cnn_micro", f"loss={loss}", f"model.head_weights={head_weights}"]
+    if head_weights == "learnt" and not instantiate(compose_run(tmp_path, *overrides).loss).non_negative:
+        with pytest.raises(ConfigError, match="head_weights is learnt"):
+            rebuilt(*overrides)
+    else:
+        assert same(*rebuilt(*overrides))
+
+
 def test_a_rebuilt_network_says_what_the_trained_one_said(trained_run, ckpt_path, content, saw_dir):
     datamodule = VIMHDataModule(saw_dir)
     batch = datamodule.test_set.__getitems__(range(13))
@@ -145,6 +207,29 @@ def test_files_of_another_kind_are_refused_by_name(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"some\.ckpt"):
         load_run(path)
+
+
+ADVICE = r"False|Re-running|arbitrary|trust|serialization|issue"
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("#!/bin/sh" * 9),
+        lambda path: path.write_bytes(pickle.dumps(Hostile())),
+        lambda path: torch.save(Hostile(), path),
+        lambda path: torch.save(torch.nn.Linear(2, 2), path),
+        lambda path: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path),
+    ],
+    ids=["text", "pickle", "hostile", "module", "script"],
+)
+@pytest.mark.filterwarnings("ignore:.*(torch\\.jit|TorchScript archive)")
+def test_nobody_is_advised_to_run_what_a_file_holds(tmp_path, write):
+    write(tmp_path / "some.ckpt")
+    with pytest.raises(CheckpointError, match=r"some\.ckpt.*Name one that train\.py wrote") as refusal:
+        read_checkpoint(tmp_path / "some.ckpt")
+    assert not re.search(ADVICE, str(refusal.value))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
@@ -434,7 +519,14 @@ def test_images_of_another_shape_are_refused(info):
 
 
 def test_training_goes_on_from_a_checkpoint_of_the_same_network(trained_run, ckpt_path, info):
-    check_resumable(ckpt_path, build_model(trained_run.cfg, info), info, trained_run.cfg.data)
+    steps = check_resumable(ckpt_path, build_model(trained_run.cfg, info), info, trained_run.cfg.data)
+    assert steps == 2 * 3  # epochs, batches
+
+
+def test_training_does_not_go_on_from_weights_alone(trained_run, content, saved, info):
+    del content["global_step"]
+    with pytest.raises(CheckpointError, match=r"changed\.ckpt.*global_step"):
+        check_resumable(saved(content), build_model(trained_run.cfg, info), info, trained_run.cfg.data)
 
 
 @pytest.mark.parametrize("overrides", [["model=cnn_tiny"], ["model=cnn_micro", "loss=regression"]], ids=str)

@@ -1,4 +1,6 @@
+import errno
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra._internal import utils as hydra_utils
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
@@ -23,6 +26,7 @@ from src.utils.task import (
     get_metric_value,
     how_to_go_on,
     report_errors,
+    reporting_around_tasks,
     task_wrapper,
 )
 
@@ -51,6 +55,10 @@ PROGRAM = """
             raise KeyboardInterrupt
         if cfg.mode == "missing":
             cfg.needed
+        if cfg.mode == "place":
+            Path(cfg.paths.log_dir).write_text("a directory is there")
+        if cfg.mode == "no file":
+            Path("/no/such/file").read_text()
         print("mode", cfg.mode)
 
     if __name__ == "__main__":
@@ -139,6 +147,57 @@ def test_an_interrupt_ends_with_the_code_of_one_and_says_what_to_do(program):
     assert done.returncode == INTERRUPTED
     assert "Run the same command again" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["run", "sweep"])
+def test_a_directory_that_cannot_be_made_is_one_message(program, tmp_path, multirun):
+    (tmp_path / "plain").touch()
+    done = program(*multirun, f"paths.log_dir={tmp_path}/plain/logs")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert f"{tmp_path}/plain/logs" in done.stderr
+    assert "Not a directory. Name another place" in done.stderr
+
+
+def test_a_place_that_a_task_cannot_use_is_one_message(program):
+    done = program("mode=place")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "logs: Is a directory. Name another place" in done.stderr
+
+
+def test_a_file_that_should_be_there_is_a_bug(program):
+    done = program("mode='no file'")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "FileNotFoundError" in done.stderr
+
+
+def test_errors_around_tasks_show_their_traceback_on_request(program, tmp_path):
+    (tmp_path / "plain").touch()
+    done = program(f"paths.log_dir={tmp_path}/plain/logs", HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1
+    assert "NotADirectoryError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/full/file"), ReportedError, "/full/file: No space left"),
+        (OSError(errno.EIO, "Input/output error", "/bad/file"), OSError, "Input/output"),
+        (ValueError("Record does not exist."), ReportedError, "No trial of this search has succeeded"),
+        (ValueError("No trials are completed yet."), ReportedError, "No trial of this search has succeeded"),
+        (ValueError("another one"), ValueError, "another one"),
+    ],
+    ids=str,
+)
+def test_what_hydra_meets_around_tasks_is_told_apart(monkeypatch, error, expected, said):
+    def meets():
+        raise error
+
+    monkeypatch.setattr(hydra_utils, "run_and_report", lambda function: function())
+    with reporting_around_tasks(), pytest.raises(expected, match=said):
+        hydra_utils.run_and_report(meets)
 
 
 def test_an_unknown_configuration_is_answered_with_the_valid_ones(program):
@@ -262,6 +321,12 @@ def test_an_open_wandb_run_is_closed_whatever_happens(tmp_path, monkeypatch):
 def test_metrics_are_floats_by_name():
     assert get_metric_value({"val/loss": torch.tensor(0.5)}, "val/loss") == 0.5
     assert get_metric_value({"val/loss": 0.5}, None) is None
+
+
+def test_a_metric_that_nobody_looks_at_may_be_missing():
+    assert get_metric_value({"test/loss": 1.0}, "val/loss", required=False) is None
+    with pytest.raises(ConfigError, match="diverged"):
+        get_metric_value({"val/loss": math.nan}, "val/loss", required=False)
 
 
 def test_an_unknown_metric_is_answered_with_the_known_ones():

@@ -1,0 +1,53 @@
+"""What a sweep cannot do, found before it begins: Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`."""
+
+import sys
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig
+
+from src.errors import ConfigError
+
+
+class CheckSweep(Callback):
+    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
+        try:
+            check_sweep_devices(configured_devices(config.get("trainer")))
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(1)
+
+
+def is_sweep() -> bool:
+    """Whether this is a job of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def configured_devices(trainer: DictConfig | None) -> int:
+    """Number of devices that the section `trainer` asks for.
+
+    Returns:
+        1 where it leaves that to the machine (`auto`, -1), as Lightning alone knows then; also without the section.
+    """
+    if trainer is None:
+        return 1
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, ListConfig):
+        n_devices = len(devices)
+    else:
+        n_devices = devices if isinstance(devices, int) and devices > 0 else 1
+    return n_devices * (trainer.get("num_nodes") or 1)
+
+
+def check_sweep_devices(n_devices: int) -> None:
+    """Refuse a sweep on several devices."""
+    if n_devices > 1:
+        raise ConfigError(
+            f"A sweep cannot use {n_devices} devices: every process that they need would run this command line, "
+            "and with it the sweep, anew. Sweep on one device (trainer=default), or start the jobs one by one."
+        )
