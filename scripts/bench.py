@@ -296,10 +296,11 @@ def _parse_seconds_per_record(data_dir: Path) -> float:
     return median_seconds(parse, 3) / n
 
 
-def training_config() -> Any:
+def training_config(*overrides: str) -> Any:
     """Configuration of `cnn_tiny` on the large saw set, with the usual metrics and TensorBoard."""
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", ["model=cnn_tiny", "data=vimh_16kdss", "scheduler=none", "hydra.output_subdir=null"])
+        usual = ("model=cnn_tiny", "data=vimh_16kdss", "scheduler=none", "hydra.output_subdir=null")
+        return compose("train", [*usual, *overrides])
 
 
 def bench_training(directory: Path, n_records: int) -> Iterator[Row]:
@@ -390,10 +391,7 @@ def bench_heads(directory: Path, n_records: int) -> Iterator[Row]:
 def _head_step(cfg: Any, info: Any, n_heads: int) -> Callable[[], None]:
     """A training step of a network with this many heads of 24 classes each."""
     spec = info.parameters[1]
-    names = tuple(f"head_{head}" for head in range(n_heads))
-    mapping = info.parameter_mappings[spec.name]
-    many = info.model_copy(update={"parameter_names": names, "parameter_mappings": dict.fromkeys(names, mapping)})
-    model = build_model(cfg, many)
+    model = build_model(cfg, _with_heads(info, n_heads))
     optimizer = model.make_optimizer(params=model.net.parameters())
     generator = torch.Generator().manual_seed(0)
     batch = {
@@ -411,6 +409,34 @@ def _head_step(cfg: Any, info: Any, n_heads: int) -> Callable[[], None]:
     return step
 
 
+def _with_heads(info: Any, n_heads: int) -> Any:
+    """A dataset's description with this many heads, each like its second."""
+    names = tuple(f"head_{head}" for head in range(n_heads))
+    mapping = info.parameter_mappings[info.parameters[1].name]
+    return info.model_copy(update={"parameter_names": names, "parameter_mappings": dict.fromkeys(names, mapping)})
+
+
+def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
+    """Latency of `cnn_tiny` at 32x32 as `make onnx` measures it, one thread."""
+    from src.models.onnx_export import measure_latency, open_session, to_onnx
+    from src.models.predictor import Predictor
+
+    data_dir = directory / "export"
+    generate(saw_recipe("dataset.size=8"), data_dir)
+    info = VIMHReader(data_dir).info
+    about = {"image_shape": list(info.image_shape), "aux": list(training_config().data.aux)}
+    rng = np.random.default_rng(0)
+    for loss, n_heads, n_images in itertools.product(("soft_target", "regression"), (2, 4, 10), (1, 256)):
+        predictor = Predictor(build_model(training_config(f"loss={loss}"), _with_heads(info, n_heads)))
+        session = open_session(to_onnx(predictor, about).SerializeToString())
+        image = rng.integers(0, 256, (n_images, *info.image_shape), dtype=np.uint8)
+        aux = rng.standard_normal((n_images, 2), dtype=np.float32)
+        found = measure_latency(predictor, session, (image, aux), 2000 // n_images + 200)
+        what = f"export: cnn_tiny, {loss}, {n_heads} heads, {'1 image' if n_images == 1 else f'{n_images} images'}"
+        goal = ", goal 0.1 ms" if n_images == 1 else ""
+        yield Row(f"{what}, onnxruntime", f"{found['onnxruntime']:.3f} ms", f"PyTorch: {found['pytorch']:.3f} ms{goal}")
+
+
 SECTIONS = {
     "generation": bench_generation,
     "ladder": bench_ladder,
@@ -418,6 +444,7 @@ SECTIONS = {
     "reading": bench_reading,
     "training": bench_training,
     "heads": bench_heads,
+    "export": bench_export,
 }
 
 
