@@ -142,7 +142,7 @@ def _translating(function: Callable[[], Any]) -> Any:
         place = _innermost(error)
         if not is_unusable_place(place):
             raise
-        raise ReportedError(unusable_place(place)) from error
+        raise ReportedError(unusable_place(place)) from place  # Hydra would print one of OmegaConf's too
     except ValueError as error:
         if str(error) not in NO_TRIAL:
             raise
