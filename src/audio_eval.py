@@ -90,11 +90,11 @@ def audio_eval(cfg: "DictConfig") -> dict[str, float]:
         Mean of every metric and of every parameter's absolute error: `network/mss`, `nearest neighbour/mss`, …
     """
     from src.evaluation.report import summarize
-    from src.utils.resolvers import newest_best_checkpoint
+    from src.utils.resolvers import trained_checkpoint
     from src.utils.run import load_run
 
     check_settings(cfg)
-    ckpt_path = Path(cfg.ckpt_path or newest_best_checkpoint(cfg.paths.log_dir))
+    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
     datamodule, notes = ensure_dataset(run, cfg)

@@ -48,13 +48,12 @@ def export(cfg: "DictConfig") -> dict[str, float]:
     )
     from src.models.predictor import Predictor
     from src.utils.files import write_atomically
-    from src.utils.resolvers import newest_best_checkpoint, trained_checkpoint
+    from src.utils.resolvers import trained_checkpoint
     from src.utils.run import load_run
 
     check_packages()
     check_settings(cfg)
-    log_dir = cfg.paths.log_dir
-    ckpt_path = trained_checkpoint(cfg.ckpt_path, log_dir) if cfg.ckpt_path else newest_best_checkpoint(log_dir)
+    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
     output = Path(cfg.output or default_output(ckpt_path))

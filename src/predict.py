@@ -104,12 +104,12 @@ def predict(cfg: "DictConfig") -> None:
     Raises:
         ConfigError: If neither or both of `audio` and `dataset` are named, or some recordings could not be used.
     """
-    from src.utils.resolvers import newest_best_checkpoint
+    from src.utils.resolvers import trained_checkpoint
     from src.utils.run import load_run
 
     if bool(cfg.audio) == bool(cfg.dataset):
         raise ConfigError("Name either what to listen to, audio=FILE|DIR|GLOB, or a VIMH set, dataset=DIR.")
-    ckpt_path = Path(cfg.ckpt_path or newest_best_checkpoint(cfg.paths.log_dir))
+    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
     if cfg.audio:

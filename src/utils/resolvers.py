@@ -93,17 +93,20 @@ def _existing(ckpt_path: str) -> str:
     return str(ckpt_path)
 
 
-def trained_checkpoint(ckpt_path: str, log_dir: str | Path, experiment_name: str | None = None) -> Path:
+def trained_checkpoint(ckpt_path: str | None, log_dir: str | Path, experiment_name: str | None = None) -> Path:
     """The checkpoint that a program which does not train is to read.
 
     Args:
-        ckpt_path: A path, or `last`: the last epoch of the training that wrote a checkpoint last.
+        ckpt_path: A path, or `last`: the last epoch of the training that wrote a checkpoint last. None: the best epoch
+            that was written last.
         log_dir: Where all runs are.
         experiment_name: What `last` is looked for among, jobs of sweeps included. None: among all trainings.
 
     Raises:
         ConfigError: If there is none.
     """
+    if not ckpt_path:
+        return newest_best_checkpoint(log_dir)
     if ckpt_path != LAST:
         return Path(ckpt_path)
     train_dir = Path(log_dir, "train")

@@ -133,6 +133,7 @@ def test_the_newest_best_checkpoint_is_found(tmp_path):
         path.touch()
         os.utime(path, (age, age))
     assert newest_best_checkpoint(tmp_path) == tmp_path / "train" / names[1]
+    assert trained_checkpoint(None, tmp_path) == tmp_path / "train" / names[1]
 
 
 def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path):
