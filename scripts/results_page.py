@@ -63,7 +63,8 @@ class Entry:
         variant: What is unusual about it, for people.
         overrides: Hydra overrides that make it so.
         seeds: One run each.
-        budget: Seconds from the command to the result; None: that of the command line.
+        budget: Seconds from the command to the result, synthesis included; None: those of the command line, for which
+            the set is there already.
     """
 
     set: str
@@ -134,10 +135,12 @@ def mean_of(found: Sequence[Mapping[str, Any]], key: str, digits: int, scale: fl
 
 
 def runs_of(entry: Entry, runs: Runs) -> list[dict[str, Any]]:
-    """The runs of an entry that are there; those of networks with the set's synthesis in their seconds."""
+    """The runs of an entry that are there; where the budget is the entry's own, the set's synthesis is in the seconds."""
     found = [runs[key] for seed in entry.seeds if (key := f"{entry.name}, seed {seed}") in runs]
+    if entry.budget is None:
+        return found
     before = runs.get(f"{entry.set}, synthesis", {"seconds": 0.0})["seconds"]
-    return [run if entry.model in REFERENCES else run | {"seconds": run["seconds"] + before} for run in found]
+    return [run | {"seconds": run["seconds"] + before} for run in found]
 
 
 def row(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
