@@ -135,7 +135,7 @@ def mean_of(found: Sequence[Mapping[str, Any]], key: str, digits: int, scale: fl
 
 
 def runs_of(entry: Entry, runs: Runs) -> list[dict[str, Any]]:
-    """The runs of an entry that are there; where the budget is the entry's own, the set's synthesis is in the seconds."""
+    """The runs of an entry that are there; where it has a budget of its own, the set's synthesis is in the seconds."""
     found = [runs[key] for seed in entry.seeds if (key := f"{entry.name}, seed {seed}") in runs]
     if entry.budget is None:
         return found
