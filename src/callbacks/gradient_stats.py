@@ -1,13 +1,15 @@
 """`GradientStats`: how large the gradients of each layer are while a network trains."""
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from src.callbacks.writers import tensorboard_writers
+from src.callbacks.writers import add_scalars, tensorboard_writers
 from src.errors import ConfigError
 
 
@@ -36,26 +38,28 @@ class GradientStats(Callback):
         if not writers:
             return
         gradients = dict(layer_gradients(pl_module))
-        norms = gradient_norms(gradients)
+        norms = {f"grad_norm/{layer}": norm for layer, norm in gradient_norms(gradients).items()}
         for writer in writers:
-            for layer, norm in norms.items():
-                writer.add_scalar(f"grad_norm/{layer}", norm, trainer.global_step)
+            add_scalars(writer, norms, trainer.global_step)
             if self.histograms:
-                for layer, gradient in gradients.items():
+                for layer, of_layer in gradients.items():
+                    gradient = torch.cat([of_weight.flatten() for of_weight in of_layer])  # (weight,)
                     writer.add_histogram(f"grad/{layer}", gradient.float().cpu(), trainer.global_step)
 
 
-def layer_gradients(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Name of each layer that has a gradient, and that of all its parameters in one row, `(weight,)`."""
+def layer_gradients(module: nn.Module) -> Iterator[tuple[str, list[Tensor]]]:
+    """Name of each layer that has a gradient, and those of its own parameters."""
     for name, layer in module.named_modules():
-        own = [weight.grad.flatten() for weight in layer.parameters(recurse=False) if weight.grad is not None]
+        own = [weight.grad for weight in layer.parameters(recurse=False) if weight.grad is not None]
         if own:
-            yield name or type(layer).__name__, torch.cat(own)
+            yield name or type(layer).__name__, own
 
 
-def gradient_norms(gradients: dict[str, Tensor]) -> dict[str, float]:
-    """L2 norm of each gradient, and of all together as `total`."""
+def gradient_norms(gradients: Mapping[str, Sequence[Tensor]]) -> dict[str, float]:
+    """L2 norm of all gradients of each layer, and of all layers together as `total`."""
     if not gradients:
         return {}
-    norms = torch.stack([gradient.float().norm() for gradient in gradients.values()])  # (layer,)
-    return dict(zip([*gradients, "total"], [*norms.tolist(), norms.norm().item()], strict=True))
+    flat = [gradient.float() for of_layer in gradients.values() for gradient in of_layer]
+    norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
+    of_layers = {layer: math.hypot(*itertools.islice(norms, len(own))) for layer, own in gradients.items()}
+    return of_layers | {"total": math.hypot(*of_layers.values())}

@@ -154,7 +154,7 @@ def head_figures(
 def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, said: Said) -> Figure:
     """Confusion matrix and scatter of one head; the truth is `(sample,)`."""
     figure = Figure(figsize=(7.0, 3.4), dpi=DPI)
-    # Placed by hand and with two ticks an axis: the layout engines and the ticks would take most of the time.
+    # Two ticks an axis, and everything placed by hand: measuring texts to place others would take most of the time.
     draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, said.index)
     draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, said.value)
     figure.text(0.1, 0.94, f"{spec.name}, {len(said.index)} validation samples")
@@ -179,18 +179,25 @@ def draw_confusion(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.
     counts = confusion_matrix(true, predicted, spec.n_classes)
     extent = (*axes.get_xlim(), *axes.get_ylim())
     axes.imshow(counts.T, origin="lower", extent=extent, cmap="Blues", interpolation="nearest", aspect="auto")
-    axes.set_title(f"accuracy {np.trace(counts) / counts.sum():.3f}")
-    axes.set_xlabel(f"true class, {spec.units}".rstrip(", "), labelpad=-6)
-    axes.set_ylabel("predicted class", labelpad=-10)
+    title = f"accuracy {np.trace(counts) / counts.sum():.3f}"
+    _label(axes, title, f"true class, {spec.units}".rstrip(", "), "predicted class")
 
 
 def draw_scatter(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.ndarray) -> None:
     """Predicted over true value, with the line on which both agree."""
     axes.plot((spec.min, spec.max), (spec.min, spec.max), color="0.7", linewidth=1)
     axes.plot(true, predicted, ".", markersize=3, alpha=0.5)
-    axes.set_title(f"mean abs. error {np.abs(true - predicted).mean():.4g} {spec.units}".rstrip())
-    axes.set_xlabel(f"true value, {spec.units}".rstrip(", "), labelpad=-6)
-    axes.set_ylabel("predicted value", labelpad=-10)
+    title = f"mean abs. error {np.abs(true - predicted).mean():.4g} {spec.units}".rstrip()
+    _label(axes, title, f"true value, {spec.units}".rstrip(", "), "predicted value")
+
+
+def _label(axes: Axes, title: str, across: str, upwards: str) -> None:
+    """Write what the axes show, at the height of the ticks' labels: nothing is measured to find a place."""
+    axes.set_title(title, y=1.0)
+    axes.set_xlabel(across)
+    axes.set_ylabel(upwards)
+    axes.xaxis.set_label_coords(0.5, -0.045)
+    axes.yaxis.set_label_coords(-0.055, 0.5)
 
 
 def spectrogram_figure(
@@ -216,7 +223,7 @@ def spectrogram_figure(
         axes = figure.add_axes((column / COLUMNS + 0.01, 1 - (row + 1) / rows, 0.96 / COLUMNS, height))
         axes.set_axis_off()
         axes.imshow(image[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=255)
-        axes.set_title(spectrogram_title(specs, samples["value"][number], predictions, number), loc="left")
+        axes.set_title(spectrogram_title(specs, samples["value"][number], predictions, number), loc="left", y=1.0)
     return figure
 
 

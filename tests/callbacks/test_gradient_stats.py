@@ -40,8 +40,22 @@ def test_norms_are_those_of_the_definition(net):
 
 
 def test_the_total_is_the_norm_of_all_weights():
-    gradients = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
+    gradients = {"a": [torch.tensor([3.0, 0.0])], "b": [torch.tensor([4.0])]}
     assert gradient_norms(gradients) == {"a": 3.0, "b": 4.0, "total": 5.0}
+
+
+def test_norms_taken_at_once_are_those_taken_one_by_one():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"conv": [(8, 3, 3, 3), (8,)], "norm": [(8,)], "head": [(5, 8), (5,), ()]}
+    for dtype in (torch.float32, torch.bfloat16):
+        gradients = {
+            layer: [torch.randn(shape, generator=generator).to(dtype) for shape in of_layer]
+            for layer, of_layer in shapes.items()
+        }
+        rows = {layer: torch.cat([own.flatten() for own in of_layer]).double() for layer, of_layer in gradients.items()}
+        expected = {layer: row.norm().item() for layer, row in rows.items()}
+        expected["total"] = torch.cat(list(rows.values())).norm().item()
+        assert gradient_norms(gradients) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_network_without_gradients_has_no_norms():
