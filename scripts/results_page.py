@@ -126,7 +126,7 @@ def keep(new: Mapping[str, Any]) -> None:
 def spread(figures: Sequence[float], digits: int) -> str:
     """Mean, and with several figures their lowest and highest."""
     mean = f"{statistics.fmean(figures):,.{digits}f}"
-    return mean if len(figures) == 1 else f"{mean} ({min(figures):.{digits}f}–{max(figures):.{digits}f})"
+    return mean if len(figures) == 1 else f"{mean} ({min(figures):,.{digits}f}–{max(figures):,.{digits}f})"
 
 
 def mean_of(found: Sequence[Mapping[str, Any]], key: str, digits: int, scale: float = 1.0) -> str:
@@ -198,11 +198,15 @@ def stream_table(runs: Runs) -> list[str]:
     for entry in entries():
         found = [run for run in runs_of(entry, runs) if "training_seconds" in run]
         if entry.model == "cnn_tiny" and entry.budget and found:
-            rates = [run["epochs"] * run["training_sounds"] / run["training_seconds"] for run in found]
-            sounds = found[0]["training_sounds"]
-            cells = (f"{sounds:,}", spread(rates, 0), mean_of(found, "training_seconds", 0), mean_of(found, "acc", 3))
-            kind = "fresh" if entry.overrides else "stored"
-            lines.append(f"| {entry.set} | {kind} | {' | '.join(cells)} | {mean_of(found, 'nmae', 4)} |")
+            is_fresh = "data.stream=true" in entry.overrides
+            passes = [1 if is_fresh else run["epochs"] for run in found]  # fresh sounds are heard once
+            rates = [n * run["training_sounds"] / run["training_seconds"] for n, run in zip(passes, found, strict=True)]
+            cells = (
+                *(entry.set, "fresh" if is_fresh else "stored", mean_of(found, "training_sounds", 0)),
+                *(spread(rates, 0), mean_of(found, "training_seconds", 0)),
+                *(mean_of(found, "acc", 3), mean_of(found, "nmae", 4)),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     if not lines:
         return []
     return [

@@ -88,6 +88,18 @@ def test_the_synthesis_of_the_set_counts():
     assert "reached late" not in tables(runs | {"basic, synthesis": {"seconds": 4.0}})
 
 
+def test_sounds_are_counted_as_often_as_they_were_heard():
+    """Stored ones once an epoch, fresh ones once: of those, the run says how many there were in all."""
+    run = RUN | {"epochs": 50, "training_seconds": 100.0, "heads": HEADS}
+    runs = {
+        "basic cnn_tiny 3 min, seed 42": run | {"training_sounds": 2_000},
+        "basic cnn_tiny fresh sounds, 3 min, seed 42": run | {"training_sounds": 60_000},
+    }
+    text = tables(runs)
+    assert "| basic | stored | 2,000 | 1,000 | 100 | 0.900 | 0.0100 |" in text
+    assert "| basic | fresh | 60,000 | 600 | 100 | 0.900 | 0.0100 |" in text
+
+
 def test_every_network_is_on_every_set_beside_every_reference():
     there = {(entry.set, entry.model) for entry in entries()}
     assert there >= {(name, model) for name in EXPERIMENTS for model in (*OTHERS, *REFERENCES)}
