@@ -40,6 +40,7 @@ from src.evaluation.domain import Domain  # noqa: E402
 from src.generation import Recipe, generate  # noqa: E402
 from src.synth import kernels  # noqa: E402
 from src.utils.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
+from src.utils.interrupts import HeedInterrupt  # noqa: E402
 from src.utils.progress import progress  # noqa: E402
 from src.utils.resolvers import register_resolvers  # noqa: E402
 from src.utils.run import SaveRun, build_model  # noqa: E402
@@ -358,7 +359,7 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
 def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) -> Trainer:
     """The trainer that `train.py` makes, with further callbacks before its own."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
-    every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run]
+    every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, HeedInterrupt()]
     return instantiate(cfg.trainer, callbacks=every_callback, logger=instantiate_loggers(cfg.logger))
 
 

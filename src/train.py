@@ -125,12 +125,13 @@ def make_trainer(cfg: "DictConfig", datamodule: "LightningDataModule") -> "Train
 
     from src.evaluation.domain import Domain
     from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
+    from src.utils.interrupts import HeedInterrupt
     from src.utils.run import SaveRun
     from src.utils.sweep import check_sweep_devices, is_sweep
 
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     loggers = instantiate_loggers(cfg.logger)
-    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), save_run]
+    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), save_run, HeedInterrupt()]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
     n_devices = trainer.num_devices * trainer.num_nodes
     if is_sweep():  # once more: what `auto` means, the trainer alone knows

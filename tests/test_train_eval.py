@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 import logging
@@ -234,6 +235,32 @@ def test_the_same_command_begins_anew_after_an_interrupt(program, arguments, tmp
     first, second = runs(tmp_path)
     assert not (first / "results.json").exists()
     assert (second / "results.json").is_file()
+
+
+def test_an_interrupt_that_python_forgets_ends_the_training_all_the_same(program, arguments, tmp_path, monkeypatch):
+    step, steps = VIMHLitModule.training_step, []
+
+    def forgetful(module, batch, batch_idx):
+        steps.append(batch_idx)
+        if len(steps) == 2:
+            with contextlib.suppress(KeyboardInterrupt):  # as in a destructor
+                signal.raise_signal(signal.SIGINT)
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(VIMHLitModule, "training_step", forgetful)
+    listening = signal.getsignal(signal.SIGINT)
+    code, out, err = program(src.train, *arguments)
+    assert code == INTERRUPTED
+    assert len(steps) == 2
+    assert "Run the same command again" in out + err
+    signal.signal(signal.SIGINT, listening)  # Lightning leaves it ignored: the program is at its end
+
+
+def test_who_listened_to_interrupts_before_a_training_does_so_after_it(program, arguments):
+    listening = signal.getsignal(signal.SIGINT)
+    code, _, err = program(src.train, *arguments, "trainer.max_epochs=1")
+    assert code == 0, err
+    assert signal.getsignal(signal.SIGINT) == listening
 
 
 def test_a_run_ends_with_a_table_and_the_way_to_its_files(program, arguments, tmp_path):
