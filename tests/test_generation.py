@@ -577,8 +577,8 @@ HELD_SAW = """
 """
 
 
-def wait_for(path, process):
-    while not path.exists():
+def wait_until(condition, process):
+    while not condition():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
 
@@ -593,9 +593,10 @@ def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(
     arguments = ["dataset.size=4000", "dataset.name=set", "dataset.duration=0.1", "batch_size=64"]
     own = ["synth._target_=held.HeldSaw", f"+synth.hold={hold}"]
     process = start(RUN, f"output_dir={out}", *arguments, *own, cwd=tmp_path, path=[str(tmp_path)])
-    wait_for(hold.with_suffix(".reached"), process)
+    wait_until(hold.with_suffix(".reached").exists, process)
     assert names_in(out) == [".set.partial"]
-    assert (out / ".set.partial" / "train").stat().st_size > 0
+    # The batches before the one that is held are on their way.
+    wait_until(lambda: (out / ".set.partial" / "train").stat().st_size > 0, process)
 
     code, _, err = program(*arguments)
     assert code == 1
