@@ -1,14 +1,13 @@
 import gc
-from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
-from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from torch.utils.data import DataLoader
 
-from src.callbacks.lean_loop import EACH_BATCH, LeanLoop, NoProfiler
+from src.callbacks.lean_loop import CALLED, LeanEpochLoop, LeanLoop
 
 
 class Module(LightningModule):
@@ -26,19 +25,6 @@ class Module(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-class Listener(Callback):
-    """Notes two of the hooks."""
-
-    def __init__(self):
-        self.heard = []
-
-    def on_train_batch_end(self, *_):
-        self.heard.append("train")
-
-    def on_validation_batch_end(self, *_):
-        self.heard.append("val")
 
 
 def fit(tmp_path, *callbacks, module=None, **settings):
@@ -60,33 +46,62 @@ def fit(tmp_path, *callbacks, module=None, **settings):
     return module.weight.item(), trainer
 
 
+class Recorder(Callback):
+    """Notes every hook of a batch, and the step at which it was called."""
+
+    def __init__(self):
+        self.heard = []
+
+
+for _hook in CALLED:
+
+    def _note(self, trainer, module, *args, _hook=_hook):
+        self.heard.append((_hook, trainer.global_step, len(args)))
+
+    setattr(Recorder, _hook, _note)
+
+
+def optimizer_of(kind):
+    class WithOptimizer(Module):
+        def configure_optimizers(self):
+            return kind(self.parameters(), lr=0.1)
+
+    return WithOptimizer()
+
+
 @pytest.mark.filterwarnings("ignore:The .*_dataloader")
-def test_a_lean_training_is_the_same_training(tmp_path):
-    listeners = Listener(), Listener()
-    heard = []
-    by_instance = LambdaCallback(on_before_zero_grad=lambda *_: heard.append("zero"))
-    plain, _ = fit(tmp_path, listeners[0])
-    lean, trainer = fit(tmp_path, listeners[1], by_instance, LeanLoop())
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.LBFGS])
+def test_a_lean_training_is_the_same_training(tmp_path, kind):
+    recorders = Recorder(), Recorder()
+    plain, trainer = fit(tmp_path, recorders[0], module=optimizer_of(kind))
+    lean, lean_trainer = fit(tmp_path, recorders[1], LeanLoop(), module=optimizer_of(kind))
+    assert type(lean_trainer.fit_loop.epoch_loop) is LeanEpochLoop
+    assert type(trainer.fit_loop.epoch_loop) is not LeanEpochLoop
     assert lean == plain != 0
-    assert listeners[0].heard == listeners[1].heard == 2 * ["train", "train", "train", "val"]
+    assert recorders[0].heard == recorders[1].heard != []
+    assert lean_trainer.fit_loop.state_dict() == trainer.fit_loop.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:The .*_dataloader")
+def test_hooks_of_an_instance_are_called(tmp_path):
+    heard = []
+    fit(tmp_path, LambdaCallback(on_before_zero_grad=lambda *_: heard.append("zero")), LeanLoop())
     assert heard == 6 * ["zero"]
-    assert type(trainer.profiler) is NoProfiler
 
 
-def test_only_empty_hooks_are_left_out():
-    listener, bare = Listener(), Callback()
-    trainer = SimpleNamespace(callbacks=[listener, bare], profiler=PassThroughProfiler())
-    for _ in range(2):  # a training, and its test
-        LeanLoop().setup(trainer, None, "fit")
-    assert [hook for hook in EACH_BATCH if getattr(bare, hook)] == []
-    assert [hook for hook in EACH_BATCH if getattr(listener, hook)] == ["on_train_batch_end", "on_validation_batch_end"]
-    assert callable(bare.on_train_start)
+@pytest.mark.filterwarnings("ignore:The .*_dataloader")
+@pytest.mark.parametrize("settings", [{"gradient_clip_val": 1.0}, {"precision": "bf16-mixed"}, {"profiler": "simple"}])
+def test_what_asks_for_more_keeps_the_loop_of_lightning(tmp_path, settings):
+    _, trainer = fit(tmp_path, LeanLoop(), **settings)
+    assert type(trainer.fit_loop.epoch_loop) is _TrainingEpochLoop
 
 
-def test_a_profiler_that_measures_stays():
-    trainer = SimpleNamespace(callbacks=[], profiler=(profiler := SimpleProfiler()))
-    LeanLoop().setup(trainer, None, "fit")
-    assert trainer.profiler is profiler
+@pytest.mark.filterwarnings("ignore:The .*_dataloader")
+def test_gradients_accumulate_as_without(tmp_path):
+    plain, trainer = fit(tmp_path, accumulate_grad_batches=2)
+    lean, lean_trainer = fit(tmp_path, LeanLoop(), accumulate_grad_batches=2)
+    assert lean == plain != 0
+    assert lean_trainer.fit_loop.state_dict() == trainer.fit_loop.state_dict()
 
 
 @pytest.mark.filterwarnings("ignore:The .*_dataloader")
