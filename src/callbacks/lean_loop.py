@@ -74,9 +74,7 @@ def is_simple(trainer: Trainer, module: LightningModule) -> bool:
         and module.automatic_optimization
         and list(inspect.signature(module.training_step).parameters) == ["batch", "batch_idx"]
         and not any(is_overridden(hook, module) for hook in PASSED_OVER)
-        and not any(
-            hasattr(trainer.datamodule, hook) and is_overridden(hook, trainer.datamodule) for hook in PASSED_OVER
-        )
+        and not any(hasattr(data, hook) and is_overridden(hook, data) for hook in PASSED_OVER)
     )
 
 
