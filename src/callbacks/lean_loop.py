@@ -86,6 +86,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
     """
 
     module: LightningModule
+    to_device: Callable[..., Any]
     hooks: dict[str, list[Callable[..., Any]]]
 
     @classmethod
@@ -94,6 +95,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         lean = cls.__new__(cls)
         vars(lean).update(vars(loop))
         lean.module = lean.trainer.lightning_module
+        lean.to_device = batch_mover(lean.trainer)
         lean.hooks = {
             name: [
                 partial(getattr(callback, name), lean.trainer, lean.module)
@@ -118,7 +120,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         batch_idx = progress.current.ready
         batch, _, _ = next(data_fetcher)
         progress.is_last_batch = data_fetcher.done
-        batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+        batch = self.to_device(batch, dataloader_idx=0)
 
         progress.increment_ready()
         trainer._logger_connector.on_batch_start(batch)
@@ -175,6 +177,14 @@ class LeanEpochLoop(_TrainingEpochLoop):
         for function in self.hooks[hook]:
             function(*args)
         self.module._current_fx_name = None
+
+
+def batch_mover(trainer: Trainer) -> Callable[..., Any]:
+    """What moves a batch to the device of a training: the datamodule, if it has a way of its own."""
+    data = trainer.datamodule
+    if data is not None and is_overridden("transfer_batch_to_device", data):
+        return partial(data.transfer_batch_to_device, device=trainer.strategy.root_device)
+    return trainer.strategy.batch_to_device
 
 
 def has_hook(callback: Callback, name: str) -> bool:

@@ -62,7 +62,7 @@ class Domain:
             CheckpointError: If it is something else.
         """
         try:
-            found = {key: torch.tensor(plain[key], dtype=torch.float32) for key in KEYS}
+            found = {key: torch.as_tensor(plain[key], dtype=torch.float32) for key in KEYS}
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"The statistics of the training images are damaged: {', '.join(KEYS)} are expected, as numbers."
@@ -74,9 +74,9 @@ class Domain:
             raise CheckpointError(f"The statistics of the training images do not fit each other: {shapes}.")
         return domain
 
-    def to_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it: lists of numbers."""
-        return {key: getattr(self, key).tolist() for key in KEYS}
+    def to_dict(self) -> dict[str, Tensor]:
+        """As a checkpoint keeps it: thousands of numbers one by one would take longer to save than all weights."""
+        return {key: getattr(self, key) for key in KEYS}
 
     def distance(self, image: Tensor) -> Tensor:
         """Mahalanobis distance from the training images, float64, `(sample,)`.
