@@ -33,6 +33,7 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from rich.console import Console  # noqa: E402
+from rich.markup import escape  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
@@ -533,7 +534,7 @@ def main() -> None:
             rows += list(SECTIONS[name](Path(directory), arguments.records))
     table = Table("what", "measured", "beside it", title=machine(), title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     Console().print(table)
     if arguments.write:
         write_page(rows, arguments.write)
