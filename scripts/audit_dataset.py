@@ -22,14 +22,14 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
+from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit  # noqa: E402
 from src.evaluation.refinement import observe  # noqa: E402
-from src.generation import Recipe  # noqa: E402
+from src.programs.progress import progress  # noqa: E402
+from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
-from src.utils.progress import progress  # noqa: E402
-from src.utils.trusted import instantiate_trusted  # noqa: E402
-from src.vimh.io import VIMHReader  # noqa: E402
+from src.vimh.reader import VIMHReader  # noqa: E402
 
 CHUNK = 256
 

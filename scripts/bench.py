@@ -36,17 +36,18 @@ from rich.console import Console  # noqa: E402
 from rich.markup import escape  # noqa: E402
 from rich.table import Table  # noqa: E402
 
+from src.checkpoints.run import SaveRun, build_model  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
-from src.generation import Recipe, generate  # noqa: E402
+from src.generation import generate  # noqa: E402
+from src.programs.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
+from src.programs.interrupts import StopOnInterrupt  # noqa: E402
+from src.programs.progress import progress  # noqa: E402
+from src.programs.run_dirs import register_resolvers  # noqa: E402
+from src.programs.threads import cpu_threads  # noqa: E402
+from src.recipe import Recipe  # noqa: E402
 from src.synth import kernels  # noqa: E402
-from src.utils.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
-from src.utils.interrupts import HeedInterrupt  # noqa: E402
-from src.utils.progress import progress  # noqa: E402
-from src.utils.resolvers import register_resolvers  # noqa: E402
-from src.utils.run import SaveRun, build_model  # noqa: E402
-from src.utils.threads import cpu_threads  # noqa: E402
-from src.vimh.io import VIMHReader  # noqa: E402
+from src.vimh.reader import VIMHReader  # noqa: E402
 
 BATCH = 128
 TRAINED_ON = 16384  # samples of the set, those of the test among them
@@ -275,7 +276,7 @@ def _exhaust(loader: Any, n_batches: int) -> None:
 def _open_in_new_process(data_dir: Path) -> tuple[float, float]:
     """Seconds and megabytes of opening a dataset, imports apart; the smallest of five processes."""
     code = (
-        "import time, resource, sys; from src.vimh.io import VIMHReader\n"
+        "import time, resource, sys; from src.vimh.reader import VIMHReader\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter()\n"
         "VIMHReader(sys.argv[1]); seconds = time.perf_counter() - start\n"
         "print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
@@ -360,7 +361,7 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
 def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) -> Trainer:
     """The trainer that `train.py` makes, with further callbacks before its own."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
-    every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, HeedInterrupt()]
+    every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     return instantiate(cfg.trainer, callbacks=every_callback, logger=instantiate_loggers(cfg.logger))
 
 

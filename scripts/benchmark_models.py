@@ -33,8 +33,8 @@ from rich.console import Console  # noqa: E402
 from scripts.results_page import EXPERIMENTS, PAGE, REFERENCES, Entry, entries, keep, read_runs  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
-from src.utils.resolvers import register_resolvers  # noqa: E402
-from src.utils.run import build_model  # noqa: E402
+from src.programs.run_dirs import register_resolvers  # noqa: E402
+from src.checkpoints.run import build_model  # noqa: E402
 
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
 TORCH_THREADS = torch.get_num_threads()

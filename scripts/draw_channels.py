@@ -21,8 +21,9 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from src.evaluation.plots import STYLE, Channel, channels_of, draw_spectrogram  # noqa: E402
-from src.generation import BLOCK, Recipe  # noqa: E402
+from src.pictures.plots import STYLE, draw_spectrogram  # noqa: E402
+from src.recipe import BLOCK, Recipe  # noqa: E402
+from src.vimh.axes import ChannelInfo, channels_of  # noqa: E402
 
 CHANNELS = (
     *("short_window", "medium_window", "long_window", "instantaneous_frequency", "group_delay"),
@@ -53,7 +54,7 @@ def draw(sample: int, output: Path) -> None:
         figure.savefig(output, dpi=90)
 
 
-def ends_of(channel: Channel, spec_range: np.ndarray) -> tuple[float, float]:
+def ends_of(channel: ChannelInfo, spec_range: np.ndarray) -> tuple[float, float]:
     """Levels of the first and the last colour."""
     return tuple(spec_range[0].tolist()) if channel.ends is None else channel.ends
 

@@ -14,11 +14,11 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+from src.checkpoints.run import load_run  # noqa: E402
+from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.data.vimh_dataset import VIMHDataset  # noqa: E402
-from src.generation import Recipe  # noqa: E402
-from src.utils.run import load_run  # noqa: E402
-from src.utils.trusted import instantiate_trusted  # noqa: E402
-from src.vimh.io import VIMHReader  # noqa: E402
+from src.recipe import Recipe  # noqa: E402
+from src.vimh.reader import VIMHReader  # noqa: E402
 
 INK, TRUTH = "#2a5d84", "#c44e2b"
 

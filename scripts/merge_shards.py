@@ -14,11 +14,12 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.errors import NSMError, VIMHError  # noqa: E402
-from src.generation import differences  # noqa: E402
-from src.utils.progress import progress  # noqa: E402
+from src.programs.progress import progress  # noqa: E402
+from src.recipe import differences  # noqa: E402
 from src.vimh.format import SPLITS  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
-from src.vimh.io import VIMHReader, VIMHWriter  # noqa: E402
+from src.vimh.reader import VIMHReader  # noqa: E402
+from src.vimh.writer import VIMHWriter  # noqa: E402
 
 
 def merge(part_dirs: Sequence[Path], output: Path | None = None) -> Path:

@@ -36,7 +36,7 @@ WORDS = {
     inputs.Coordinates: "coordinates as two more channels",
 }
 SMALL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.SiLU, nn.GELU, nn.Dropout)
-RESIDUAL = (vit.Block, convnext.Block)
+RESIDUAL = (vit.TransformerBlock, convnext.ConvNeXtBlock)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
     """
     from hydra import compose, initialize_config_dir
 
-    from src.utils.resolvers import register_resolvers
-    from src.utils.run import build_model
+    from src.checkpoints.run import build_model
+    from src.programs.run_dirs import register_resolvers
 
     register_resolvers()
     data = ["data=vimh_256dss_waveform"] if takes_samples(model) and not chosen(overrides, "data") else []
@@ -127,8 +127,8 @@ def dataset_info(cfg: "DictConfig") -> "DatasetInfo":
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from src.generation import Recipe
-    from src.vimh.io import read_info
+    from src.recipe import Recipe
+    from src.vimh.reader import read_info
 
     recipe = cfg.data.make_dataset
     if recipe is None or "config_name" not in recipe:
@@ -207,7 +207,7 @@ def operations_of(block: nn.Module, layers: Sequence["LayerInfo"]) -> Iterator[s
             yield f"dropout {module.p:g}"
         elif type(module) in WORDS:
             yield WORDS[type(module)]
-        if isinstance(block, vit.Block) and module is block.qkv:
+        if isinstance(block, vit.TransformerBlock) and module is block.qkv:
             yield f"attention of {block.n_heads} heads"
     if isinstance(block, RESIDUAL) or (isinstance(block, cnn.Stage) and len(block) > 3):
         yield "added to the input"

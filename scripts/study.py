@@ -107,7 +107,7 @@ OF_SPECTROGRAMS, OF_SAMPLES = ("cnn_tiny",), ("wave_cnn", "wave_cnn_64k")
 
 
 @dataclass(frozen=True)
-class Grid:
+class RunGrid:
     """Which runs there are.
 
     Attributes:
@@ -187,9 +187,9 @@ class Cell:
         return f"{self.arm}, {self.size} sounds, seed {self.seed}"
 
 
-FULL = Grid(REPRESENTATIONS, SIZES, SEEDS, N_TRAIN, N_TEST, ROOT / "data" / "study")
+FULL = RunGrid(REPRESENTATIONS, SIZES, SEEDS, N_TRAIN, N_TEST, ROOT / "data" / "study")
 QUICK_BUDGET = 3.0
-QUICK = Grid(
+QUICK = RunGrid(
     tuple(r for r in REPRESENTATIONS if r.name in ("log-mel", "+ instantaneous frequency", "waveform", "bit stream")),
     (256, 1_024),
     (42,),
@@ -222,7 +222,7 @@ def config_of(job: Job, *overrides: str) -> Any:
     """Configuration of the training that a job means."""
     from hydra import compose, initialize_config_dir
 
-    from src.utils.resolvers import register_resolvers
+    from src.programs.run_dirs import register_resolvers
 
     register_resolvers()
     cell = job.cell
@@ -266,8 +266,8 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
     import torch
     from hydra.utils import instantiate
 
+    from src.checkpoints.run import build_model
     from src.models.costs import multiply_adds
-    from src.utils.run import build_model
 
     cfg = config_of(job)
     datamodule = instantiate(cfg.data)
@@ -304,8 +304,8 @@ def picture_multiply_adds(info: "DatasetInfo") -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from src.generation import Recipe
-    from src.utils.trusted import instantiate_trusted
+    from src.checkpoints.trusted import instantiate_trusted
+    from src.recipe import Recipe
 
     def forward(shape: Sequence[int], dim: Sequence[int], *_: Any, out_shape: Sequence[int]) -> int:
         return round(2.5 * math.prod(shape) * math.log2(shape[dim[-1]]))
@@ -335,9 +335,9 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
     import lightning
     from hydra.utils import instantiate
 
-    from src.utils.instantiators import instantiate_callbacks
-    from src.utils.run import build_model
-    from src.utils.task import extras
+    from src.checkpoints.run import build_model
+    from src.programs.instantiators import instantiate_callbacks
+    from src.programs.program import extras
 
     cell, n_steps = job.cell, job.cost["steps"]
     cfg = config_of(job, *schedule(n_steps))
@@ -379,7 +379,7 @@ def start_worker() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its lines would tear the progress bar
 
 
-def make_sets(grid: Grid, wanted: Sequence[Cell]) -> None:
+def make_sets(grid: RunGrid, wanted: Sequence[Cell]) -> None:
     """Synthesize the datasets of some runs that are not there yet.
 
     Raises:
@@ -402,12 +402,12 @@ def make_sets(grid: Grid, wanted: Sequence[Cell]) -> None:
         make_dataset(grid.data_dir(*pair), *grid.recipe(*pair))
 
 
-def set_bytes(grid: Grid, set_name: str, representation: Representation) -> int:
+def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> int:
     """Bytes of a dataset's records."""
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from src.generation import Recipe
+    from src.recipe import Recipe
     from src.vimh.format import METADATA_BYTES, record_dtype
 
     config_name, overrides = grid.recipe(set_name, representation)
@@ -417,9 +417,9 @@ def set_bytes(grid: Grid, set_name: str, representation: Representation) -> int:
     return recipe.size * record.itemsize
 
 
-def run_all(grid: Grid, cells: Sequence[Cell], budget: float, jobs: int, output_dir: Path) -> None:
+def run_all(grid: RunGrid, cells: Sequence[Cell], budget: float, jobs: int, output_dir: Path) -> None:
     """Measure some runs, a process on each core, and keep every result when it is there."""
-    from src.utils.progress import progress
+    from src.programs.progress import progress
 
     def job_of(cell: Cell) -> Job:
         directory = ROOT / "logs" / output_dir.name / re.sub(r"\W+", "-", cell.key)

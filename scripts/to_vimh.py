@@ -24,15 +24,15 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.errors import ConfigError, NSMError  # noqa: E402
-from src.utils.config_names import config_names  # noqa: E402
-from src.utils.progress import progress  # noqa: E402
+from src.programs.config_names import config_names  # noqa: E402
+from src.programs.progress import progress  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
     from src.spectral.representation import Representation
-    from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, Samples
+    from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, SampleBatch
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
 LONGEST = 2**26  # samples of a sound: 20 minutes at 55 kHz
@@ -115,11 +115,11 @@ def labelled(options: argparse.Namespace, suffixes: frozenset[str]) -> "Labelled
 def convert_images(options: argparse.Namespace) -> Converted:
     """A directory of image files."""
     from src.vimh.convert import About, Part, parameters_of
-    from src.vimh.pictures import SUFFIXES, Look, load_picture, picture_keys
+    from src.vimh.pictures import SUFFIXES, PictureFormat, load_picture, picture_keys
 
     files = labelled(options, SUFFIXES)
     specs, values = parameters_of(files, grids(options), dict(options.units))
-    look = Look(options.color, options.resize)
+    look = PictureFormat(options.color, options.resize)
     parts = [Part(str(path), partial(load_picture, path, values[n], look)) for n, path in enumerate(files.paths)]
     return About(set_name(options), specs, picture_keys, {"kind": "images"}), parts
 
@@ -145,7 +145,7 @@ def convert_cifar(options: argparse.Namespace) -> Converted:
 
 def convert_audio(options: argparse.Namespace) -> Converted:
     """A directory of audio files."""
-    from src.evaluation.recordings import SUFFIXES
+    from src.recordings import SUFFIXES
     from src.vimh.convert import About, Part, parameters_of
 
     files = labelled(options, SUFFIXES)
@@ -224,7 +224,7 @@ def make_representation(config: Mapping[str, Any]) -> "Representation":
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    from src.utils.task import find_cause
+    from src.programs.program import find_cause
 
     try:
         return instantiate(config)
@@ -249,7 +249,7 @@ def sound_keys(representation: "Representation", sample_rate: int, duration: flo
 
 def load_sound(
     path: Path, value: "np.ndarray", representation: "Representation", sample_rate: int, n_samples: int
-) -> "Samples":
+) -> "SampleBatch":
     """Read an audio file.
 
     Args:
@@ -264,11 +264,11 @@ def load_sound(
     """
     import torch
 
-    from src.vimh.convert import Samples
+    from src.vimh.convert import SampleBatch
 
     waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
     image, spec_range = representation.to_image(waveform[None])
-    return Samples(image.numpy(), spec_range.numpy(), value[None])
+    return SampleBatch(image.numpy(), spec_range.numpy(), value[None])
 
 
 def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
@@ -276,7 +276,7 @@ def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
     import numpy as np
     import torch
 
-    from src.evaluation.recordings import RecordingError, read_samples
+    from src.recordings import RecordingError, read_samples
     from src.vimh.convert import DamagedFileError
 
     try:
@@ -294,16 +294,16 @@ def resampler(rate: int, sample_rate: int) -> "Callable[[Tensor], Tensor]":
     import torch
     from torchaudio.transforms import Resample
 
-    from src.evaluation.recordings import RESAMPLING
+    from src.recordings import RESAMPLING
 
     return Resample(rate, sample_rate, dtype=torch.float64, **RESAMPLING).float()
 
 
 def grids(options: argparse.Namespace) -> Mapping[str, Any]:
     """Steps and ranges of the labels that are numbers."""
-    from src.vimh.convert import Grid
+    from src.vimh.convert import LabelGrid
 
-    return {name: Grid.parse(text) for name, text in options.number}
+    return {name: LabelGrid.parse(text) for name, text in options.number}
 
 
 def set_name(options: argparse.Namespace, default: str | None = None) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from scipy.stats import qmc
 
 from src.errors import ConfigError
 
@@ -280,8 +281,6 @@ def _uniform(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:
 
 def _sobol(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:
     """Points `start` to `stop - 1` of a scrambled Sobol sequence, float64 in [0, 1), `(point, column)`."""
-    from scipy.stats import qmc  # loaded on use: it costs a second that the other samplings need not pay
-
     sequence = qmc.Sobol(n_columns, scramble=True, rng=np.random.default_rng(seed))
     if start:
         sequence.fast_forward(start)

@@ -10,9 +10,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.generation import Recipe, generate
-from src.train import train
-from src.utils.resolvers import register_resolvers
+from src.generation import generate
+from src.programs.run_dirs import register_resolvers
+from src.recipe import Recipe
+from src.tasks.train import train
 
 # The same examples every time, and no verdict by the clock. Others, and many: pytest --hypothesis-profile=thorough
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=60)

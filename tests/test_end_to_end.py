@@ -10,15 +10,15 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from scripts.audit_dataset import audit_dataset
-from src.audio_eval import audio_eval
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import VIMHError
 from src.evaluation.resynthesis import VIEW, axes_of, voice_of
 from src.generation import generate
-from src.predict import predict
-from src.train import train
-from src.utils.resolvers import register_resolvers
-from src.utils.trusted import instantiate_trusted
-from src.vimh.io import VIMHReader
+from src.programs.run_dirs import register_resolvers
+from src.tasks.audio_eval import audio_eval
+from src.tasks.predict import predict
+from src.tasks.train import train
+from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[1]
 N_SOUNDS = 4

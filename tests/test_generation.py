@@ -20,12 +20,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
-from src.generation import Recipe, differences, fresh_sounds, generate, is_made, make_dataset, recipe_config
-from src.utils.task import find_cause
-from src.utils.trusted import instantiate_trusted
+from src.generation import fresh_sounds, generate, is_made, make_dataset
+from src.programs.program import find_cause
+from src.recipe import Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME, METADATA_BYTES, pack, record_dtype
-from src.vimh.io import VIMHReader
+from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = str(ROOT / "generate_vimh.py")
@@ -483,7 +484,7 @@ def test_an_output_directory_that_cannot_be_is_refused(program, tmp_path, output
         {"_target_": "src.synth.voices.SawVoice", "sample_rate": {"_target_": "os.system", "command": "touch MARK"}},
         {"_target_": "src.synth.voices.SawVoice", "sample_rate": "${oc.env:HOME}", "duration": 1.0},
         {"_target_": "src.synth.voices.SawVoice", "sample_rate": "${spy:}", "duration": 1.0},
-        {"_target_": "src.utils.task.sys.modules", "command": "x"},
+        {"_target_": "src.programs.program.sys.modules", "command": "x"},
         {"_target_": "${spy:}"},
     ],
 )

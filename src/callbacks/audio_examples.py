@@ -85,7 +85,7 @@ class AudioExamples(Periodic):
         """Render and write all sounds."""
         if self.voice is None or not self.batch:
             return False
-        specs = pl_module.parameters_
+        specs = pl_module.specs
         value = self.batch["value"].cpu().numpy()
         predicted = _predict(trainer, pl_module, self.batch)
         if not np.isfinite(predicted).all():  # a training that went astray has no sound
@@ -111,9 +111,7 @@ class AudioExamples(Periodic):
 def _predict(trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Tensor]) -> np.ndarray:
     """What the network says of samples, natural units within the ranges, float32, `(sample, parameter)`."""
     (said,) = predict(trainer, pl_module, [batch])
-    columns = [
-        spec.value_from_normalized(said[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.parameters_
-    ]
+    columns = [spec.value_from_normalized(said[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.specs]
     return torch.stack(columns, dim=1).cpu().numpy()
 
 

@@ -90,10 +90,10 @@ class HeadFigures(Periodic):
         samples = _first(self.batches, self.n_samples)
         predictions = _predict(trainer, pl_module, self.batches, self.n_samples)
         with matplotlib.rc_context(INK):
-            figures = head_figures(pl_module.parameters_, samples, predictions)
+            figures = head_figures(pl_module.specs, samples, predictions)
             if self.n_spectrograms:
                 images = samples["image"][: self.n_spectrograms]
-                figures["spectrograms"] = spectrogram_figure(pl_module.parameters_, images, samples, predictions)
+                figures["spectrograms"] = spectrogram_figure(pl_module.specs, images, samples, predictions)
             pictures = {tag: pixels(figure) for tag, figure in figures.items()}
         for writer in writers:
             for tag, picture in pictures.items():
@@ -124,7 +124,7 @@ def _predict(
             spec.value_from_normalized(joined(spec.name, "normalized")),
             joined(spec.name, "std") * spec.step,
         )
-        for spec in pl_module.parameters_
+        for spec in pl_module.specs
     }
 
 

@@ -18,7 +18,7 @@ from src.data.stream import Stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_whole
 from src.vimh.info import DatasetInfo
-from src.vimh.io import Batch, VIMHReader, VIMHSplit, read_info
+from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_info
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
 AT_ONCE = 4096  # samples whose images are read to know their labels

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from src.errors import ConfigError
 from src.params import ParamSpec
-from src.vimh.io import Batch, VIMHSplit
+from src.vimh.reader import Batch, VIMHSplit
 
 SPEC_RANGE = ("spec_min", "spec_max")
 CHUNK = 4096  # samples that loading holds twice

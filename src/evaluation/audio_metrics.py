@@ -17,6 +17,7 @@ from typing import Literal
 import numba
 import numpy as np
 import torch
+from scipy.fft import dct
 from torch import Tensor
 
 from src.errors import ConfigError
@@ -59,7 +60,7 @@ class Metric:
 
     name: str
     definition: str
-    better: Literal["low", "high", "0"]
+    better: Literal["low", "high", 0]
     symmetric: bool
     units: str
     best: float
@@ -349,8 +350,6 @@ def mel_filters(sample_rate: int, win_length: int, n_mels: int) -> Tensor:
 
 def mfcc(waveform: Tensor, sample_rate: int) -> Tensor:
     """Mel-frequency cepstral coefficients, of power in dB relative to 1, 80 dB deep, `(sound, coefficient, frame)`."""
-    from scipy.fft import dct  # loaded on use, as everything of scipy is
-
     db = 10 * torch.log10(mel_power(waveform, sample_rate, *MFCC_SCALE).clamp(min=1e-10))
     db = db.maximum(db.amax(dim=(1, 2), keepdim=True) - 80)
     return torch.from_numpy(dct(db.numpy(), axis=1, norm="ortho")[:, :N_MFCC])

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 import numba
 import numpy as np
 import torch
+from scipy.optimize import least_squares
 
 from src.errors import ConfigError
 from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE, Observation, cramer_rao
@@ -37,7 +38,7 @@ FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-8, 1e6
 
 
 class Recipe(Protocol):
-    """What makes sounds and their images of parameters: `src.generation.Recipe` is one."""
+    """What makes sounds and their images of parameters: `src.recipe.Recipe` is one."""
 
     @property
     def space(self) -> ParameterSpace:
@@ -396,8 +397,6 @@ def _search_singly(problem: Problem, sound: np.ndarray, position: np.ndarray) ->
 
 def _trust_region(problem: Problem, number: int, start: np.ndarray) -> End:
     """One sound by `scipy.optimize.least_squares`, stage by stage."""
-    from scipy.optimize import least_squares  # loaded on use: it takes longer to load than the rest
-
     sound, n_renders = np.array([number]), 0
     position = start
     for stage, width in enumerate(WIDTHS):

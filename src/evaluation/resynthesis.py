@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numba
 import numpy as np
@@ -15,14 +15,13 @@ from src.errors import VIMHError
 from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.audit import audit
 from src.evaluation.refinement import Refinement, observe, refine
+from src.listening.report import Axes, Scores
 from src.params import FixedParam, ParameterSpace, ParamSpec
 from src.spectral.representation import Representation, SpectralRepresentation
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
+from src.vimh.axes import mel_centres
 from src.vimh.info import DatasetInfo
-
-if TYPE_CHECKING:
-    from src.evaluation.report import Answer, Axes
 
 SOUNDS_A_THREAD = 32  # rendered and compared at a time
 REFINED_AT_A_TIME = 256
@@ -155,15 +154,11 @@ def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation
     return SpectralRepresentation(synth.sample_rate, synth.duration, height, width, win_length, 2 * height)
 
 
-def axes_of(representation: SpectralRepresentation) -> "Axes":
+def axes_of(representation: SpectralRepresentation) -> Axes:
     """Where the rows and columns of a spectrogram are: Hz and seconds of their centres."""
-    from src.evaluation.report import Axes
-
     frequency = np.arange(1, representation.height + 1) * representation.sample_rate / representation.n_fft
     mel = representation.describe_mel()
     if mel is not None:
-        from src.evaluation.plots import mel_centres  # loads matplotlib
-
         frequency = mel_centres(*(mel[key] for key in ("n_mels", "f_min", "f_max", "mel_scale")))
     middle = np.arange(representation.width) * representation.hop_length + representation.window.numel() / 2
     return Axes(frequency.tolist(), (middle / representation.sample_rate).tolist())
@@ -237,7 +232,7 @@ def nearest_neighbours(look: Look, training: Iterable[Look], advance: Advance = 
 
 
 @dataclass(frozen=True)
-class Claim:
+class Estimate:
     """What somebody says of all sounds.
 
     Attributes:
@@ -253,7 +248,7 @@ class Claim:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def judge(claim: Claim, voice: Voice, true_value: np.ndarray, advance: Advance = lambda n: None) -> "Answer":
+def score(claim: Estimate, voice: Voice, true_value: np.ndarray, advance: Advance = lambda n: None) -> Scores:
     """What a claim is worth: audio metrics between the sounds of the true and of the claimed values, and errors.
 
     Args:
@@ -262,8 +257,6 @@ def judge(claim: Claim, voice: Voice, true_value: np.ndarray, advance: Advance =
         true_value: Natural units, `(sound, parameter)`.
         advance: Told the number of sounds done.
     """
-    from src.evaluation.report import Answer
-
     size = SOUNDS_A_THREAD * numba.get_num_threads()
     parts = []
     for first in range(0, len(true_value), size):
@@ -271,7 +264,7 @@ def judge(claim: Claim, voice: Voice, true_value: np.ndarray, advance: Advance =
         parts.append(audio_metrics(voice.render(true), voice.render(claimed), voice.synth.sample_rate))
         advance(len(true))
     metrics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Answer(claim.name, metrics, np.abs(claim.value - true_value))
+    return Scores(claim.name, metrics, np.abs(claim.value - true_value))
 
 
 def spread(score: np.ndarray, n_sounds: int) -> list[int]:
@@ -351,7 +344,7 @@ def refinement_figures(
 
 
 def csv_of(
-    claims: Sequence[Claim], answers: Sequence["Answer"], true_value: np.ndarray, parameters: Sequence[ParamSpec]
+    claims: Sequence[Estimate], answers: Sequence[Scores], true_value: np.ndarray, parameters: Sequence[ParamSpec]
 ) -> str:
     """A table with a row per sound and answer, in nine digits; a cell is empty where nothing is known.
 
@@ -374,7 +367,7 @@ def csv_of(
 
 
 def _columns(
-    claim: Claim, answer: "Answer", true_value: np.ndarray, parameters: Sequence[ParamSpec]
+    claim: Estimate, answer: Scores, true_value: np.ndarray, parameters: Sequence[ParamSpec]
 ) -> dict[str, np.ndarray]:
     """All that is known of a claim, name to `(sound,)`."""
     tables = {"true": true_value, "value": claim.value, "error": answer.errors, "std": claim.std}

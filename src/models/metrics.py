@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from src.models.losses import Prediction
+from src.models.decoders import Prediction
 from src.params import ParamSpec
 
 INTERVAL = 0.9  # share of the truths that should lie within
@@ -95,15 +95,15 @@ class HeadMetrics(Metric):
         }
         if self.coverage:
             figures["coverage"] = self.covered / self.n_samples
-        means = {figure: of_heads.mean() for figure, of_heads in figures.items() if figure != "mae"}
+        means = {figure: per_head.mean() for figure, per_head in figures.items() if figure != "mae"}
         heads = {
             f"{name}_{figure}": of_head
-            for figure, of_heads in figures.items()
-            for name, of_head in zip(self.names, of_heads.unbind(), strict=True)
+            for figure, per_head in figures.items()
+            for name, of_head in zip(self.names, per_head.unbind(), strict=True)
         }
         return {"loss": self.loss / self.n_samples, **means, **heads}
 
-    def honest_scale(self) -> Tensor:
+    def conformal_scale(self) -> Tensor:
         """What to multiply standard deviations with so that the interval holds 90 % of all that was counted, `(head,)`.
 
         This is split conformal prediction with the normalized residual as score (Lei et al. 2018, Distribution-free

@@ -7,17 +7,15 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from onnx import ModelProto
+from onnxruntime import InferenceSession
 
 from src.errors import CheckpointError, ConfigError
 from src.models.predictor import Predictor
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-    from onnxruntime import InferenceSession
 
 METADATA = "nsm"  # key of the metadata that holds the description
 INPUTS, OUTPUTS = ("image", "aux"), ("value", "std")
@@ -45,7 +43,7 @@ def check_packages() -> None:
         ) from error
 
 
-def to_onnx(predictor: Predictor, description: dict[str, Any]) -> "ModelProto":
+def to_onnx(predictor: Predictor, description: dict[str, Any]) -> ModelProto:
     """The network as an ONNX graph with a dynamic batch axis, its description inside.
 
     Args:
@@ -88,7 +86,7 @@ def quiet_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def remove_traces(proto: "ModelProto") -> None:
+def remove_traces(proto: ModelProto) -> None:
     """Take out what the exporter notes for debugging: source lines, paths of this machine, shapes in between."""
     for node in proto.graph.node:
         node.ClearField("metadata_props")
@@ -100,7 +98,7 @@ def remove_traces(proto: "ModelProto") -> None:
     proto.ClearField("metadata_props")
 
 
-def open_session(content: bytes) -> "InferenceSession":
+def open_session(content: bytes) -> InferenceSession:
     """An ONNX file, ready to run on one thread of the CPU."""
     import onnxruntime
 
@@ -116,12 +114,12 @@ def run_pytorch(predictor: Predictor, inputs: Inputs) -> Outputs:
     return value.numpy(), std.numpy()
 
 
-def run_onnx(session: "InferenceSession", inputs: Inputs) -> Outputs:
+def run_onnx(session: InferenceSession, inputs: Inputs) -> Outputs:
     """The same as onnxruntime computes them."""
     return session.run(OUTPUTS, dict(zip(INPUTS, inputs, strict=True)))
 
 
-def check_agreement(predictor: Predictor, session: "InferenceSession", inputs: Inputs, tolerance: float) -> float:
+def check_agreement(predictor: Predictor, session: InferenceSession, inputs: Inputs, tolerance: float) -> float:
     """Compare onnxruntime with PyTorch.
 
     Returns:
@@ -130,7 +128,7 @@ def check_agreement(predictor: Predictor, session: "InferenceSession", inputs: I
     Raises:
         CheckpointError: If it is above `tolerance`, or no number.
     """
-    specs = predictor.module.parameters_
+    specs = predictor.module.specs
     ranges = np.array([spec.range for spec in specs])
     pairs = zip(run_pytorch(predictor, inputs), run_onnx(session, inputs), strict=True)
     shares = np.stack([np.abs(ours - theirs) / ranges for ours, theirs in pairs]).max(axis=(0, 1))  # (head,)
@@ -143,9 +141,7 @@ def check_agreement(predictor: Predictor, session: "InferenceSession", inputs: I
     return float(shares[worst])
 
 
-def measure_latency(
-    predictor: Predictor, session: "InferenceSession", inputs: Inputs, repeats: int
-) -> dict[str, float]:
+def measure_latency(predictor: Predictor, session: InferenceSession, inputs: Inputs, repeats: int) -> dict[str, float]:
     """Median time of a run in milliseconds, `pytorch` and `onnxruntime`, on one thread each."""
     with one_thread():
         return {

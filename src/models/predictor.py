@@ -14,7 +14,7 @@ class Predictor(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        specs = module.parameters_
+        specs = module.specs
         self.register_buffer("lowest", torch.tensor([spec.min for spec in specs]))
         self.register_buffer("range", torch.tensor([spec.range for spec in specs]))
         self.register_buffer("step", torch.tensor([spec.step for spec in specs]))

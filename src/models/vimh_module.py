@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from src.models.losses import HeadLoss, Heads, HeadWeights, Prediction
+from src.models.decoders import ParamTensors, Prediction
+from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.params import ParamSpec
 
@@ -74,12 +75,12 @@ class VIMHLitModule(LightningModule):
         head_weights: str | Mapping[str, float] = "equal",
     ) -> None:
         super().__init__()
-        self.parameters_ = tuple(ParamSpec(**entry) for entry in parameters)
-        self.names = tuple(spec.name for spec in self.parameters_)
+        self.specs = tuple(ParamSpec(**entry) for entry in parameters)
+        self.names = tuple(spec.name for spec in self.specs)
         self.net = net
         self.loss = loss
-        self.heads = Heads(self.parameters_)
-        self.reader = loss.reader(self.heads)
+        self.heads = ParamTensors(self.specs)
+        self.decoder = loss.decoder(self.heads)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -87,11 +88,11 @@ class VIMHLitModule(LightningModule):
         self.monitor = monitor
         self.compile_net = compile
         self.metrics = nn.ModuleDict(
-            {f"{stage}_metrics": HeadMetrics(self.parameters_, coverage=stage != "train") for stage in STAGES}
+            {f"{stage}_metrics": HeadMetrics(self.specs, coverage=stage != "train") for stage in STAGES}
         )
         self.waiting: dict[str, list[Seen]] = {stage: [] for stage in STAGES}
         self.register_buffer("best_acc", torch.zeros(()))
-        self.register_buffer("std_scale", torch.ones(len(self.parameters_)))
+        self.register_buffer("std_scale", torch.ones(len(self.specs)))
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -115,19 +116,19 @@ class VIMHLitModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int = 0) -> dict[str, Prediction]:
         """What every head says of a batch, with standard deviations that hold for new samples."""
-        of_heads = zip(*(tensor.unbind(dim=1) for tensor in self.read(batch["image"], batch["aux"])), strict=True)
-        return {name: Prediction(*said) for name, said in zip(self.names, of_heads, strict=True)}
+        per_head = zip(*(tensor.unbind(dim=1) for tensor in self.read(batch["image"], batch["aux"])), strict=True)
+        return {name: Prediction(*said) for name, said in zip(self.names, per_head, strict=True)}
 
     def read(self, image: Tensor, aux: Tensor) -> Prediction:
         """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
         logits = self(image, aux)
-        prediction = self.reader([logits[name] for name in self.names])
+        prediction = self.decoder([logits[name] for name in self.names])
         return prediction._replace(std=prediction.std * self.std_scale)
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
-        of_heads = [logits[name] for name in self.names]
-        return self.head_weights(self.loss.of_heads(of_heads, batch["normalized"], batch["index"], self.heads))
+        per_head = [logits[name] for name in self.names]
+        return self.head_weights(self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
@@ -145,8 +146,8 @@ class VIMHLitModule(LightningModule):
         logits = self(batch["image"], batch["aux"])
         loss = self.compute_loss(logits, batch)
         waiting = self.waiting[stage]
-        of_heads = [logits[name].detach() for name in self.names]
-        waiting.append(Seen(loss.detach(), of_heads, batch["index"], batch["normalized"]))
+        per_head = [logits[name].detach() for name in self.names]
+        waiting.append(Seen(loss.detach(), per_head, batch["index"], batch["normalized"]))
         if len(waiting) * len(batch["index"]) >= COUNT_AT:
             self._count(stage)
         return loss
@@ -156,7 +157,7 @@ class VIMHLitModule(LightningModule):
         """Read and count the batches that wait."""
         losses, logits, index, normalized = zip(*self.waiting[stage], strict=True)
         sizes = torch.tensor([len(of_batch) for of_batch in index], device=self.device)
-        prediction = self.reader([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
+        prediction = self.decoder([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
         self.metrics[f"{stage}_metrics"].update(
             (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
         )
@@ -180,7 +181,7 @@ class VIMHLitModule(LightningModule):
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.best_acc.copy_(torch.maximum(self.best_acc, figures["val/acc"]))
             figures["val/acc_best"] = self.best_acc.clone()
-            scale = self.metrics["val_metrics"].honest_scale().clamp(min=SMALLEST_SCALE)
+            scale = self.metrics["val_metrics"].conformal_scale().clamp(min=SMALLEST_SCALE)
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
         self._note(figures)
         self._forget("val")

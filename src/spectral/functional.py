@@ -8,6 +8,7 @@ import warnings
 
 import torch
 import torchaudio.functional as AF
+from scipy.signal import get_window
 from torch import Tensor
 
 from src.errors import ConfigError
@@ -32,7 +33,6 @@ def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
         raise ConfigError(f"win_length is {win_length}; it must be 1 sample or more.")
     if isinstance(name, str) and name in _USUAL_WINDOWS:
         return _USUAL_WINDOWS[name](win_length, dtype=torch.float64).float()
-    from scipy.signal import get_window
 
     window = tuple(name) if isinstance(name, list) else name
     try:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import torch
+from scipy.signal import lfilter
 from torch import Tensor
 
 from src.errors import ConfigError
 from src.spectral import functional as F
-from src.spectral.channels import Analysis, Channel, Grid, Spectra
+from src.spectral.analysis import Analysis, Grid, Spectra
+from src.spectral.channels import Channel
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Representation(Protocol):
         ...
 
     @property
-    def channel_ranges(self) -> "list[Ends | None] | None":
+    def channel_ranges(self) -> list[Ends | None] | None:
         """Of each channel what its pixels mean, None: the record's `spec_min` and `spec_max`; None: so for all."""
         ...
 
@@ -246,7 +248,6 @@ class SpectralRepresentation:
         )
         if not self.pre_emphasis:
             return waveform
-        from scipy.signal import lfilter
 
         return torch.from_numpy(lfilter([1.0], [1.0, -self.pre_emphasis], waveform.cpu().numpy())).float()
 

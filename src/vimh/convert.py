@@ -20,7 +20,7 @@ from src.errors import ConfigError, NSMError, VIMHError
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, LabelEncoding, mapping_from_spec
-from src.vimh.io import VIMHWriter, check_target
+from src.vimh.writer import VIMHWriter, check_target
 
 AT_ONCE = 256  # samples that are written at a time
 
@@ -46,7 +46,7 @@ class LabelledFiles:
 
 
 @dataclass(frozen=True)
-class Grid:
+class LabelGrid:
     """What is to be known of a label that is a number.
 
     Attributes:
@@ -60,7 +60,7 @@ class Grid:
     high: Decimal | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Grid":
+    def parse(cls, text: str) -> "LabelGrid":
         """From `STEP` or `STEP,MIN,MAX`.
 
         Raises:
@@ -135,7 +135,7 @@ def files_of_table(directory: Path, table: Path, wanted: Sequence[str] = ()) -> 
 
 
 def parameters_of(
-    files: LabelledFiles, grids: Mapping[str, Grid], units: Mapping[str, str]
+    files: LabelledFiles, grids: Mapping[str, LabelGrid], units: Mapping[str, str]
 ) -> tuple[tuple[ParamSpec, ...], np.ndarray]:
     """Labels as parameters: those with a grid are numbers, the others categories.
 
@@ -188,7 +188,7 @@ def categorical(name: str, classes: Sequence[str], description: str = "") -> Par
     return ParamSpec(name, 0.0, len(classes) - 1.0, 1.0, "", description, tuple(classes))
 
 
-def number(name: str, texts: Sequence[str], grid: Grid, units: str = "") -> tuple[ParamSpec, np.ndarray]:
+def number(name: str, texts: Sequence[str], grid: LabelGrid, units: str = "") -> tuple[ParamSpec, np.ndarray]:
     """A label that is a number.
 
     Args:
@@ -290,7 +290,7 @@ def _least_step(distance: Decimal) -> str:
 # ----- packing
 
 
-class Samples(NamedTuple):
+class SampleBatch(NamedTuple):
     """Samples that are read.
 
     Attributes:
@@ -315,7 +315,7 @@ class Part:
     """
 
     name: str
-    load: Callable[[], Samples]
+    load: Callable[[], SampleBatch]
     split: str | None = None
 
 
@@ -427,7 +427,7 @@ class _Gathered:
     rest: bytearray = field(default_factory=bytearray)
     skipped: int = 0
 
-    def add(self, samples: Samples, split: str | None, seed: int) -> None:
+    def add(self, samples: SampleBatch, split: str | None, seed: int) -> None:
         self.split += [split] * len(samples.image)
         self.key += [_key(image.tobytes(), seed) for image in samples.image] if split is None else []
         self.rest += np.concatenate([samples.spec_range, samples.value], axis=1).astype("<f4").tobytes()

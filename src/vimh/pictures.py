@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from sklearn.datasets import load_digits
 
 from src.errors import ConfigError, VIMHError
 from src.params import ParamSpec
@@ -26,13 +27,13 @@ from src.vimh.convert import (
     Choices,
     DamagedFileError,
     Part,
-    Samples,
+    SampleBatch,
     categorical,
     category,
     check_directory,
     pack,
 )
-from src.vimh.io import read_info
+from src.vimh.reader import read_info
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none of them is a language, as PostScript is
@@ -77,21 +78,21 @@ def picture_keys(shape: tuple[int, int, int]) -> dict[str, Any]:
     }
 
 
-def as_samples(picture: np.ndarray, value: np.ndarray) -> Samples:
+def as_samples(picture: np.ndarray, value: np.ndarray) -> SampleBatch:
     """Pictures, top row first, as samples.
 
     Args:
         picture: uint8, `(sample, channel, height, width)`.
         value: `(sample, parameter)`.
     """
-    return Samples(picture[:, :, ::-1], np.zeros((len(picture), 2), np.float32), value)
+    return SampleBatch(picture[:, :, ::-1], np.zeros((len(picture), 2), np.float32), value)
 
 
 # ----- image files
 
 
 @dataclass(frozen=True)
-class Look:
+class PictureFormat:
     """What pictures are made alike by.
 
     Attributes:
@@ -103,7 +104,7 @@ class Look:
     size: tuple[int, int] | None = None
 
 
-def load_picture(path: Path, value: np.ndarray, look: Look) -> Samples:
+def load_picture(path: Path, value: np.ndarray, look: PictureFormat) -> SampleBatch:
     """Read an image file; the first picture where it holds several.
 
     Args:
@@ -235,7 +236,7 @@ def _idx_file(directory: Path, prefixes: Sequence[str], what: str) -> Path | Non
     return found[0] if found else None
 
 
-def _in_memory(picture: np.ndarray, value: np.ndarray) -> Callable[[], Samples]:
+def _in_memory(picture: np.ndarray, value: np.ndarray) -> Callable[[], SampleBatch]:
     return lambda: as_samples(picture, value)
 
 
@@ -293,7 +294,7 @@ def cifar_set(directory: Path) -> tuple[str, tuple[ParamSpec, ...], list[Part]]:
     )
 
 
-def load_cifar(path: Path, specs: Sequence[ParamSpec]) -> Samples:
+def load_cifar(path: Path, specs: Sequence[ParamSpec]) -> SampleBatch:
     """Read a file of records: a byte per label, then the image.
 
     Raises:
@@ -369,7 +370,6 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
                 "test. Choose another data.data_dir, or delete it."
             )
         return
-    from sklearn.datasets import load_digits
 
     digits = load_digits()
     spec, value = category("digit", [str(number) for number in digits.target])

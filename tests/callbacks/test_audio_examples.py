@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.callbacks.audio_examples import AudioExamples
+from src.checkpoints.run import ENTRY, read_checkpoint
 from src.errors import ConfigError, VIMHError
 from src.params import ParamSpec
-from src.train import train
-from src.utils.run import ENTRY, read_checkpoint
+from src.tasks.train import train
 
 SPECS = (ParamSpec("cutoff", 100.0, 500.0, 100.0, "Hz"), ParamSpec("resonance", 0.0, 1.0, 0.5))
 RATE = 1000
@@ -26,7 +26,7 @@ class Module(torch.nn.Module):
 
     def __init__(self, normalized=0.5):
         super().__init__()
-        self.parameters_ = SPECS
+        self.specs = SPECS
         self.normalized = normalized
         self.asked = []
 

@@ -27,7 +27,7 @@ class Module(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.parameters_ = SPECS
+        self.specs = SPECS
         self.asked = []
 
     def predict_step(self, batch):

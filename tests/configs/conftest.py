@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from scripts.list_configs import CONFIGS, ROOT
-from src.utils.resolvers import register_resolvers
+from src.programs.run_dirs import register_resolvers
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressB
 from omegaconf import OmegaConf, open_dict
 
 from scripts.list_configs import CONFIGS, groups, is_complete
+from src.checkpoints.run import build_model
 from src.errors import ConfigError
-from src.utils.instantiators import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
-from src.utils.run import build_model
+from src.programs.instantiators import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
 
 GROUPS = groups()
 MODELS = [model for model in GROUPS["model"] if is_complete(model)]

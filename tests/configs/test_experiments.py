@@ -11,10 +11,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from scripts.list_configs import ROOT, groups
-from src.train import train
-from src.utils.instantiators import instantiate_callbacks, instantiate_loggers
-from src.utils.run import build_model
-from src.vimh.io import read_info
+from src.checkpoints.run import build_model
+from src.programs.instantiators import instantiate_callbacks, instantiate_loggers
+from src.tasks.train import train
+from src.vimh.reader import read_info
 
 TRAINED = {
     target: overrides.split()

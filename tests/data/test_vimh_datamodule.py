@@ -20,7 +20,7 @@ from src.errors import ConfigError, VIMHError
 from src.generation import make_dataset
 from src.spectral.features import measure
 from src.vimh.format import INFO_NAME
-from src.vimh.io import VIMHReader, VIMHSplit
+from src.vimh.reader import VIMHReader, VIMHSplit
 
 SAW = {"config_name": "synth/generate_simple_saw", "overrides": ["dataset.size=64"]}
 

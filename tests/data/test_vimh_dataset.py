@@ -5,7 +5,7 @@ import torch
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, MemoryDataset, VIMHDataset
 from src.errors import ConfigError, VIMHError
 from src.spectral.features import measure
-from src.vimh.io import VIMHReader, VIMHSplit
+from src.vimh.reader import VIMHReader, VIMHSplit
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from src.evaluation.audit import audit
 from src.evaluation.refinement import MAX_RENDERS, box_step, observe, refine
 from src.generation import generate
 from src.params import ParameterSpace, ParamSpec
-from src.vimh.io import VIMHReader
+from src.vimh.reader import VIMHReader
 
 MOOG = "synth/generate_moog_basic"
 

@@ -6,31 +6,31 @@ import numpy as np
 import pytest
 import torch
 
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
 from src.evaluation import resynthesis
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.refinement import Refinement
-from src.evaluation.report import Answer
 from src.evaluation.resynthesis import (
     MEDIAN_OF_GAUSSIAN,
-    Claim,
+    Estimate,
     Look,
     after_coding,
     axes_of,
     bounds_of_audit,
     csv_of,
-    judge,
     mean_parameters,
     nearest_neighbours,
     refine_all,
     refinement_figures,
+    score,
     spread,
     voice_of,
     within_ranges,
 )
+from src.listening.report import Scores
 from src.params import ParamSpec
 from src.synth.voices import MoogVoice, SawVoice
-from src.utils.trusted import instantiate_trusted
 from src.vimh.info import DatasetInfo
 
 MOOG = "synth/generate_moog_basic"
@@ -211,7 +211,7 @@ def test_what_is_over_a_range_by_rounding_is_put_at_its_end():
 def test_identical_parameters_are_the_best_of_everything(saw):
     recipe, voice = saw
     value = recipe.values(0, 4)
-    answer = judge(Claim("truth", value.astype(np.float64)), voice, value)
+    answer = score(Estimate("truth", value.astype(np.float64)), voice, value)
     for metric in METRICS:
         np.testing.assert_allclose(answer.metrics[metric.name], metric.best, atol=1e-9, err_msg=metric.name)
     assert (answer.errors == 0).all()
@@ -220,12 +220,12 @@ def test_identical_parameters_are_the_best_of_everything(saw):
 def test_errors_are_absolute_and_blocks_change_nothing(saw, monkeypatch):
     recipe, voice = saw
     value = recipe.values(0, 5)
-    claim = Claim("other", np.roll(value, 1, axis=0).astype(np.float64))
+    claim = Estimate("other", np.roll(value, 1, axis=0).astype(np.float64))
     told = []
-    whole = judge(claim, voice, value)
+    whole = score(claim, voice, value)
     monkeypatch.setattr(resynthesis, "SOUNDS_A_THREAD", 2)
     monkeypatch.setattr(resynthesis.numba, "get_num_threads", lambda: 1)
-    pieces = judge(claim, voice, value, told.append)
+    pieces = score(claim, voice, value, told.append)
     assert told == [2, 2, 1]
     np.testing.assert_array_equal(pieces.errors, np.abs(claim.value - value))
     for name, values in whole.metrics.items():
@@ -302,10 +302,10 @@ def test_refinement_reaches_the_bound_of_the_audit(saw):
 def test_the_table_has_a_row_per_sound_and_answer():
     true = np.array([[-1.0, 90.0], [-0.5, 100.0]])
     claims = [
-        Claim("refined", true + 0.1, np.full(true.shape, 0.01), {"residual": np.array([1.0, 2.0])}),
-        Claim("mean", true + 0.2),
+        Estimate("refined", true + 0.1, np.full(true.shape, 0.01), {"residual": np.array([1.0, 2.0])}),
+        Estimate("mean", true + 0.2),
     ]
-    answers = [Answer(claim.name, {"mss": np.array([0.25, 1 / 3])}, np.abs(claim.value - true)) for claim in claims]
+    answers = [Scores(claim.name, {"mss": np.array([0.25, 1 / 3])}, np.abs(claim.value - true)) for claim in claims]
     rows = list(csv.DictReader(io.StringIO(csv_of(claims, answers, true, SPECS))))
     assert [(row["sound"], row["answer"]) for row in rows] == [
         (number, name) for number in ("0", "1") for name in ("refined", "mean")

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from src.checkpoints.run import build_model
 from src.errors import ConfigError
 from src.models.components.cnn import SpectralCNN
 from src.models.components.heads import MultiHead
 from src.models.components.inputs import Coordinates, to_signed_unit
-from src.utils.run import build_model
-from src.vimh.io import read_info
+from src.vimh.reader import read_info
 
 HEADS = {"velocity": 10, "decay": 24, "pitch": 1}
 

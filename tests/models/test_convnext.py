@@ -3,12 +3,12 @@ import torch
 from networks import inputs, network
 
 from src.errors import ConfigError
-from src.models.components.convnext import Block
+from src.models.components.convnext import ConvNeXtBlock
 
 
 def test_a_block_begins_near_identity_and_scales_what_it_adds():
     torch.manual_seed(0)
-    block, features = Block(6, 5, 4, layer_scale=0.1), torch.randn(2, 6, 7, 9)
+    block, features = ConvNeXtBlock(6, 5, 4, layer_scale=0.1), torch.randn(2, 6, 7, 9)
     added = block(features, None) - features
     with torch.no_grad():
         block.scale.mul_(2)

@@ -9,12 +9,12 @@ from lightning.pytorch import seed_everything
 from networks import CONDITIONING, HEADS, NETWORKS, inputs, network
 
 from scripts.list_configs import groups, is_complete, parameter_count
+from src.checkpoints.run import build_model
 from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import VIMHDataset
 from src.errors import ConfigError
 from src.generation import generate
-from src.utils.run import build_model
-from src.vimh.io import VIMHReader, read_info
+from src.vimh.reader import VIMHReader, read_info
 
 COUNTS = {
     "cnn_micro": 2_000,
@@ -255,7 +255,7 @@ def test_a_network_overfits_one_batch_on_every_head(compose_run, tmp_path, grid,
         optimizer.step()
         scheduler.step()
     predictions = module.eval().predict_step(batch)
-    for head, spec in enumerate(module.parameters_):
+    for head, spec in enumerate(module.specs):
         majority = batch["index"][:, head].bincount().max() / 64
         right = (predictions[spec.name].index == batch["index"][:, head]).float().mean()
         if conditioning == "none" and spec.name == "note_velocity":  # an image says nothing of its level

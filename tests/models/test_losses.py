@@ -6,18 +6,8 @@ import torch
 from scipy.special import log_softmax
 
 from src.errors import ConfigError
-from src.models.losses import (
-    CrossEntropy,
-    Gaussian,
-    Heads,
-    HeadWeights,
-    Ordinal,
-    Regression,
-    SoftTarget,
-    WeightedCrossEntropy,
-    interpolate,
-    median,
-)
+from src.models.decoders import ParamTensors, interpolate, median
+from src.models.losses import CrossEntropy, Gaussian, HeadWeights, Ordinal, Regression, SoftTarget, WeightedCrossEntropy
 from src.params import ParamSpec
 
 VELOCITY = ParamSpec("note_velocity", 64, 127, 7)  # 10 classes
@@ -419,7 +409,7 @@ def test_half_precision_reads_the_same_classes(loss):
 
 def all_heads(loss, specs):
     logits = [random_logits(loss, spec).requires_grad_() for spec in specs]
-    normalized, index = (torch.stack(of_heads, dim=1) for of_heads in zip(*map(truths, specs), strict=True))
+    normalized, index = (torch.stack(per_head, dim=1) for per_head in zip(*map(truths, specs), strict=True))
     return logits, normalized, index
 
 
@@ -431,7 +421,7 @@ def test_all_heads_at_once_are_each_head_alone(loss, training):
         specs.append(WAVEFORM)
     loss.train(training)
     logits, normalized, index = all_heads(loss, specs)
-    together = loss.of_heads(logits, normalized, index, Heads(specs))
+    together = loss.per_head(logits, normalized, index, ParamTensors(specs))
     together.sum().backward()
     for head, spec in enumerate(specs):
         alone = logits[head].detach().clone().requires_grad_()
@@ -543,7 +533,7 @@ def test_all_heads_are_read_as_each_is(loss):
     specs = [VELOCITY, DECAY, ParamSpec("filter_cutoff", 200.0, 2000.0, 100.0)]
     torch.manual_seed(0)
     logits = [3 * torch.randn(64, loss.head_size(spec)) for spec in specs]
-    said = loss.reader(Heads(specs))(logits)
+    said = loss.decoder(ParamTensors(specs))(logits)
     for head, (of_head, spec) in enumerate(zip(logits, specs, strict=True)):
         alone = loss.predict(of_head, spec)
         assert torch.equal(said.index[:, head], alone.index)
@@ -555,6 +545,6 @@ def test_all_heads_are_read_as_each_is(loss):
 def test_classes_are_those_of_the_codes(steps):
     spec = ParamSpec("any", -0.7, -0.7 + 0.3 * steps, 0.3)
     normalized = torch.linspace(0, 1, 5001)
-    found = Heads([VELOCITY, spec]).class_of(torch.stack([normalized, normalized], dim=1))
+    found = ParamTensors([VELOCITY, spec]).class_of(torch.stack([normalized, normalized], dim=1))
     assert torch.equal(found[:, 1], spec.index_from_normalized(normalized).long())
     assert torch.equal(found[:, 0], VELOCITY.index_from_normalized(normalized).long())

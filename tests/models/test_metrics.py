@@ -5,7 +5,7 @@ import torch
 from torchmetrics import MeanAbsoluteError
 from torchmetrics.classification import MulticlassAccuracy
 
-from src.models.losses import Prediction
+from src.models.decoders import Prediction
 from src.models.metrics import WIDTH, HeadMetrics
 from src.params import ParamSpec
 
@@ -82,7 +82,9 @@ def test_counting_batches_equals_counting_at_once(sizes):
     split = [(loss * len(part[3]) / 64, Prediction(*part[:3]), *part[3:]) for part in parts]
     for name, figure in figures_of(*split).items():
         torch.testing.assert_close(figure, expected[name], msg=name)
-    torch.testing.assert_close(updated(*split).honest_scale(), updated((loss, said, index, normalized)).honest_scale())
+    torch.testing.assert_close(
+        updated(*split).conformal_scale(), updated((loss, said, index, normalized)).conformal_scale()
+    )
 
 
 def test_the_loss_is_that_of_a_sample():
@@ -129,7 +131,7 @@ def test_normal_errors_are_covered_as_their_distribution_says():
 @pytest.mark.parametrize("factor", [[1.0, 1.0, 1.0], [3.0, 0.1, 20.0]], ids=str)
 def test_the_scale_makes_standard_deviations_honest_on_new_samples(factor):
     factor = torch.tensor(factor)
-    scale = updated(honest(5000, factor)).honest_scale()
+    scale = updated(honest(5000, factor)).conformal_scale()
     torch.testing.assert_close(scale, factor, atol=0, rtol=0.05)
     assert figures_of(honest(20000, factor, seed=1), scale=scale)["coverage"].item() == pytest.approx(0.9, abs=0.01)
 
@@ -137,7 +139,7 @@ def test_the_scale_makes_standard_deviations_honest_on_new_samples(factor):
 @pytest.mark.parametrize("n", [1, 5, 9, 13, 100])
 def test_the_scale_covers_nine_tenths_of_what_it_was_found_on(n):
     samples = honest(n, ONES)
-    scale = updated(samples).honest_scale()
+    scale = updated(samples).conformal_scale()
     covered = figures_of(samples, scale=scale * (1 + 1e-6))["note_velocity_coverage"].item()
     assert 0.9 <= covered <= 0.9 + 2 / n
 
@@ -149,7 +151,7 @@ def test_errors_in_all_sizes_stay_honest():
     zeros, ones = torch.zeros(20000, 3), torch.ones(20000, 3)
     samples = (torch.zeros(()), Prediction(zeros.long(), error / STEPS, ones), zeros.long(), zeros)
     first = (samples[0], Prediction(*(part[:9000] for part in samples[1])), *(part[:9000] for part in samples[2:]))
-    scale = updated(first).honest_scale()
+    scale = updated(first).conformal_scale()
     assert figures_of(samples, scale=scale)["coverage"].item() == pytest.approx(0.9, abs=0.01)
 
 
@@ -176,4 +178,4 @@ def test_what_two_processes_counted_adds_up():
     first.merge_state(second)
     for name, figure in both.compute().items():
         torch.testing.assert_close(first.compute()[name], figure, msg=name)
-    torch.testing.assert_close(first.honest_scale(), both.honest_scale())
+    torch.testing.assert_close(first.conformal_scale(), both.conformal_scale())

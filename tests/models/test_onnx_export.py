@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from scripts.list_configs import groups, is_complete
+from src.checkpoints.run import build_model
 from src.errors import CheckpointError, ConfigError
 from src.models.components.conditioning import Film
 from src.models.onnx_export import (
@@ -22,8 +23,7 @@ from src.models.onnx_export import (
     to_onnx,
 )
 from src.models.predictor import Predictor
-from src.utils.run import build_model
-from src.vimh.io import read_info
+from src.vimh.reader import read_info
 
 MODELS = [model for model in groups()["model"] if is_complete(model)]
 LOSSES = groups()["loss"]
@@ -124,7 +124,7 @@ def test_outputs_are_in_natural_units(micro):
     value, std = run_onnx(session, (image, aux))
     with torch.no_grad():
         said = predictor.module.predict_step({"image": torch.from_numpy(image), "aux": torch.from_numpy(aux)})
-    for head, spec in enumerate(predictor.module.parameters_):
+    for head, spec in enumerate(predictor.module.specs):
         expected = spec.min + said[spec.name].normalized.numpy() * (spec.max - spec.min)
         np.testing.assert_allclose(value[:, head], expected, rtol=1e-4)
         np.testing.assert_allclose(std[:, head], said[spec.name].std.numpy() * spec.step, rtol=1e-4)

@@ -9,13 +9,13 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
 from scipy.special import log_softmax
 
+from src.checkpoints.run import build_model
 from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import VIMHDataset
 from src.errors import ConfigError
 from src.generation import generate
 from src.models import vimh_module
-from src.utils.run import build_model
-from src.vimh.io import VIMHReader
+from src.vimh.reader import VIMHReader
 
 LOSSES = ["cross_entropy", "soft_target", "weighted_cross_entropy", "ordinal", "regression", "gaussian"]
 NUMBERS = ["regression", "gaussian"]
@@ -98,7 +98,7 @@ def test_a_network_overfits_one_batch_on_every_head(build, grid_dir, loss, weigh
         optimizer.step()
         scheduler.step()
     predictions = module.eval().predict_step(batch)
-    for head, spec in enumerate(module.parameters_):
+    for head, spec in enumerate(module.specs):
         index, normalized, _ = predictions[spec.name]
         majority = batch["index"][:, head].bincount().max() / 64
         error = (normalized - batch["normalized"][:, head]).abs() * spec.range / spec.step
@@ -132,7 +132,7 @@ def test_what_is_logged_is_what_a_reader_of_the_outputs_would_compute(build, dat
     batch = whole(datamodule.val_set)
     logits = module.eval()(batch["image"], batch["aux"])
     losses, accuracies = [], []
-    for head, spec in enumerate(module.parameters_):
+    for head, spec in enumerate(module.specs):
         index = batch["index"][:, head].numpy()
         likelihood = log_softmax(logits[spec.name].detach().double().numpy(), axis=1)
         guess = np.exp(likelihood) @ (spec.min + np.arange(spec.n_classes) * spec.step)
@@ -175,9 +175,9 @@ def residuals(module, batch):
         said = module.eval().predict_step(batch)
     errors = [
         (said[spec.name].normalized - batch["normalized"][:, head]).abs() * spec.range / spec.step
-        for head, spec in enumerate(module.parameters_)
+        for head, spec in enumerate(module.specs)
     ]
-    return torch.stack(errors, dim=1), torch.stack([said[spec.name].std for spec in module.parameters_], dim=1)
+    return torch.stack(errors, dim=1), torch.stack([said[spec.name].std for spec in module.specs], dim=1)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -292,12 +292,12 @@ def test_the_loss_is_the_mean_over_the_heads(build, datamodule, loss):
     module, _ = build(datamodule, f"loss={loss}")
     batch = whole(datamodule.val_set)
     logits = module.eval()(batch["image"], batch["aux"])
-    of_heads = [
+    per_head = [
         module.loss(logits[spec.name], batch["normalized"][:, head], batch["index"][:, head], spec)
-        for head, spec in enumerate(module.parameters_)
+        for head, spec in enumerate(module.specs)
     ]
-    torch.testing.assert_close(module.compute_loss(logits, batch), sum(of_heads) / 2)
-    torch.testing.assert_close(module.training_step(batch, 0), sum(of_heads) / 2)
+    torch.testing.assert_close(module.compute_loss(logits, batch), sum(per_head) / 2)
+    torch.testing.assert_close(module.training_step(batch, 0), sum(per_head) / 2)
 
 
 def test_predictions_have_the_names_of_the_parameters(build, datamodule):
@@ -312,7 +312,7 @@ def test_weights_of_heads_are_given_or_learnt(build, datamodule):
     batch = whole(datamodule.val_set)
     given, _ = build(datamodule, "++model.head_weights={note_velocity:3}")
     logits = given.eval()(batch["image"], batch["aux"])
-    losses = given.loss.of_heads(
+    losses = given.loss.per_head(
         [logits[name] for name in given.names], batch["normalized"], batch["index"], given.heads
     )
     torch.testing.assert_close(given.compute_loss(logits, batch), (3 * losses[0] + losses[1]) / 4)

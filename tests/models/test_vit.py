@@ -5,7 +5,7 @@ from networks import inputs, network
 from torch import nn
 
 from src.errors import ConfigError
-from src.models.components.vit import Block, sinusoids, to_patches
+from src.models.components.vit import TransformerBlock, sinusoids, to_patches
 
 
 def test_patches_are_rectangles_in_the_order_of_frequency_then_time():
@@ -29,7 +29,7 @@ def test_an_image_that_patches_do_not_divide_is_padded_with_silence(patch_size):
 
 def test_attention_is_that_of_pytorch():
     torch.manual_seed(0)
-    block, reference = Block(12, 3, 24), nn.MultiheadAttention(12, 3, batch_first=True)
+    block, reference = TransformerBlock(12, 3, 24), nn.MultiheadAttention(12, 3, batch_first=True)
     weights = {
         "in_proj_weight": block.qkv.weight,
         "in_proj_bias": torch.zeros(36),

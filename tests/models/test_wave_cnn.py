@@ -5,10 +5,10 @@ from networks import HEADS, network
 from scipy.signal import correlate
 
 from scripts.list_configs import parameter_count
+from src.checkpoints.run import build_model
 from src.errors import ConfigError
 from src.models.components.inputs import to_signed_unit
 from src.models.components.wave_cnn import WaveCNN
-from src.utils.run import build_model
 
 FOR_SAMPLES = {"wave_cnn": 8_000, "wave_cnn_64k": 64_000}
 

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from scripts import bench
-from src.train import make_trainer
+from src.tasks.train import make_trainer
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from scripts.results_page import (
     tables,
 )
 from src.params import ParamSpec
-from src.vimh.io import read_info
+from src.vimh.reader import read_info
 
 RUN = {"seconds": 61.0, "training_sounds": 100, "acc": 0.9, "nmae": 0.01, "steps": 0.1}
 HEADS = {"a": {"acc": 0.9, "steps": 0.1}}

@@ -9,7 +9,8 @@ from scripts.merge_shards import main, merge
 from src.errors import ConfigError, VIMHError
 from src.generation import generate, is_made
 from src.vimh.info import Shard
-from src.vimh.io import UNFINISHED, VIMHReader, partial_dir
+from src.vimh.reader import VIMHReader
+from src.vimh.writer import UNFINISHED, partial_dir
 
 ROOT = Path(__file__).parents[2]
 

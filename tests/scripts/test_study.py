@@ -23,7 +23,7 @@ from scripts.study import (
     set_bytes,
 )
 from scripts.study_page import FIGURES, LOOKS, MARKS, RUNS, difference_table, interval, keep, read_json, with_tables
-from src.utils.run import build_model
+from src.checkpoints.run import build_model
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -188,7 +188,7 @@ def test_the_documentation_shows_the_runs_that_are_there():
 
 def test_a_full_disk_is_found_before_anything_is_made(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1_000_000})())
-    monkeypatch.setattr(study, "FULL", study.Grid(REPRESENTATIONS, SIZES, (42,), N_TRAIN, N_TEST, tmp_path / "sets"))
+    monkeypatch.setattr(study, "FULL", study.RunGrid(REPRESENTATIONS, SIZES, (42,), N_TRAIN, N_TEST, tmp_path / "sets"))
     assert main(["--output", str(tmp_path / "results"), "--only", "waveform"]) == 1
     assert re.search(r"take another 1\.\d GB, and 0\.0 GB are\s+free", capsys.readouterr().out)
     assert list((tmp_path / "sets").iterdir()) == []
@@ -215,7 +215,7 @@ def test_without_runs_there_is_nothing_to_draw(tmp_path):
 
 @pytest.mark.slow
 def test_a_corner_of_the_study_runs_and_goes_on_where_it_was_interrupted(tmp_path, monkeypatch, capsys):
-    grid = study.Grid(QUICK.representations, (256,), (42,), 256, 64, tmp_path / "sets")
+    grid = study.RunGrid(QUICK.representations, (256,), (42,), 256, 64, tmp_path / "sets")
     monkeypatch.setattr(study, "QUICK", grid)
     arguments = ["--quick", "--budget", "1", "--jobs", "2", "--output", str(tmp_path / "results")]
     assert main([*arguments, "--only", "log-mel"]) == 0

@@ -17,12 +17,12 @@ from PIL import Image, ImageDraw
 
 from scripts.to_vimh import main, read_sound
 from src.errors import ConfigError, NSMError, VIMHError
-from src.evaluation.recordings import resample
+from src.recordings import resample
 from src.spectral.representation import SpectralRepresentation
-from src.train import train
-from src.vimh.convert import Choices, DamagedFileError, Grid, category, number, pack
-from src.vimh.io import VIMHReader
-from src.vimh.pictures import Look, load_picture, make_digits
+from src.tasks.train import train
+from src.vimh.convert import Choices, DamagedFileError, LabelGrid, category, number, pack
+from src.vimh.pictures import PictureFormat, load_picture, make_digits
+from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[2]
 RNG_SHAPE = (6, 5)  # rows and columns of the pictures here
@@ -153,13 +153,13 @@ def test_formats_are_read(tmp_path, form):
     picture = Image.new("RGB", (40, 30), "white")
     ImageDraw.Draw(picture).rectangle((0, 0, 19, 14), fill=(200, 40, 0))  # the upper left quarter
     picture.save(tmp_path / f"picture.{form}")
-    (image,) = load_picture(tmp_path / f"picture.{form}", np.zeros(1), Look("rgb")).image
+    (image,) = load_picture(tmp_path / f"picture.{form}", np.zeros(1), PictureFormat("rgb")).image
     assert image.shape == (3, 30, 40)
     assert abs(image[:, 25, 5].astype(int) - [200, 40, 0]).max() < 6
     assert image[:, 5, 5].min() > 249
 
 
-AS_IT_IS = Look()
+AS_IT_IS = PictureFormat()
 
 
 def grey(picture, tmp_path, look=AS_IT_IS):
@@ -172,14 +172,14 @@ def test_deep_transparent_and_turned_pictures(tmp_path):
     deep = Image.fromarray(np.array([[0, 128, 129, 65535, 257 * 7]], dtype=np.uint16))
     assert grey(deep, tmp_path).tolist() == [[[0, 0, 1, 255, 7]]]
     transparent = Image.fromarray(np.array([[[9, 9, 9, 255], [9, 9, 9, 0]]], dtype=np.uint8))
-    assert grey(transparent, tmp_path, Look("grey")).tolist() == [[[9, 255]]]  # on white
+    assert grey(transparent, tmp_path, PictureFormat("grey")).tolist() == [[[9, 255]]]  # on white
     palette = Image.fromarray(np.array([[[250, 0, 0], [0, 250, 0]]], dtype=np.uint8)).quantize(2)
     assert grey(palette, tmp_path).tolist() == [[[250, 0]], [[0, 250]], [[0, 0]]]
     assert grey(Image.fromarray(np.array([[True, False]])), tmp_path).tolist() == [[[255, 0]]]
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
     Image.fromarray(np.array([[1, 2, 3]], dtype=np.uint8)).save(tmp_path / "picture.png", exif=exif)
-    turned = load_picture(tmp_path / "picture.png", np.zeros(1), Look()).image[0, 0, ::-1]
+    turned = load_picture(tmp_path / "picture.png", np.zeros(1), PictureFormat()).image[0, 0, ::-1]
     assert turned.tolist() == [[1], [2], [3]]
 
 
@@ -255,7 +255,7 @@ def test_whatever_is_in_an_image_file_is_read_or_called_damaged(tmp_path, pixels
             bad[at] = rng.integers(0, 256, 3)
         path.write_bytes(bad.tobytes())
         try:
-            assert load_picture(path, np.zeros(1), Look("grey", (2, 2))).image.shape == (1, 1, 2, 2)
+            assert load_picture(path, np.zeros(1), PictureFormat("grey", (2, 2))).image.shape == (1, 1, 2, 2)
         except DamagedFileError as error:
             assert str(path) in str(error)
 
@@ -264,7 +264,7 @@ def test_only_formats_that_hold_nothing_but_pixels_are_read(tmp_path):
     path = tmp_path / "picture.png"
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\nshowpage\n")
     with pytest.raises(DamagedFileError):
-        load_picture(path, np.zeros(1), Look())
+        load_picture(path, np.zeros(1), PictureFormat())
 
 
 # ----- labels
@@ -328,8 +328,8 @@ def test_more_than_256_classes_are_refused_with_the_remedy():
     assert spec.names == tuple(texts[:256])
     assert np.array_equal(spec.index_from_normalized(spec.normalized_from_value(value)), np.arange(256))
     with pytest.raises(ConfigError, match=r"257 classes.*Give a step of 1\.1 or more"):
-        number("key", texts, Grid.parse("1"))
-    assert number("key", texts, Grid.parse("1.1"))[0].n_classes <= 256
+        number("key", texts, LabelGrid.parse("1"))
+    assert number("key", texts, LabelGrid.parse("1.1"))[0].n_classes <= 256
 
 
 @pytest.mark.parametrize("distance", ["1", "7.3", "0.0123", "123456", "254.9", "1e-7"])
@@ -337,9 +337,9 @@ def test_the_step_that_a_refusal_names_is_wide_enough(distance):
     low = "0.0371"
     texts = [low, str(float(low) + float(distance))]
     with pytest.raises(ConfigError, match="Give a step") as refusal:
-        number("x", texts, Grid.parse(f"{float(distance) / 1000:.12f}"))
+        number("x", texts, LabelGrid.parse(f"{float(distance) / 1000:.12f}"))
     step = str(refusal.value).split("step of ")[1].split(" or")[0]
-    assert number("x", texts, Grid.parse(step))[0].n_classes <= 256
+    assert number("x", texts, LabelGrid.parse(step))[0].n_classes <= 256
 
 
 def test_more_labels_or_larger_images_than_a_record_holds_are_refused(album, tmp_path, capsys):
@@ -355,10 +355,10 @@ def test_more_labels_or_larger_images_than_a_record_holds_are_refused(album, tmp
 
 
 def test_a_range_is_a_whole_number_of_exact_steps():
-    spec, value = number("x", ["0.3", "0.7", "1.14"], Grid.parse("0.1"))  # an uneven grid would warn
+    spec, value = number("x", ["0.3", "0.7", "1.14"], LabelGrid.parse("0.1"))  # an uneven grid would warn
     assert (spec.min, spec.max, spec.n_classes) == (0.3, 1.2, 10)
     assert value.tolist() == [0.3, 0.7, 1.14]
-    assert number("x", ["-0.3", "0"], Grid.parse("0.2,-1,1"))[0].n_classes == 11
+    assert number("x", ["-0.3", "0"], LabelGrid.parse("0.2,-1,1"))[0].n_classes == 11
 
 
 def test_exact_values_between_the_steps_are_kept(tmp_path, album):

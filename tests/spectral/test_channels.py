@@ -18,13 +18,9 @@ from src.spectral.channels import (
     Normalized,
     SpectralEnvelope,
     TemporalEnvelope,
-    frequency_moment,
-    mean_deviation,
-    modulation_depth,
-    normalized_level,
-    window_derivative,
 )
 from src.spectral.representation import SpectralRepresentation
+from src.spectral.views import frequency_moment, mean_deviation, modulation_depth, normalized_level, window_derivative
 from src.synth.voices import SawVoice
 
 RATE, N_SAMPLES, WIN = 8000, 8000, 256

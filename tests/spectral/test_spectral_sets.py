@@ -7,10 +7,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from scripts.draw_channels import CHANNELS
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError
-from src.generation import Recipe, check_spectral, fresh_sounds, generate, make_dataset
-from src.utils.trusted import instantiate_trusted
-from src.vimh.io import VIMHReader
+from src.generation import fresh_sounds, generate, make_dataset
+from src.recipe import Recipe, check_spectral
+from src.vimh.reader import VIMHReader
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "spectral"
 FIRST, SAMPLES = ("stft", "mel"), ("waveform", "bits")

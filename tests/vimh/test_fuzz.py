@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from src.errors import VIMHError
 from src.vimh.format import INFO_NAME
-from src.vimh.io import VIMHReader
+from src.vimh.reader import VIMHReader
 
 # A damaged JSON may hold an uneven grid, and a damaged pickle an odd type: reported, and no error.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from src.errors import VIMHError
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
-from src.vimh.io import VIMHReader, VIMHWriter, partial_dir, read_info
+from src.vimh.reader import VIMHReader, read_info
+from src.vimh.writer import VIMHWriter, partial_dir
 
 EVERY_FILE = ("test", "test_values.npy", "train", "train_values.npy", INFO_NAME)
 

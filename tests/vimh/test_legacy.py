@@ -13,7 +13,8 @@ import pytest
 from src.errors import VIMHError
 from src.vimh import legacy
 from src.vimh.info import DatasetInfo
-from src.vimh.io import VIMHReader, VIMHWriter
+from src.vimh.reader import VIMHReader
+from src.vimh.writer import VIMHWriter
 
 
 def content_of(dataset, split, metadata_bytes=14):

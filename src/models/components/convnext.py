@@ -70,7 +70,9 @@ class ConvNeXt(Network):
         self.reductions, self.stages = nn.ModuleList(), nn.ModuleList()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
             self.reductions.append(nn.Conv2d(n_in, width, 2 * stride - 1, stride, padding=stride - 1, bias=False))
-            self.stages.append(nn.ModuleList(Block(width, kernel_size, expansion, layer_scale) for _ in range(depth)))
+            self.stages.append(
+                nn.ModuleList(ConvNeXtBlock(width, kernel_size, expansion, layer_scale) for _ in range(depth))
+            )
             n_in, n_freq, n_frames = width, -(-n_freq // stride), -(-n_frames // stride)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.last_norm = nn.LayerNorm(n_in)
@@ -91,7 +93,7 @@ class ConvNeXt(Network):
         return self.join(features, beside)
 
 
-class Block(nn.Module):
+class ConvNeXtBlock(nn.Module):
     """Depthwise convolution, norm over the channels, MLP at every position; what it finds is scaled and added.
 
     Args:

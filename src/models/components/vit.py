@@ -69,7 +69,7 @@ class VisionTransformer(Network):
         else:
             self.register_buffer("positions", where, persistent=False)
         self.film = Film(self.n_film, [dim] * depth)
-        self.blocks = nn.ModuleList(Block(dim, n_heads, int(dim * mlp_ratio)) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(dim, n_heads, int(dim * mlp_ratio)) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         self.hidden = nn.Linear(dim + self.n_beside, hidden)
         self.activation = nn.GELU()
@@ -84,7 +84,7 @@ class VisionTransformer(Network):
         return self.join(self.norm(tokens.mean(dim=1)), beside)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention between tokens, then an MLP within each; both see normalized tokens, and add to them.
 
     Args:

@@ -1,0 +1,1 @@
+"""Runs as files: what a checkpoint holds, and how it is read."""

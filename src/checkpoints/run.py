@@ -1,0 +1,284 @@
+"""A run as plain data: building its network, saving what it takes to build it again, and doing so."""
+
+import pickle
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from src.checkpoints.trusted import instantiate_trusted
+from src.errors import CheckpointError, NSMError
+from src.vimh.info import DatasetInfo
+
+ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
+DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
+STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
+
+# What a damaged file makes PyTorch raise, beside the refusal of what is not plain data.
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+Instantiate = Callable[..., Any]
+
+
+def build_model(
+    config: Mapping[str, Any],
+    info: DatasetInfo,
+    aux_statistics: tuple[list[float], list[float]] | None = None,
+    instantiate: Instantiate = hydra.utils.instantiate,
+) -> LightningModule:
+    """The network that a configuration describes for a dataset, complete with heads, loss and metrics.
+
+    Args:
+        config: With the sections `model`, `loss` and `data`.
+        info: The dataset.
+        aux_statistics: Mean and standard deviation of the conditioning inputs; None where weights are loaded after it.
+        instantiate: Makes an object from a section with a `_target_`.
+    """
+    loss = instantiate(config["loss"])
+    mean, std = aux_statistics or (None, None)
+    net = {
+        "input_shape": list(info.image_shape),
+        "head_sizes": {spec.name: loss.head_size(spec) for spec in info.parameters},
+        "n_aux": len(config["data"]["aux"]),
+        "aux_mean": mean,
+        "aux_std": std,
+    }
+    # What people wrote into the dataset (names, units, descriptions) goes past OmegaConf, which would interpret it.
+    make_module = instantiate(config["model"], net=net, _partial_=True)
+    parameters = [asdict(spec) for spec in info.parameters]
+    return make_module(loss=loss, parameters=parameters, input_shape=info.image_shape, n_aux=net["n_aux"])
+
+
+class SaveRun(Callback):
+    """Puts the resolved configuration and the dataset's description into every checkpoint, as plain data.
+
+    Args:
+        cfg: Configuration of the run.
+        info: The dataset it trains on.
+        domain: Statistics of its training images, by name.
+    """
+
+    def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, Any] | None = None) -> None:
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        self.entry = {
+            "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
+            "dataset_info": info.to_dict(),
+            "domain": None if domain is None else dict(domain),
+        }
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning with a checkpoint that is about to be written."""
+        checkpoint[ENTRY] = self.entry
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and where it comes from.
+
+    Attributes:
+        module: With its weights, in eval mode, on the CPU.
+        info: The dataset that it was trained on.
+        config: The configuration that it was trained with, plain.
+        domain: Statistics of its training images, by name; None where the checkpoint has none.
+    """
+
+    module: LightningModule
+    info: DatasetInfo
+    config: dict[str, Any]
+    domain: dict[str, Any] | None = None
+
+
+def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
+    """Rebuild a run from its checkpoint. Nothing that the file holds is executed.
+
+    Args:
+        ckpt_path: A checkpoint of `train.py`.
+        trusted_modules: Packages whose classes the checkpoint may name, beside those that are always allowed.
+
+    Raises:
+        CheckpointError: If the file is no checkpoint of this project, names a class that is not allowed, or its weights
+            do not fit its description.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    config, info_dict, weights = _entries(checkpoint, ckpt_path)
+
+    def instantiate(section: Any, **kwargs: Any) -> Any:
+        return instantiate_trusted(section, trusted_modules, **kwargs)
+
+    try:
+        info = DatasetInfo.from_dict(info_dict, "its dataset_info")
+        module = build_model(config, info, instantiate=instantiate)
+        module.load_state_dict(weights, strict=True)
+    except NSMError as error:
+        raise CheckpointError(f"{ckpt_path}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{ckpt_path}: its weights do not fit its configuration: {error}") from error
+    return Run(module.eval(), info, config, checkpoint[ENTRY].get("domain"))
+
+
+def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:
+    """The datamodule that a run was trained with. It only reads: it makes no dataset, and no fresh sounds.
+
+    Args:
+        run: From `load_run`.
+        trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
+        **wanted: What is to be other than it was, such as `data_dir`; None means as it was.
+    """
+    makers = {"make_dataset": None, "stream": False, "stream_source": None}
+    changes = {key: item for key, item in makers.items() if key in run.config["data"]}
+    changes |= {key: item for key, item in wanted.items() if item is not None}
+    return instantiate_trusted(run.config["data"] | changes, trusted_modules)
+
+
+def _entries(
+    checkpoint: dict[str, Any], ckpt_path: str | Path
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Configuration, description of the dataset and weights of a checkpoint."""
+    try:
+        entry = checkpoint[ENTRY]
+        return dict(entry["config"]), dict(entry["dataset_info"]), dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: {ENTRY} or state_dict is missing "
+            "or no dict. Name one that train.py wrote."
+        ) from error
+
+
+def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
+    """Content of a checkpoint: tensors and plain data, nothing else can be read.
+
+    Raises:
+        CheckpointError: If there is no such file, it is no checkpoint, or it holds anything but plain data.
+    """
+    path = Path(ckpt_path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file. Train a network first (make ex), or name another file.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read"
+            f"{_refused_part(error)}. Name one that train.py wrote."
+        ) from error
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"{path}: is not a checkpoint ({_first_line(error)}). Name one that train.py wrote."
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f"{path}: holds a {type(checkpoint).__name__}, no checkpoint. Name one that train.py wrote."
+        )
+    return checkpoint
+
+
+def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
+    """Refuse to go on from a checkpoint of another network, dataset, or choice of validation samples.
+
+    Args:
+        ckpt_path: What to go on from.
+        model: What is to be trained.
+        info: The dataset that it is to be trained on.
+        data: The section `data` of the configuration.
+
+    Returns:
+        Optimizer steps that it was trained for.
+
+    Raises:
+        CheckpointError: Naming what differs.
+    """
+    checkpoint = read_checkpoint(ckpt_path)
+    config, info_dict, weights = _entries(checkpoint, ckpt_path)
+    _check_same_division(config["data"], data, ckpt_path)
+    check_same_heads(DatasetInfo.from_dict(info_dict, str(ckpt_path)), info, "the dataset of this run")
+    found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, torch.Tensor)}
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if found != expected:
+        differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        names = ", ".join(differing[:5]) + " …" * (len(differing) > 5)
+        raise CheckpointError(
+            f"{ckpt_path}: is of another network: {names} differ. Go on with the model and the loss that it was "
+            "trained with."
+        )
+    return _steps(checkpoint, ckpt_path)
+
+
+def _steps(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> int:
+    steps = checkpoint.get("global_step")
+    if not isinstance(steps, int):
+        raise CheckpointError(f"{ckpt_path}: does not say how long it was trained (global_step): no run can go on.")
+    return steps
+
+
+def _check_same_division(stored: Mapping[str, Any], data: Mapping[str, Any], ckpt_path: str | Path) -> None:
+    """Refuse what would validate on samples that the checkpoint was trained on."""
+    for key in DIVISION:
+        before, now = ("null" if section.get(key) is None else section[key] for section in (stored, data))
+        if before != now:
+            raise CheckpointError(
+                f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
+                f"that were trained on. Go on with data.{key}={before}."
+            )
+
+
+def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:
+    """Refuse to use a network on a dataset with other heads or images.
+
+    Args:
+        stored: The dataset that the network was trained on.
+        found: The dataset at hand.
+        where: Its directory, for the message.
+
+    Raises:
+        CheckpointError: Naming the heads that differ.
+    """
+    ours = {spec.name: spec for spec in stored.parameters}
+    theirs = {spec.name: spec for spec in found.parameters}
+    lines = [f"{name}: the network knows it, the dataset does not have it" for name in ours.keys() - theirs.keys()]
+    lines += [f"{name}: the dataset has it, the network does not know it" for name in theirs.keys() - ours.keys()]
+    for name in ours.keys() & theirs.keys():
+        grid, other = [(spec.min, spec.max, spec.step) for spec in (ours[name], theirs[name])]
+        if grid != other:
+            lines.append(f"{name}: min, max, step are {grid} in the network, {other} in the dataset")
+    if not lines and list(ours) != list(theirs):
+        lines.append(f"order of the heads: {', '.join(ours)} in the network, {', '.join(theirs)} in the dataset")
+    if stored.image_shape != found.image_shape:
+        lines.append(
+            f"image (channel, freq, time): {stored.image_shape} in the network, {found.image_shape} in the dataset"
+        )
+    if lines:
+        raise CheckpointError(
+            f"{where}: is not a dataset of this checkpoint:\n  " + "\n  ".join(sorted(lines)) + "\nName another one."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    """Without PyTorch's advice to read the file in the way that runs what is in it."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.partition("In PyTorch 2.6")[0].rstrip()
+
+
+def _refused_part(error: pickle.UnpicklingError) -> str:
+    """The class or function that PyTorch did not read, out of much that it says beside."""
+    found = re.search(r"(?:GLOBAL|class) ([\w.]+\w)", str(error))
+    return f" ({found[1]})" if found else ""

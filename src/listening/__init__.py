@@ -1,0 +1,1 @@
+"""Pages to listen to."""

@@ -1,0 +1,1 @@
+"""Pictures of datasets: plots, contact sheets, the viewer."""

@@ -1,0 +1,263 @@
+"""Pictures of datasets: spectrograms, waterfalls and histograms.
+
+Everything is drawn on matplotlib's own figures, past pyplot. Row 0 of an image is the lowest frequency, and at the
+bottom.
+"""
+
+import functools
+import io
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D
+
+from src.params import ParamSpec
+from src.vimh.axes import ROUND, ChannelInfo, channels_of, limits
+from src.vimh.info import DatasetInfo
+
+DPI = 100
+FONT = "DejaVu Sans"  # comes with matplotlib
+# What people wrote into a dataset is no formula, whatever it holds.
+STYLE = {
+    "text.parse_math": False,
+    "font.family": FONT,
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+}
+FAINT = "0.4"
+SIZE = (10.0, 5.5)  # of a figure for one sample, inches
+LEFT, LINE = 0.7, 0.13  # left margin, and height of a line of small text, inches
+
+
+def draw_spectrogram(
+    axes: Axes, level: np.ndarray, channel: ChannelInfo, ends: tuple[float, float], ticks: tuple[int, int] = (5, 5)
+) -> AxesImage:
+    """An image with its axes; row 0 is at the bottom.
+
+    Args:
+        axes: Where to.
+        level: `(freq, time)`.
+        channel: How it reads.
+        ends: Levels of the first and the last colour.
+        ticks: The most of them, on the axes of time and frequency.
+    """
+    drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **channel.colors(ends))
+    axes.set_xticks(*channel.columns.ticks(ticks[0]))
+    axes.set_yticks(*channel.rows.ticks(ticks[1]))
+    axes.set_xlabel(channel.columns.label)
+    axes.set_ylabel(channel.rows.label)
+    # Where the pointer is; matplotlib adds the level.
+    axes.format_coord = lambda x, y: (
+        f"{channel.columns.label} {channel.columns.value(x):.3g}, {channel.rows.label} {channel.rows.value(y):.4g}"
+    )
+    return drawn
+
+
+def draw_color_bar(axes: Axes, drawn: AxesImage, channel: ChannelInfo) -> None:
+    """What level has which colour."""
+    axes.figure.colorbar(drawn, cax=axes, label=channel.units)
+
+
+def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: tuple[float, float]) -> None:
+    """The same in three dimensions: time goes from the front to the back, frequency to the right, level up.
+
+    Args:
+        axes: Where to.
+        level: `(freq, time)`.
+        channel: How it reads.
+        ends: Levels of the first and the last colour, and of the floor and the ceiling.
+    """
+    n_freq, n_frames = level.shape
+    freq, time = np.meshgrid(np.arange(n_freq), np.arange(n_frames))
+    axes.plot_surface(
+        *(freq, time, level.T),
+        **channel.colors(ends),
+        rcount=n_frames,
+        ccount=n_freq,
+        linewidth=0.1,
+        edgecolor="0.5",
+    )
+    axes.set_zlim(*ends)
+    axes.set_xticks(*channel.rows.ticks(5))
+    axes.set_yticks(*channel.columns.ticks(5))
+    axes.set_xlabel(channel.rows.label, labelpad=8)
+    axes.set_ylabel(channel.columns.label, labelpad=8)
+    axes.set_zlabel(channel.units, labelpad=6)
+    axes.view_init(elev=38, azim=-62)
+
+
+def draw_histogram(axes: Axes, spec: ParamSpec, value: np.ndarray) -> None:
+    """How often each class of a parameter is there.
+
+    Args:
+        axes: Where to.
+        spec: The parameter.
+        value: Natural units, `(sample,)`.
+    """
+    edges = spec.value_from_index(np.arange(spec.n_classes + 1) - 0.5)
+    counts, _ = np.histogram(np.clip(value, edges[0], edges[-1]), edges)
+    axes.stairs(counts, edges, fill=True, color="#3b6ea5")
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, max(1.05 * counts.max(), 1)), ylabel="samples")
+    axes.set_xlabel(fitted(f"{spec.name} ({spec.units})" if spec.units else spec.name, 2.4))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def value_texts(specs: Sequence[ParamSpec], value: np.ndarray) -> list[tuple[str, str]]:
+    """Name and value in natural units of each parameter of a sample, `(parameter,)`."""
+    return [(spec.name, value_text(spec, float(entry))) for spec, entry in zip(specs, value, strict=True)]
+
+
+def value_text(spec: ParamSpec, value: float) -> str:
+    """A value in natural units: `812.4 Hz`; of a category its name."""
+    if spec.names:
+        index = spec.index_from_normalized(np.array(spec.normalized_from_value(value)))
+        return spec.names[int(index)]
+    return f"{value:.4g} {spec.units}".rstrip()
+
+
+def fitted(line: str, width: float, size: float = 8.0, bold: bool = False) -> str:
+    """A line of text, cut to a width in inches where it is longer; `size` in points."""
+    length = bisect_right(range(1, len(line) + 1), width, key=lambda n: text_width(line[:n], size, bold))
+    return line if length == len(line) else f"{line[: max(length - 2, 0)]}…"
+
+
+def text_width(line: str, size: float = 8.0, bold: bool = False) -> float:
+    """Width of a line of text, inches."""
+    face = _font(bold)
+    face.set_size(size, 72)
+    face.set_text(line)
+    return face.get_width_height()[0] / 64 / 72
+
+
+@functools.cache
+def _font(bold: bool) -> FT2Font:
+    return FT2Font(findfont(FontProperties(family=FONT, weight="bold" if bold else "normal")))
+
+
+class Page:
+    """A figure that is laid out in inches, from its upper left corner.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        figure: What to draw on, stretched to its size. None: a new one.
+    """
+
+    def __init__(self, width: float, height: float, figure: Figure | None = None) -> None:
+        self.figure = figure or Figure(figsize=(width, height), dpi=DPI)
+        self.width, self.height = width, height
+
+    def axes(self, left: float, top: float, width: float, height: float, **kwargs: str) -> Axes:
+        """New axes."""
+        box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box, **kwargs)
+
+    def text(self, left: float, top: float, text: str, **kwargs: object) -> Text:
+        """A text below and right of a point."""
+        return self.figure.text(left / self.width, 1 - top / self.height, text, va="top", **kwargs)
+
+
+def simplify(axes: Axes, is_left: bool, is_lowest: bool, is_last: bool) -> None:
+    """Leave out what the pictures on the left and below say as well."""
+    if not is_left:
+        axes.set_ylabel("")
+        axes.tick_params(labelleft=False)
+    if not is_lowest:
+        axes.tick_params(labelbottom=False)
+    if not (is_lowest and is_last):
+        axes.set_xlabel("")
+
+
+@matplotlib.rc_context(STYLE)
+def sample_figure(
+    figure: Figure,
+    channel: ChannelInfo,
+    level: np.ndarray,
+    ends: tuple[float, float],
+    title: str,
+    texts: Sequence[tuple[str, str]],
+    footer: Sequence[str] = (),
+    waterfall: bool = False,
+) -> Figure:
+    """One sample with its values, on a figure that is empty.
+
+    Args:
+        figure: Of `SIZE`, or larger.
+        channel: What of it is shown.
+        level: `(freq, time)`.
+        ends: Levels of the first and the last colour.
+        title: Which sample.
+        texts: Names and values, with names alone for headings.
+        footer: Lines below.
+        waterfall: Whether it is shown in three dimensions.
+    """
+    page = Page(*SIZE, figure)
+    page.text(LEFT, 0.15, fitted(title, 9, 11, True), fontsize=11, weight="bold")
+    if waterfall:
+        draw_waterfall(page.axes(0.1, 0.35, 6.4, 4.1, projection="3d"), level, channel, ends)
+    else:
+        drawn = draw_spectrogram(page.axes(LEFT, 0.5, 5.0, 3.8), level, channel, ends, (8, 10))
+        draw_color_bar(page.axes(LEFT + 5.12, 0.5, 0.14, 3.8), drawn, channel)
+    _draw_texts(page, texts)
+    for number, line in enumerate(footer):
+        page.text(LEFT, page.height - 0.2 * (len(footer) - number) - 0.08, line, color=FAINT)
+    return figure
+
+
+def _draw_texts(page: Page, texts: Sequence[tuple[str, str]]) -> None:
+    """Names and values below each other, on the right; a value that its name would run into gives way."""
+    most = int((page.height - 1.0) / 0.17)
+    shown = texts if len(texts) <= most else [*texts[: most - 1], ("…", "")]
+    for number, (name, text) in enumerate(shown):
+        top = 0.5 + number * 0.17
+        page.text(6.75, top, fitted(name, 1.7 if text else 3.1, bold=not text), weight="normal" if text else "bold")
+        page.text(8.5, top, fitted(text, 1.45))
+
+
+@matplotlib.rc_context(STYLE)
+def pair_figure(
+    info: DatasetInfo, true: np.ndarray, predicted: np.ndarray, texts: Sequence[tuple[str, str, str]]
+) -> Figure:
+    """The spectrograms of a sound and of what a network took it for, in the same colours.
+
+    Args:
+        info: The dataset that they are like.
+        true: dB, `(freq, time)`.
+        predicted: dB, `(freq, time)`.
+        texts: Name, true and predicted value of each parameter.
+    """
+    channel = channels_of(info, has_spec_range=True)[0]
+    ends = limits(np.stack([true, predicted]))
+    page = Page(10.5, max(2.6, 0.75 + LINE * 1.2 * len(texts)))
+    for title, level, left in (("true", true, LEFT), ("predicted", predicted, LEFT + 2.65)):
+        axes = page.axes(left, 0.3, 2.5, 1.8)
+        drawn = draw_spectrogram(axes, level, channel, ends)
+        simplify(axes, title == "true", True, True)
+        axes.set_title(title, loc="left")
+    draw_color_bar(page.axes(LEFT + 5.25, 0.3, 0.1, 1.8), drawn, channel)
+    # One text for each column: many small ones take longer to draw.
+    for entries, left in zip(zip(("", "true", "predicted"), *texts, strict=True), (6.75, 8.45, 9.4), strict=True):
+        column = "\n".join(fitted(entry, 1.6 if left == 6.75 else 0.9, 7.5) for entry in entries)
+        page.text(left, 0.15, column, fontsize=7.5, linespacing=1.4)
+    return page.figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()

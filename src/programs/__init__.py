@@ -1,0 +1,1 @@
+"""What the programs share: configuration, errors in words, run directories, loggers."""

@@ -1,0 +1,48 @@
+"""`StopOnInterrupt`: no Ctrl-C is lost while a network trains."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class StopOnInterrupt(Callback):
+    """Stops a training at its next batch where Python forgot the KeyboardInterrupt of a Ctrl-C.
+
+    It is raised wherever the program is at that moment. In a destructor, or where C code calls Python, it is at most
+    reported as ignored, and the training would go on as if nobody had asked.
+    """
+
+    def __init__(self) -> None:
+        self.noticed = False
+        self.before: Any = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning before everything; Python lets the main thread alone listen to signals."""
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self.notice)
+
+    def notice(self, signum: int, frame: FrameType | None) -> None:
+        """Called at a Ctrl-C."""
+        self.noticed = True
+        signal.default_int_handler(signum, frame)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Called by Lightning before every batch."""
+        if self.noticed:
+            raise KeyboardInterrupt
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning after everything."""
+        self._stop_listening()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Called by Lightning when a training was stopped."""
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """Leave Ctrl-C to whom it was left before, unless somebody else has taken it meanwhile."""
+        if signal.getsignal(signal.SIGINT) == self.notice:
+            signal.signal(signal.SIGINT, self.before)

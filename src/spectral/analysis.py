@@ -1,0 +1,152 @@
+"""TODO."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from src.errors import ConfigError
+from src.spectral import functional as F
+from src.spectral.views import Window
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows and columns that all channels of an image share, as the first channel has them.
+
+    Attributes:
+        sample_rate: Hz.
+        n_samples: Length of the sounds, samples.
+        height: Rows.
+        width: Columns.
+        win_length: Window of the first channel, samples.
+        n_fft: FFT length of the first channel, samples.
+        window: Name of that window.
+        hop_length: Samples from column to column.
+        mel_filters: Filters for an FFT length, `(height, n_fft // 2 + 1)`; None: row r is bin r + 1 of `n_fft`.
+    """
+
+    sample_rate: int
+    n_samples: int
+    height: int
+    width: int
+    win_length: int
+    n_fft: int
+    window: Window
+    hop_length: int
+    mel_filters: Callable[[int], Tensor] | None
+
+
+class Analysis:
+    """An STFT with one window, on the rows and columns of a grid, or with columns of its own.
+
+    A sinusoid in the middle of a row has the same level whatever the window. Where the FFT is longer than the grid's, a
+    row is the power of all bins within half a row to both sides.
+
+    Args:
+        grid: Rows and columns.
+        win_length: Samples.
+        window: Any window of `scipy.signal.get_window`.
+        hop_length: Samples; None: the grid's, with windows centred where the grid's are.
+    """
+
+    def __init__(self, grid: Grid, win_length: int, window: Window, hop_length: int | None = None) -> None:
+        if not 1 <= win_length <= grid.n_samples:
+            raise ConfigError(
+                f"win_length {win_length} of a channel: 1 to the sound's {grid.n_samples} samples are possible."
+            )
+        self.window = F.analysis_window(window, win_length)
+        self.n_fft = math.ceil(win_length / grid.n_fft) * grid.n_fft
+        self.hop_length = hop_length or grid.hop_length
+        self.first = 0 if hop_length else (grid.win_length - win_length) // 2
+        self.n_frames = (grid.n_samples - win_length) // hop_length + 1 if hop_length else grid.width
+        self.key = (win_length, str(window), hop_length)
+        self.height = grid.height
+        self.weights = self._weights(grid)
+        # Position of each sample of the window from the centre of the grid's windows.
+        self.position = torch.arange(win_length) + (self.first - grid.win_length / 2)
+
+    def spectrum(self, waveform: Tensor, window: Tensor) -> Tensor:
+        """STFT with a window made from this one, scaled as this one, `(..., n_fft // 2 + 1, n_frames)`."""
+        weights = window * (2 / self.window.sum().item())
+        return F.stft(waveform, weights, self.n_fft, self.hop_length, self.n_frames, self.first)
+
+    def rows(self, power: Tensor) -> Tensor:
+        """Power of bins, `(..., n_fft // 2 + 1, n_frames)`, to that of rows, `(..., height, n_frames)`."""
+        if self.weights is None:
+            return power[..., 1 : self.height + 1, :]
+        return self.weights.to(power.device) @ power
+
+    def row_deviation(self, moment: Tensor, power: Tensor) -> Tensor:
+        """Power times deviation from the bins' centres, in bins, to that from the rows' centres, in rows.
+
+        Args:
+            moment: `(..., n_fft // 2 + 1, n_frames)`.
+            power: `(..., n_fft // 2 + 1, n_frames)`.
+
+        Returns:
+            `(..., height, n_frames)`.
+        """
+        if self.weights is None:
+            return self.rows(moment)
+        bins = torch.arange(self.weights.shape[1], dtype=self.weights.dtype)
+        centre = (self.weights @ bins) / self.weights.sum(dim=1)
+        spacing = torch.gradient(centre)[0] if self.height > 1 else torch.ones(1)
+        per_row = self.weights / spacing[:, None]
+        offset = per_row * (bins - centre[:, None])
+        return per_row.to(power.device) @ moment + offset.to(power.device) @ power
+
+    def _weights(self, grid: Grid) -> Tensor | None:
+        """Bins to rows, `(height, n_fft // 2 + 1)`; None where a row is a bin."""
+        if grid.mel_filters is not None:
+            base = F.analysis_window(grid.window, grid.win_length)
+            return grid.mel_filters(self.n_fft) * (_spread(base, grid.n_fft) / _spread(self.window, self.n_fft))
+        n_bins = self.n_fft // grid.n_fft
+        if n_bins == 1:
+            return None
+        row = torch.arange(1, grid.height + 1)[:, None] * n_bins
+        distance = (torch.arange(self.n_fft // 2 + 1) - row).abs()
+        weights = ((n_bins + 1) / 2 - distance).clamp(0, 1)  # how much of a bin lies within half a row
+        return weights / (weights[0] @ self._lobe(n_bins))
+
+    def _lobe(self, centre: int) -> Tensor:
+        """Power of a sinusoid of amplitude 1 and of the frequency of a bin, over all bins."""
+        lobe = torch.fft.rfft(self.window.double(), self.n_fft).abs().square() / self.window.double().sum().square()
+        return lobe[(torch.arange(self.n_fft // 2 + 1) - centre).abs()].float()
+
+
+def _spread(window: Tensor, n_fft: int) -> float:
+    """Power of a sinusoid of amplitude 1, summed over all bins."""
+    return (n_fft * window.double().square().sum() / window.double().sum().square()).item()
+
+
+class Spectra:
+    """STFTs of one batch, each computed once, whichever channels want it.
+
+    Args:
+        waveform: `(..., time)`.
+    """
+
+    def __init__(self, waveform: Tensor) -> None:
+        self.waveform = waveform
+        self._known: dict[tuple, Tensor] = {}
+
+    def spectrum(self, analysis: Analysis) -> Tensor:
+        """STFT, `(..., n_fft // 2 + 1, n_frames)`."""
+        return self._once("spectrum", analysis, lambda: analysis.spectrum(self.waveform, analysis.window))
+
+    def power(self, analysis: Analysis) -> Tensor:
+        """Power of the bins, `(..., n_fft // 2 + 1, n_frames)`."""
+        return self._once("power", analysis, lambda: F.power_of(self.spectrum(analysis)))
+
+    def rows(self, analysis: Analysis) -> Tensor:
+        """Power of the rows, `(..., height, n_frames)`."""
+        return self._once("rows", analysis, lambda: analysis.rows(self.power(analysis)))
+
+    def _once(self, what: str, analysis: Analysis, compute: Callable[[], Tensor]) -> Tensor:
+        key = (what, *analysis.key)
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]

@@ -1,0 +1,267 @@
+"""Shows a VIMH dataset: in a window where there is a display, as a contact sheet elsewhere.
+
+    python display_vimh.py                                  the newest dataset under data/
+    python display_vimh.py DIR --save sheet.png             a contact sheet, or .html
+    python display_vimh.py DIR --info                       metadata, validation and statistics
+    python display_vimh.py DIR --validate                   every record and checksum; exit code 1 at a defect
+
+Keys of the window are shown in it.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from src.checkpoints.trusted import instantiate_trusted
+from src.errors import ConfigError, NSMError, VIMHError
+from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
+from src.pictures.plots import png
+from src.pictures.viewer import Place, Player, can_show, show
+from src.programs.files import write_atomically
+from src.programs.progress import progress
+from src.vimh.axes import ChannelInfo, channels_of
+from src.vimh.format import INFO_NAME
+from src.vimh.info import DatasetInfo
+from src.vimh.reader import VIMHReader, VIMHSplit
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FORMATS = (".png", ".html")
+PLAIN = {"title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False, "collapse_padding": True}
+SOUND = "every record, value and checksum is as it should be"
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", nargs="?", type=Path, metavar="DIR", help="default: the newest under data/")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write a contact sheet, .png or .html")
+    parser.add_argument("--info", action="store_true", help="print metadata, validation and statistics")
+    parser.add_argument("--validate", action="store_true", help="check everything; exit code 1 at a defect")
+    parser.add_argument("--split", choices=("train", "test"), default="train", help="what is shown; default train")
+    parser.add_argument("--samples", type=int, default=12, metavar="N", help="of a contact sheet; default 12")
+    parser.add_argument("--channel", metavar="NAME", help="name or number; default: the first one, in a sheet all")
+    return parser.parse_args(argv)
+
+
+def newest_dataset(directory: Path) -> Path:
+    """The dataset in a directory that was finished last.
+
+    Raises:
+        VIMHError: If there is none.
+    """
+    found = [path for path in directory.glob(f"*/{INFO_NAME}") if not path.parent.name.startswith(".")]
+    if not found:
+        raise VIMHError(f"{directory}: holds no dataset. Generate one (make sds), or name a directory.")
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.as_posix())).parent
+
+
+def find_channel(info: DatasetInfo, wanted: str) -> int:
+    """Number of a channel from its number or its name.
+
+    Raises:
+        ConfigError: If there is no such channel.
+    """
+    names = list(info.channel_labels)
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdecimal() and int(wanted) < info.channels:
+        return int(wanted)
+    raise ConfigError(
+        f"--channel {wanted}: the dataset has the channels 0 to {info.channels - 1}"
+        + (f", called {', '.join(names)}." if names else ".")
+    )
+
+
+def facts(info: DatasetInfo) -> dict[str, str]:
+    """What there is to say about a dataset in a line each."""
+    duration, sample_rate = (f"{number:g}" if number else "?" for number in (info.duration, info.sample_rate))
+    found = {
+        "image": f"{info.height}x{info.width}x{info.channels} ({', '.join(info.channel_labels) or 'unnamed'})",
+        "samples": f"{info.train_samples:,} train, {info.test_samples:,} test",
+        "sound": f"{duration} s at {sample_rate} Hz, synth {info.synth_type or 'unknown'}",
+        "sampling": f"{info.sampling or 'unknown'}, seed {'unknown' if info.seed is None else info.seed}",
+    }
+    fixed = ", ".join(f"{entry.name} {entry.value:g}" for entry in info.fixed)
+    return found | ({"fixed": fixed} if fixed else {})
+
+
+def make_sheet(reader: VIMHReader, split: str, n_samples: int, channel: int | None) -> Sheet:
+    """The contact sheet of the first samples of a split.
+
+    Args:
+        reader: The dataset.
+        split: `train` or `test`.
+        n_samples: The most that are shown.
+        channel: The one that is shown; None: all.
+    """
+    samples = reader.split(split)
+    check_samples(samples, n_samples)
+    batch = samples.read(slice(0, n_samples))
+    shown = slice(None) if channel is None else slice(channel, channel + 1)
+    return Sheet(
+        title=reader.data_dir.resolve().name,
+        split=split,
+        channels=channels_of(reader.info, samples.has_spec_range)[shown],
+        specs=reader.info.parameters,
+        number=np.arange(len(batch.image)),
+        batch=batch._replace(image=batch.image[:, shown]),
+        value=values_of(samples),
+        facts=facts(reader.info),
+    )
+
+
+def values_of(samples: VIMHSplit) -> np.ndarray:
+    """Values of all samples of a split that is not empty, natural units, `(sample, parameter)`."""
+    if samples.exact is not None:
+        return samples.exact
+    return np.concatenate([samples.read(chunk).value for chunk in samples.chunks()])
+
+
+def check_samples(samples: VIMHSplit, n_samples: int) -> None:
+    """Refuse to show nothing."""
+    if n_samples < 1:
+        raise ConfigError(f"--samples {n_samples}: it must be 1 or more.")
+    if not len(samples):
+        raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
+
+
+def save(sheet: Sheet, path: Path) -> None:
+    """Write a contact sheet.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    content = contact_page(sheet).encode() if path.suffix == ".html" else png(contact_sheet(sheet))
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
+
+
+def validate(reader: VIMHReader) -> str | None:
+    """What is wrong with a dataset, or None."""
+    try:
+        with progress(len(reader.train) + len(reader.test), "Validating", "samples") as advance:
+            reader.validate(advance)
+    except VIMHError as error:
+        return str(error)
+    return None
+
+
+def print_info(reader: VIMHReader, defect: str | None) -> None:
+    """Print metadata, validation and statistics."""
+    info = reader.info
+    console = Console(markup=False, highlight=False)
+    table = Table(show_header=False, **PLAIN)
+    made_by = f"version {info.generator.get('version', '?')} of this project" if info.generator else "another program"
+    size = sum(path.stat().st_size for path in reader.data_dir.iterdir() if path.is_file())
+    rows = {
+        "format": f"{info.format} {info.version}",
+        **facts(info),
+        "made by": made_by,
+        "size": f"{size / 1e6:.1f} MB",
+    }
+    rows["validation"] = defect or "every record, value and checksum is as it should be"
+    for name, text in rows.items():
+        table.add_row(name, text)
+    for part in (table, parameter_table(reader), channel_table(reader)):
+        console.print(part)
+        console.print()
+
+
+def parameter_table(reader: VIMHReader) -> Table:
+    """Range and statistics of every parameter."""
+    table = Table(title="Parameters, over both splits", **PLAIN)
+    table.add_column("name", no_wrap=True)
+    table.add_column("units", no_wrap=True)
+    for column in ("min", "max", "step", "classes", "mean", "std", "most\nfreq."):
+        table.add_column(column, justify="right", no_wrap=True)
+    value = np.concatenate([values_of(samples) for samples in (reader.train, reader.test) if len(samples)])
+    for number, spec in enumerate(reader.info.parameters):
+        found = value[:, number].astype(np.float64)
+        index = spec.index_from_normalized(spec.normalized_from_value(found)).astype(np.int64)
+        table.add_row(
+            *(spec.name, spec.units, f"{spec.min:g}", f"{spec.max:g}", f"{spec.step:g}", str(spec.n_classes)),
+            *(f"{found.mean():.3g}", f"{found.std():.3g}", f"{np.bincount(index).max() / len(index):.1%}"),
+        )
+    return table
+
+
+def channel_table(reader: VIMHReader) -> Table:
+    """What the pixels of every channel are like."""
+    table = Table(title="Channels, over the training samples", **PLAIN)
+    for column in ("name", "lowest", "highest", "mean", "units", "pixels 0", "pixels 255"):
+        table.add_column(column, justify="left" if column in ("name", "units") else "right")
+    for number, channel in enumerate(channels_of(reader.info, reader.train.has_spec_range)):
+        table.add_row(channel.name, *channel_row(reader.train, number, channel))
+    return table
+
+
+def channel_row(samples: VIMHSplit, number: int, channel: ChannelInfo) -> list[str]:
+    """Lowest, highest and mean level, units, and the shares of the darkest and the brightest pixels."""
+    low, high = np.inf, -np.inf
+    sums = np.zeros(3)  # of levels, of pixels 0, of pixels 255
+    for chunk in samples.chunks():
+        batch = samples.read(chunk)
+        pixel = batch.image[:, number]
+        levels = channel.levels(pixel, batch.spec_range)
+        low, high = min(low, float(levels.min())), max(high, float(levels.max()))
+        sums += levels.sum(dtype=np.float64), (pixel == 0).sum(), (pixel == 255).sum()
+    mean, darkest, brightest = sums / (len(samples) * pixel[0].size)
+    return [f"{low:.1f}", f"{high:.1f}", f"{mean:.1f}", channel.units, f"{darkest:.1%}", f"{brightest:.1%}"]
+
+
+def display(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
+    """Open the window, or write a contact sheet where there is no display."""
+    directory = ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    if can_show():
+        check_samples(reader.split(options.split), options.samples)
+        player = Player(reader.info, instantiate_trusted, directory)
+        show(reader, player, Place(options.split, channel=channel or 0))
+        return
+    path = directory / f"{reader.data_dir.resolve().name}.png"
+    save(make_sheet(reader, options.split, options.samples, channel), path)
+    print("No window can be opened here. A contact sheet instead:")
+    print(path)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is asked for; returns the exit code."""
+    if options.save and options.save.suffix not in FORMATS:
+        raise ConfigError(f"--save {options.save}: the name must end with {' or '.join(FORMATS)}.")
+    reader = VIMHReader(options.data_dir or newest_dataset(ROOT / "data"))
+    print(f"Dataset: {reader.data_dir}")
+    channel = None if options.channel is None else find_channel(reader.info, options.channel)
+    defect = validate(reader) if options.info or options.validate else None
+    if options.info:
+        print_info(reader, defect)
+    if defect:
+        print(defect, file=sys.stderr)
+    elif options.validate:
+        print(f"Validation: {SOUND}")
+    if options.save:
+        save(make_sheet(reader, options.split, options.samples, channel), options.save)
+        print(options.save)
+    elif not (options.info or options.validate):
+        display(reader, options, channel)
+    return 1 if defect else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Show, print, write."""
+    options = arguments(argv)
+    try:
+        return run(options)
+    except NSMError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(error, file=sys.stderr)
+        return 1

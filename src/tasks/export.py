@@ -1,0 +1,142 @@
+"""Writes a checkpoint as one ONNX file that needs neither PyTorch nor this project.
+
+python src/export.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+
+Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(batch, n_aux)`; outputs are `value` and
+`std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from src import __version__
+from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
+from src.errors import ConfigError, check_whole
+from src.models.components.conditioning import Standardize
+from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
+from src.models.predictor import Predictor
+from src.programs.files import write_atomically
+from src.programs.program import extras, task_wrapper
+from src.programs.pylogger import RankedLogger
+from src.programs.run_dirs import trained_checkpoint
+
+log = RankedLogger(__name__)
+
+BATCH_SIZES = (1, 256)  # that are compared and timed
+FROM_DATASET = ("sample_rate", "duration", "channel_labels", "spectrogram_config", "mel_config")
+
+
+@task_wrapper
+def export(cfg: DictConfig) -> dict[str, float]:
+    """Export as configured.
+
+    Returns:
+        The largest difference from PyTorch as a share of the range, and the latencies in milliseconds.
+    """
+    check_packages()
+    check_settings(cfg)
+    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
+    log.info("Checkpoint: %s", ckpt_path)
+    run = load_run(ckpt_path, cfg.trusted_modules)
+    output = Path(cfg.output or default_output(ckpt_path))
+    predictor = Predictor(run.module)
+    content = to_onnx(predictor, describe(run, ckpt_path)).SerializeToString()
+    session = open_session(content)
+    samples = [random_inputs(run, batch_size) for batch_size in BATCH_SIZES]
+    compared = [*samples, *stored_inputs(run, cfg)]
+    difference = max(check_agreement(predictor, session, inputs, cfg.tolerance) for inputs in compared)
+    write_atomically(output, content)
+    latencies = {len(image): measure_latency(predictor, session, (image, aux), cfg.repeats) for image, aux in samples}
+    console = Console()
+    console.print(latency_table(latencies))
+    console.print(f"Largest difference from PyTorch: {difference:.1e} of a range, {len(compared)} batches compared")
+    console.print(f"ONNX file: {output}", soft_wrap=True, highlight=False)
+    return {"difference": difference} | {
+        f"{runtime}_ms_{size}": latency for size, pair in latencies.items() for runtime, latency in pair.items()
+    }
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse what would be found out only after the export."""
+    check_whole("repeats", cfg.repeats, least=1)
+    if not isinstance(cfg.tolerance, int | float) or not cfg.tolerance >= 0:
+        raise ConfigError(f"tolerance is {cfg.tolerance!r}; it must be a number of 0 or more.")
+    if cfg.output and Path(cfg.output).is_dir():
+        raise ConfigError(
+            f"output={cfg.output} is a directory; name the file, as in {Path(cfg.output) / 'model.onnx'}."
+        )
+
+
+def default_output(ckpt_path: Path) -> Path:
+    """In the directory of the run, which holds `checkpoints/`; beside a checkpoint that was moved out of there."""
+    directory = ckpt_path.parent
+    run_dir = directory.parent if directory.name == "checkpoints" else directory
+    return run_dir / f"{ckpt_path.stem}.onnx"
+
+
+def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
+    """What a user of the file has to know, plain data; the inputs' meaning and the outputs' order, names and units."""
+    info = run.info.to_dict()
+    recipe = (info.get("generator") or {}).get("config", {})
+    keys = ("name", "units", "min", "max", "step", "names", "description")
+    return {
+        "project": "neural-spectral-modeling",
+        "version": __version__,
+        "experiment_name": run.config["experiment_name"],
+        "checkpoint": ckpt_path.name,
+        "heads": [{key: getattr(spec, key) for key in keys} for spec in run.info.parameters],
+        "image_shape": list(run.info.image_shape),
+        "aux": list(run.config["data"]["aux"]),
+        "dataset": info.get("dataset_name", ""),
+        **{key: info.get(key) for key in FROM_DATASET},
+        "spectral": recipe.get("spectral"),
+    }
+
+
+def random_inputs(run: Run, batch_size: int) -> Inputs:
+    """Noise as images, and conditioning inputs as they are spread in the training set."""
+    rng = np.random.default_rng(batch_size)
+    image = rng.integers(0, 256, (batch_size, *run.info.image_shape), dtype=np.uint8)
+    aux = rng.standard_normal((batch_size, len(run.config["data"]["aux"])), dtype=np.float32)
+    for part in run.module.modules():
+        if isinstance(part, Standardize):
+            return image, aux * part.std.numpy() + part.mean.numpy()
+    return image, aux
+
+
+def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
+    """A batch of samples of the dataset that the network was trained on, test samples if it has any.
+
+    None where it is gone.
+    """
+    data_dir = Path(cfg.data_dir or run.config["data"]["data_dir"])
+    if not data_dir.is_dir():
+        log.warning("%s: no dataset there, so only random images are compared.", data_dir)
+        return []
+    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
+    datamodule.prepare_data()
+    check_same_heads(run.info, datamodule.info, str(data_dir))
+    has_test = datamodule.info.test_samples > 0
+    batch = next(iter(datamodule.test_dataloader() if has_test else datamodule.val_dataloader()))
+    return [(batch["image"].numpy(), batch["aux"].numpy())]
+
+
+def latency_table(latencies: dict[int, dict[str, float]]) -> Table:
+    """A row per batch size."""
+    table = Table(title="Median latency on one thread", title_justify="left")
+    for column in ("batch", "PyTorch", "onnxruntime"):
+        table.add_column(column, justify="right")
+    for batch_size, pair in latencies.items():
+        table.add_row(str(batch_size), *(f"{pair[runtime]:.3f} ms" for runtime in ("pytorch", "onnxruntime")))
+    return table
+
+
+def main(cfg: DictConfig) -> None:
+    """What the program does."""
+    extras(cfg)
+    export(cfg)

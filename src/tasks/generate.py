@@ -1,0 +1,68 @@
+"""Synthesizes a VIMH dataset.
+
+    python generate_vimh.py --config-name=synth/generate_simple_saw dataset.size=16384
+
+`--help` shows every key of the configuration; any of them can be overridden.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numba
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from src.generation import generate, is_made
+from src.programs.program import INTERRUPTED
+from src.programs.progress import progress
+from src.recipe import Recipe, check_count, check_spectral, shard_from_config
+from src.synth import kernels
+from src.vimh.info import Shard
+from src.vimh.writer import partial_dir
+
+
+def generate_dataset(cfg: DictConfig) -> None:
+    """Make the dataset of a configuration, or find it made already."""
+    check_spectral(HydraConfig.get().overrides.task)
+    recipe = Recipe.from_config(cfg, instantiate)
+    shard = shard_from_config(cfg.shard)
+    n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
+    name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
+    data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")
+    if not cfg.overwrite and is_made(data_dir, recipe.config, shard):
+        print(f"Kept: {data_dir} was made from this configuration already.")
+        return
+    try:
+        made, seconds = write(recipe, data_dir, shard, n_samples, cfg)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces "
+            "it, and with resume=true goes on from there.\n"
+        )
+        sys.exit(INTERRUPTED)
+    size = sum(path.stat().st_size for path in data_dir.iterdir())
+    rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
+    print(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):")
+    print(data_dir)
+
+
+def write(recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int, cfg: DictConfig) -> tuple[int, float]:
+    """Generate with a progress bar; returns the number of samples made, and the seconds that took."""
+    announce_compiling()
+    if cfg.num_threads is not None:
+        check_count("num_threads", cfg.num_threads)
+        numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
+    start = time.monotonic()
+    with progress(n_samples, "Generating", "samples") as advance:
+        made = generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, shard, cfg.resume, advance)
+    return made, time.monotonic() - start
+
+
+def announce_compiling() -> None:
+    """Say so when the kernels are about to be compiled, since that takes seconds in which nothing else can be seen."""
+    source = Path(kernels.__file__)
+    cached = [entry.stat().st_mtime for entry in (source.parent / "__pycache__").glob("kernels.*.nbi")]
+    if max(cached, default=0.0) < source.stat().st_mtime:
+        sys.stderr.write("Compiling the synthesizers, once ...\n")

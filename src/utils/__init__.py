@@ -1,1 +1,0 @@
-"""Furniture of the entry points: configuration, logging, errors, and plain configurations made into objects."""

@@ -1,0 +1,208 @@
+"""TODO."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from src.errors import VIMHError
+from src.vimh.info import DatasetInfo
+
+COLORS = "magma"
+SIGNED_COLORS = "RdBu_r"  # of what deviates to both sides: white in the middle
+MAX_PIXEL = 255
+ROUND = (1, 2, 2.5, 5, 10)  # steps from tick to tick
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the rows, or the columns, of an image are.
+
+    Attributes:
+        label: With the unit.
+        centre: Middle of each row or column in that unit, rising, `(row,)`.
+    """
+
+    label: str
+    centre: np.ndarray
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Where the first row begins and the last one ends."""
+        before, after = (np.diff(self.centre)[[0, -1]] / 2) if len(self.centre) > 1 else (0.5, 0.5)
+        return float(self.centre[0] - before), float(self.centre[-1] + after)
+
+    def position(self, value: np.ndarray) -> np.ndarray:
+        """Rows at which values lie; row i reaches from i - 0.5 to i + 0.5."""
+        first, last = self.edges
+        n = len(self.centre)
+        return np.interp(value, [first, *self.centre, last], [-0.5, *range(n), n - 0.5])
+
+    def value(self, position: float) -> float:
+        """The inverse of `position`."""
+        first, last = self.edges
+        n = len(self.centre)
+        return float(np.interp(position, [-0.5, *range(n), n - 0.5], [first, *self.centre, last]))
+
+    def ticks(self, most: int) -> tuple[list[float], list[str]]:
+        """Rows of round values, and how those are written."""
+        first, last = self.edges
+        if np.allclose(self.centre, np.linspace(self.centre[0], self.centre[-1], len(self.centre))):
+            values = MaxNLocator(most, steps=ROUND).tick_values(first, last)
+        else:
+            values = _spread(_round_values(last), self, len(self.centre) / (most + 1))
+        values = values[(values >= first) & (values <= last)]
+        return self.position(values).tolist(), [f"{value:g}" for value in values]
+
+
+def _round_values(highest: float) -> np.ndarray:
+    """1, 2, 5, 10, … up to `highest`."""
+    decades = 10.0 ** np.arange(math.floor(math.log10(highest)) + 1)
+    return np.outer(decades, [1, 2, 5]).ravel()
+
+
+def _spread(values: np.ndarray, axis: Axis, gap: float) -> np.ndarray:
+    """Of rising values, from the highest down, those at least `gap` rows apart."""
+    kept: list[float] = []
+    for value in values[(values >= axis.edges[0]) & (values <= axis.edges[1])][::-1]:
+        if not kept or axis.position(kept[-1]) - axis.position(value) >= gap:
+            kept.append(value)
+    return np.array(kept[::-1])
+
+
+@dataclass(frozen=True)
+class ChannelInfo:
+    """How a channel of a dataset's images reads.
+
+    Attributes:
+        name: What it shows.
+        rows: From the bottom up.
+        columns: From left to right.
+        units: Of its levels.
+        ends: Levels of the pixels 0 and 255 in every image; None: those of the record.
+    """
+
+    name: str
+    rows: Axis
+    columns: Axis
+    units: str
+    ends: tuple[float, float] | None
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it deviates to both sides of 0, as far to one as to the other but for a pixel."""
+        return self.ends is not None and self.ends[0] < 0 and abs(sum(self.ends)) < -2 * self.ends[0] / MAX_PIXEL
+
+    def colors(self, ends: tuple[float, float]) -> dict[str, object]:
+        """What matplotlib is told of the colours between two levels: 0 is in the middle of a signed channel's."""
+        most = max(map(abs, ends))
+        low, high, name = (-most, most, SIGNED_COLORS) if self.is_signed else (*ends, COLORS)
+        return {"cmap": name, "vmin": low, "vmax": high}
+
+    def levels(self, image: np.ndarray, spec_range: np.ndarray) -> np.ndarray:
+        """Levels in `units`, float32, `(sample, freq, time)`.
+
+        Args:
+            image: This channel's pixels, uint8, `(sample, freq, time)`.
+            spec_range: dB of the pixels 0 and 255, `(sample, 2)`; not looked at if `ends` says it.
+        """
+        ends = spec_range if self.ends is None else np.tile(self.ends, (len(image), 1))
+        low, high = np.float32(ends).T[..., None, None]
+        return low + image * ((high - low) / MAX_PIXEL)
+
+
+def channels_of(info: DatasetInfo, has_spec_range: bool) -> tuple[ChannelInfo, ...]:
+    """The channels of a dataset's images.
+
+    Args:
+        info: What the dataset says of itself.
+        has_spec_range: Whether its records hold the range in dB.
+
+    Raises:
+        VIMHError: If it does not speak of as many channels as there are.
+    """
+    for key in ("channel_ranges", "channel_axes"):
+        entries = getattr(info, key)
+        if entries is not None and len(entries) != info.channels:
+            raise VIMHError(f"{key} has {len(entries)} entries for {info.channels} channels. Mend the dataset's JSON.")
+    usual = None if has_spec_range else (0.0, float(MAX_PIXEL), "level")
+    ranges = info.channel_ranges or (None,) * info.channels
+    names = info.channel_labels or tuple(f"channel {number}" for number in range(info.channels))
+    axes = info.channel_axes or ({},) * info.channels
+    return tuple(
+        _channel(info, *entries) for entries in zip(names, axes, (own or usual for own in ranges), strict=True)
+    )
+
+
+def _channel(
+    info: DatasetInfo, name: str, axes: Mapping[str, object], ends: tuple[float, float, str] | None
+) -> ChannelInfo:
+    rows, columns = _frequencies(info), _times(info)
+    if "rows" in axes:
+        rows = _axis(axes, "row", info.height)
+    if "columns" in axes:
+        columns = _axis(axes, "column", info.width)
+    return ChannelInfo(name, rows, columns, "dB" if ends is None else ends[2], None if ends is None else ends[:2])
+
+
+def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
+    """Rows or columns where a dataset places them, or their numbers if it only says what they are."""
+    label, units = str(axes[f"{what}s"]), axes.get(f"{what}_units")
+    first, step = f"{what}_first", f"{what}_step"
+    if not _are_numbers(axes, first, step) or not axes[step]:
+        return Axis(label, np.arange(n))
+    return Axis(f"{label} ({units})" if units else label, axes[first] + axes[step] * np.arange(n))
+
+
+def _frequencies(info: DatasetInfo) -> Axis:
+    """Frequencies of the rows, or their numbers where the dataset does not tell."""
+    mel, stft = info.mel_config or {}, info.spectrogram_config or {}
+    if info.sample_rate and _are_numbers(mel, "f_min", "f_max") and mel.get("mel_scale") in ("htk", "slaney"):
+        return Axis("frequency (Hz)", mel_centres(info.height, mel["f_min"], mel["f_max"], mel["mel_scale"]))
+    if info.sample_rate and not mel and _are_numbers(stft, "n_fft") and stft["n_fft"]:
+        first = stft["first_bin"] if _are_numbers(stft, "first_bin") else 1
+        return Axis("frequency (Hz)", (np.arange(info.height) + first) * (info.sample_rate / stft["n_fft"]))
+    return Axis("row", np.arange(info.height))
+
+
+def _times(info: DatasetInfo) -> Axis:
+    """Times of the columns' centres, or their numbers where the dataset does not tell."""
+    stft = info.spectrogram_config or {}
+    number = np.arange(info.width)
+    if info.sample_rate and _are_numbers(stft, "win_length", "hop_length") and stft["hop_length"]:
+        return Axis("time (s)", (number * stft["hop_length"] + stft["win_length"] / 2) / info.sample_rate)
+    if info.duration:
+        return Axis("time (s)", (number + 0.5) * (info.duration / info.width))
+    return Axis("column", number)
+
+
+def _are_numbers(section: Mapping[str, object], *keys: str) -> bool:
+    """Whether a section of a JSON that anybody may have written holds numbers above or at 0 under some keys."""
+    found = [section.get(key) for key in keys]
+    return all(isinstance(entry, int | float) and not isinstance(entry, bool) and entry >= 0 for entry in found)
+
+
+def mel_centres(n_mels: int, f_min: float, f_max: float, mel_scale: str) -> np.ndarray:
+    """Frequency at which each mel filter has its peak, Hz, `(n_mels,)`.
+
+    Args:
+        n_mels: Bands.
+        f_min: Lower edge of the first, Hz.
+        f_max: Upper edge of the last, Hz.
+        mel_scale: `htk` (O'Shaughnessy 1987) or `slaney` (linear up to 1 kHz, Auditory Toolbox 1998).
+    """
+    if mel_scale == "htk":
+        low, high = (2595 * math.log10(1 + f / 700) for f in (f_min, f_max))
+        return 700 * (10 ** (np.linspace(low, high, n_mels + 2)[1:-1] / 2595) - 1)
+    octaves = math.log(6.4) / 27  # nepers a mel above 1 kHz, which is mel 15
+    low, high = (f * 0.015 if f < 1000 else 15 + math.log(f / 1000) / octaves for f in (f_min, f_max))
+    mel = np.linspace(low, high, n_mels + 2)[1:-1]
+    return np.where(mel < 15, mel / 0.015, 1000 * np.exp((mel - 15) * octaves))
+
+
+def limits(levels: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest of some levels, never the same."""
+    low, high = float(levels.min()), float(levels.max())
+    return low, max(high, low + 1)

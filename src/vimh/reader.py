@@ -1,0 +1,322 @@
+"""Reading and writing VIMH datasets."""
+
+import contextlib
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from src.errors import VIMHError
+from src.vimh import legacy
+from src.vimh.format import (
+    INFO_NAME,
+    METADATA_BYTES,
+    METADATA_BYTES_2_0,
+    SPLITS,
+    Columns,
+    check_headers,
+    claimed_image_size,
+    codes_by_id,
+    record_dtype,
+)
+from src.vimh.info import DatasetInfo, FileEntry
+
+REGENERATE = "Restore the file, or regenerate the dataset."
+CHUNK = 4096  # records that a pass over a whole file holds at a time
+VALUES_DTYPE = "<f4"
+MAX_ARRAY_HEADER = 4096  # bytes
+HALF_A_CODE = 0.5 + 1e-3  # float32 values of 1e-5 relative precision may stand just beyond the half
+
+
+_ARRAY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>..)"
+    rb"(?P<text>\{'descr': '(?P<descr>[^']*)', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<rows>\d{1,18}), (?P<columns>\d{1,18})\), \} *\n)",
+    re.DOTALL,
+)
+
+
+class Batch(NamedTuple):
+    """Samples of a dataset.
+
+    Attributes:
+        image: uint8, `(sample, channel, height, width)`.
+        code: uint8, `(sample, parameter)`, in the order of `parameter_names`.
+        spec_range: `spec_min` and `spec_max` in dB, float32, `(sample, 2)`; `(sample, 0)` before version 2.1.
+        value: Parameter values in natural units, float32, `(sample, parameter)`: exact where the dataset has them,
+            decoded from the codes otherwise.
+    """
+
+    image: np.ndarray
+    code: np.ndarray
+    spec_range: np.ndarray
+    value: np.ndarray
+
+
+class VIMHSplit:
+    """The samples of one split, as a memory map: nothing is read before it is asked for.
+
+    Args:
+        records: Structured array, `(sample,)`.
+        info: What the dataset says of itself.
+        path: File of the records, for messages.
+        exact: Exact values, float32, `(sample, parameter)`, or None.
+    """
+
+    def __init__(self, records: np.ndarray, info: DatasetInfo, path: Path, exact: np.ndarray | None) -> None:
+        self.records = records
+        self.info = info
+        self.path = path
+        self.exact = exact
+        self._rows = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
+        self._columns = Columns(records.dtype)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def has_spec_range(self) -> bool:
+        """Whether records hold `spec_min` and `spec_max`."""
+        return "spec_min" in self.records.dtype.names
+
+    def read(self, indices: np.ndarray | slice) -> Batch:
+        """Read samples by one indexing operation.
+
+        Args:
+            indices: Numbers of the samples, `(sample,)`, or a slice of them.
+
+        Raises:
+            VIMHError: If a record contradicts the dataset's description.
+        """
+        # Bytes are gathered several times faster than structured records.
+        rows = self._rows[indices] if isinstance(indices, slice) else self._rows.take(indices, axis=0)
+        records = rows.view(self.records.dtype)[:, 0]
+        spec_range = self._columns.spec_range(rows)
+        usual = self._columns.are_usual(rows, spec_range)
+        code = self._columns.codes(rows) if usual else self._checked_codes(records, indices)
+        value = self._decode(code) if self.exact is None else np.asarray(self.exact[indices])
+        return Batch(records["image"], code, spec_range, value)
+
+    def _checked_codes(self, records: np.ndarray, indices: np.ndarray | slice) -> np.ndarray:
+        """Codes of records of which some are unusual: ids in another order are read, everything else is refused."""
+        numbers = np.arange(len(self))[indices]
+        check_headers(records, str(self.path), numbers)
+        return codes_by_id(records, str(self.path), numbers)
+
+    def _decode(self, code: np.ndarray) -> np.ndarray:
+        """Values that the codes stand for, float32, `(sample, parameter)`."""
+        values = [
+            spec.value_from_normalized(spec.normalized_from_code(code[:, p]))
+            for p, spec in enumerate(self.info.parameters)
+        ]
+        return np.stack(values, axis=1).astype(np.float32)
+
+    def chunks(self) -> Iterator[slice]:
+        """Slices that cover all samples."""
+        for first in range(0, len(self), CHUNK):
+            yield slice(first, min(first + CHUNK, len(self)))
+
+
+class VIMHReader:
+    """A dataset on disk, opened for reading. Opening checks what is cheap to check; it reads two records a split.
+
+    Args:
+        data_dir: Directory of the dataset.
+
+    Raises:
+        VIMHError: If there is no dataset, or its directory name, JSON and records disagree.
+    """
+
+    def __init__(self, data_dir: str | Path) -> None:
+        self.data_dir = Path(data_dir)
+        self.info = read_info(self.data_dir)
+        self.train = self._open("train")
+        self.test = self._open("test")
+
+    def split(self, name: str) -> VIMHSplit:
+        """The split called `train` or `test`."""
+        return {"train": self.train, "test": self.test}[name]
+
+    def _open(self, split: str) -> VIMHSplit:
+        path, pickled = self.data_dir / split, self.data_dir / f"{split}_batch"
+        if path.is_file():
+            records = _map_records(path, self.info)
+        elif pickled.is_file():
+            path, records = pickled, legacy.read(pickled, self.info)
+        elif self.info.n_split(split) == 0:
+            records = _no_records(self.info)
+        else:
+            raise VIMHError(
+                f"{self.data_dir}: the JSON tells of {self.info.n_split(split)} {split} samples, but there is neither "
+                f"a file {split} nor {split}_batch. {REGENERATE}"
+            )
+        if len(records) != self.info.n_split(split):
+            raise VIMHError(
+                f"{path}: holds {len(records)} records, but the JSON says {self.info.n_split(split)}. {REGENERATE}"
+            )
+        ends = records[[0, -1]] if len(records) else records
+        numbers = np.array([0, len(records) - 1])
+        check_headers(ends, str(path), numbers)
+        codes_by_id(ends, str(path), numbers)
+        return VIMHSplit(records, self.info, path, self._map_values(split))
+
+    def _map_values(self, split: str) -> np.ndarray | None:
+        """Exact values of a split, float32, `(sample, parameter)`, memory-mapped, or None where there are none."""
+        path = self.data_dir / f"{split}_values.npy"
+        if not path.is_file():
+            return None
+        header = _read_array_header(path)
+        expected = (self.info.n_split(split), len(self.info.parameter_names))
+        if header.shape != expected or header.descr != VALUES_DTYPE:
+            raise VIMHError(
+                f"{path}: holds {header.descr} {header.shape}, but {VALUES_DTYPE} {expected} was expected. {REGENERATE}"
+            )
+        size, expected_size = path.stat().st_size, header.size + math.prod(expected) * np.dtype(VALUES_DTYPE).itemsize
+        if size != expected_size:
+            raise VIMHError(f"{path}: has {size} bytes, but its header makes it {expected_size}. {REGENERATE}")
+        if expected[0] == 0:
+            return np.empty(expected, VALUES_DTYPE)
+        return np.asarray(np.memmap(path, VALUES_DTYPE, "r", header.size, expected, header.order))
+
+    def validate(self, advance: Callable[[int], None] = lambda n: None) -> None:
+        """Full validation: every record's header and ids, values against codes, every file's size and SHA-256.
+
+        Args:
+            advance: Told the number of records done, for a progress bar.
+
+        Raises:
+            VIMHError: At the first disagreement.
+        """
+        for split in (self.train, self.test):
+            for chunk in split.chunks():
+                batch = split.read(chunk)
+                if split.exact is not None:
+                    _check_values(batch, split, chunk.start)
+                advance(len(batch.code))
+        for name, entry in self.info.files.items():
+            _check_file(self.data_dir, name, entry)
+
+
+class _ArrayHeader(NamedTuple):
+    """What stands before the data of an array file: type, order (C or Fortran) and shape of the array, own size."""
+
+    descr: str
+    order: str
+    shape: tuple[int, int]
+    size: int
+
+
+def _read_array_header(path: Path) -> _ArrayHeader:
+    """Header of an array file. `numpy.load` would try to mend a damaged one."""
+    with path.open("rb") as file:
+        match = _ARRAY_HEADER.match(file.read(MAX_ARRAY_HEADER))
+    if match is None or int.from_bytes(match["length"], "little") != len(match["text"]):
+        raise VIMHError(f"{path}: is not an array file of two dimensions, as numpy.save writes it. {REGENERATE}")
+    order = "F" if match["fortran"] == b"True" else "C"
+    shape = int(match["rows"]), int(match["columns"])
+    return _ArrayHeader(match["descr"].decode("latin1"), order, shape, match.end())
+
+
+def read_info(data_dir: Path) -> DatasetInfo:
+    """The description of a dataset, checked against the directory's name.
+
+    Raises:
+        VIMHError: If there is none, it is damaged, or the directory's name contradicts it.
+    """
+    path = data_dir / INFO_NAME
+    if not path.is_file():
+        what = "there is no such directory" if not data_dir.exists() else f"it holds no {INFO_NAME}"
+        raise VIMHError(f"{data_dir}: not a dataset, {what}. Generate one (make sds), or name another directory.")
+    info = DatasetInfo.from_json(path.read_bytes(), str(path))
+    _check_claim(data_dir.resolve(), info)
+    return info
+
+
+def _check_claim(data_dir: Path, info: DatasetInfo) -> None:
+    """Refuse a directory name that claims other dimensions than the description."""
+    claim = claimed_image_size(data_dir.name)
+    if claim is not None and claim != (info.height, info.width, info.channels):
+        raise VIMHError(
+            f"{data_dir}: the directory name claims height x width x channels {'x'.join(map(str, claim))}, but "
+            f"{INFO_NAME} says {info.height}x{info.width}x{info.channels}. Choose another name, or restore the JSON."
+        )
+
+
+def _map_records(path: Path, info: DatasetInfo) -> np.ndarray:
+    """Memory map of a file of records, `(sample,)`."""
+    size = path.stat().st_size
+    if size == 0 and not info.n_split(path.name):
+        return _no_records(info)
+    metadata_bytes = info.label_encoding.metadata_bytes
+    if metadata_bytes is None:
+        dtype = _infer_dtype(path, size, info)
+    else:
+        known = METADATA_BYTES if metadata_bytes == METADATA_BYTES else METADATA_BYTES_2_0
+        dtype = record_dtype(info.image_shape, len(info.parameter_names), known)
+    if size == 0 or size % dtype.itemsize:
+        raise VIMHError(
+            f"{path}: has {size} bytes, which is {size / dtype.itemsize:.3f} records of {dtype.itemsize} bytes; a "
+            f"whole number above 0 was expected. The file is truncated, padded, or of another dataset. {REGENERATE}"
+        )
+    return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
+
+
+def _no_records(info: DatasetInfo) -> np.ndarray:
+    """Records of an empty split, `(0,)`."""
+    return np.empty(0, record_dtype(info.image_shape, len(info.parameter_names), METADATA_BYTES))
+
+
+def _infer_dtype(path: Path, size: int, info: DatasetInfo) -> np.dtype:
+    """The one layout that divides the file and fits its headers, where the JSON does not say which it is."""
+    fitting = []
+    for metadata_bytes in (METADATA_BYTES, METADATA_BYTES_2_0):
+        dtype = record_dtype(info.image_shape, len(info.parameter_names), metadata_bytes)
+        if size and size % dtype.itemsize == 0:
+            records = np.asarray(np.memmap(path, dtype=dtype, mode="r"))
+            with contextlib.suppress(VIMHError):
+                check_headers(records[[0, -1]], str(path))
+                codes_by_id(records[[0, -1]], str(path))
+                fitting.append(dtype)
+    if len(fitting) != 1:
+        raise VIMHError(
+            f"{path}: the JSON has no label_encoding.metadata_bytes, and {'both' if fitting else 'neither'} of the "
+            f"layouts with {METADATA_BYTES} and {METADATA_BYTES_2_0} bytes fit the file. State metadata_bytes in the "
+            "JSON."
+        )
+    return fitting[0]
+
+
+def _check_values(batch: Batch, split: VIMHSplit, first: int) -> None:
+    """Refuse exact values that lie further than half a code from the codes."""
+    for p, spec in enumerate(split.info.parameters):
+        distance = np.abs(spec.normalized_from_value(batch.value[:, p].astype(np.float64)) * 255 - batch.code[:, p])
+        wrong = np.flatnonzero(~(distance <= HALF_A_CODE))
+        if wrong.size:
+            code = int(batch.code[wrong[0], p])
+            raise VIMHError(
+                f"{split.path}_values.npy: sample {first + wrong[0]} has {spec.name} {batch.value[wrong[0], p]}, but "
+                f"the record's code {code} means {spec.value_from_normalized(spec.normalized_from_code(code)):.6g}. "
+                f"{REGENERATE}"
+            )
+
+
+def _check_file(data_dir: Path, name: str, entry: FileEntry) -> None:
+    """Refuse a file whose size or checksum is not the one the JSON tells."""
+    path = data_dir / name
+    if name not in _file_names() or not path.is_file():
+        raise VIMHError(f"{path}: the JSON lists this file, but there is none of this name. {REGENERATE}")
+    if path.stat().st_size != entry.size:
+        raise VIMHError(f"{path}: has {path.stat().st_size} bytes, but the JSON says {entry.size}. {REGENERATE}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != entry.sha256:
+        raise VIMHError(f"{path}: its SHA-256 is {found}, but the JSON says {entry.sha256}. {REGENERATE}")
+
+
+def _file_names() -> set[str]:
+    """Every file that a dataset may hold beside its JSON."""
+    return {f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch")}

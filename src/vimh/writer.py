@@ -1,0 +1,298 @@
+"""TODO."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+
+from src.errors import VIMHError
+from src.vimh import legacy
+from src.vimh.format import (
+    INFO_NAME,
+    METADATA_BYTES,
+    SPLITS,
+    pack,
+    record_dtype,
+)
+from src.vimh.info import DatasetInfo, FileEntry
+from src.vimh.reader import _check_claim, _file_names
+
+UNFINISHED = "unfinished.json"  # description of what a partial directory is to become
+
+
+class VIMHWriter:
+    """Writes a dataset, batch by batch; memory does not grow with it.
+
+    The files are written to `.<name>.partial` beside the target, the JSON last, and the directory is renamed when all
+    samples are there. An interrupt keeps the partial directory, which the next writer of the same target replaces or
+    continues; an error removes it. Use it as a context manager.
+
+    Args:
+        data_dir: The dataset's directory to be.
+        info: Its complete description, but for `files`.
+        overwrite: Replace a dataset that is there already, once the new one is whole.
+        pickle: Write legacy pickle copies as well; this takes memory for a whole split.
+        resume: Continue what an interrupted writer of the same description left; `written` says how far it came.
+
+    Raises:
+        VIMHError: If the target exists, another process is writing it, or the disk refuses.
+    """
+
+    def __init__(
+        self, data_dir: Path, info: DatasetInfo, overwrite: bool = False, pickle: bool = False, resume: bool = False
+    ) -> None:
+        self.data_dir = data_dir
+        self.partial = partial_dir(data_dir)
+        self.info = info
+        self.overwrite = overwrite
+        self.pickle = pickle
+        self.resume = resume
+        self.written = dict.fromkeys(SPLITS, 0)
+        self.dtype = record_dtype(info.image_shape, len(info.parameter_names), METADATA_BYTES)
+
+    def __enter__(self) -> "VIMHWriter":
+        _check_claim(self.data_dir, self.info)
+        check_target(self.data_dir, self.overwrite)
+        try:
+            self._check_space()
+            self._open()
+        except OSError as error:
+            raise self._disk_error(error) from error
+        return self
+
+    def _open(self) -> None:
+        """Take over the partial directory, and open the files in it."""
+        self.partial.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as undo:
+            self._lock = _lock(self.partial)
+            undo.callback(os.close, self._lock)
+            undo.callback(_remove_if_empty, self.partial)
+            check_target(self.data_dir, self.overwrite)  # again: another writer may have ended meanwhile
+            if self.resume and (self.partial / UNFINISHED).is_file():
+                self.written = self._find_written()
+            else:
+                _empty(self.partial)
+                undo.callback(shutil.rmtree, self.partial)
+                (self.partial / UNFINISHED).write_text(self.info.to_json(), encoding="utf-8")
+            self._files = {name: undo.enter_context(_HashedFile(self.partial / name, n)) for name, n in self._sizes()}
+            for split in SPLITS:
+                if self.written[split] == 0:
+                    self._files[f"{split}_values.npy"].write(self._values_header(split))
+            undo.pop_all()
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        """Name and size of each file, as far as it is written."""
+        for split, n in self.written.items():
+            yield split, n * self.dtype.itemsize
+            yield f"{split}_values.npy", len(self._values_header(split)) + n * self._value_bytes if n else 0
+
+    @property
+    def _value_bytes(self) -> int:
+        """Size of the exact values of one sample."""
+        return 4 * len(self.info.parameter_names)
+
+    def _find_written(self) -> dict[str, int]:
+        """Whole samples that an interrupted writer left, per split; those of `test` count when `train` is complete."""
+        path = self.partial / UNFINISHED
+        if path.read_text(encoding="utf-8") != self.info.to_json():
+            raise VIMHError(
+                f"{self.partial}: was begun with another configuration. Start anew with resume=false, or use the other "
+                "one."
+            )
+        written = {}
+        for split in SPLITS:
+            records, values = self.partial / split, self.partial / f"{split}_values.npy"
+            n_records = records.stat().st_size // self.dtype.itemsize if records.is_file() else 0
+            rest = values.stat().st_size - len(self._values_header(split)) if values.is_file() else 0
+            written[split] = max(0, min(n_records, rest // self._value_bytes))
+        complete = written["train"] == self.info.train_samples
+        return written if complete else {**written, "test": 0}
+
+    def write(self, split: str, image: np.ndarray, code: np.ndarray, spec_range: np.ndarray, value: np.ndarray) -> None:
+        """Append samples to a split.
+
+        Args:
+            split: `train` or `test`.
+            image: uint8, `(sample, channel, height, width)`.
+            code: uint8, `(sample, parameter)`.
+            spec_range: dB, `(sample, 2)`.
+            value: Natural units, `(sample, parameter)`.
+        """
+        self._files[split].write(pack(self.dtype, image, code, spec_range).tobytes())
+        self._files[f"{split}_values.npy"].write(np.ascontiguousarray(value, dtype="<f4").tobytes())
+        self.written[split] += len(image)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        failure = None
+        try:
+            if error is None:
+                self._finish()
+        except (OSError, VIMHError) as raised:
+            failure = raised
+        finally:
+            for file in self._files.values():
+                with contextlib.suppress(OSError):  # a full disk refuses the last bytes once more
+                    file.close()
+            os.close(self._lock)
+        error = failure or error
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return
+        shutil.rmtree(self.partial)
+        if isinstance(error, OSError):
+            raise self._disk_error(error) from error
+        if failure is not None:
+            raise failure
+
+    def _disk_error(self, error: OSError) -> VIMHError:
+        """What to say when the disk refuses."""
+        return VIMHError(
+            f"{self.data_dir}: could not be written ({os.strerror(error.errno or errno.EIO)}). Nothing was kept; make "
+            "room, or choose another place, and run the same command again."
+        )
+
+    def _finish(self) -> None:
+        """Close the files, write the JSON and put the directory in its place."""
+        expected = {split: self.info.n_split(split) for split in SPLITS}
+        if self.written != expected:
+            raise VIMHError(f"{self.data_dir}: {self.written} samples were written, but {expected} were announced.")
+        check_target(self.data_dir, self.overwrite)
+        for file in self._files.values():
+            file.close()
+        entries = {name: FileEntry(size=file.size, sha256=file.hexdigest()) for name, file in self._files.items()}
+        if self.pickle:
+            entries |= self._write_pickles()
+        with _HashedFile(self.partial / INFO_NAME) as file:
+            file.write(self.info.model_copy(update={"files": entries}).to_json().encode())
+        (self.partial / UNFINISHED).unlink()
+        replaced = self.data_dir.with_name(f".{self.data_dir.name}.replaced")
+        if self.data_dir.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            self.data_dir.rename(replaced)
+        self.partial.rename(self.data_dir)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def _write_pickles(self) -> dict[str, FileEntry]:
+        """Legacy copies of the splits that are written already."""
+        entries = {}
+        for split in SPLITS:
+            path = self.partial / f"{split}_batch"
+            records = np.asarray(np.memmap(self.partial / split, dtype=self.dtype, mode="r"))
+            with _HashedFile(path) as file:
+                file.write(legacy.dumps(records))
+            entries[path.name] = FileEntry(size=file.size, sha256=file.hexdigest())
+        return entries
+
+    def _check_space(self) -> None:
+        """Refuse early when the file system has less room than the records need."""
+        parent = next(path for path in self.data_dir.resolve().parents if path.exists())
+        needed = (self.info.train_samples + self.info.test_samples) * self.dtype.itemsize
+        free = shutil.disk_usage(parent).free
+        if free < needed:
+            raise VIMHError(
+                f"{self.data_dir}: needs {needed / 1e6:.1f} MB, but only {free / 1e6:.1f} MB are free. Nothing was "
+                "written."
+            )
+
+    def _values_header(self, split: str) -> bytes:
+        """Header of the array file for a split's values: version 1.0 of NumPy's format, padded to 64 bytes."""
+        shape = (self.info.n_split(split), len(self.info.parameter_names))
+        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+        text += " " * (-(len(text) + 11) % 64) + "\n"
+        return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+class _HashedFile:
+    """A file that is written once, start to end, and knows its size and checksum.
+
+    Args:
+        path: The file.
+        keep: Bytes of what is there already that stay.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        self._file: BinaryIO = path.open("r+b" if keep else "w+b")
+        self._digest = hashlib.sha256()
+        self._file.truncate(keep)
+        while keep and (chunk := self._file.read(1 << 20)):
+            self._digest.update(chunk)
+        self.size = keep
+
+    def __enter__(self) -> "_HashedFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self.size += len(data)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+
+
+def partial_dir(data_dir: Path) -> Path:
+    """Where a dataset is written before it is whole."""
+    return data_dir.with_name(f".{data_dir.name}.partial")
+
+
+def check_target(data_dir: Path, overwrite: bool) -> None:
+    """Refuse to write where something is already, unless it is a dataset and may be overwritten."""
+    if not os.path.lexists(data_dir):
+        return
+    if not (data_dir / INFO_NAME).is_file():
+        raise VIMHError(f"{data_dir}: exists and is not a dataset, so it is left alone. Choose another directory.")
+    if not overwrite:
+        raise VIMHError(f"{data_dir}: exists already. Choose another name, or replace it with overwrite=true.")
+    if data_dir.is_symlink():
+        raise VIMHError(f"{data_dir}: is a link, so what it points to is left alone. Name that directory, or another.")
+    _check_all_known(data_dir)
+
+
+def _lock(directory: Path) -> int:
+    """Lock a directory against other writers until the returned descriptor is closed."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise VIMHError(f"{directory}: another process is writing this dataset. Wait for it, or stop it.") from error
+    return descriptor
+
+
+def _empty(directory: Path) -> None:
+    """Remove what an interrupted writer left."""
+    _check_all_known(directory)
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def _check_all_known(directory: Path) -> None:
+    """Refuse to delete a directory that holds anything but the files of a dataset."""
+    for path in directory.iterdir():
+        if path.name not in {INFO_NAME, UNFINISHED, *_file_names()} or path.is_dir():
+            raise VIMHError(f"{path}: is not a file of a dataset, so its directory is left alone. Remove it by hand.")
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()

@@ -1,0 +1,75 @@
+"""A report to test with: decaying sines, of which everything is known."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from src.listening.report import Axes, Report, Scores, Sound
+from src.params import ParamSpec
+
+SAMPLE_RATE = 8000
+N_SAMPLES = 4000
+N_ALL = 40  # sounds that are summarized
+N_HEARD = 5
+FREQUENCY = np.arange(1, 9) * 400.0
+TIME = (np.arange(12) + 0.5) * 0.5 / 12
+PARAMETERS = (
+    ParamSpec("filter_cutoff", 200, 2000, 100, "Hz"),
+    ParamSpec("log10_decay_time", -1.0, 0.0, 0.1, "log10 s"),
+    ParamSpec("wave", 0, 2, 1, names=("saw", "square", "sine")),
+)
+HOSTILE = '</script><script>document.title = "broken"</script> & "door" <b>.wav'
+
+
+def make_report() -> Report:
+    """Forty sounds by two answers, five of them to listen to; of the last, the name is hostile."""
+    rng = np.random.default_rng(0)
+    low, high, step = (np.array([getattr(spec, name) for spec in PARAMETERS]) for name in ("min", "max", "step"))
+    true_value = rng.uniform(low, high, (N_ALL, len(PARAMETERS)))
+    value = np.clip(true_value + step * rng.standard_normal(true_value.shape), low, high)
+    network = {"mss": rng.gamma(2, 1, N_ALL), "stft_pcc": 1 - rng.gamma(1, 0.1, N_ALL), "snr": rng.normal(10, 3, N_ALL)}
+    mean = {name: values * 0.5 for name, values in network.items()}
+    sounds = [_sound(i, true_value[i], value[i], {k: float(v[i]) for k, v in network.items()}) for i in range(N_HEARD)]
+    sounds[-1] = replace(sounds[-1], name=HOSTILE, notes=(HOSTILE,), std=None)
+    return Report(
+        title=f"Report of {HOSTILE}",
+        facts={"Dataset": HOSTILE, "Sample rate": f"{SAMPLE_RATE} Hz"},
+        parameters=PARAMETERS,
+        sample_rate=SAMPLE_RATE,
+        axes=Axes(FREQUENCY, TIME),
+        answers=[
+            Scores("Network", network, np.abs(value - true_value)),
+            Scores("Mean parameters <b>", mean, np.abs(true_value - (low + high) / 2)),
+        ],
+        true_value=true_value,
+        value=value,
+        sounds=sounds,
+    )
+
+
+def make_prediction() -> Report:
+    """Recordings: nobody knows their parameters, and no answer is summarized."""
+    report = make_report()
+    sounds = [replace(sound, true_value=None) for sound in report.sounds]
+    return replace(report, answers=(), true_value=None, value=None, sounds=sounds)
+
+
+def _sound(number: int, true_value: np.ndarray, value: np.ndarray, metrics: dict[str, float]) -> Sound:
+    time = np.arange(N_SAMPLES) / SAMPLE_RATE
+    true, predicted = (
+        (0.5 * np.sin(2 * np.pi * pitch * time) * np.exp(-4 * time)).astype(np.float32)
+        for pitch in (220 * (number + 1), 221 * (number + 1))
+    )
+    true_db = np.full((len(FREQUENCY), len(TIME)), -90.0)
+    true_db[0, 0] = -3.0  # the lowest row at the beginning is the one that is heard
+    return Sound(
+        name=f"test {number}",
+        true=true,
+        predicted=predicted,
+        true_db=true_db,
+        predicted_db=true_db - 20.0,
+        true_value=true_value,
+        value=value,
+        std=np.array([spec.step for spec in PARAMETERS]),
+        metrics=metrics,
+    )

@@ -1,0 +1,264 @@
+import base64
+import html
+import io
+import json
+import re
+from dataclasses import replace
+from hashlib import sha256
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from reports import (
+    HOSTILE,
+    N_ALL,
+    N_SAMPLES,
+    PARAMETERS,
+    SAMPLE_RATE,
+    make_prediction,
+    make_report,
+)
+
+from src.errors import ConfigError
+from src.evaluation.audio_metrics import bootstrap_interval
+from src.listening import report as module
+from src.listening.report import encode_wav, format_number, render_report, summarize
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the texts of scripts and styles."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.raw, self.inside = [], [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag if tag in ("script", "style") else None
+
+    def handle_data(self, data):
+        if self.inside:
+            self.raw.append((self.inside, data))
+            self.inside = None
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_report(make_report())
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+
+
+def text_of(page):
+    return html.unescape(re.sub(r"<[^>]+>", "", page))
+
+
+def test_names_from_a_dataset_are_text(page):
+    parsed = Page(page)
+    assert [tag for tag, _ in parsed.tags].count("script") == 2
+    assert all(set(attributes) <= {"id", "type"} for tag, attributes in parsed.tags if tag == "script")
+    assert HOSTILE not in page
+    assert page.count(html.escape(HOSTILE).replace("&quot;", "&#34;")) >= 4  # title, heading, fact, list
+    assert data_of(page)["sounds"][-1]["name"] == HOSTILE
+    assert data_of(page)["sounds"][-1]["notes"] == [HOSTILE]
+
+
+def test_the_page_needs_nothing_outside(page):
+    parsed = Page(page)
+    outside = [
+        attributes[name] for _, attributes in parsed.tags for name in ("src", "href", "action") if name in attributes
+    ]
+    assert set(outside) == {"#sounds", "data:,"}
+    assert not re.search(r"https?:|url\(|@import|fetch\(|XMLHttpRequest|innerHTML", page)
+
+
+def test_the_policy_names_the_script_and_the_style_that_are_there(page):
+    parsed = Page(page)
+    (policy,) = (a["content"] for _, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    style, _, script = parsed.raw
+    for kind, text in (style, script):
+        digest = base64.b64encode(sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
+def test_a_wav_file_holds_the_waveform_to_half_a_step(samples):
+    waveform, rate = soundfile.read(io.BytesIO(encode_wav(np.array(samples), SAMPLE_RATE)), dtype="int16")
+    assert rate == SAMPLE_RATE
+    assert np.abs(waveform / 32767 - samples).max() <= 0.5 / 32767 + 1e-12
+
+
+def test_the_page_holds_both_waveforms(page):
+    for sound, told in zip(make_report().sounds, data_of(page)["sounds"], strict=True):
+        for waveform, wav in zip((sound.true, sound.predicted), told["wav"], strict=True):
+            samples, rate = soundfile.read(io.BytesIO(base64.b64decode(wav)), dtype="int16")
+            assert (rate, samples.size) == (SAMPLE_RATE, N_SAMPLES)
+            np.testing.assert_allclose(samples / 32767, waveform, atol=0.5001 / 32767)
+
+
+def test_a_sound_beyond_full_scale_is_played_softer_and_said_so():
+    report = make_prediction()
+    loud = replace(report.sounds[0], predicted=4 * report.sounds[0].true)
+    told = data_of(render_report(replace(report, sounds=[loud])))["sounds"][0]
+    true, predicted = (soundfile.read(io.BytesIO(base64.b64decode(wav)))[0] for wav in told["wav"])
+    assert np.abs(predicted).max() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(predicted, 4 * true, atol=1e-4)
+    assert told["gain"] == pytest.approx(1 / np.abs(loud.predicted).max(), rel=1e-5)
+    assert "softer" in told["notes"][-1]
+
+
+def test_the_shorter_of_two_sounds_ends_in_silence():
+    report = make_prediction()
+    short = replace(report.sounds[0], predicted=report.sounds[0].predicted[:100])
+    told = data_of(render_report(replace(report, sounds=[short])))["sounds"][0]
+    samples, _ = soundfile.read(io.BytesIO(base64.b64decode(told["wav"][1])))
+    assert samples.size == N_SAMPLES
+    assert not samples[100:].any()
+
+
+def test_all_pictures_share_one_scale_and_hold_their_levels(page):
+    data = data_of(page)
+    top, bottom = data["scale"]["top"], data["scale"]["bottom"]
+    assert (top, bottom) == (0, -80)
+    for sound, told in zip(make_report().sounds, data["sounds"], strict=True):
+        for db, image in zip((sound.true_db, sound.predicted_db), told["image"], strict=True):
+            levels = np.frombuffer(base64.b64decode(image), np.uint8).reshape(db.shape)
+            shown = bottom + levels / 255 * (top - bottom)
+            assert np.abs(shown - np.maximum(db, bottom)).max() <= 0.5 * (top - bottom) / 255 + 1e-9
+
+
+def test_the_summary_is_mean_median_and_bootstrap_interval():
+    report = make_report()
+    rows = summarize(report.answers, 3, report.parameters)
+    names = [*report.answers[0].metrics, *(spec.name for spec in PARAMETERS)]
+    assert [(row.answer, row.metric) for row in rows] == [(a.name, name) for a in report.answers for name in names]
+    for row in rows:
+        answer = next(answer for answer in report.answers if answer.name == row.answer)
+        values = answer.metrics.get(row.metric)
+        if values is None:
+            values = answer.errors[:, [spec.name for spec in PARAMETERS].index(row.metric)]
+        assert (row.mean, row.median) == (values.mean(), np.median(values))
+        assert (row.low, row.high) == bootstrap_interval(values, 3)
+
+
+def test_the_page_shows_what_summarize_says(page):
+    report = make_report()
+    cells = re.findall(
+        r'class="mean">(.*?)</span> <span class="median">median (.*?)</span>\s*'
+        r'<span class="interval"><span class="unseen">interval </span>(.*?) to (.*?)</span>',
+        page,
+    )
+    shown = np.array([[float(text.replace("−", "-")) for text in cell] for cell in cells])
+    rows = {(row.metric, row.answer): row for row in summarize(report.answers, report.seed, report.parameters)}
+    lines = [*(spec.name for spec in PARAMETERS), "mss", "stft_pcc", "snr"]
+    ordered = [rows[line, answer.name] for line in lines for answer in report.answers]
+    expected = np.array([[row.mean, row.median, row.low, row.high] for row in ordered])
+    width = expected[:, 3] - expected[:, 2]
+    assert (np.abs(shown - expected) <= 0.05 * width[:, None]).all()
+
+
+def test_the_tables_say_what_the_page_does_not_show(page):
+    text = text_of(page)
+    assert "Sensitive to phase" in text
+    assert "95 % bootstrap interval" in text
+    for words in ("lower is better", "higher is better", "Signal-to-noise ratio", "stft_pcc", "filter_cutoff"):
+        assert words in text
+
+
+def test_every_sound_is_a_dot_within_its_frame(page):
+    frame = module.FRAME
+    pictures = re.findall(r'<path class="dots" d="(.*?)"/>', page)
+    assert len(pictures) == len(PARAMETERS)
+    for dots in pictures:
+        x, y = np.array([dot.split() for dot in dots.replace("h0", "").split("M")[1:]], dtype=float).T
+        assert len(x) == N_ALL
+        assert frame["left"] <= x.min() <= x.max() <= frame["right"]
+        assert frame["top"] <= y.min() <= y.max() <= frame["bottom"]
+
+
+def test_a_dot_of_no_error_lies_on_the_zero_line():
+    report = replace(make_report(), answers=())
+    page = render_report(replace(report, value=report.true_value))
+    for zero, dots in re.findall(r'class="zero" d="M\d+ ([\d.]+)H.*?class="dots" d="(.*?)"', page, flags=re.DOTALL):
+        assert set(re.findall(r" ([\d.]+)h0", dots)) == {f"{float(zero):g}"}
+
+
+def test_without_truth_what_needs_it_is_left_out():
+    page = render_report(make_prediction())
+    text = text_of(page)
+    assert "Summary" not in text
+    assert "Error over true value" not in text
+    assert data_of(page)["sides"] == ["Recording", "Predicted"]
+    assert all(sound["true"] is None for sound in data_of(page)["sounds"])
+    assert all(metric["mean"] is None for metric in data_of(page)["metrics"])
+
+
+def test_what_is_not_finite_is_missing_in_the_data():
+    report = make_prediction()
+    sound = replace(report.sounds[0], std=np.array([1.0, np.nan, np.inf]), metrics={"mss": float("nan")})
+    told = data_of(render_report(replace(report, sounds=[sound])))["sounds"][0]
+    assert told["std"] == [1.0, None, None]
+    assert told["metrics"] == {"mss": None}
+
+
+def test_a_metric_that_is_not_defined_here_is_shown_by_its_name():
+    report = make_report()
+    answer = replace(report.answers[0], metrics={"mss": np.ones(3), "residual": np.full(3, 2.5)})
+    page = render_report(replace(report, answers=[answer]))
+    assert [metric["name"] for metric in data_of(page)["metrics"]] == ["mss", "stft_pcc", "snr", "residual"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"true_db": np.zeros((3, 4))}, r"true_db has the shape \(3, 4\)"),
+        ({"value": np.zeros(2)}, r"value has the shape \(2,\)"),
+        ({"std": np.zeros(4)}, r"std has the shape \(4,\)"),
+        ({"predicted": np.array([0.0, np.nan])}, "the predicted waveform must be finite"),
+        ({"true": np.zeros((2, 5))}, "the true waveform"),
+        ({"true_db": np.full((8, 12), np.nan)}, "true_db holds a level that is not finite"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(change, message):
+    report = make_prediction()
+    with pytest.raises(ConfigError, match=message):
+        render_report(replace(report, sounds=[report.sounds[0], replace(report.sounds[1], **change)]))
+
+
+def test_a_report_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="one sound or more"):
+        render_report(replace(make_prediction(), sounds=[]))
+
+
+@pytest.mark.parametrize(
+    ("number", "decimals", "text"),
+    [
+        (0.0, None, "0"),
+        (1234.5, None, "1234"),
+        (12.345, None, "12.3"),
+        (-0.01234, None, "−0.0123"),
+        (0.00001234, None, "1.2e−05"),
+        (-0.001, 2, "0.00"),
+        (-1.0, 1, "−1.0"),
+        (float("nan"), None, "–"),
+    ],
+)
+def test_numbers_are_written_for_people(number, decimals, text):
+    assert format_number(number, decimals) == text
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
+def test_ticks_are_few_within_the_axis_and_say_where_they_are(low, width):
+    ticks = module._ticks(low, low + width)
+    places = np.array([place for place, _ in ticks])
+    assert 2 <= len(ticks) <= 6
+    assert low - 1e-6 * width <= places.min() <= places.max() <= low + width * (1 + 1e-6)
+    said = [float(text.replace("−", "-")) for _, text in ticks]
+    np.testing.assert_allclose(said, places, atol=1e-6 * width)

@@ -1,0 +1,59 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from src.programs import rich_utils
+from src.programs.rich_utils import CONFIG_TREE, DEFAULT_TAGS, config_tree, enforce_tags, print_config_tree
+
+
+@pytest.fixture
+def cfg():
+    return OmegaConf.create(
+        {"seed": 42, "trainer": {"max_epochs": "${seed}"}, "data": {"batch_size": 8}, "callbacks": None, "left": "???"}
+    )
+
+
+def test_every_key_is_a_branch_and_sections_come_first(cfg):
+    labels = [branch.label for branch in config_tree(cfg, ("data", "model", "trainer")).children]
+    assert labels == ["data", "trainer", "seed", "callbacks", "left"]
+
+
+def test_interpolations_are_resolved(cfg):
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(config_tree(cfg))
+    assert "max_epochs: 42" in capture.get()
+
+
+def test_the_file_says_what_the_terminal_says(cfg, tmp_path, capsys):
+    print_config_tree(cfg, tmp_path)
+    printed = capsys.readouterr().out.split()
+    assert (tmp_path / CONFIG_TREE).read_text().split() == printed
+    assert "batch_size:" in printed
+
+
+def test_other_ranks_are_silent(cfg, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    print_config_tree(cfg, tmp_path)
+    assert capsys.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tags_that_are_there_stay():
+    assert enforce_tags(["a", "b"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("tags", [None, []])
+def test_nobody_is_asked_without_a_terminal(tags, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
+    monkeypatch.setattr(rich_utils.Prompt, "ask", lambda *_, **__: pytest.fail("asked"))
+    assert enforce_tags(tags) == list(DEFAULT_TAGS)
+
+
+def test_a_person_at_a_terminal_is_asked(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(rich_utils.Prompt, "ask", lambda *_, **__: " saw, small ,")
+    assert enforce_tags([]) == ["saw", "small"]

@@ -1,0 +1,182 @@
+"""The program display_vimh.py: what it prints, writes and returns."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import src.tasks.display as display_vimh
+from src.errors import ConfigError, VIMHError
+from src.tasks.display import find_channel, main, newest_dataset
+from src.vimh.format import INFO_NAME, METADATA_BYTES_2_0, SPLITS, record_dtype
+from src.vimh.info import DatasetInfo
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def without_display(monkeypatch, tmp_path):
+    """No display, and a root directory of the test."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(display_vimh, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def copy(saw_dir, tmp_path):
+    """A copy of the saw dataset, to be changed."""
+    return shutil.copytree(saw_dir, tmp_path / "data" / saw_dir.name)
+
+
+@pytest.fixture(scope="module")
+def foreign_dir(tmp_path_factory):
+    """A set as an older program may have left it: two channels, format 2.0, no exact values, no word on the sounds."""
+    info = {
+        "format": "VIMH",
+        "version": "2.0",
+        "height": 4,
+        "width": 6,
+        "channels": 2,
+        "channel_labels": ["level", "delay"],
+        "parameter_names": ["p"],
+        "train_samples": 3,
+        "test_samples": 0,
+        "parameter_mappings": {"p": {"min": 0.0, "max": 1.0, "step": 0.5}},
+    }
+    data_dir = tmp_path_factory.mktemp("foreign") / "old"
+    data_dir.mkdir()
+    records = np.zeros(3, record_dtype((2, 4, 6), 1, METADATA_BYTES_2_0))
+    records["height"], records["width"], records["channels"], records["n_parameters"] = 4, 6, 2, 1
+    records["labels"]["code"][:, 0] = 0, 128, 255
+    records["image"] = np.arange(144).reshape(3, 2, 4, 6)
+    (data_dir / "train").write_bytes(records.tobytes())
+    (data_dir / INFO_NAME).write_text(DatasetInfo.from_dict(info, "a test").to_json())
+    return data_dir
+
+
+def test_without_a_display_there_is_a_contact_sheet(without_display, saw_dir, capsys):
+    assert main([str(saw_dir)]) == 0
+    path = Path(capsys.readouterr().out.splitlines()[-1])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", path.parent.name)
+    assert path.parent.parent == without_display / "logs" / "viewer"
+    assert path.name == f"{saw_dir.name}.png"
+    assert imread(path).shape[2] == 4
+
+
+def test_the_newest_dataset_is_the_default(without_display, saw_dir, capsys):
+    for name, time in (("old", 100), ("new", 300), ("middle", 200), (".new.partial", 400)):
+        shutil.copytree(saw_dir, without_display / "data" / name)
+        os.utime(without_display / "data" / name / INFO_NAME, (time, time))
+    assert newest_dataset(without_display / "data").name == "new"
+    assert main(["--validate"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"Dataset: {without_display / 'data' / 'new'}"
+
+
+def test_no_dataset_is_said_to_be_none(without_display, capsys):
+    assert main([]) == 1
+    assert "make sds" in capsys.readouterr().err
+    with pytest.raises(VIMHError, match="holds no dataset"):
+        newest_dataset(without_display)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_page_shows_the_samples_that_are_asked_for(saw_dir, tmp_path, capsys, split):
+    path = tmp_path / "sheets" / "a.html"
+    assert main([str(saw_dir), "--save", str(path), "--samples", "3", "--split", split]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+    page = path.read_text(encoding="utf-8")
+    assert re.findall(r"<h3>(.*?)</h3>", page) == [f"{split} {number}" for number in range(3)]
+    assert page.count("<img") == 3 + 2
+
+
+def test_a_set_of_an_older_program_can_be_shown(foreign_dir, tmp_path, capsys):
+    path = tmp_path / "a.html"
+    assert main([str(foreign_dir), "--save", str(path), "--info"]) == 0
+    assert path.read_text(encoding="utf-8").count("<img") == 3 * 2 + 1
+    printed = capsys.readouterr().out
+    assert "another program" in printed
+    assert re.search(r"^delay +24\.0 +143\.0 +83\.5 +level", printed, flags=re.MULTILINE)
+    assert main([str(foreign_dir), "--save", str(path), "--channel", "delay"]) == 0
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<img") == 3 + 1
+    assert "delay of train 0" in page
+
+
+@pytest.mark.parametrize(("wanted", "number"), [("delay", 1), ("level", 0), ("1", 1)])
+def test_a_channel_has_a_name_and_a_number(foreign_dir, wanted, number):
+    info = DatasetInfo.from_json((foreign_dir / INFO_NAME).read_bytes(), "a test")
+    assert find_channel(info, wanted) == number
+    with pytest.raises(ConfigError, match="0 to 1, called level, delay"):
+        find_channel(info, "2")
+
+
+def test_info_tells_of_the_format_the_sounds_and_the_statistics(saw_dir, capsys):
+    assert main([str(saw_dir), "--info"]) == 0
+    printed = capsys.readouterr().out
+    assert "32x32x1 (log_magnitude)" in printed
+    assert "51 train, 13 test" in printed
+    assert "1 s at 8000 Hz, synth simple" in printed
+    assert "every record, value and checksum is as it should be" in printed
+    value = np.concatenate([np.load(saw_dir / f"{split}_values.npy") for split in SPLITS]).astype(np.float64)
+    row = re.search(r"^note_velocity +MIDI +(.*)$", printed, flags=re.MULTILINE)[1].split()
+    assert row[:6] == ["64", "127", "7", "10", f"{value[:, 0].mean():.3g}", f"{value[:, 0].std():.3g}"]
+
+
+def test_validation_finds_nothing_wrong_with_a_whole_set(saw_dir, capsys):
+    assert main([str(saw_dir), "--validate"]) == 0
+    assert "as it should be" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--validate", "--info"])
+def test_a_defect_is_named_and_ends_with_1(copy, capsys, option):
+    content = bytearray((copy / "train").read_bytes())
+    content[-1] ^= 1
+    (copy / "train").write_bytes(content)
+    assert main([str(copy), option]) == 1
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_nothing_of_a_dataset_is_changed(copy, tmp_path):
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()}
+    assert main([str(copy), "--save", str(tmp_path / "a.html"), "--samples", "1", "--info"]) == 0
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--save", "a.pdf"], ".png or .html"),
+        (["--save", "a.png", "--samples", "0"], "--samples 0"),
+        (["--save", "a.png", "--channel", "delay"], "channels 0 to 0, called log_magnitude"),
+        (["--save", "/dev/null/a.png", "--samples", "1"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(saw_dir, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(saw_dir), *options]) == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_split_and_a_missing_set_are_refused(foreign_dir, tmp_path, capsys):
+    assert main([str(foreign_dir), "--save", str(tmp_path / "a.png"), "--split", "test"]) == 1
+    assert "other --split" in capsys.readouterr().err
+    assert main([str(tmp_path / "nowhere")]) == 1
+    assert "no such directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--nonsense"]])
+def test_help_loads_nothing_heavy(arguments):
+    code = f"import sys, display_vimh\ntry: display_vimh.main({arguments})\nfinally: print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    loaded = done.stdout[done.stdout.rindex("[") :]
+    assert not {"torch", "matplotlib", "numpy", "numba"} & set(re.findall(r"'(\w+)'", loaded))

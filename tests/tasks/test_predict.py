@@ -1,0 +1,277 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hydra import compose, initialize_config_dir
+
+from src.checkpoints.run import load_run
+from src.checkpoints.trusted import instantiate_trusted
+from src.errors import ConfigError, VIMHError
+from src.models.predictor import Predictor
+from src.programs.run_dirs import register_resolvers
+from src.recipe import Recipe
+from src.recordings import read_recording
+from src.programs.program import hydra_arguments
+from src.tasks.predict import (
+    OUTSIDE,
+    TrainedOn,
+    acts_on_level_alone,
+    kind_of,
+    predict,
+    read_parameters,
+)
+from src.vimh.reader import VIMHReader
+
+ROOT = Path(__file__).parents[2]
+N = 4
+
+
+@pytest.fixture(scope="session")
+def ckpt_path(trained_run):
+    return trained_run.run_dir / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def run(ckpt_path):
+    return load_run(ckpt_path)
+
+
+@pytest.fixture(scope="session")
+def recipe(saw_dir):
+    return Recipe.from_config(VIMHReader(saw_dir).info.generator["config"], instantiate_trusted)
+
+
+@pytest.fixture(scope="session")
+def samples(saw_dir):
+    """The first test samples of the dataset."""
+    return VIMHReader(saw_dir).split("test").read(np.arange(N))
+
+
+@pytest.fixture
+def sounds(recipe, samples, tmp_path):
+    """A directory with the sounds of these samples, exact to the bit."""
+    directory = tmp_path / "sounds"
+    directory.mkdir()
+    for number, waveform in enumerate(recipe.render(samples.value)):
+        soundfile.write(directory / f"{number}.wav", waveform, recipe.synth.sample_rate, subtype="FLOAT")
+    return directory
+
+
+@pytest.fixture
+def compose_predict(ckpt_path, tmp_path):
+    register_resolvers()
+
+    def compose_with(*overrides):
+        fixed = [f"ckpt_path={ckpt_path}", f"paths.output_dir={tmp_path}/out", f"paths.log_dir={tmp_path}"]
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            return compose("predict", [*fixed, *overrides])
+
+    return compose_with
+
+
+def predictions(tmp_path):
+    return json.loads((tmp_path / "out" / "predictions.json").read_text())
+
+
+def test_the_sounds_of_a_dataset_are_read_as_its_images_are(run, samples, sounds, compose_predict, tmp_path):
+    predict(compose_predict(f"audio={sounds}", "normalize=false"))
+    found = predictions(tmp_path)["recordings"]
+    image, aux = torch.from_numpy(samples.image), torch.from_numpy(samples.spec_range.copy())
+    value, std = Predictor(run.module)(image, aux)
+    for p, spec in enumerate(run.info.parameters):
+        said = [entry["parameters"][spec.name] for entry in found]
+        assert [entry["value"] for entry in said] == pytest.approx(value[:, p].tolist(), abs=1e-4 * spec.range)
+        assert [entry["std"] for entry in said] == pytest.approx(std[:, p].tolist(), rel=1e-3)
+
+
+def test_gain_rate_channels_and_silence_before_a_sound_change_little(recipe, sounds, compose_predict, tmp_path):
+    rate = 44100
+    for path in sorted(sounds.glob("*.wav")):
+        from src.recordings import resample
+
+        waveform = resample(soundfile.read(path)[0], recipe.synth.sample_rate, rate)
+        both = np.stack([np.pad(0.1 * waveform, (9000, 0))] * 2, axis=1)
+        soundfile.write(path.with_suffix(".flac"), both, rate, subtype="PCM_24")
+    predict(compose_predict(f"audio={sounds}"))
+    entries = {Path(entry["file"]).name: entry for entry in predictions(tmp_path)["recordings"]}
+    for number in range(N):
+        near, far = entries[f"{number}.wav"], entries[f"{number}.flac"]
+        assert far["gain_db"] - near["gain_db"] == pytest.approx(20, abs=0.2)
+        assert far["onset"] == pytest.approx(9000 / rate, abs=1e-3)
+        for name, parameter in near["parameters"].items():
+            assert abs(far["parameters"][name]["value"] - parameter["value"]) < parameter["std"]
+
+
+def test_outputs_are_all_there(recipe, sounds, compose_predict, tmp_path, capsys):
+    predict(compose_predict(f"audio={sounds}", "refine=true"))
+    out = tmp_path / "out"
+    page = (out / "index.html").read_text()
+    assert all(f"{number}.wav" in page for number in range(N))
+    with (out / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row, entry in zip(rows, predictions(tmp_path)["recordings"], strict=True):
+        assert row["file"] == entry["file"]
+        for name, parameter in entry["parameters"].items():
+            assert float(row[name]) == pytest.approx(parameter["value"])
+            assert float(row[f"{name}_std"]) == pytest.approx(parameter["std"], rel=1e-5)
+            assert parameter["low"] <= parameter["value"] <= parameter["high"]
+        assert entry["refinement"]["residual"] <= entry["refinement"]["residual_before"]
+    for number in range(N):
+        waveform, rate = soundfile.read(out / "wav" / f"{number + 1:03d}_{number}.wav")
+        assert (rate, len(waveform)) == (recipe.synth.sample_rate, recipe.representation.n_samples)
+    printed = capsys.readouterr().out
+    assert all(str(out / name) in printed for name in ("predictions.json", "wav", "index.html"))
+
+
+def test_refinement_finds_the_parameters_of_a_sound_of_any_gain(samples, sounds, run, compose_predict, tmp_path):
+    predict(compose_predict(f"audio={sounds}", "refine=true"))
+    for number, entry in enumerate(predictions(tmp_path)["recordings"]):
+        for p, spec in enumerate(run.info.parameters):
+            if not entry["parameters"][spec.name]["level_only"]:
+                assert abs(entry["parameters"][spec.name]["value"] - samples.value[number, p]) < 0.2 * spec.step
+
+
+def test_what_acts_on_level_alone_is_known(run, compose_predict):
+    kind = kind_of(run, compose_predict("audio=x"))
+    names = [spec.name for spec in run.info.parameters]
+    assert dict(zip(names, kind.level_only, strict=True)) == {name: name == "note_velocity" for name in names}
+
+
+def test_velocity_that_drives_a_filter_does_more_than_level():
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        cfg = compose("synth/generate_moog_basic")
+    moog = Recipe.from_config(cfg, instantiate_trusted)
+    known = moog.values(0, 4)
+    assert not any(acts_on_level_alone(moog, known, p) for p in range(known.shape[1]))
+
+
+def test_sounds_of_the_dataset_are_in_the_domain_and_noise_is_not(sounds, run, compose_predict, tmp_path):
+    rng = np.random.default_rng(0)
+    soundfile.write(sounds / "noise.wav", 0.1 * rng.standard_normal(16000), 16000)
+    predict(compose_predict(f"audio={sounds}"))
+    *inside, noise = predictions(tmp_path)["recordings"]
+    assert noise["file"].endswith("noise.wav")
+    assert not noise["in_domain"]
+    assert noise["percentile"] > OUTSIDE
+    assert sum(entry["in_domain"] for entry in inside) >= N - 1
+
+
+def test_what_is_no_sound_is_skipped_and_named_at_the_end(sounds, compose_predict, tmp_path):
+    (sounds / "text.wav").write_text("no sound")
+    soundfile.write(sounds / "silent.wav", np.zeros(8000), 8000)
+    with pytest.raises(ConfigError, match=r"2 of 6 recordings were skipped:\n.*silent\.wav.*\n.*text\.wav"):
+        predict(compose_predict(f"audio={sounds}"))
+    found = predictions(tmp_path)
+    assert len(found["recordings"]) == N
+    assert sorted(Path(name).name for name in found["skipped"]) == ["silent.wav", "text.wav"]
+
+
+def test_nothing_is_written_where_nothing_was_read(compose_predict, tmp_path):
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(ConfigError, match="1 of 1 recordings were skipped"):
+        predict(compose_predict(f"audio={tmp_path}/text.wav"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "Name either"),
+        (["audio=''"], "Name either"),
+        (["audio=x.wav", "dataset=here"], "Name either"),
+        (["audio=gone.wav"], r"gone\.wav: there is no such file"),
+        (["dataset=gone"], "gone"),
+    ],
+)
+def test_a_command_that_cannot_be_followed_says_why(compose_predict, overrides, message):
+    with pytest.raises((ConfigError, VIMHError), match=message):
+        predict(compose_predict(*overrides))
+
+
+@pytest.mark.parametrize("peak", [0, -1, 1.5, "loud"])
+def test_a_peak_that_is_none_is_refused(sounds, compose_predict, peak):
+    with pytest.raises(ConfigError, match="peak is"):
+        predict(compose_predict(f"audio={sounds}", f"peak={peak}"))
+
+
+def test_the_peak_is_what_was_asked_for(run, sounds, compose_predict):
+    kind: TrainedOn = kind_of(run, compose_predict("audio=x"))
+    synth = kind.voice.synth
+    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, kind.lead)
+    assert np.abs(read_parameters(recording, kind, 0.25).heard).max() == pytest.approx(0.25)
+    assert read_parameters(recording, kind, None).gain_db == 0
+
+
+def test_an_unknown_gain_widens_the_error_bars(run, sounds, compose_predict):
+    kind = kind_of(run, compose_predict("audio=x"))
+    synth = kind.voice.synth
+    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, kind.lead)
+    peak = float(np.abs(recording.waveform).max())
+    known, unknown = read_parameters(recording, kind, None), read_parameters(recording, kind, peak)
+    for p, spec in enumerate(run.info.parameters):
+        joins = spec.range / 12**0.5 if kind.level_only[p] else known.by_gain[p] * spec.step
+        assert unknown.std[p] == pytest.approx(np.hypot(known.std[p], joins), rel=1e-6)
+
+
+def test_a_dataset_is_predicted_as_csv(run, saw_dir, compose_predict, tmp_path):
+    predict(compose_predict(f"dataset={saw_dir}"))
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    split = VIMHReader(saw_dir).split("test")
+    stored = split.read(np.arange(len(split)))
+    with torch.inference_mode():
+        value, std = Predictor(run.module)(torch.from_numpy(stored.image), torch.from_numpy(stored.spec_range.copy()))
+    assert [int(row["sample"]) for row in rows] == list(range(len(split)))
+    for p, spec in enumerate(run.info.parameters):
+        for name, expected in ((spec.name, value), (f"{spec.name}_std", std), (f"{spec.name}_true", stored.value)):
+            assert np.allclose([float(row[name]) for row in rows], expected[:, p], rtol=1e-4)
+
+
+def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_recording(run, compose_predict):
+    info = run.info.model_copy(update={"generator": None})
+    with pytest.raises(VIMHError, match=r"no entry generator.*dataset=DIR"):
+        kind_of(type(run)(run.module, info, run.config), compose_predict("audio=x"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--no-normalize", "refine=true"], ["normalize=false", "refine=true"]),
+        (["--peak=0.5"], ["peak=0.5"]),
+        (["--peak", "0.5"], ["peak=0.5"]),
+        (["audio=a (1), b.wav"], ['audio="a (1), b.wav"']),
+        (['audio="quoted"'], ['audio="quoted"']),
+        (["dataset=null"], ["dataset=null"]),
+        (["--help"], ["--help"]),
+    ],
+)
+def test_what_hydra_would_not_take_becomes_what_it_does(arguments, expected):
+    assert hydra_arguments(arguments) == expected
+
+
+@pytest.mark.slow
+def test_the_program_takes_a_name_with_anything_in_it(ckpt_path, sounds, tmp_path):
+    odd = tmp_path / "a (1), b=c [x].wav"
+    shutil.copy(sounds / "0.wav", odd)
+    command = [sys.executable, "src/predict.py", f"audio={odd}", f"ckpt_path={ckpt_path}", "--peak", "0.5"]
+    done = subprocess.run([*command, f"hydra.run.dir={tmp_path}/out"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert predictions(tmp_path)["recordings"][0]["file"] == str(odd)
+
+
+@pytest.mark.slow
+def test_the_program_ends_with_1_where_something_was_skipped(ckpt_path, sounds, tmp_path):
+    (sounds / "text.wav").write_text("no sound")
+    command = [sys.executable, "src/predict.py", f"audio={sounds}", f"ckpt_path={ckpt_path}"]
+    done = subprocess.run([*command, f"hydra.run.dir={tmp_path}/out"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "text.wav: cannot be read as audio" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(predictions(tmp_path)["recordings"]) == N

@@ -1,0 +1,205 @@
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from src.errors import ConfigError
+from src.recordings import RecordingError, find_files, find_onset, read_recording, read_samples, resample
+
+RATE, DURATION = 8000, 1.0
+
+
+def decaying(rate, seconds=1.0, f0=440.0):
+    time = np.arange(round(rate * seconds)) / rate
+    return 0.5 * np.cos(2 * np.pi * f0 * time) * np.exp(-3 * time)
+
+
+@pytest.mark.parametrize("rate", [6000, 11025, 16000, 22050, 44100, 48000])
+def test_a_sinusoid_stays_one_at_another_rate(rate):
+    f0 = 1000.0
+    found = resample(np.cos(2 * np.pi * f0 * np.arange(rate) / rate), rate, RATE)
+    expected = np.cos(2 * np.pi * f0 * np.arange(len(found)) / RATE)
+    middle = slice(len(found) // 4, -len(found) // 4)
+    assert np.abs(found - expected)[middle].max() < 1e-4  # -80 dB, the range of an image
+
+
+def test_what_is_above_half_the_rate_does_not_come_back_as_something_else():
+    above = np.cos(2 * np.pi * 5000 * np.arange(44100) / 44100)
+    assert np.abs(resample(above, 44100, RATE)[1000:-1000]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_channels", "subtype"), [(8000, 1, "FLOAT"), (44100, 2, "PCM_24"), (48000, 5, "PCM_16")]
+)
+@pytest.mark.parametrize("silence", [0.0, 0.25])
+def test_a_sound_is_found_in_its_file(tmp_path, rate, n_channels, subtype, silence):
+    path = tmp_path / "sound.wav"
+    mono = np.concatenate([np.zeros(round(silence * rate)), decaying(rate)])
+    soundfile.write(path, np.repeat(mono[:, None], n_channels, axis=1), rate, subtype=subtype)
+    recording = read_recording(path, RATE, DURATION)
+    assert (recording.waveform.dtype, recording.waveform.shape) == (np.float32, (8000,))
+    assert recording.onset == pytest.approx(silence, abs=1 / rate)
+    assert recording.duration == pytest.approx(1 + silence, abs=1 / rate)
+    assert np.abs(recording.waveform - decaying(RATE))[200:-200].max() < 1e-3
+    assert ("mean of" in " ".join(recording.notes)) == (n_channels > 1)
+    assert ("resampled" in " ".join(recording.notes)) == (rate != RATE)
+
+
+def test_the_onset_is_where_the_sound_leaves_silence():
+    assert find_onset(np.array([0, 0.009, -0.011, 1.0]), RATE) == 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 3e-4, 1e-3])  # to -54 dB of the peak
+def test_the_onset_of_a_sound_in_noise_is_where_the_sound_begins(noise):
+    rng = np.random.default_rng(1)
+    sound = np.concatenate([np.zeros(4000), decaying(RATE)])
+    assert abs(find_onset(sound + noise * rng.standard_normal(len(sound)), RATE) - 4000) <= 1
+
+
+def test_a_gradual_onset_is_found_before_it_reaches_forty_decibels_below_the_peak():
+    rise = np.concatenate([np.zeros(100), np.linspace(0, 1, 8001)])  # 1 at sample 8100, 1 % of it at 180
+    assert find_onset(rise, 48000) == 101
+
+
+def test_as_much_is_kept_before_the_onset_as_the_dataset_has(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(2000), decaying(RATE)]), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", decaying(RATE), RATE, subtype="FLOAT")
+    for name in "ab":
+        waveform = read_recording(tmp_path / f"{name}.wav", RATE, DURATION, lead=0.002).waveform
+        assert not waveform[:16].any()
+        assert np.abs(waveform[16:] - decaying(RATE)[:-16]).max() < 1e-6
+
+
+def test_a_short_sound_is_padded_and_a_long_one_cut(tmp_path):
+    for seconds in (0.3, 2.0):
+        soundfile.write(tmp_path / f"{seconds}.wav", decaying(RATE, seconds), RATE, subtype="FLOAT")
+    short, long = (read_recording(tmp_path / f"{seconds}.wav", RATE, DURATION) for seconds in (0.3, 2.0))
+    assert not short.waveform[2400:].any()
+    assert short.notes == ("0.300 s long, the rest is silence",)
+    assert np.abs(long.waveform - decaying(RATE)).max() < 1e-6
+    assert long.notes == ("cut after 1 s",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"this is a text", "cannot be read as audio"),
+        (b"", "cannot be read as audio"),
+        (np.zeros(8000), "is silent"),
+        (decaying(RATE, 0.02), "too short"),
+        (np.zeros(0), "holds no samples"),
+        (np.array([0.1, np.nan] * 4000), "not finite"),
+    ],
+    ids=["text", "empty file", "silence", "short", "no samples", "nan"],
+)
+def test_what_is_no_sound_is_refused_by_name(tmp_path, content, message):
+    path = tmp_path / "odd name [1].wav"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        soundfile.write(path, content, RATE, subtype="FLOAT")
+    with pytest.raises(RecordingError, match=rf"odd name \[1\]\.wav: .*{message}"):
+        read_recording(path, RATE, DURATION)
+
+
+# ----- files that are cut off
+
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "wide.wav": ("WAVEX", "PCM_24"),
+    "long.wav": ("RF64", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+WHOLE = 32000  # samples
+
+
+def whole_file(path, name):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((WHOLE, 2))
+    form, subtype = FORMATS[name]
+    soundfile.write(path, noise, 16000, format=form, subtype=subtype)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_is_cut_off_is_refused_even_behind_what_is_read(tmp_path, name):
+    path = tmp_path / f"sound.{name}"
+    content = whole_file(path, name)
+    assert read_samples(path, 10)[0].shape == (WHOLE, 2)
+    assert read_samples(path, 0.1)[0].shape == (1600, 2)
+    for share in (0.02, 0.3, 0.5, 0.9, 0.97):
+        path.write_bytes(content[: round(share * len(content))])
+        for seconds in (0.1, 10):
+            with pytest.raises(RecordingError, match=rf"sound\.{name}: "):
+                read_samples(path, seconds)
+
+
+def test_a_recording_that_is_cut_off_is_refused(tmp_path):
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, decaying(RATE), RATE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RecordingError, match="is cut off"):
+        read_recording(path, RATE, DURATION)
+
+
+@pytest.mark.parametrize(
+    ("riff", "data"),
+    [(0xFFFFFFFF, 0xFFFFFFFF), (0x7FFFF024, 0x7FFFF000), (0x80000024, 0x80000000), (0, 2000), (8, 0)],
+    ids=["ffmpeg", "sox", "arecord", "no length of all", "not closed"],
+)
+def test_a_stream_without_a_length_is_read_as_far_as_it_goes(tmp_path, riff, data):
+    samples = np.arange(1000, dtype="<i2")
+    head = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", riff, b"WAVEfmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16, b"data", data)
+    (tmp_path / "sound.wav").write_bytes(head + samples.tobytes())
+    found, rate = read_samples(tmp_path / "sound.wav", 10)
+    assert rate == RATE
+    assert np.array_equal(found[:, 0] * 2**15, samples)
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3", "ogg"])
+def test_what_is_behind_the_samples_does_not_count(tmp_path, name):
+    path = tmp_path / f"sound.{name}"
+    content = whole_file(path, name)
+    path.write_bytes(content + b"TAG" + bytes(125))
+    assert len(read_samples(path, 10)[0]) == WHOLE
+
+
+def test_an_mp3_announces_its_length_behind_a_tag_or_not_at_all(tmp_path, capfd):
+    path = tmp_path / "sound.mp3"
+    content = whole_file(path, "mp3")
+    tag = b"ID3\3\0\0\0\0\x7f\x7f" + bytes(127 * 128 + 127)
+    path.write_bytes(tag + content)
+    assert len(read_samples(path, 10)[0]) == WHOLE
+    path.write_bytes(tag + content[: len(content) // 2])
+    with pytest.raises(RecordingError, match="is cut off"):
+        read_samples(path, 10)
+    assert capfd.readouterr().err == ""  # libmpg123 would say something there
+    stream = content[content.index(content[:2], 2) :]  # without its first frame
+    path.write_bytes(stream[: len(stream) // 2])
+    assert len(read_samples(path, 10)[0])
+
+
+def test_files_are_found_by_name_directory_and_pattern(tmp_path):
+    for name in ("b.wav", "a [1].flac", "notes.txt", "deep/c.WAV"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_files(f"{tmp_path}/a [1].flac") == [tmp_path / "a [1].flac"]
+    assert find_files(str(tmp_path)) == [tmp_path / "a [1].flac", tmp_path / "b.wav"]
+    assert find_files(f"{tmp_path}/*.wav") == [tmp_path / "b.wav"]
+    assert find_files(f"{tmp_path}/**/*.WAV") == [tmp_path / "deep" / "c.WAV"]
+
+
+@pytest.mark.parametrize("audio", ["gone.wav", "*.mp3", "empty"])
+def test_what_is_not_there_is_said_to_be_so(tmp_path, monkeypatch, audio):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="no"):
+        find_files(audio)
