@@ -50,7 +50,7 @@ sdma moog-dataset-all: sdmb sdme sdmr
 tv to-vimh: $(ENV)
 	@$(PYTHON) scripts/to_vimh.py $(ARGS)
 
-## au audit: Audit a dataset: what can be read from its images, and how well at best (DIR=path)
+## au audit: Audit a dataset: render it again, and measure how its images depend on each parameter (DIR=path)
 au audit: $(ENV)
 	$(PYTHON) scripts/audit_dataset.py $(DIR) $(ARGS)
 
