@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from html import escape
 from math import log2
 from pathlib import Path
-from typing import Any
 
 import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+from matplotlib.font_manager import FontProperties, findfont  # noqa: E402
+from matplotlib.ft2font import FT2Font  # noqa: E402
+
 from scripts.list_configs import CONFIGS, description, groups, is_complete, size  # noqa: E402
 from scripts.network_structure import Network, Row, describe_network  # noqa: E402
+from scripts.pages import table  # noqa: E402
 from src.errors import NSMError  # noqa: E402
 
 WIDTH, MARGIN, GAP = 840, 24, 18
@@ -30,6 +33,8 @@ BAR = 72  # width of the bars below numbers
 ARROW = " → "
 LANE, AUX_X = 28, 150  # where arrows run, and conditioning inputs begin, in a box
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
+# matplotlib brings it along. Regular and bold.
+FONTS = [FT2Font(findfont(FontProperties(family="DejaVu Sans", weight=weight))) for weight in ("normal", "bold")]
 INK, FAINT, LINE = "#1f2933", "#5b6770", "#d0d7de"
 BLUE, BLUE_FILL = "#2a5d84", "#eef4f9"
 ORANGE, ORANGE_FILL = "#a8481f", "#fcf1ea"
@@ -54,27 +59,12 @@ def box(x: float, y: float, width: float, height: float, fill: str, stroke: str,
     )
 
 
-def polygon(points: Sequence[tuple[float, float]], fill: str) -> str:
-    """A closed shape."""
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polygon points="{corners}" fill="{fill}" stroke="{BLUE}" stroke-linejoin="round"/>'
-
-
 def text_width(content: str, size: float, bold: bool = False) -> float:
-    """Width of a text in the widest of the fonts that a viewer may take, pixels."""
-    face = widest_font(bold)
+    """Width of a text in DejaVu Sans, the widest of the fonts that a viewer may take, pixels."""
+    face = FONTS[bold]
     face.set_size(size, 72)
     face.set_text(content)
     return face.get_width_height()[0] / 64
-
-
-@functools.cache
-def widest_font(bold: bool) -> Any:
-    """DejaVu Sans, which matplotlib brings along."""
-    from matplotlib.font_manager import FontProperties, findfont
-    from matplotlib.ft2font import FT2Font
-
-    return FT2Font(findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")))
 
 
 def wrap(pieces: Sequence[str], width: float, size: float, gap: float) -> list[list[str]]:
@@ -119,8 +109,14 @@ def glyph(shape: Sequence[int], x: float, y: float) -> list[str]:
     top, bottom = y - (height - shift) / 2, y + (height + shift) / 2
     back = [(left + shift, top - shift), (right + shift, top - shift), (right + shift, bottom - shift)]
     front = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    lid = [(left, top), *back, (right, bottom), (right, top)]
-    return [polygon(lid, "#c9dceb")] * (depth > 0) + [polygon(front, "#dfeaf3")]
+    shapes = [(front, "#dfeaf3")]
+    if depth > 0:
+        shapes.insert(0, ([(left, top), *back, (right, bottom), (right, top)], "#c9dceb"))
+    drawn = []
+    for points, fill in shapes:
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        drawn.append(f'<polygon points="{corners}" fill="{fill}" stroke="{BLUE}" stroke-linejoin="round"/>')
+    return drawn
 
 
 # ----- a picture
@@ -133,8 +129,7 @@ def draw(network: Network) -> str:
         text(MARGIN, 62, f"{network.kind}, {totals(network)}", 12, FAINT),
     ]
     parts += [text(right, 92, name, 11, FAINT, anchor="end") for name, right in COLUMNS.items()]
-    y = 104.0
-    drawn, y = draw_inputs(network, y)
+    drawn, y = draw_inputs(network, 104.0)
     parts += drawn
     for row in network.rows:
         drawn, y = draw_row(row, network, y + GAP)
@@ -191,38 +186,27 @@ def draw_row(row: Row, network: Network, y: float) -> tuple[list[str], float]:
     if row.joins:
         label = f"with {len(network.aux)} aux"
         parts += chips(BOX_X + BOX_WIDTH - PADDING - text_width(label, 11) - 16, y + 5, [[label]], ORANGE, ORANGE_FILL)
-    parts += [lane(y, height) if row.side else arrow(y), *glyph(row.output, BOX_X / 2 + 4, y + height / 2)]
+    # The image goes by a block of conditioning inputs, and into any other one.
+    end = f"V{y + height:g}" if row.side else f"V{y - 2:g}m-4 -4l4 4l4 -4"
+    parts.append(f'<path d="M{BOX_X + LANE} {y - GAP:g}{end}" fill="none" stroke="{FAINT}"/>')
+    parts += glyph(row.output, BOX_X / 2 + 4, y + height / 2)
     return parts + draw_numbers(row, network, y + 20, color), y + height
 
 
 def draw_numbers(row: Row, network: Network, y: float, color: str) -> list[str]:
-    """Shape, parameters and multiply-adds of a block, with their shares of the network; `y` is the base line."""
+    """Shape, parameters and multiply-adds of a block, with bars of their shares; `y` is the base line of the text."""
     parts = [text(COLUMNS["output"], y, shape_text(row.output), anchor="end")] if row.output else []
     for name, part, whole in (
         ("parameters", row.n_parameters, network.n_parameters),
         ("multiply-adds", row.multiply_adds, network.multiply_adds),
     ):
-        parts += [text(COLUMNS[name], y, f"{part:,}", anchor="end"), bar(COLUMNS[name], y + 7, part / whole, color)]
+        right, filled = COLUMNS[name], BAR * part / whole
+        parts += [
+            text(right, y, f"{part:,}", anchor="end"),
+            f'<rect x="{right - BAR:g}" y="{y + 7:g}" width="{BAR}" height="4" fill="#edf0f2"/>'
+            f'<rect x="{right - filled:.1f}" y="{y + 7:g}" width="{filled:.1f}" height="4" fill="{color}"/>',
+        ]
     return parts
-
-
-def arrow(y: float) -> str:
-    """From what is above to the block whose upper edge is at `y`."""
-    return f'<path d="M{BOX_X + LANE} {y - GAP:g}V{y - 2:g}m-4 -4l4 4l4 -4" fill="none" stroke="{FAINT}"/>'
-
-
-def lane(y: float, height: float) -> str:
-    """What the image became goes by a block that it does not go through."""
-    return f'<path d="M{BOX_X + LANE} {y - GAP:g}V{y + height:g}" fill="none" stroke="{FAINT}"/>'
-
-
-def bar(right: float, y: float, share: float, color: str) -> str:
-    """A share of the whole network."""
-    filled = BAR * share
-    return (
-        f'<rect x="{right - BAR:g}" y="{y:g}" width="{BAR}" height="4" fill="#edf0f2"/>'
-        f'<rect x="{right - filled:.1f}" y="{y:g}" width="{filled:.1f}" height="4" fill="{color}"/>'
-    )
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -251,31 +235,29 @@ def summary(network: Network) -> str:
 
 def index_page(networks: Sequence[Network]) -> str:
     """The page that shows all pictures, Markdown."""
+    first = networks[0]
     lines = [
         "# Networks",
         "",
-        f"Drawn by `make td`, for {network_input(networks[0])}.",
+        f"Drawn by `make td`, for images of {shape_text(first.image_shape)} with "
+        f"{', '.join(first.aux) or 'no conditioning inputs'}, and heads for {', '.join(first.heads)}.",
         "Networks for samples are drawn for the same sounds as 1 × 1 × 8000 samples, without conditioning inputs.",
         "Multiply-adds are those of convolutions and matrix products, attention included, for one image. Orange is",
         "what conditioning inputs (`aux`) go through; a bar is a block's share of the network.",
         "",
-        "| model | parameters | multiply-adds | input | picture |",
-        "|---|---|---|---|---|",
     ]
-    for network in networks:
-        lines.append(
-            f"| `{network.model}` | {network.n_parameters:,} | {network.multiply_adds:,} | "
-            f"{shape_text(network.image_shape)}, {len(network.aux)} aux | [{network.model}.svg]({network.model}.svg) |"
+    rows = [
+        (
+            *(f"`{network.model}`", f"{network.n_parameters:,}", f"{network.multiply_adds:,}"),
+            f"{shape_text(network.image_shape)}, {len(network.aux)} aux",
+            f"[{network.model}.svg]({network.model}.svg)",
         )
+        for network in networks
+    ]
+    lines += table(("model", "parameters", "multiply-adds", "input", "picture"), rows)
     for network in networks:
         lines += ["", f"## {network.model}", "", f"![{network.model}: {totals(network)}]({network.model}.svg)"]
     return "\n".join(lines) + "\n"
-
-
-def network_input(network: Network) -> str:
-    """Image, conditioning inputs and heads in words."""
-    aux = ", ".join(network.aux) or "no conditioning inputs"
-    return f"images of {shape_text(network.image_shape)} with {aux}, and heads for {', '.join(network.heads)}"
 
 
 @functools.cache
