@@ -393,10 +393,7 @@ def _bare_epochs(model: Any, datamodule: VIMHDataModule) -> Iterator[None]:
 
 def bench_heads(directory: Path, n_records: int) -> Iterator[Row]:
     """Step time with more heads, `cnn_tiny` at 32x32."""
-    data_dir = directory / "heads"
-    generate(saw_recipe("dataset.size=512"), data_dir)
-    info = VIMHReader(data_dir).info
-    cfg = training_config()
+    cfg, info = training_config(), saw_recipe().info("heads")
     goals = {1: "", 2: ", goal 1.15", 4: "", 10: ", goal 1.5"}
     steps = [_head_step(cfg, info, count) for count in goals]
     rounds = [[median_seconds(step, 9) for step in steps] for _ in range(7)]  # in turn: a noisy moment meets all
@@ -433,9 +430,7 @@ def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
     # ONNX is optional: `pip install -e .[export]`.
     from src.models.onnx_export import measure_latency, open_session, to_onnx
 
-    data_dir = directory / "export"
-    generate(saw_recipe("dataset.size=8"), data_dir)
-    info = VIMHReader(data_dir).info
+    info = saw_recipe().info("export")
     about = {"image_shape": list(info.image_shape), "aux": list(training_config().data.aux)}
     rng = np.random.default_rng(0)
     for loss, n_heads, n_images in itertools.product(("soft_target", "regression"), (2, 4, 10), (1, 256)):
@@ -449,30 +444,9 @@ def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
         yield Row(f"{what}, onnxruntime", f"{found['onnxruntime']:.3f} ms", f"PyTorch: {found['pytorch']:.3f} ms{goal}")
 
 
-SECTIONS = {
-    "generation": bench_generation,
-    "ladder": bench_ladder,
-    "moog": bench_moog,
-    "reading": bench_reading,
-    "training": bench_training,
-    "heads": bench_heads,
-    "export": bench_export,
-}
+ALL = (bench_generation, bench_ladder, bench_moog, bench_reading, bench_training, bench_heads, bench_export)
+SECTIONS = {section.__name__.removeprefix("bench_"): section for section in ALL}
 COLUMNS = ("what", "measured", "beside it")
-
-
-def page(rows: list[Row], path: Path, machine: str) -> str:
-    """The table as a page of the documentation."""
-    lines = [
-        "# Measurements",
-        "",
-        f'Made by `make bench ARGS="--write {path}"` on {machine}.',
-        "Times are medians; ratios were taken within one run. Figures of 1 core count the time that the core was busy.",
-        "On another machine they will differ, ratios less so.",
-        "",
-        *table(COLUMNS, rows),
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -497,7 +471,17 @@ def main() -> None:
         shown.add_row(*map(escape, row))
     Console().print(shown)
     if arguments.write:
-        arguments.write.write_text(page(rows, arguments.write, machine), encoding="utf-8")
+        lines = [
+            "# Measurements",
+            "",
+            f'Made by `make bench ARGS="--write {arguments.write}"` on {machine}.',
+            "Times are medians; ratios were taken within one run. Figures of 1 core count the time that the core was "
+            "busy.",
+            "On another machine they will differ, ratios less so.",
+            "",
+            *table(COLUMNS, rows),
+        ]
+        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
         Console().print(f"Written: {arguments.write}")
 
 
