@@ -88,7 +88,7 @@ def test_the_synthesis_of_the_set_counts():
     assert "reached late" not in tables(runs | {"basic, synthesis": {"seconds": 4.0}})
 
 
-def test_sounds_are_counted_as_often_as_they_were_heard():
+def test_sounds_are_counted_as_often_as_the_network_saw_them():
     """Stored ones once an epoch, fresh ones once: of those, the run says how many there were in all."""
     run = RUN | {"epochs": 50, "training_seconds": 100.0, "heads": HEADS}
     runs = {
