@@ -37,6 +37,8 @@ STYLE = {
     "ytick.labelsize": 7.0,
 }
 FAINT = "0.4"
+COLORS = "magma"
+SIGNED_COLORS = "RdBu_r"  # of levels that deviate to both sides: white in the middle
 SIZE = (10.0, 5.5)  # of a figure for one sample, inches
 LEFT, LINE = 0.7, 0.13  # left margin, and height of a line of small text, inches
 
@@ -53,7 +55,7 @@ def draw_spectrogram(
         ends: Levels of the first and the last colour.
         ticks: The most of them, on the axes of time and frequency.
     """
-    drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **channel.colors(ends))
+    drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **colors_between(channel, ends))
     axes.set_xticks(*channel.columns.ticks(ticks[0]))
     axes.set_yticks(*channel.rows.ticks(ticks[1]))
     axes.set_xlabel(channel.columns.label)
@@ -63,6 +65,13 @@ def draw_spectrogram(
         f"{channel.columns.label} {channel.columns.value(x):.3g}, {channel.rows.label} {channel.rows.value(y):.4g}"
     )
     return drawn
+
+
+def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str, object]:
+    """Matplotlib's keywords for the colours between two levels; those of a signed channel have 0 in their middle."""
+    most = max(map(abs, ends))
+    low, high, name = (-most, most, SIGNED_COLORS) if channel.is_signed else (*ends, COLORS)
+    return {"cmap": name, "vmin": low, "vmax": high}
 
 
 def draw_color_bar(axes: Axes, drawn: AxesImage, channel: ChannelInfo) -> None:
@@ -83,7 +92,7 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: 
     freq, time = np.meshgrid(np.arange(n_freq), np.arange(n_frames))
     axes.plot_surface(
         *(freq, time, level.T),
-        **channel.colors(ends),
+        **colors_between(channel, ends),
         rcount=n_frames,
         ccount=n_freq,
         linewidth=0.1,
