@@ -213,7 +213,7 @@ def test_what_is_not_finite_is_missing_in_the_data():
     sound = replace(report.sounds[0], std=np.array([1.0, np.nan, np.inf]), metrics={"mss": float("nan")})
     told = data_of(render_report(replace(report, sounds=[sound])))["sounds"][0]
     assert [len(line["cells"][0]) for line in told["parameters"]] == [3, 2, 2]  # heading, value, standard deviation
-    assert told["parameters"][0]["cells"][0][2] == " ± 1"
+    assert told["parameters"][0]["cells"][0][2] == " ± 1.0"
     assert [[name for name, *_ in line["marks"]] for line in told["parameters"]] == [
         ["spread", "guess"],
         ["guess"],
