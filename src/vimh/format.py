@@ -14,6 +14,7 @@ from src.errors import VIMHError
 
 INFO_NAME = "vimh_dataset_info.json"
 SPLITS = ("train", "test")
+FILE_NAMES = frozenset(f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch"))  # beside it
 METADATA_BYTES = 14
 METADATA_BYTES_2_0 = 6
 MAX_IMAGE_SIDE = 65535
@@ -178,8 +179,8 @@ def claimed_image_size(directory_name: str) -> tuple[int, int, int] | None:
 
 def directory_name(
     image_shape: tuple[int, int, int],
-    sample_rate: float,
-    duration: float,
+    sample_rate: float | None,
+    duration: float | None,
     n_samples: int,
     synth_type: str,
     n_parameters: int,
@@ -190,17 +191,18 @@ def directory_name(
     Args:
         image_shape: `(channel, height, width)`.
         sample_rate: Hz.
-        duration: s.
+        duration: s; without it, or without a sample rate, the name holds neither.
         n_samples: Train and test together.
         synth_type: Short name of the synth.
         n_parameters: Number of varying parameters.
         suffix: Appended after an underscore.
     """
     channels, height, width = image_shape
-    seconds = str(float(duration)).replace(".", "p")
-    image, rate = f"{height}x{width}x{channels}", f"{sample_rate:.15g}Hz"
-    name = f"vimh-{image}_{rate}_{seconds}s_{n_samples}dss_{synth_type}_{n_parameters}p"
-    return f"{name}_{suffix}" if suffix else name
+    parts = [f"vimh-{height}x{width}x{channels}"]
+    if sample_rate is not None and duration is not None:
+        parts += [f"{sample_rate:.15g}Hz", f"{float(duration)}s".replace(".", "p")]
+    parts += [f"{n_samples}dss", synth_type, f"{n_parameters}p"]
+    return "_".join([*parts, suffix] if suffix else parts)
 
 
 def _number(first: int | np.ndarray, offset: int) -> int:
