@@ -4,7 +4,6 @@ import io
 import math
 import pickle
 import re
-import struct
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,22 +15,6 @@ from src.vimh.info import DatasetInfo
 
 MAX_LABEL = 255
 TYPE_VERSION, ARRAY_VERSION = 3, 1  # of what NumPy pickles
-
-# What a damaged stream makes the unpickler raise.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    UnicodeError,
-    ImportError,
-    RecursionError,
-)
 
 
 class _Type:
@@ -135,7 +118,7 @@ def read(path: Path, info: DatasetInfo) -> np.ndarray:
         content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
     except VIMHError as error:
         raise VIMHError(f"{path}: {error}.") from error
-    except _DAMAGE as error:
+    except Exception as error:  # the unpickler raises nearly anything about a damaged stream
         raise VIMHError(f"{path}: is not a readable pickle ({error}). Restore or regenerate it.") from error
     try:
         return _records(content, info)
