@@ -22,6 +22,7 @@ from src.pictures.plots import (
     draw_spectrogram,
     fitted,
     png,
+    shortened,
     simplify,
     text_width,
     value_texts,
@@ -104,8 +105,8 @@ def _draw_channel(
     """One channel of all samples in the same colours, with their bar on the right.
 
     Args:
-        page: Where to.
-        channel: How it reads.
+        page: The page to draw on.
+        channel: Its meaning.
         levels: `(sample, freq, time)`.
         below: From the top of a cell to its picture, inches.
         cell: Height of a cell, inches.
@@ -128,8 +129,7 @@ def _draw_label(page: Page, sheet: Sheet, sample: int, cell: float) -> None:
     left, top = _left(column), TOP + row * cell
     page.text(left, top, f"{sheet.split} {sheet.number[sample]}", weight="bold")
     texts = value_texts(sheet.specs, sheet.batch.value[sample])
-    shown = texts if len(texts) <= MOST_LINES else [*texts[: MOST_LINES - 1], ("…", "")]
-    for number, (name, text) in enumerate(shown, 1):
+    for number, (name, text) in enumerate(shortened(texts, MOST_LINES), 1):
         name = fitted(name, CELL - text_width(f" {text}", 7.5), 7.5)
         page.text(left, top + number * LINE, f"{name} {text}", fontsize=7.5)
 

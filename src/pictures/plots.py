@@ -1,7 +1,6 @@
 """Pictures of datasets: spectrograms, waterfalls and histograms.
 
-Everything is drawn on matplotlib's own figures, past pyplot. Row 0 of an image is the lowest frequency, and at the
-bottom.
+Everything is drawn on figures that pyplot does not manage. Row 0 of an image is the lowest frequency, at the bottom.
 """
 
 import functools
@@ -26,7 +25,7 @@ from src.vimh.info import DatasetInfo
 
 DPI = 100
 FONT = "DejaVu Sans"  # comes with matplotlib
-# What people wrote into a dataset is no formula, whatever it holds.
+# A dataset may hold any text: none of it is parsed as a formula.
 STYLE = {
     "text.parse_math": False,
     "font.family": FONT,
@@ -49,9 +48,9 @@ def draw_spectrogram(
     """An image with its axes; row 0 is at the bottom.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         level: `(freq, time)`.
-        channel: How it reads.
+        channel: Its meaning.
         ends: Levels of the first and the last colour.
         ticks: The most of them, on the axes of time and frequency.
     """
@@ -75,7 +74,7 @@ def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str,
 
 
 def draw_color_bar(axes: Axes, drawn: AxesImage, channel: ChannelInfo) -> None:
-    """What level has which colour."""
+    """The colours of the levels."""
     axes.figure.colorbar(drawn, cax=axes, label=channel.units)
 
 
@@ -83,9 +82,9 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: 
     """The same in three dimensions: time goes from the front to the back, frequency to the right, level up.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         level: `(freq, time)`.
-        channel: How it reads.
+        channel: Its meaning.
         ends: Levels of the first and the last colour, and of the floor and the ceiling.
     """
     n_freq, n_frames = level.shape
@@ -108,10 +107,10 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: 
 
 
 def draw_histogram(axes: Axes, spec: ParamSpec, value: np.ndarray) -> None:
-    """How often each class of a parameter is there.
+    """How often each class of a parameter occurs.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         spec: The parameter.
         value: Natural units, `(sample,)`.
     """
@@ -221,27 +220,26 @@ def sample_figure(
     else:
         drawn = draw_spectrogram(page.axes(LEFT, 0.5, 5.0, 3.8), level, channel, ends, (8, 10))
         draw_color_bar(page.axes(LEFT + 5.12, 0.5, 0.14, 3.8), drawn, channel)
-    _draw_texts(page, texts)
+    most = int((page.height - 1.0) / 0.17)  # texts below each other on the right
+    for number, (name, text) in enumerate(shortened(texts, most)):
+        top = 0.5 + number * 0.17
+        page.text(6.75, top, fitted(name, 1.7 if text else 3.1, bold=not text), weight="normal" if text else "bold")
+        page.text(8.5, top, fitted(text, 1.45))
     for number, line in enumerate(footer):
         page.text(LEFT, page.height - 0.2 * (len(footer) - number) - 0.08, line, color=FAINT)
     return figure
 
 
-def _draw_texts(page: Page, texts: Sequence[tuple[str, str]]) -> None:
-    """Names and values below each other, on the right; a value that its name would run into gives way."""
-    most = int((page.height - 1.0) / 0.17)
-    shown = texts if len(texts) <= most else [*texts[: most - 1], ("…", "")]
-    for number, (name, text) in enumerate(shown):
-        top = 0.5 + number * 0.17
-        page.text(6.75, top, fitted(name, 1.7 if text else 3.1, bold=not text), weight="normal" if text else "bold")
-        page.text(8.5, top, fitted(text, 1.45))
+def shortened(texts: Sequence[tuple[str, str]], most: int) -> Sequence[tuple[str, str]]:
+    """The first of some names and values, with `…` for those beyond `most`."""
+    return texts if len(texts) <= most else [*texts[: most - 1], ("…", "")]
 
 
 @matplotlib.rc_context(STYLE)
 def pair_figure(
     info: DatasetInfo, true: np.ndarray, predicted: np.ndarray, texts: Sequence[tuple[str, str, str]]
 ) -> Figure:
-    """The spectrograms of a sound and of what a network took it for, in the same colours.
+    """The spectrograms of a sound and of its resynthesis from the predicted parameters, in the same colours.
 
     Args:
         info: The dataset that they are like.

@@ -26,7 +26,7 @@ def round_numbers(low: float, high: float, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Axis:
-    """What the rows, or the columns, of an image are.
+    """The rows, or the columns, of an image.
 
     Attributes:
         label: With the unit.
@@ -77,7 +77,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class ChannelInfo:
-    """How a channel of a dataset's images reads.
+    """The meaning of a channel of a dataset's images.
 
     Attributes:
         name: What it shows.
@@ -103,7 +103,7 @@ class ChannelInfo:
 
         Args:
             image: This channel's pixels, uint8, `(sample, freq, time)`.
-            spec_range: dB of the pixels 0 and 255, `(sample, 2)`; not looked at if `ends` says it.
+            spec_range: dB of the pixels 0 and 255, `(sample, 2)`; unused where `ends` is given.
         """
         ends = spec_range if self.ends is None else np.tile(self.ends, (len(image), 1))
         low, high = np.float32(ends).T[..., None, None]
@@ -114,11 +114,11 @@ def channels_of(info: DatasetInfo, has_spec_range: bool) -> tuple[ChannelInfo, .
     """The channels of a dataset's images.
 
     Args:
-        info: What the dataset says of itself.
+        info: The dataset's description.
         has_spec_range: Whether its records hold the range in dB.
 
     Raises:
-        VIMHError: If it does not speak of as many channels as there are.
+        VIMHError: If it describes another number of channels than there are.
     """
     for key in ("channel_ranges", "channel_axes"):
         entries = getattr(info, key)
@@ -126,28 +126,25 @@ def channels_of(info: DatasetInfo, has_spec_range: bool) -> tuple[ChannelInfo, .
             raise VIMHError(
                 f"{key} has {len(entries)} entries for {info.channels} channels. Correct the dataset's JSON."
             )
-    usual = None if has_spec_range else (0.0, float(MAX_CODE), "level")
-    ranges = info.channel_ranges or (None,) * info.channels
     names = info.channel_labels or tuple(f"channel {number}" for number in range(info.channels))
-    axes = info.channel_axes or ({},) * info.channels
-    return tuple(
-        _channel(info, *entries) for entries in zip(names, axes, (own or usual for own in ranges), strict=True)
-    )
-
-
-def _channel(
-    info: DatasetInfo, name: str, axes: Mapping[str, object], ends: tuple[float, float, str] | None
-) -> ChannelInfo:
-    rows, columns = _frequencies(info), _times(info)
-    if "rows" in axes:
-        rows = _axis(axes, "row", info.height)
-    if "columns" in axes:
-        columns = _axis(axes, "column", info.width)
-    return ChannelInfo(name, rows, columns, "dB" if ends is None else ends[2], None if ends is None else ends[:2])
+    ranges = info.channel_ranges or (None,) * info.channels
+    all_axes = info.channel_axes or ({},) * info.channels
+    usual = None if has_spec_range else (0.0, float(MAX_CODE), "level")
+    channels = []
+    for name, own, axes in zip(names, ranges, all_axes, strict=True):
+        rows = _axis(axes, "row", info.height) if "rows" in axes else _frequencies(info)
+        columns = _axis(axes, "column", info.width) if "columns" in axes else _times(info)
+        found = own or usual
+        channels.append(
+            ChannelInfo(name, rows, columns, found[2], found[:2])
+            if found
+            else ChannelInfo(name, rows, columns, "dB", None)
+        )
+    return tuple(channels)
 
 
 def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
-    """Rows or columns where a dataset places them, or their numbers if it only says what they are."""
+    """Rows or columns at the places that a dataset gives, or numbered if it gives only their label."""
     label, units = str(axes[f"{what}s"]), axes.get(f"{what}_units")
     first, step = f"{what}_first", f"{what}_step"
     if not _are_numbers(axes, first, step) or not axes[step]:
@@ -156,7 +153,7 @@ def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
 
 
 def _frequencies(info: DatasetInfo) -> Axis:
-    """Frequencies of the rows, or their numbers where the dataset does not tell."""
+    """Frequencies of the rows, or their numbers where the dataset does not give them."""
     mel, stft = info.mel_config or {}, info.spectrogram_config or {}
     if info.sample_rate and _are_numbers(mel, "f_min", "f_max") and mel.get("mel_scale") in ("htk", "slaney"):
         return Axis("frequency (Hz)", mel_centres(info.height, mel["f_min"], mel["f_max"], mel["mel_scale"]))
@@ -167,7 +164,7 @@ def _frequencies(info: DatasetInfo) -> Axis:
 
 
 def _times(info: DatasetInfo) -> Axis:
-    """Times of the columns' centres, or their numbers where the dataset does not tell."""
+    """Times of the columns' centres, or their numbers where the dataset does not give them."""
     stft = info.spectrogram_config or {}
     number = np.arange(info.width)
     if info.sample_rate and _are_numbers(stft, "win_length", "hop_length") and stft["hop_length"]:
@@ -178,7 +175,7 @@ def _times(info: DatasetInfo) -> Axis:
 
 
 def _are_numbers(section: Mapping[str, object], *keys: str) -> bool:
-    """Whether a section of a JSON that anybody may have written holds numbers above or at 0 under some keys."""
+    """Whether a section of the JSON holds numbers of 0 or more under all of some keys; nothing else has checked it."""
     found = [section.get(key) for key in keys]
     return all(isinstance(entry, int | float) and not isinstance(entry, bool) and entry >= 0 for entry in found)
 

@@ -154,9 +154,15 @@ def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) 
 def codes_by_id(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> np.ndarray:
     """Codes in the order of their ids, uint8, `(sample, parameter)`, whatever the order in the record.
 
+    Args:
+        records: Structured array, `(sample,)`.
+        where: File, for the message.
+        first: Number of the first record in that file, or the number of each.
+
     Raises:
-        VIMHError: If the ids of a record are not each of 0 … N - 1 once.
+        VIMHError: If `check_headers` refuses a header, or the ids of a record are not each of 0 … N - 1 once.
     """
+    check_headers(records, where, first)
     ids, codes = records["labels"]["id"], records["labels"]["code"]
     ascending = np.arange(ids.shape[1], dtype=np.uint8)
     if np.array_equal(ids, np.broadcast_to(ascending, ids.shape)):

@@ -18,7 +18,6 @@ from src.vimh.format import (
     METADATA_BYTES,
     METADATA_BYTES_2_0,
     Columns,
-    check_headers,
     claimed_image_size,
     codes_by_id,
     record_dtype,
@@ -98,7 +97,6 @@ class VIMHSplit:
             code = self._columns.codes(rows)
         else:  # ids in another order are read; everything else is refused
             numbers = np.arange(len(self))[indices]
-            check_headers(records, str(self.path), numbers)
             code = codes_by_id(records, str(self.path), numbers)
         if self.exact is not None:
             return Batch(records["image"], code, spec_range, np.asarray(self.exact[indices]))
@@ -152,9 +150,7 @@ class VIMHReader:
                 f"{path}: holds {len(records)} records, but the JSON says {self.info.n_split(split)}. {REGENERATE}"
             )
         ends = records[[0, -1]] if len(records) else records
-        numbers = np.array([0, len(records) - 1])
-        check_headers(ends, str(path), numbers)
-        codes_by_id(ends, str(path), numbers)
+        codes_by_id(ends, str(path), np.array([0, len(records) - 1]))  # checks them
         expected = self.info.n_split(split), len(self.info.parameter_names)
         return VIMHSplit(records, self.info, path, _map_values(self.data_dir / f"{split}_values.npy", expected))
 
@@ -274,7 +270,6 @@ def _infer_dtype(path: Path, size: int, info: DatasetInfo) -> np.dtype:
         if size and size % dtype.itemsize == 0:
             records = np.asarray(np.memmap(path, dtype=dtype, mode="r"))
             with contextlib.suppress(VIMHError):
-                check_headers(records[[0, -1]], str(path))
                 codes_by_id(records[[0, -1]], str(path))
                 fitting.append(dtype)
     if len(fitting) != 1:
