@@ -39,7 +39,7 @@ SHORTER = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(shou
 UNKNOWN_SIZE = 0x7FFF0000  # from here on, bytes announced by who writes to a pipe: sox 0x7FFFF000, ffmpeg 0xFFFFFFFF
 # The first frame of most MP3s, behind a tag that may hold a picture: flags, the number of frames, that of bytes.
 MP3_SIZE = re.compile(rb"\xff[\xe2-\xff].{11,36}(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", re.DOTALL)
-MP3_HEAD = 2**20  # bytes in which it is looked for
+MP3_HEAD = 2**20  # bytes that are searched for it
 MP3_WHOLE = 0.99  # encoders do not agree on what counts; libmpg123 takes as much for right
 OGG_PAGE = 65307  # bytes of a page at most; its head are "OggS" and 23 more, the last of them the number of segments
 CUT_OFF = "is cut off: it ends before its samples do."
@@ -145,10 +145,10 @@ def find_onset(waveform: np.ndarray, sample_rate: int) -> int:
         sample_rate: Hz.
     """
     size = np.abs(waveform)
-    heard = int(np.argmax(size > ONSET * size.max()))
-    before = size[: max(0, heard - round(RISE * sample_rate))]
+    loud = int(np.argmax(size > ONSET * size.max()))
+    before = size[: max(0, loud - round(RISE * sample_rate))]
     noise = 2 * np.sqrt(np.mean(np.square(before))) if len(before) else 0.0
-    quiet = np.flatnonzero(size[:heard] <= max(noise, QUIET * size.max()))
+    quiet = np.flatnonzero(size[:loud] <= max(noise, QUIET * size.max()))
     return int(quiet[-1]) + 1 if len(quiet) else 0
 
 

@@ -57,7 +57,7 @@
     return state.looping ? elapsed % duration : Math.min(elapsed, duration);
   }
 
-  /** Gains of both sides when they are heard: 1, or what makes the louder one as loud as the other. */
+  /** Gains of both sides when they are audible: 1, or the ratio that gives the louder one the RMS level of the other. */
   function heardGains() {
     const norms = decode(state.sound).waves.map((wave) => Math.sqrt(wave.reduce((sum, x) => sum + x * x, 0)));
     const softer = Math.min(...norms);

@@ -330,30 +330,29 @@ def _scale(low: float, high: float, signed: bool) -> dict[str, Any]:
 def _figures(report: Report) -> list[dict[str, Any]]:
     """What the list can be sorted by: metrics, and errors of the parameters in grid steps."""
     columns = [
-        (metric.name, "Metrics", metric.better, [sound.metrics.get(metric.name) for sound in report.sounds])
+        (metric.name, "Metrics", metric.better, [sound.metrics.get(metric.name, np.nan) for sound in report.sounds])
         for metric in _metrics_of(report)
     ]
+    nowhere = np.full(len(report.parameters), np.nan)
+    truths = [nowhere if sound.true_value is None else sound.true_value for sound in report.sounds]
     for p, spec in enumerate(report.parameters):
-        errors = [
-            None if sound.true_value is None else abs(sound.value[p] - sound.true_value[p]) / spec.step
-            for sound in report.sounds
-        ]
+        errors = [abs(sound.value[p] - true[p]) / spec.step for sound, true in zip(report.sounds, truths, strict=True)]
         columns.append((f"{spec.name}, steps", "Errors of parameters", "low", errors))
     figures = []
     for label, group, better, found in columns:
-        values = [float(value) if value is not None and math.isfinite(value) else None for value in found]
-        known = [value for value in values if value is not None]
-        if known:
-            most = max(map(abs, known)) or 1.0
-            badness = {"low": lambda value: value, "high": lambda value: -value, "0": abs}[better]
+        values = np.array(found, dtype=float)
+        known = np.isfinite(values)
+        if known.any():
+            size = np.where(known, np.abs(values), 0.0)
+            badness = {"low": values, "high": -values, "0": size}[better]
             figures.append(
                 {
                     "label": label,
                     "group": group,
                     "best": "highest" if better == "high" else "lowest",
                     "texts": [format_number(value) for value in values],
-                    "bars": [abs(value or 0.0) / most for value in values],
-                    "badness": [None if value is None else badness(value) for value in values],
+                    "bars": (size / (size.max() or 1.0)).round(4).tolist(),
+                    "badness": np.where(known, badness, None).tolist(),
                 }
             )
     return figures
@@ -464,7 +463,7 @@ def _tables(report: Report) -> list[dict[str, Any]]:
     for metric in _metrics_of(report):
         best = None if metric.best == CAP else metric.best
         by_phase[metric.sees_phase].append(line(metric.name, metric.units, HINTS[metric.better], best))
-    phase = "Sensitive to phase: two sounds that nobody can tell apart may score badly here."
+    phase = "Sensitive to phase: sounds that differ only in phase may score badly here."
     tables = (
         ("Absolute error of the parameters", "Below each name stands the grid step.", errors),
         ("Spectra and envelopes", "", by_phase[False]),

@@ -83,7 +83,13 @@ def contact_sheet(sheet: Sheet) -> Figure:
     for number, (channel, levels) in enumerate(zip(sheet.channels, sheet.levels(), strict=True)):
         _draw_channel(page, channel, levels, label + number * STEP, cell, number == n_channels - 1)
     for sample in range(n_samples):
-        _draw_label(page, sheet, sample, cell)
+        row, column = divmod(sample, COLUMNS)
+        left, top = _left(column), TOP + row * cell
+        page.text(left, top, f"{sheet.split} {sheet.number[sample]}", weight="bold")
+        texts = value_texts(sheet.specs, sheet.batch.value[sample])
+        for number, (name, text) in enumerate(shortened(texts, MOST_LINES), 1):
+            name = fitted(name, CELL - text_width(f" {text}", 7.5), 7.5)
+            page.text(left, top + number * LINE, f"{name} {text}", fontsize=7.5)
     page.text(LEFT, bottom, f"{len(sheet.value):,} samples of {sheet.split}, by class", weight="bold")
     for number, spec in enumerate(sheet.specs):
         row, column = divmod(number, COLUMNS)
@@ -121,17 +127,6 @@ def _draw_channel(
     bar = page.axes(_left(min(len(levels), COLUMNS)) - 0.08, TOP + below, 0.1, PICTURE)
     draw_color_bar(bar, drawn, channel)
     page.text(_left(0), TOP + below - 0.14, fitted(channel.name, CELL, 7), fontsize=7, color=FAINT)
-
-
-def _draw_label(page: Page, sheet: Sheet, sample: int, cell: float) -> None:
-    """Number and values of a sample, above its pictures."""
-    row, column = divmod(sample, COLUMNS)
-    left, top = _left(column), TOP + row * cell
-    page.text(left, top, f"{sheet.split} {sheet.number[sample]}", weight="bold")
-    texts = value_texts(sheet.specs, sheet.batch.value[sample])
-    for number, (name, text) in enumerate(shortened(texts, MOST_LINES), 1):
-        name = fitted(name, CELL - text_width(f" {text}", 7.5), 7.5)
-        page.text(left, top + number * LINE, f"{name} {text}", fontsize=7.5)
 
 
 @matplotlib.rc_context(STYLE)

@@ -361,7 +361,7 @@ def pack(
     about: About,
     choices: Choices,
     advance: Callable[[int], None] = lambda n: None,
-    tell: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Packed:
     """Write a dataset. It appears when it is whole; a directory that exists is left alone.
 
@@ -369,8 +369,8 @@ def pack(
         parts: What it is made of, in order.
         about: What its JSON states.
         choices: Where it goes, and how it is divided.
-        advance: Told the number of parts just read, for a progress bar.
-        tell: Told of every damaged file that is left out.
+        advance: Called with the number of parts just read, for a progress bar.
+        warn: Called with a message for every damaged file that is left out.
 
     Raises:
         DamagedFileError: If a file is damaged and `choices.strict` is set.
@@ -384,7 +384,7 @@ def pack(
         directory.mkdir(parents=True, exist_ok=True)
         # A file without a name: nothing is left of it, whatever happens.
         with tempfile.TemporaryFile(dir=directory) as spool:
-            gathered = _gather(parts, spool, choices, advance, tell)
+            gathered = _gather(parts, spool, choices, advance, warn)
             return _write(gathered, spool, about, choices)
     except OSError as error:
         raise VIMHError(f"{directory}: cannot be written to ({error.strerror}). Nothing was kept.") from error
@@ -422,7 +422,7 @@ def _gather(
     spool: BinaryIO,
     choices: Choices,
     advance: Callable[[int], None],
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> _Gathered:
     """Read all parts."""
     gathered = _Gathered()
@@ -434,7 +434,7 @@ def _gather(
         except DamagedFileError as error:
             if choices.strict:
                 raise
-            tell(str(error))
+            warn(str(error))
             gathered.skipped += 1
             continue
         shape = samples.image.shape[1:]

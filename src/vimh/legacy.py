@@ -57,13 +57,13 @@ class _PlainUnpickler(pickle._Unpickler):
 
     What a pickle of arrays names is replaced by stand-ins, since NumPy's own functions can be made to read and write
     any memory. The unpickler is the one in Python: that in C takes gigabytes for a damaged memo index. Byte arrays are
-    read as bytes, since theirs are taken and zeroed before anybody looks whether the stream is as long.
+    read as bytes, since the memory for a byte array is allocated before the length of the stream is checked.
     """
 
     dispatch: ClassVar = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a global: a bound method, on which a stream can set nothing."""
+        """The stand-in for a global: a bound method, so that a stream cannot set attributes on it."""
         stand_ins = {
             "numpy.dtype": self._type,
             "numpy.ndarray": "ndarray",

@@ -4,14 +4,14 @@ Row 0 of a VIMH image is at the bottom, like the lowest frequency of a spectrogr
 appear upright.
 """
 
-import functools
 import gzip
 import math
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,39 +181,32 @@ def idx_set(directory: Path, label: str, names: Sequence[str] | None) -> tuple[P
         raise ConfigError(f"{directory}: has labels up to {labels.max()}, but there are {len(names)} names.")
     n_train = len(found["train"][1])
     values = {"train": value[:n_train, None], "test": value[n_train:, None]}
-    loads = {split: _in_memory(image[:, None], values[split]) for split, (image, _) in found.items()}
+    loads = {split: partial(as_samples, image[:, None], values[split]) for split, (image, _) in found.items()}
     if "test" in found:
         return spec, [Part(f"{directory} ({split})", load, split) for split, load in loads.items()]
-    each = [_in_memory(found["train"][0][n : n + 1, None], values["train"][n : n + 1]) for n in range(n_train)]
+    each = [partial(as_samples, found["train"][0][n : n + 1, None], values["train"][n : n + 1]) for n in range(n_train)]
     return spec, [Part(f"image {n} of {directory}", load) for n, load in enumerate(each)]
 
 
 def _idx_pair(directory: Path, prefixes: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
     """Images `(sample, height, width)` and labels `(sample,)` of a split, or None where there are no files of it."""
-    paths = [_idx_file(directory, prefixes, what) for what in ("images", "labels")]
-    if paths == [None, None]:
+    found = []
+    for what in ("images", "labels"):
+        files = sorted(path for prefix in prefixes for path in directory.glob(f"*{prefix}-{what}*") if path.is_file())
+        if len(files) > 1:
+            raise ConfigError(f"{directory}: {' and '.join(path.name for path in files)} are there. Leave one of them.")
+        found += files
+    if not found:
         return None
-    if None in paths:
+    if len(found) == 1:
         raise ConfigError(f"{directory}: holds images or labels of {prefixes[0]}, but not both.")
-    image, label = (read_idx(path) for path in paths)
+    image, label = (read_idx(path) for path in found)
     if image.ndim != 3 or label.ndim != 1 or len(image) != len(label) or not image.size:
         raise DamagedFileError(
-            f"{paths[0]}: has the shape {'x'.join(map(str, image.shape))}, and {paths[1].name} "
+            f"{found[0]}: has the shape {'x'.join(map(str, image.shape))}, and {found[1].name} "
             f"{'x'.join(map(str, label.shape))}; images of two dimensions and a label each were expected."
         )
     return image, label
-
-
-def _idx_file(directory: Path, prefixes: Sequence[str], what: str) -> Path | None:
-    """The file of a split that holds `images` or `labels`; None where there is none."""
-    found = sorted(path for prefix in prefixes for path in directory.glob(f"*{prefix}-{what}*") if path.is_file())
-    if len(found) > 1:
-        raise ConfigError(f"{directory}: {' and '.join(path.name for path in found)} are there. Leave one of them.")
-    return found[0] if found else None
-
-
-def _in_memory(picture: np.ndarray, value: np.ndarray) -> Callable[[], SampleBatch]:
-    return lambda: as_samples(picture, value)
 
 
 # ----- CIFAR's binary version (Krizhevsky 2009): labels, then 1024 bytes each of red, green and blue, row by row
@@ -244,7 +237,7 @@ def cifar_set(directory: Path) -> tuple[str, tuple[ParamSpec, ...], list[Part]]:
         if any(path.is_file() for _, path in paths):
             labels = CIFAR_LABELS[name].items()
             specs = tuple(_cifar_label(label, directory / file, n_classes) for label, (file, n_classes) in labels)
-            loads = [functools.partial(load_cifar, path, specs) for _, path in paths]
+            loads = [partial(load_cifar, path, specs) for _, path in paths]
             parts = [Part(str(path), load, split) for (split, path), load in zip(paths, loads, strict=True)]
             return name, specs, parts
     pickled = any((directory / name).is_file() for name in ("data_batch_1", "meta"))
@@ -333,6 +326,8 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
     digits = load_digits()
     spec, value = category("digit", [str(number) for number in digits.target])
     picture = np.round(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # (sample, channel, height, width)
-    parts = [Part(f"digit {n}", _in_memory(picture[n : n + 1], value[n : n + 1, None])) for n in range(len(picture))]
+    parts = [
+        Part(f"digit {n}", partial(as_samples, picture[n : n + 1], value[n : n + 1, None])) for n in range(len(picture))
+    ]
     about = About("digits", (spec,), picture_keys, {"kind": "digits"})
     pack(parts, about, Choices(data_dir, seed=seed, test_fraction=test_fraction))

@@ -158,7 +158,7 @@ class VIMHReader:
         """Full validation: every record's header and ids, values against codes, every file's size and SHA-256.
 
         Args:
-            advance: Told the number of records done, for a progress bar.
+            advance: Called with the number of records done, for a progress bar.
 
         Raises:
             VIMHError: At the first disagreement.

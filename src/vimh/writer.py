@@ -17,7 +17,7 @@ from src.vimh.format import FILE_NAMES, INFO_NAME, METADATA_BYTES, SPLITS, pack,
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import check_directory_name, file_entry
 
-UNFINISHED = "unfinished.json"  # description of what a partial directory is to become
+UNFINISHED = "unfinished.json"  # description of the dataset in a partial directory
 
 
 class VIMHWriter:
@@ -28,11 +28,11 @@ class VIMHWriter:
     continues; an error removes it. Use it as a context manager.
 
     Args:
-        data_dir: The dataset's directory to be.
+        data_dir: The dataset's future directory.
         info: Its complete description, but for `files`.
         overwrite: Replace a dataset that is there already, once the new one is whole.
         pickle: Write legacy pickle copies as well; this takes memory for a whole split.
-        resume: Continue what an interrupted writer of the same description left; `written` says how far it came.
+        resume: Continue what an interrupted writer of the same description left; `written` counts its samples.
 
     Raises:
         VIMHError: If the target exists, another process is writing it, or the disk refuses.
