@@ -69,16 +69,8 @@ def after_key(place: Place, key: str, n_samples: Mapping[str, int], n_channels: 
     if key == "backspace":
         return replace(place, typed=place.typed[:-1])
     last = n_samples[place.split] - 1
-    jump = int(place.typed) if key == "enter" and place.typed else place.number
-    number = {
-        "right": place.number + 1,
-        "left": place.number - 1,
-        "pagedown": place.number + PAGE,
-        "pageup": place.number - PAGE,
-        "home": 0,
-        "end": last,
-        "enter": jump,
-    }.get(key, place.number)
+    moves = {"right": 1, "left": -1, "pagedown": PAGE, "pageup": -PAGE, "home": -last, "end": last}
+    number = int(place.typed) if key == "enter" and place.typed else place.number + moves.get(key, 0)
     moved = replace(place, number=min(max(number, 0), last), typed="")
     if key == "c":
         return replace(moved, channel=(place.channel + 1) % n_channels)

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
@@ -127,9 +126,7 @@ class VIMHWriter:
         self._files[f"{split}_values.npy"].write(np.ascontiguousarray(value, dtype="<f4").tobytes())
         self.written[split] += len(image)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         failure = None
         try:
             if error is None:
@@ -151,7 +148,7 @@ class VIMHWriter:
             raise failure
 
     def _disk_error(self, error: OSError) -> VIMHError:
-        """What to say when the disk refuses."""
+        """The error of a disk that cannot be written to."""
         return VIMHError(
             f"{self.data_dir}: could not be written ({os.strerror(error.errno or errno.EIO)}). Nothing was kept; make "
             "room, or choose another place, and run the same command again."
