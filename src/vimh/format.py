@@ -80,44 +80,37 @@ def pack(dtype: np.dtype, image: np.ndarray, code: np.ndarray, spec_range: np.nd
 
 
 class Columns:
-    """Where the labels of a record stand among its bytes, to check and read many records by a few operations.
+    """The places of the labels among the bytes of a record, to check and read many records by a few operations.
 
     Args:
         dtype: From `record_dtype`.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
-        template = np.zeros(1, dtype)
-        template["channels"], template["height"], template["width"] = dtype["image"].shape
-        template["n_parameters"] = dtype["labels"].shape[0]
-        template["labels"]["id"] = np.arange(dtype["labels"].shape[0])
+        image, code = (np.zeros((1, *dtype[name].shape), np.uint8) for name in ("image", "labels"))
         self._end = dtype.fields["image"][1]
-        self._expected = template.view(np.uint8)[: self._end]
-        labels = dtype.fields["labels"][1]
-        self._codes = slice(labels + 1, self._end, 2)
-        self._varying = np.zeros(self._end, bool)
-        self._varying[self._codes] = True
+        self._expected = pack(dtype, image, code, np.zeros((1, 2))).view(np.uint8)[: self._end]
+        self._codes = slice(dtype.fields["labels"][1] + 1, self._end, 2)
         has_range = "spec_min" in dtype.names
-        self._range = slice(*((dtype.fields["spec_min"][1], dtype.fields["n_parameters"][1]) if has_range else (0, 0)))
-        self._varying[self._range] = True
+        self._range = slice(dtype.fields["spec_min"][1], dtype.fields["n_parameters"][1]) if has_range else slice(0)
+        self._varying = np.zeros(self._end, bool)
+        self._varying[self._codes] = self._varying[self._range] = True
 
-    def are_usual(self, rows: np.ndarray, spec_range: np.ndarray) -> bool:
-        """Whether all headers are as the dtype says, all ids ascend, and all ranges are finite and rise.
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """`spec_min` and `spec_max` of records, and their codes.
 
         Args:
             rows: Bytes of the records, uint8, `(sample, byte)`.
-            spec_range: From `spec_range`.
+
+        Returns:
+            Float32, `(sample, 2)`, or `(sample, 0)` where records have none, and uint8, `(sample, parameter)`; None for
+            the codes unless all headers are as the dtype has them, all ids ascend, and all ranges are finite and rise.
         """
+        spec_range = np.ascontiguousarray(rows[:, self._range]).view("<f4")
         same = ((rows[:, : self._end] == self._expected) | self._varying).all()
-        return bool(same and np.isfinite(spec_range).all() and (spec_range[:, :1] <= spec_range[:, 1:]).all())
-
-    def codes(self, rows: np.ndarray) -> np.ndarray:
-        """Codes in the order in which they stand, uint8, `(sample, parameter)`."""
-        return np.ascontiguousarray(rows[:, self._codes])
-
-    def spec_range(self, rows: np.ndarray) -> np.ndarray:
-        """`spec_min` and `spec_max`, float32, `(sample, 2)`; `(sample, 0)` where records have none."""
-        return np.ascontiguousarray(rows[:, self._range]).view("<f4")
+        if not (same and np.isfinite(spec_range).all() and (spec_range[:, :1] <= spec_range[:, 1:]).all()):
+            return spec_range, None
+        return spec_range, np.ascontiguousarray(rows[:, self._codes])
 
 
 def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> None:

@@ -92,12 +92,9 @@ class VIMHSplit:
         # Bytes are gathered several times faster than structured records.
         rows = self._rows[indices] if isinstance(indices, slice) else self._rows.take(indices, axis=0)
         records = rows.view(self.records.dtype)[:, 0]
-        spec_range = self._columns.spec_range(rows)
-        if self._columns.are_usual(rows, spec_range):
-            code = self._columns.codes(rows)
-        else:  # ids in another order are read; everything else is refused
-            numbers = np.arange(len(self))[indices]
-            code = codes_by_id(records, str(self.path), numbers)
+        spec_range, code = self._columns.read(rows)
+        if code is None:  # ids in another order are read; everything else is refused
+            code = codes_by_id(records, str(self.path), np.arange(len(self))[indices])
         if self.exact is not None:
             return Batch(records["image"], code, spec_range, np.asarray(self.exact[indices]))
         values = [
@@ -149,8 +146,8 @@ class VIMHReader:
             raise VIMHError(
                 f"{path}: holds {len(records)} records, but the JSON says {self.info.n_split(split)}. {REGENERATE}"
             )
-        ends = records[[0, -1]] if len(records) else records
-        codes_by_id(ends, str(path), np.array([0, len(records) - 1]))  # checks them
+        if len(records):
+            codes_by_id(records[[0, -1]], str(path), np.array([0, len(records) - 1]))  # checks them
         expected = self.info.n_split(split), len(self.info.parameter_names)
         return VIMHSplit(records, self.info, path, _map_values(self.data_dir / f"{split}_values.npy", expected))
 
