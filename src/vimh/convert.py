@@ -272,7 +272,7 @@ def _decimal(text: str) -> Decimal | None:
 
 
 class SampleBatch(NamedTuple):
-    """Samples that are read.
+    """Some samples.
 
     Attributes:
         image: uint8, `(sample, channel, height, width)`; row 0 is the lowest.
@@ -287,12 +287,12 @@ class SampleBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """What is read at once, and belongs to one split as a whole: a file.
+    """A unit that is loaded at once and belongs to one split as a whole, usually a file.
 
     Attributes:
         name: For messages.
-        load: Reads it; raises `DamagedFileError`.
-        split: `train` or `test`; None: drawn. A drawn part holds one sample.
+        load: Loads it; raises `DamagedFileError`.
+        split: `train` or `test`; None: drawn at random. Such a part holds one sample.
     """
 
     name: str
@@ -308,7 +308,7 @@ class About:
         name: Short name of the set, part of the directory's.
         parameters: In the order of their ids.
         keys: Takes `(channel, height, width)`; returns the keys of `DatasetInfo` that depend on the kind of data.
-        source: What it was made from, for the JSON; no paths.
+        source: Where the samples come from, without paths.
     """
 
     name: str
@@ -322,10 +322,10 @@ class Choices:
     """How a dataset is made.
 
     Attributes:
-        output: The dataset's directory to be; None: named after what is in it.
-        parent: Where a directory that is named so goes.
-        seed: Of the division into training and test.
-        test_fraction: Share of the samples that test, where they are divided; 0: none.
+        output: The dataset's future directory; None: a name made from its content, below `parent`.
+        parent: Directory of datasets.
+        seed: Seed of the division into training and test.
+        test_fraction: Share of the test samples, where the samples are divided; 0: none.
         strict: Stop at a damaged file; otherwise it is left out.
     """
 
@@ -366,7 +366,7 @@ def pack(
     """Write a dataset. It appears when it is whole; a directory that exists is left alone.
 
     Args:
-        parts: What it is made of, in order.
+        parts: The samples, in order.
         about: What its JSON states.
         choices: Where it goes, and how it is divided.
         advance: Called with the number of parts just read, for a progress bar.
@@ -374,7 +374,7 @@ def pack(
 
     Raises:
         DamagedFileError: If a file is damaged and `choices.strict` is set.
-        VIMHError: If something is in the dataset's place, no samples are left, or the disk refuses.
+        VIMHError: If the dataset's path exists, no samples are left, or the disk refuses.
         ConfigError: If images differ in shape.
     """
     if choices.output is not None:
@@ -382,7 +382,7 @@ def pack(
     directory = choices.parent if choices.output is None else choices.output.absolute().parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # A file without a name: nothing is left of it, whatever happens.
+        # A file without a name: the operating system removes it, whatever happens.
         with tempfile.TemporaryFile(dir=directory) as spool:
             gathered = _gather(parts, spool, choices, advance, warn)
             return _write(gathered, spool, about, choices)
@@ -392,12 +392,12 @@ def pack(
 
 @dataclass
 class _Gathered:
-    """What was read, but for the images, which are in a file.
+    """The samples that were read, except for the images, which are in a temporary file.
 
     Attributes:
         shape: Of every image.
-        split: Of each sample, None where it is drawn.
-        key: Number that each image and the seed make, `(sample,)`.
+        split: Split of each sample, None where it is drawn.
+        key: Hash of each image and the seed, `(sample,)`.
         rest: `spec_range` and `value` of all samples, float32, one after another.
         skipped: Number of damaged parts.
     """

@@ -114,7 +114,7 @@ class Columns:
 
 
 def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> None:
-    """Refuse records whose header says something else than their dtype.
+    """Refuse records whose header contradicts their dtype.
 
     Args:
         records: Structured array, `(sample,)`.
@@ -122,7 +122,7 @@ def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) 
         first: Number of the first record in that file, or the number of each.
 
     Raises:
-        VIMHError: Naming the record, what it says and what was expected.
+        VIMHError: Naming the record, what was found and what was expected.
     """
     channels, height, width = records.dtype["image"].shape
     expected = np.array([height, width, channels, records.dtype["labels"].shape[0]])
