@@ -135,10 +135,10 @@ def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 
 
 
 def find_onset(waveform: np.ndarray, sample_rate: int) -> int:
-    """Sample at which a sound begins: where it leaves what precedes it on the way to -40 dB of its peak.
+    """Sample at which a sound begins: where it rises above its beginning on the way to -40 dB of its peak.
 
-    What is more than 5 ms before that is taken for noise up to twice its root mean square, and what is below -80 dB of
-    the peak for silence.
+    Samples more than 5 ms before that count as noise up to twice their root mean square, and samples below -80 dB of
+    the peak as silence.
 
     Args:
         waveform: Not silent, `(time,)`.

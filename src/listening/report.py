@@ -276,7 +276,7 @@ def _ticks(low: float, high: float, most: int = 5) -> list[tuple[float, str]]:
 
 
 def _page_data(report: Report, sides: tuple[str, str]) -> dict[str, Any]:
-    """What the script draws: texts, places, bytes in base 64."""
+    """The input of the script: texts, places, bytes in base 64."""
     loudest = max(float(np.max(db)) for sound in report.sounds for db in (sound.true_db, sound.predicted_db))
     top = 10.0 * math.ceil(round(loudest, 6) / 10)
     rows, columns = Axis("Hz", np.asarray(report.axes.frequency)), Axis("s", np.asarray(report.axes.time))
@@ -328,7 +328,7 @@ def _scale(low: float, high: float, signed: bool) -> dict[str, Any]:
 
 
 def _figures(report: Report) -> list[dict[str, Any]]:
-    """What the list can be sorted by: metrics, and errors of the parameters in grid steps."""
+    """The columns that the list can be sorted by: metrics, and errors of the parameters in grid steps."""
     columns = [
         (metric.name, "Metrics", metric.better, [sound.metrics.get(metric.name, np.nan) for sound in report.sounds])
         for metric in _metrics_of(report)

@@ -39,7 +39,7 @@ MOST_LINES = 20  # parameters that a label holds
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a contact sheet shows.
+    """The content of a contact sheet.
 
     Attributes:
         title: Name of the dataset.

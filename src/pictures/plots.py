@@ -180,7 +180,7 @@ class Page:
 
 
 def simplify(axes: Axes, is_left: bool, is_lowest: bool, is_last: bool) -> None:
-    """Leave out what the pictures on the left and below say as well."""
+    """Leave out labels that the pictures on the left and below show as well."""
     if not is_left:
         axes.set_ylabel("")
         axes.tick_params(labelleft=False)

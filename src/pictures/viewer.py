@@ -38,7 +38,7 @@ Listen = Callable[[Batch, str], str]
 
 @dataclass(frozen=True)
 class Place:
-    """What the window shows.
+    """The state of the window.
 
     Attributes:
         split: `train` or `test`.
@@ -252,7 +252,7 @@ def griffin_lim(representation: SpectralRepresentation, batch: Batch) -> np.ndar
 
 
 def play(waveform: np.ndarray, sample_rate: int, path: Path) -> str:
-    """Play a sound, or write it to a file where that is not possible; returns what was done.
+    """Play a sound, or write it to a file where that is not possible; returns a message about it.
 
     Args:
         waveform: `(time,)`.

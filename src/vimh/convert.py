@@ -26,7 +26,7 @@ AT_ONCE = 256  # samples that are written at a time
 
 
 class DamagedFileError(NSMError):
-    """A file that cannot be read as what it should be."""
+    """A file that is damaged, or of another type than expected."""
 
 
 # ----- labels
@@ -233,7 +233,7 @@ def number(name: str, texts: Sequence[str], grid: LabelGrid, units: str = "") ->
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse what is no directory."""
+    """Refuse a path that is not a directory."""
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such directory.")
 
@@ -302,7 +302,7 @@ class Part:
 
 @dataclass(frozen=True)
 class About:
-    """What a dataset's JSON will state.
+    """The content of a dataset's JSON that depends on its source.
 
     Attributes:
         name: Short name of the set, part of the directory's.
@@ -454,7 +454,7 @@ def _gather(
 
 
 def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices) -> Packed:
-    """Write what was read."""
+    """Write the samples that were read."""
     numbers = _divide(gathered, choices)
     spool.flush()
     n_samples = len(gathered.split)

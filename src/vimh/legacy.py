@@ -33,7 +33,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for a `numpy.ndarray`, whose own `__setstate__` trusts what it is given."""
+    """Stands for a `numpy.ndarray`, whose own `__setstate__` does not check its arguments."""
 
     def __init__(self) -> None:
         self.array = np.empty(0, np.uint8)

@@ -110,7 +110,7 @@ class VIMHSplit:
 
 
 class VIMHReader:
-    """A dataset on disk, opened for reading. Opening checks what is cheap to check; it reads two records a split.
+    """A dataset on disk, opened for reading. Opening makes the cheap checks and reads two records a split.
 
     Args:
         data_dir: Directory of the dataset.
