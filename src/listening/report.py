@@ -268,7 +268,8 @@ def _base64(content: bytes) -> str:
 def _ticks(low: float, high: float, most: int = 5) -> list[tuple[float, str]]:
     """Round numbers from `low` to `high`, at most `most` steps of them, with their texts."""
     numbers = round_numbers(low, high, most)
-    decimals = next(n for n in range(16) if np.allclose(numbers, numbers.round(n), rtol=0, atol=1e-6 * (high - low)))
+    exact = (n for n in range(16) if np.allclose(numbers, numbers.round(n), rtol=0, atol=1e-6 * (high - low)))
+    decimals = next(exact, 16)
     return [(number, format_number(number, decimals)) for number in numbers.tolist()]
 
 
