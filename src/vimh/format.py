@@ -201,7 +201,7 @@ def directory_name(
     if sample_rate is not None and duration is not None:
         parts += [f"{sample_rate:.15g}Hz", f"{float(duration)}s".replace(".", "p")]
     parts += [f"{n_samples}dss", synth_type, f"{n_parameters}p"]
-    return "_".join([*parts, suffix] if suffix else parts)
+    return "_".join([*parts, str(suffix)] if suffix else parts)  # OmegaConf reads 7 as a number
 
 
 def _number(first: int | np.ndarray, offset: int) -> int:
