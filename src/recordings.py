@@ -1,12 +1,11 @@
-"""Recordings as sounds of a dataset's kind: mono, at its rate, from their onset on, of its duration.
+"""Recordings as sounds like those of a dataset: mono, at its rate, from their onset on, of its duration.
 
-Nothing here decides what a sound means; what was done to it is kept beside it.
+What was done to a recording (channels joined, resampled, cut) is kept beside it as notes.
 """
 
 import math
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -22,12 +21,12 @@ from src.errors import ConfigError, NSMError
 SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"}
 )
-SILENT = 1e-5  # peak below which nothing is heard, -100 dB full scale
-ONSET = 0.01  # of the peak, -40 dB: by then a sound has begun
-QUIET = 1e-4  # of the peak, -80 dB: before that it had not
+SILENT = 1e-5  # peak below which a recording counts as silent, -100 dB full scale
+ONSET = 0.01  # of the peak, -40 dB: a sound has begun before it reaches this level
+QUIET = 1e-4  # of the peak, -80 dB: a sound has not begun before it reaches this level
 RISE = 0.005  # s, that a sound may take from there to -40 dB
 SHORTEST = 0.05  # s
-MAX_SECONDS = 600.0  # read of a file; what is needed comes first
+MAX_SECONDS = 600.0  # read of a file
 # torchaudio's settings for its best quality, after resampy's kaiser_best.
 RESAMPLING = {
     "lowpass_filter_width": 64,
@@ -40,7 +39,7 @@ SHORTER = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(shou
 UNKNOWN_SIZE = 0x7FFF0000  # from here on, bytes announced by who writes to a pipe: sox 0x7FFFF000, ffmpeg 0xFFFFFFFF
 # The first frame of most MP3s, behind a tag that may hold a picture: flags, the number of frames, that of bytes.
 MP3_SIZE = re.compile(rb"\xff[\xe2-\xff].{11,36}(?:Xing|Info)\0\0\0[\x03\x07\x0b\x0f].{4}(.{4})", re.DOTALL)
-MP3_HEAD = 2**20  # bytes in which it is looked for
+MP3_HEAD = 2**20  # bytes that are searched for it
 MP3_WHOLE = 0.99  # encoders do not agree on what counts; libmpg123 takes as much for right
 OGG_PAGE = 65307  # bytes of a page at most; its head are "OggS" and 23 more, the last of them the number of segments
 CUT_OFF = "is cut off: it ends before its samples do."
@@ -52,14 +51,14 @@ class RecordingError(NSMError):
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, ready to be looked at.
+    """A recording, ready for a network.
 
     Attributes:
         path: Its file.
         waveform: Mono, at the rate of the dataset, from the onset on, of the dataset's duration, float32, `(time,)`.
         onset: Where it begins in the file, s.
         duration: Length of the file, s.
-        notes: What was done to it that a listener should know.
+        notes: What was done to it.
     """
 
     path: Path
@@ -109,7 +108,8 @@ def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 
     mono = samples.mean(axis=1)
     peak = float(np.abs(mono).max(initial=0.0))
     if peak < SILENT:
-        raise RecordingError(f"{path}: is silent, its peak is {_db(peak)} full scale.")
+        level = f"{20 * math.log10(peak):.0f} dB" if peak > 0 else "0, or -infinite dB,"
+        raise RecordingError(f"{path}: is silent, its peak is {level} full scale.")
     onset = find_onset(mono, rate) - round(lead * rate)
     mono = np.pad(mono, (max(0, -onset), 0))
     onset = max(0, onset)
@@ -120,26 +120,35 @@ def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 
         )
     n_samples = round(sample_rate * duration)
     sound = resample(mono[onset : onset + math.ceil((duration + SHORTEST) * rate)], rate, sample_rate)[:n_samples]
-    notes = _notes(samples, rate, sample_rate, onset, duration)
+    left = (len(samples) - onset) / rate
+    notes = {
+        f"mean of {samples.shape[1]} channels": samples.shape[1] > 1,
+        f"resampled from {rate:,} to {sample_rate:,} Hz": rate != sample_rate,
+        f"holds nothing above {rate / 2:,.0f} Hz": rate < sample_rate,
+        f"begins at {onset / rate:.3f} s": onset > RISE * rate,
+        f"cut after {duration:g} s": left > duration * 1.001,
+        f"{left:.3f} s long, the rest is silence": left < duration * 0.999,
+    }
     waveform = np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
-    return Recording(path, waveform, onset / rate, len(samples) / rate, notes)
+    valid = tuple(note for note, holds in notes.items() if holds)
+    return Recording(path, waveform, onset / rate, len(samples) / rate, valid)
 
 
 def find_onset(waveform: np.ndarray, sample_rate: int) -> int:
-    """Sample at which a sound begins: where it leaves what precedes it on the way to -40 dB of its peak.
+    """Sample at which a sound begins: where it rises above its beginning on the way to -40 dB of its peak.
 
-    What is more than 5 ms before that is taken for noise up to twice its root mean square, and what is below -80 dB of
-    the peak for silence.
+    Samples more than 5 ms before that count as noise up to twice their root mean square, and samples below -80 dB of
+    the peak as silence.
 
     Args:
         waveform: Not silent, `(time,)`.
         sample_rate: Hz.
     """
     size = np.abs(waveform)
-    heard = int(np.argmax(size > ONSET * size.max()))
-    before = size[: max(0, heard - round(RISE * sample_rate))]
+    loud = int(np.argmax(size > ONSET * size.max()))
+    before = size[: max(0, loud - round(RISE * sample_rate))]
     noise = 2 * np.sqrt(np.mean(np.square(before))) if len(before) else 0.0
-    quiet = np.flatnonzero(size[:heard] <= max(noise, QUIET * size.max()))
+    quiet = np.flatnonzero(size[:loud] <= max(noise, QUIET * size.max()))
     return int(quiet[-1]) + 1 if len(quiet) else 0
 
 
@@ -153,7 +162,6 @@ def resample(waveform: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     """
     if rate == sample_rate:
         return waveform
-
     return torchaudio_resample(torch.from_numpy(waveform), rate, sample_rate, **RESAMPLING).numpy()
 
 
@@ -171,7 +179,7 @@ def read_samples(path: Path, seconds: float) -> tuple[np.ndarray, int]:
         RecordingError: If it is no audio, cut off anywhere, empty, or not finite.
     """
     try:
-        if path.suffix.lower() == ".mp3" and _is_cut_mp3(path):  # before libmpg123 remarks on it on standard error
+        if path.suffix.lower() == ".mp3" and _is_cut_mp3(path):  # before libmpg123 warns of it on standard error
             raise RecordingError(f"{path}: {CUT_OFF}")
         with soundfile.SoundFile(path) as file:
             samples = file.read(math.ceil(seconds * file.samplerate), dtype="float64", always_2d=True)
@@ -188,16 +196,24 @@ def read_samples(path: Path, seconds: float) -> tuple[np.ndarray, int]:
 
 
 def _is_cut(file: SoundFile, path: Path) -> bool:
-    """Whether an audio file ends before its samples do. What announces no length, as streams do, is taken for whole.
+    """Whether an audio file ends before its samples do. Files that announce no length, such as streams, count as whole.
 
-    libsndfile reads what is there, and for most formats keeps in its log what it missed.
+    libsndfile reads the samples that exist, and for most formats logs how many are missing.
     """
-    if file.format == "FLAC":
-        return file.frames < sys.maxsize and not _has_last_frame(file)
+    if file.format == "FLAC" and file.frames < sys.maxsize:
+        try:
+            file.seek(file.frames - 1)
+            return not len(file.read(1))
+        except soundfile.SoundFileError:
+            return True
     if file.format == "MP3":
         return _is_cut_mp3(path)
-    if file.format == "OGG":
-        return _is_cut_ogg(path)
+    if file.format == "OGG":  # it ends within a page; some writers do not mark the last page, but all complete it
+        with path.open("rb") as opened:
+            opened.seek(max(0, path.stat().st_size - OGG_PAGE))
+            _, found, page = opened.read().rpartition(b"OggS")
+        n_segments = page[22] if len(page) > 22 else 0
+        return bool(found) and len(page) < 23 + n_segments + sum(page[23 : 23 + n_segments])
     return any(int(found) < int(announced) < UNKNOWN_SIZE for announced, found in SHORTER.findall(file.extra_info))
 
 
@@ -206,39 +222,3 @@ def _is_cut_mp3(path: Path) -> bool:
     with path.open("rb") as file:
         header = MP3_SIZE.search(file.read(MP3_HEAD))
     return header is not None and path.stat().st_size - header.start() < MP3_WHOLE * int.from_bytes(header[1])
-
-
-def _is_cut_ogg(path: Path) -> bool:
-    """Whether an Ogg file ends within a page. Some writers do not mark the last page as such, but all complete it."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - OGG_PAGE))
-        _, found, page = file.read().rpartition(b"OggS")
-    n_segments = page[22] if len(page) > 22 else 0
-    return bool(found) and len(page) < 23 + n_segments + sum(page[23 : 23 + n_segments])
-
-
-def _has_last_frame(file: SoundFile) -> bool:
-    """Whether the last frame that a file announces can be read."""
-    try:
-        file.seek(file.frames - 1)
-        return len(file.read(1)) == 1
-    except soundfile.SoundFileError:
-        return False
-
-
-def _notes(samples: np.ndarray, rate: int, sample_rate: int, onset: int, duration: float) -> tuple[str, ...]:
-    """What was done to a recording."""
-    left = (len(samples) - onset) / rate
-    notes: Sequence[tuple[bool, str]] = (
-        (samples.shape[1] > 1, f"mean of {samples.shape[1]} channels"),
-        (rate != sample_rate, f"resampled from {rate:,} to {sample_rate:,} Hz"),
-        (rate < sample_rate, f"holds nothing above {rate / 2:,.0f} Hz"),
-        (onset > RISE * rate, f"begins at {onset / rate:.3f} s"),
-        (left > duration * 1.001, f"cut after {duration:g} s"),
-        (left < duration * 0.999, f"{left:.3f} s long, the rest is silence"),
-    )
-    return tuple(note for holds, note in notes if holds)
-
-
-def _db(peak: float) -> str:
-    return f"{20 * math.log10(peak):.0f} dB" if peak > 0 else "0, or -infinite dB,"

@@ -4,18 +4,7 @@
   const find = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // ----- numbers and elements
-
-  const minus = (text) => (/[1-9]/.test(text) ? text.replace(/-/g, "−") : text.replace("-", ""));
-
-  /** A number for people: with the given digits after the point, or three digits in all. */
-  function formatNumber(number, decimals) {
-    if (number === null || number === undefined) return "–";
-    const size = Math.abs(number);
-    if (decimals !== undefined) return minus(number.toFixed(decimals));
-    if (size && size < 1e-4) return minus(number.toExponential(1));
-    return minus(number.toFixed(size ? Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(size)))) : 0));
-  }
+  // ----- elements
 
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -38,19 +27,17 @@
   }
 
   const decoded = new Map();
-  /** Waveforms and spectrograms of a sound, decoded when it is first asked for. */
+  /** Waveforms and spectrograms of a sound, decoded when it is first asked for: levels from 0 to 255, differences. */
   function decode(number) {
     if (!decoded.has(number)) {
       const { wav, image } = data.sounds[number];
-      const { top, bottom } = data.scale;
-      const toDb = (text) => Float32Array.from(bytesOf(text), (level) => bottom + (level / 255) * (top - bottom));
       const waves = wav.map(decodeWav);
-      const levels = image.map(toDb);
+      const levels = image.map(bytesOf);
       decoded.set(number, {
         waves: waves.map((wave) => wave.samples),
         rate: waves[0].rate,
         duration: waves[0].samples.length / waves[0].rate,
-        levels: [...levels, levels[1].map((level, i) => level - levels[0][i])],
+        levels: [...levels, Int16Array.from(levels[1], (level, i) => level - levels[0][i])],
       });
     }
     return decoded.get(number);
@@ -70,7 +57,7 @@
     return state.looping ? elapsed % duration : Math.min(elapsed, duration);
   }
 
-  /** Gains of both sides when they are heard: 1, or what makes the louder one as loud as the other. */
+  /** Gains of both sides when they are audible: 1, or the ratio that gives the louder one the RMS level of the other. */
   function heardGains() {
     const norms = decode(state.sound).waves.map((wave) => Math.sqrt(wave.reduce((sum, x) => sum + x * x, 0)));
     const softer = Math.min(...norms);
@@ -179,32 +166,16 @@
   const sortBy = find("#sort-by");
   const order = find("#order");
 
-  const known = data.sounds.some((sound) => sound.true);
-  const FIGURES = [
-    ...data.metrics.map((metric) => ({
-      label: metric.name,
-      group: "Metrics",
-      of: (sound) => sound.metrics[metric.name] ?? null,
-      badness: (value) => (metric.better === "high" ? -value : metric.better === "0" ? Math.abs(value) : value),
-    })),
-    ...(known ? data.parameters : []).map((spec, p) => ({
-      label: `${spec.name}, steps`,
-      group: "Errors of parameters",
-      of: (sound) => (sound.true ? Math.abs(sound.value[p] - sound.true[p]) / spec.step : null),
-      badness: (value) => value,
-    })),
-  ].filter((figure) => data.sounds.some((sound) => figure.of(sound) !== null));
-
   function fillSorting() {
-    for (const group of new Set(FIGURES.map((figure) => figure.group))) {
-      const options = FIGURES.map((figure, i) => ({ figure, i })).filter(({ figure }) => figure.group === group);
+    for (const group of new Set(data.figures.map((figure) => figure.group))) {
+      const options = data.figures.map((figure, i) => ({ figure, i })).filter(({ figure }) => figure.group === group);
       const made = options.map(({ figure, i }) => new Option(figure.label, i));
       sortBy.append(element("optgroup", { label: group }, ...made));
     }
     sortBy.append(new Option("Name", "name"), new Option("As given", "given"));
-    if (!FIGURES.length) sortBy.value = "given";
+    if (!data.figures.length) sortBy.value = "given";
     find(".sorting").hidden = data.sounds.length < 2;
-    for (const part of all(".scroll .figure")) part.hidden = !FIGURES.length;
+    for (const part of all(".scroll .figure")) part.hidden = !data.figures.length;
   }
 
   /** Sounds in the order that is chosen; those without a value come last. */
@@ -214,35 +185,30 @@
     if (sortBy.value === "name") {
       return numbers.sort((a, b) => data.sounds[a].name.localeCompare(data.sounds[b].name, "en", { numeric: true }));
     }
-    const figure = FIGURES[sortBy.value];
+    const { badness } = data.figures[sortBy.value];
     const sign = order.value === "worst" ? -1 : 1;
-    const key = (i) => {
-      const value = figure.of(data.sounds[i]);
-      return value === null ? Infinity : sign * figure.badness(value);
-    };
+    const key = (i) => (badness[i] === null ? Infinity : sign * badness[i]);
     return numbers.sort((a, b) => key(a) - key(b) || a - b);
   }
 
   function sort() {
-    const figure = FIGURES[sortBy.value];
+    const figure = data.figures[sortBy.value];
     order.disabled = !figure;
     if (figure) showFigures(figure);
     find("#rows").append(...sorted().map((i) => rows[i]));
-    const rising = figure && (order.value === "best") === (figure.badness(1) > 0);
+    const rising = figure && (order.value === "best") === (figure.best === "lowest");
     find("#figure-column").setAttribute("aria-sort", figure ? (rising ? "ascending" : "descending") : "none");
     find("#name-column").setAttribute("aria-sort", sortBy.value === "name" ? "ascending" : "none");
     say(`Sorted by ${sortBy.selectedOptions[0].text}${figure ? `, ${order.selectedOptions[0].text}` : ""}`);
     showNow();
   }
 
-  function showFigures(figure) {
-    const values = data.sounds.map(figure.of);
-    const most = Math.max(...values.map(Math.abs)) || 1;
-    find("#figure-column").textContent = figure.label;
+  function showFigures({ label, texts, bars }) {
+    find("#figure-column").textContent = label;
     rows.forEach((row, i) => {
       const bar = element("span", { class: "bar" });
-      bar.style.width = `calc((100% - 1.2rem) * ${Math.abs(values[i]) / most})`;
-      find("td", row).replaceChildren(formatNumber(values[i]), bar);
+      bar.style.width = `calc((100% - 1.2rem) * ${bars[i]})`;
+      find("td", row).replaceChildren(texts[i], bar);
     });
   }
 
@@ -304,11 +270,10 @@
     });
   }
 
-  const half = (data.scale.top - data.scale.bottom) / 2;
-  const LEVEL_SCALE = { ...data.scale, colours: colours(LEVELS), signed: false };
-  const DIFFERENCE_SCALE = { top: half, bottom: -half, colours: colours(DIFFERENCES), signed: true };
-  const colourAt = (scale, db) =>
-    scale.colours[Math.max(0, Math.min(255, Math.round((255 * (db - scale.bottom)) / (scale.top - scale.bottom))))];
+  const [LEVEL_COLOURS, DIFFERENCE_COLOURS] = [colours(LEVELS), colours(DIFFERENCES)];
+  /** Colour of a level, or of a difference, which has only half of the levels to either side. */
+  const colourAt = (level, kind) =>
+    kind < 2 ? LEVEL_COLOURS[level] : DIFFERENCE_COLOURS[Math.max(0, Math.min(255, level + 128))];
 
   /** A canvas as sharp as the screen, and what its text and lines look like. */
   function surface(canvas) {
@@ -326,102 +291,59 @@
 
   const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  /** Round numbers within two ends, not more than `count` steps of them. */
-  function roundNumbers(low, high, count) {
-    const raw = (high - low) / Math.max(1, count);
-    const power = 10 ** Math.floor(Math.log10(raw));
-    const gap = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw * 0.999);
-    const numbers = [];
-    for (let k = Math.ceil(low / gap - 1e-6); k * gap <= high + gap * 1e-6; k++) numbers.push(k * gap);
-    return { numbers, decimals: Math.max(0, -Math.floor(Math.log10(gap) + 1e-6)) };
-  }
-
-  function drawTicks(pen, numbers, textOf, placeOf, plot, sideways) {
+  /** Mark places, fractions of an axis, with their texts. */
+  function drawTicks(pen, ticks, { left, right, top, bottom }, sideways) {
     pen.textAlign = sideways ? "right" : "center";
     pen.textBaseline = sideways ? "middle" : "top";
-    for (const number of numbers) {
-      const place = placeOf(number);
+    for (const [part, text] of ticks) {
       if (sideways) {
-        pen.fillRect(plot.left - 4, place - 0.5, 4, 1);
-        pen.fillText(textOf(number), plot.left - 6, place);
+        const y = bottom - part * (bottom - top);
+        pen.fillRect(left - 4, y - 0.5, 4, 1);
+        pen.fillText(text, left - 6, y);
       } else {
-        pen.fillRect(place - 0.5, plot.bottom, 1, 4);
-        pen.fillText(textOf(number), place, plot.bottom + 6);
+        const x = left + part * (right - left);
+        pen.fillRect(x - 0.5, bottom, 1, 4);
+        pen.fillText(text, x, bottom + 6);
       }
     }
   }
 
-  function drawTimes(pen, plot, from, to, width) {
-    const { numbers, decimals } = roundNumbers(from, to, (plot.right - plot.left) / 45);
-    const placeOf = (time) => plot.left + ((time - from) / (to - from)) * (plot.right - plot.left);
-    drawTicks(pen, numbers, (time) => minus(time.toFixed(decimals)), placeOf, plot, false);
+  /** Of some sets of ticks, from many to few, draw the first whose texts have room. */
+  function drawTimes(pen, plot, sets, width) {
+    const gap = (ticks) => (ticks.length > 1 ? (ticks[1][0] - ticks[0][0]) * (plot.right - plot.left) : 0);
+    drawTicks(pen, sets.find((ticks) => gap(ticks) >= 45) ?? sets.at(-1), plot, false);
     pen.textAlign = "right";
     pen.fillText("s", width - 1, plot.bottom + 20);
   }
 
-  const hertz = (frequency) => (frequency >= 1000 ? `${+(frequency / 1000).toFixed(2)}k` : `${+frequency.toFixed(0)}`);
-
-  /** Row of a frequency, counted from the lowest row's centre, between rows by interpolation. */
-  function rowOf(frequency) {
-    const centres = data.frequency;
-    if (centres.length < 2) return 0;
-    let row = centres.findIndex((centre) => centre > frequency) - 1;
-    if (row < 0) row = frequency < centres[0] ? 0 : centres.length - 2;
-    return row + (frequency - centres[row]) / (centres[row + 1] - centres[row]);
-  }
-
-  /** Frequencies to mark: evenly where the rows are even, else 1, 2, 5 of each decade, as far apart as `rows`. */
-  function frequencyTicks(rows) {
-    const centres = data.frequency;
-    const [low, high] = [centres[0], centres.at(-1)];
-    const even = centres.length > 2 && centres.at(-1) - centres.at(-2) < 1.01 * (centres[1] - centres[0]);
-    if (even) return roundNumbers(low, high, centres.length / rows).numbers;
-    const numbers = [];
-    for (let power = 10; power <= high; power *= 10) {
-      for (const number of [power, 2 * power, 5 * power]) {
-        const free = !numbers.length || rowOf(number) - rowOf(numbers.at(-1)) >= rows;
-        if (number >= low && number <= high && free) numbers.push(number);
-      }
-    }
-    return numbers;
-  }
-
-  /** First and last time of the spectrograms' columns, s. */
-  function timeEnds() {
-    const times = data.time;
-    const gap = times.length > 1 ? (times.at(-1) - times[0]) / (times.length - 1) : decode(state.sound).duration;
-    return [times[0] - gap / 2, times.at(-1) + gap / 2];
-  }
-
-  function bitmap(levels, scale) {
-    const [nRows, nColumns] = [data.frequency.length, data.time.length];
+  function bitmap(levels, kind) {
+    const [nRows, nColumns] = [data.rows.length, data.columns.length];
     const image = new ImageData(nColumns, nRows);
     levels.forEach((level, i) => {
       const [row, column] = [Math.floor(i / nColumns), i % nColumns];
-      image.data.set([...colourAt(scale, level), 255], 4 * ((nRows - 1 - row) * nColumns + column));
+      image.data.set([...colourAt(level, kind), 255], 4 * ((nRows - 1 - row) * nColumns + column));
     });
     const canvas = element("canvas", { width: nColumns, height: nRows });
     canvas.getContext("2d").putImageData(image, 0, 0);
     return canvas;
   }
 
-  function drawSpectrogram(canvas, levels, scale) {
+  function drawSpectrogram(canvas, levels, kind) {
     const { pen, width, height } = surface(canvas);
     const plot = { left: 42, right: width - 8, top: 14, bottom: height - 34 };
-    const nRows = data.frequency.length;
-    const rowHeight = (plot.bottom - plot.top) / nRows;
     pen.imageSmoothingEnabled = false;
-    pen.drawImage(bitmap(levels, scale), plot.left, plot.top, plot.right - plot.left, plot.bottom - plot.top);
-    const placeOf = (frequency) => plot.bottom - (rowOf(frequency) + 0.5) * rowHeight;
-    drawTicks(pen, frequencyTicks(18 / rowHeight), hertz, placeOf, plot, true);
+    pen.drawImage(bitmap(levels, kind), plot.left, plot.top, plot.right - plot.left, plot.bottom - plot.top);
+    drawTicks(pen, data.frequencies, plot, true);
     pen.fillText("Hz", plot.left - 6, 6);
-    const [from, to] = timeEnds();
-    drawTimes(pen, plot, from, to, width);
+    drawTimes(pen, plot, data.times, width);
+    const [from, to] = data.ends;
     canvas.plot = { ...plot, from, to, height };
+    canvas.setAttribute("aria-label", data.sounds[state.sound].labels[kind]);
   }
 
   function drawWaveforms(canvas) {
     const { waves, duration } = decode(state.sound);
+    const { amplitudes, times } = data.sounds[state.sound];
     const { pen, width, height } = surface(canvas);
     const plot = { left: 42, right: width - 8, top: 6, bottom: height - 34 };
     const peak = Math.max(...waves.map(peakOf)) || 1;
@@ -431,11 +353,9 @@
       const reach = lane * 0.4;
       drawWave(pen, wave, plot, middle, reach / peak, colourOf(side ? "--predicted" : "--true"));
       pen.fillStyle = colourOf("--muted");
-      const real = peak / data.sounds[state.sound].gain;
-      drawTicks(pen, [-1, 0, 1], (part) => (part ? formatNumber(part * real, real < 0.1 ? 3 : 2) : "0"),
-        (part) => middle - part * reach, plot, true);
+      drawTicks(pen, amplitudes, { ...plot, top: middle - reach, bottom: middle + reach }, true);
     });
-    drawTimes(pen, plot, 0, duration, width);
+    drawTimes(pen, plot, times, width);
     canvas.plot = { ...plot, from: 0, to: duration, height };
   }
 
@@ -462,51 +382,33 @@
     }
   }
 
-  function drawScale(canvas, scale) {
+  function drawScale(canvas, number) {
     const { pen, width } = surface(canvas);
+    const { ticks, label } = data.scales[number];
     const plot = { left: 22, right: width - 22, bottom: 12 };
+    const colours = [LEVEL_COLOURS, DIFFERENCE_COLOURS][number];
     const span = plot.right - plot.left;
     for (let x = 0; x < span; x++) {
-      const [red, green, blue] = colourAt(scale, scale.bottom + (x / span) * (scale.top - scale.bottom));
+      const [red, green, blue] = colours[Math.round((255 * x) / span)];
       pen.fillStyle = `rgb(${red},${green},${blue})`;
       pen.fillRect(plot.left + x, 0, 1.5, plot.bottom);
     }
     pen.fillStyle = colourOf("--muted");
-    const { numbers } = roundNumbers(scale.bottom, scale.top, 4);
-    const signOf = (db) => (scale.signed && db > 0 ? "+" : "");
-    const boundOf = (db) => (db === scale.bottom ? "≤" : db === scale.top && scale.signed ? "≥" : "");
-    const textOf = (db) => boundOf(db) + signOf(db) + minus(String(db));
-    const placeOf = (db) => plot.left + ((db - scale.bottom) / (scale.top - scale.bottom)) * span;
-    drawTicks(pen, numbers, textOf, placeOf, plot, false);
-    canvas.setAttribute("aria-label", `Colours from ${scale.bottom} to ${scale.top} dB`);
+    drawTicks(pen, ticks, plot, false);
+    canvas.setAttribute("aria-label", label);
   }
 
   const names = [...data.sides, "Difference"];
   const pictures = all(".pictures canvas");
 
-  function describePicture(canvas, kind) {
-    const { levels } = decode(state.sound);
-    const low = hertz(data.frequency[0]);
-    const high = hertz(data.frequency.at(-1));
-    const size = levels[2].reduce((sum, level) => sum + Math.abs(level), 0) / levels[2].length;
-    const figure =
-      kind < 2
-        ? `loudest point ${formatNumber(levels[kind].reduce((a, b) => Math.max(a, b)), 1)} dB full scale`
-        : `on average ${formatNumber(size, 1)} dB either way`;
-    canvas.setAttribute("aria-label", `Spectrogram, ${names[kind]}, ${low} to ${high} Hz: ${figure}`);
-  }
-
   function drawPictures() {
     const { levels } = decode(state.sound);
-    pictures.forEach((canvas, kind) => {
-      drawSpectrogram(canvas, levels[kind], kind < 2 ? LEVEL_SCALE : DIFFERENCE_SCALE);
-      describePicture(canvas, kind);
-    });
+    pictures.forEach((canvas, kind) => drawSpectrogram(canvas, levels[kind], kind));
     const waveforms = find("#waveforms");
     drawWaveforms(waveforms);
     waveforms.setAttribute("aria-label", `Waveforms, ${data.sides[0]} above ${data.sides[1]}`);
-    drawScale(find("#level-scale"), LEVEL_SCALE);
-    drawScale(find("#difference-scale"), DIFFERENCE_SCALE);
+    drawScale(find("#level-scale"), 0);
+    drawScale(find("#difference-scale"), 1);
     showPosition();
   }
 
@@ -534,12 +436,13 @@
   function read(canvas, event) {
     const spot = underPointer(canvas, event);
     if (!spot || spot.up < 0 || spot.up >= 1) return;
-    const column = Math.min(data.time.length - 1, Math.floor(spot.across * data.time.length));
-    const row = Math.floor(spot.up * data.frequency.length);
-    const levels = decode(state.sound).levels.map((picture) => picture[row * data.time.length + column]);
-    find("#readout").textContent =
-      `${data.time[column].toFixed(3)} s, ${data.frequency[row].toFixed(0)} Hz: ` +
-      names.map((name, kind) => `${name.toLowerCase()} ${formatNumber(levels[kind], 1)} dB`).join(", ");
+    const column = Math.min(data.columns.length - 1, Math.floor(spot.across * data.columns.length));
+    const row = Math.floor(spot.up * data.rows.length);
+    const texts = decode(state.sound).levels.map((picture, kind) => {
+      const level = picture[row * data.columns.length + column];
+      return `${names[kind].toLowerCase()} ${kind < 2 ? data.levels[level] : data.differences[level + 255]} dB`;
+    });
+    find("#readout").textContent = `${data.columns[column]}, ${data.rows[row]}: ${texts.join(", ")}`;
   }
 
   // ----- numbers of a sound
@@ -550,8 +453,10 @@
     const kind = ["Parameter", "Metric", "Range"].includes(name) ? "" : "figure";
     return element("th", { role: "columnheader", scope: "col", class: kind }, name);
   };
-  const cell = (label, ...children) =>
-    element("td", { role: "cell", class: "figure", "data-label": label }, element("span", {}, ...children));
+  const cell = (label, text, ...spread) => {
+    const parts = [text, ...spread.map((part) => element("small", {}, part))];
+    return element("td", { role: "cell", class: "figure", "data-label": label }, element("span", {}, ...parts));
+  };
   /** A name that may be broken after its underscores, and its units. */
   const withUnits = (name, units) => [
     ...name.split(/(?<=_)/).flatMap((part) => [part, element("wbr")]),
@@ -562,72 +467,37 @@
     const sound = data.sounds[state.sound];
     find("#sound-name").textContent = sound.name;
     find("#sound-notes").replaceChildren(...sound.notes.map((note) => element("p", { class: "note" }, note)));
-    showParameters(sound);
-    showMetrics(sound);
+    fillTable(find("#parameters"), "Parameter", sound.parameters);
+    fillTable(find("#metrics"), "Metric", sound.metrics);
     drawPictures();
   }
 
-  function showParameters(sound) {
-    const compared = sound.true ? ["True", "Predicted", "Error", "In steps"] : ["Predicted"];
-    const table = find("#parameters");
-    table.hidden = !data.parameters.length;
-    find("thead", table).replaceChildren(row(...["Parameter", ...compared, "Range"].map(columnHead)));
-    find("tbody", table).replaceChildren(...data.parameters.map((spec, p) => parameterRow(sound, spec, p)));
-  }
-
-  /** A value in natural units, or the name of its class. */
-  function valueText(spec, value) {
-    const name = spec.names[Math.round((value - spec.min) / spec.step)];
-    return name ?? formatNumber(value, spec.decimals.value);
-  }
-
-  function parameterRow(sound, spec, p) {
-    const [value, std, truth] = [sound.value[p], sound.std?.[p] ?? null, sound.true?.[p] ?? null];
-    const spread = std === null ? [] : [element("small", {}, ` ± ${formatNumber(std, spec.decimals.value)}`)];
-    const cells = [cell("Predicted", valueText(spec, value), ...spread)];
-    if (sound.true) {
-      cells.unshift(cell("True", valueText(spec, truth)));
-      cells.push(cell("Error", formatNumber(value - truth, spec.decimals.value)));
-      cells.push(cell("In steps", formatNumber((value - truth) / spec.step)));
-    }
-    const range = element("td", { role: "cell", "aria-hidden": "true" }, track(spec, value, std, truth), ends(spec));
-    return row(rowHead(...withUnits(spec.name, spec.units)), ...cells, range);
-  }
-
-  /** The range as a line, with the prediction, its spread of one standard deviation and the truth on it. */
-  function track(spec, value, std, truth) {
-    const place = (number) => Math.max(0, Math.min(1, (number - spec.min) / (spec.max - spec.min)));
-    const line = element("span", { class: "track" }, element("i", { class: "range" }));
-    const mark = (name, from, to = from) => {
-      const made = element("i", { class: name });
-      made.style.left = `${100 * place(from)}%`;
-      if (to !== from) made.style.width = `${100 * (place(to) - place(from))}%`;
-      line.append(made);
-    };
-    if (std !== null) mark("spread", value - std, value + std);
-    if (truth !== null) mark("truth", truth);
-    mark("guess", value);
-    return line;
-  }
-
-  function ends(spec) {
-    const texts = [spec.min, spec.max].map((end) => formatNumber(end, spec.decimals.range));
-    return element("span", { class: "ends" }, ...texts.map((text) => element("span", {}, text)));
-  }
-
-  function showMetrics(sound) {
-    const metrics = data.metrics.filter(({ name }) => name in sound.metrics);
-    const compared = metrics.some(({ mean }) => mean !== null);
-    const table = find("#metrics");
-    table.hidden = !metrics.length;
-    const columns = ["Metric", "Value", ...(compared ? ["Mean of all"] : [])];
-    find("thead", table).replaceChildren(row(...columns.map(columnHead)));
+  /** A line for each parameter or metric: its name, its cells, and its range where it has one. */
+  function fillTable(table, first, lines) {
+    table.hidden = !lines.length;
+    if (!lines.length) return;
+    const labels = [first, ...lines[0].cells.map(([label]) => label), ...(lines[0].ends ? ["Range"] : [])];
+    find("thead", table).replaceChildren(row(...labels.map(columnHead)));
     find("tbody", table).replaceChildren(
-      ...metrics.map(({ name, units, mean }) => {
-        const means = compared ? [cell("Mean of all", formatNumber(mean))] : [];
-        return row(rowHead(...withUnits(name, units)), cell("Value", formatNumber(sound.metrics[name])), ...means);
+      ...lines.map(({ name, units, cells, marks, ends }) => {
+        const range = ends ? [element("td", { role: "cell", "aria-hidden": "true" }, track(marks), endsOf(ends))] : [];
+        return row(rowHead(...withUnits(name, units)), ...cells.map((texts) => cell(...texts)), ...range);
       }),
     );
+  }
+
+  const endsOf = (texts) => element("span", { class: "ends" }, ...texts.map((text) => element("span", {}, text)));
+
+  /** The range as a line, with the prediction, its spread of one standard deviation and the truth on it. */
+  function track(marks) {
+    const line = element("span", { class: "track" }, element("i", { class: "range" }));
+    for (const [name, place, width] of marks) {
+      const made = element("i", { class: name });
+      made.style.left = `${100 * place}%`;
+      if (width) made.style.width = `${100 * width}%`;
+      line.append(made);
+    }
+    return line;
   }
 
   // ----- hands

@@ -1,31 +1,36 @@
-"""The listening report: one page that holds its sounds and pictures, opens from disk and asks for nothing outside.
+"""The listening report: one HTML file with its sounds and pictures inside, which opens from disk and loads nothing.
 
-The page is `report.html.j2` with `report.css` and `report.js` in it. What depends on the sound that is chosen is drawn
-by the script from one block of JSON; all else is written here.
+The page is `report.html.j2` with `report.css` and `report.js` in it. Numbers, texts and ticks are computed here. What
+depends on the chosen sound is handed to the script as one block of JSON, which the script only draws.
 """
 
 import base64
 import io
 import math
-import wave
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from src.errors import ConfigError
 from src.evaluation.audio_metrics import CAP, METRICS, Metric, bootstrap_interval
 from src.params import ParamSpec
+from src.vimh.axes import Axis, round_numbers
 
 HERE = Path(__file__).parent
 MAX_LEVEL = 255
 SPAN = 80.0  # dB from the bottom to the top of the colour scale
 DEFINED = {metric.name: metric for metric in METRICS}
+HINTS = {"low": "lower is better", "high": "higher is better", "0": "0 is best"}
+FRAME = {"width": 320, "height": 210, "left": 52, "right": 304, "top": 8, "bottom": 170}  # of a scatter, its own units
+MOST_FREQUENCIES = 8  # steps from tick to tick of a spectrogram, whose height is fixed
+MOST_TIMES = (24, 16, 12, 10, 8, 6, 5, 4, 3)  # the same of a time axis; the script takes the first that its width holds
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,10 @@ class Axes:
 
 @dataclass(frozen=True)
 class Scores:
-    """What somebody says of all sounds: the network, the mean parameters, the nearest neighbour.
+    """How good one source of estimates is on all sounds: the network, the mean parameters, the nearest neighbour.
 
     Attributes:
-        name: For people.
+        name: Shown on the page.
         metrics: Name to values, `(sound,)`.
         errors: Absolute errors, natural units, `(sound, parameter)`; None where the truth is not known.
     """
@@ -58,19 +63,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class Sound:
-    """One to listen to.
+    """A sound to listen to, beside its resynthesis from the predicted parameters.
 
     Attributes:
-        name: For people.
-        true: The truth or the recording, `(time,)`.
-        predicted: What the first answer sounds like, `(time,)`.
+        name: Shown on the page.
+        true: The original or the recording, `(time,)`.
+        predicted: Rendered from the parameters in `value`, `(time,)`.
         true_db: dB full scale, `(freq, time)`.
         predicted_db: dB full scale, `(freq, time)`.
         true_value: Natural units, `(parameter,)`; None where it is not known.
         value: Natural units, `(parameter,)`.
         std: Standard deviation, natural units, `(parameter,)`, or None.
         metrics: Name to value.
-        notes: Sentences that a listener should know.
+        notes: Sentences above the pictures.
     """
 
     name: str
@@ -87,7 +92,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page says.
+    """The content of the page.
 
     Attributes:
         title: Heading.
@@ -95,11 +100,11 @@ class Report:
         parameters: In the order of every `(parameter,)`.
         sample_rate: Hz.
         axes: Of all spectrograms.
-        answers: The first is the one that is heard; may be empty.
+        answers: The first belongs to the sounds that are rendered; may be empty.
         true_value: Of all sounds, natural units, `(sound, parameter)`, or None.
         value: Of the first answer, natural units, `(sound, parameter)`, or None.
         sounds: Those to listen to, one or more.
-        notes: Sentences that a reader should know.
+        notes: Sentences below the heading.
         seed: Of the bootstrap.
     """
 
@@ -118,7 +123,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one answer over all sounds.
+    """One metric of one answer, over all sounds.
 
     Attributes:
         answer: Name of the answer.
@@ -147,16 +152,17 @@ def render_report(report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["number"] = format_number
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    known = any(sound.true_value is not None for sound in report.sounds)
+    sides = ("True" if known else "Recording", "Predicted")
     return environment.get_template("report.html.j2").render(
         report=report,
         tables=_tables(report),
         scatters=_scatters(report),
         frame=FRAME,
         metrics=_metrics_of(report),
-        data=_page_data(report),
-        sides=_sides(report),
+        data=_page_data(report, sides),
+        sides=sides,
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),
@@ -179,47 +185,41 @@ def summarize(answers: Sequence[Scores], seed: int, parameters: Sequence[ParamSp
         columns = dict(answer.metrics)
         if answer.errors is not None:
             columns |= {spec.name: answer.errors[:, p] for p, spec in enumerate(parameters)}
-        rows += [_row(answer.name, name, np.asarray(values), seed) for name, values in columns.items()]
+        for name, values in columns.items():
+            interval = bootstrap_interval(np.asarray(values), seed)
+            rows.append(Row(answer.name, name, float(np.mean(values)), float(np.median(values)), *interval))
     return rows
 
 
 def encode_wav(waveform: np.ndarray, sample_rate: int) -> bytes:
-    """A mono WAV file of 16 bits; what is beyond full scale is clipped.
+    """A mono WAV file of 16 bits; samples beyond full scale are clipped.
 
     Args:
         waveform: `(time,)`.
         sample_rate: Hz.
     """
-    samples = np.clip(np.round(np.asarray(waveform, dtype=np.float64) * 32767), -32768, 32767).astype("<i2")
+    # Rounded here: libsndfile cuts off the digits of floating-point samples.
+    samples = np.clip(np.round(np.asarray(waveform, dtype=np.float64) * 32767), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(samples.tobytes())
+    soundfile.write(buffer, samples, sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def format_number(number: float, decimals: int | None = None) -> str:
-    """A number for people, with a true minus sign.
+def format_number(number: float | None, decimals: int | None = None) -> str:
+    """A number as text, with a true minus sign.
 
     Args:
-        number: Any; `–` stands for what is not finite.
+        number: Any; `–` stands for None and for what is not finite.
         decimals: Digits after the point; as many as make three digits if None.
     """
-    if not math.isfinite(number):
+    if number is None or not math.isfinite(number):
         return "–"
     if number and abs(number) < 1e-4 and decimals is None:
         return f"{number:.1e}".replace("-", "−")
     if decimals is None:
-        decimals = _decimals(abs(number) / 10) if number else 0
+        decimals = _decimals(abs(number) / 10)
     text = f"{number:.{decimals}f}"
     return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "−")
-
-
-def _row(answer: str, metric: str, values: np.ndarray, seed: int) -> Row:
-    low, high = bootstrap_interval(values, seed)
-    return Row(answer, metric, float(values.mean()), float(np.median(values)), low, high)
 
 
 def _decimals(width: float) -> int:
@@ -228,17 +228,17 @@ def _decimals(width: float) -> int:
 
 
 def _check(report: Report) -> None:
-    """Refuse what makes no page."""
+    """Refuse a report without sounds, and arrays that contradict each other."""
     if not report.sounds:
         raise ConfigError("A listening report needs one sound or more, but there is none.")
-    shape = len(report.axes.frequency), len(report.axes.time)
+    image_shape = len(report.axes.frequency), len(report.axes.time)
     for sound in report.sounds:
-        for name, picture in (("true_db", sound.true_db), ("predicted_db", sound.predicted_db)):
-            _check_shape(sound.name, name, picture, shape)
-            if not np.isfinite(picture).all():
+        for name in ("true_db", "predicted_db"):
+            _check_shape(sound.name, name, getattr(sound, name), image_shape)
+            if not np.isfinite(getattr(sound, name)).all():
                 raise ConfigError(f"{sound.name}: {name} holds a level that is not finite; give a floor to silence.")
-        for name, value in (("true_value", sound.true_value), ("value", sound.value), ("std", sound.std)):
-            _check_shape(sound.name, name, value, (len(report.parameters),))
+        for name in ("true_value", "value", "std"):
+            _check_shape(sound.name, name, getattr(sound, name), (len(report.parameters),))
         for name, waveform in (("true", sound.true), ("predicted", sound.predicted)):
             if np.ndim(waveform) != 1 or not np.size(waveform) or not np.isfinite(waveform).all():
                 raise ConfigError(f"{sound.name}: the {name} waveform must be finite samples, (time,).")
@@ -247,253 +247,269 @@ def _check(report: Report) -> None:
 
 
 def _check_shape(owner: str, name: str, array: np.ndarray | None, shape: tuple[int, ...]) -> None:
-    """Refuse an array of another shape; None is missing and no matter."""
+    """Refuse an array of another shape; None is allowed."""
     if array is not None and np.shape(array) != shape:
         raise ConfigError(f"{owner}: {name} has the shape {np.shape(array)}; it must be {shape}.")
 
 
 def _policy(style: str, script: str) -> str:
     """Content security policy: this script, this style, pictures and icons in the page, and nothing else."""
-    hashes = (base64.b64encode(sha256(text.encode()).digest()).decode() for text in (style, script))
-    style_hash, script_hash = (f"'sha256-{digest}'" for digest in hashes)
+    style_hash, script_hash = (f"'sha256-{_base64(sha256(text.encode()).digest())}'" for text in (style, script))
     return (
         f"default-src 'none'; style-src {style_hash}; script-src {script_hash}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _sides(report: Report) -> tuple[str, str]:
-    """What the two sounds of a pair are called."""
-    known = any(sound.true_value is not None for sound in report.sounds)
-    return ("True", "Predicted") if known else ("Recording", "Predicted")
-
-
-# ----- the block of data
-
-
-def _page_data(report: Report) -> dict[str, Any]:
-    """What the script draws from; only finite numbers, texts, lists and None."""
-    top, bottom = _scale(report.sounds)
-    data = {
-        "sides": _sides(report),
-        "frequency": report.axes.frequency,
-        "time": report.axes.time,
-        "scale": {"top": top, "bottom": bottom},
-        "parameters": [
-            {
-                "name": spec.name,
-                "units": spec.units,
-                "description": spec.description,
-                "min": spec.min,
-                "max": spec.max,
-                "step": spec.step,
-                "names": spec.names,
-                "decimals": {"value": _shown_decimals(spec, stds), "range": _value_decimals(spec)},
-            }
-            for spec, stds in zip(report.parameters, _stds(report), strict=True)
-        ],
-        "metrics": [_metric_data(metric, report.answers) for metric in _metrics_of(report)],
-        "sounds": [_sound_data(sound, report.sample_rate, top, bottom) for sound in report.sounds],
-    }
-    return _plain(data)
-
-
-def _metric_data(metric: Metric, answers: Sequence[Scores]) -> dict[str, Any]:
-    """A metric and its mean over all sounds for the answer that is heard."""
-    values = answers[0].metrics.get(metric.name) if answers else None
-    mean = None if values is None else float(np.mean(values))
-    return {"name": metric.name, "units": metric.units, "better": metric.better, "mean": mean}
-
-
-def _sound_data(sound: Sound, sample_rate: int, top: float, bottom: float) -> dict[str, Any]:
-    """One sound with its waveforms and pictures in base 64."""
-    length = max(sound.true.size, sound.predicted.size)
-    pair = [np.pad(waveform, (0, length - waveform.size)) for waveform in (sound.true, sound.predicted)]
-    peak = max(1.0, *(float(np.abs(waveform).max()) for waveform in pair))
-    notes = list(sound.notes)
-    if peak > 1:
-        notes.append(f"Played {format_number(20 * math.log10(peak), 1)} dB softer, so that nothing clips.")
-    return {
-        "name": sound.name,
-        "notes": notes,
-        "gain": 1 / peak,
-        "wav": [_base64(encode_wav(waveform / peak, sample_rate)) for waveform in pair],
-        "image": [_base64(_levels(db, top, bottom).tobytes()) for db in (sound.true_db, sound.predicted_db)],
-        "true": sound.true_value,
-        "value": sound.value,
-        "std": sound.std,
-        "metrics": sound.metrics,
-    }
-
-
-def _scale(sounds: Iterable[Sound]) -> tuple[float, float]:
-    """Top and bottom of the one colour scale of all spectrograms, dB: the loudest point, rounded up to 10 dB."""
-    loudest = max(float(np.max(db)) for sound in sounds for db in (sound.true_db, sound.predicted_db))
-    top = 10.0 * math.ceil(round(loudest, 6) / 10)
-    return top, top - SPAN
-
-
-def _levels(db: np.ndarray, top: float, bottom: float) -> np.ndarray:
-    """Decibels as uint8, `(freq, time)`: 0 at the bottom of the scale and below, 255 at the top."""
-    return np.round((np.asarray(db) - bottom) / (top - bottom) * MAX_LEVEL).clip(0, MAX_LEVEL).astype(np.uint8)
-
-
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _plain(item: Any) -> Any:
-    """Arrays and mappings as JSON has them, numbers with six digits, None for what is not finite."""
-    if isinstance(item, Mapping):
-        return {key: _plain(entry) for key, entry in item.items()}
-    if isinstance(item, np.ndarray | list | tuple):
-        return [_plain(entry) for entry in item]
-    if isinstance(item, np.integer):
-        return int(item)
-    if isinstance(item, float | np.floating):
-        return float(f"{item:.6g}") if math.isfinite(item) else None
-    return item
+def _ticks(low: float, high: float, most: int = 5) -> list[tuple[float, str]]:
+    """Round numbers from `low` to `high`, at most `most` steps of them, with their texts."""
+    numbers = round_numbers(low, high, most)
+    exact = (n for n in range(16) if np.allclose(numbers, numbers.round(n), rtol=0, atol=1e-6 * (high - low)))
+    decimals = next(exact, 16)
+    return [(number, format_number(number, decimals)) for number in numbers.tolist()]
 
 
-def _stds(report: Report) -> list[list[float]]:
-    """Standard deviations of each parameter, of those sounds that have finite ones."""
-    known = [sound.std for sound in report.sounds if sound.std is not None]
-    return [[float(std[p]) for std in known if np.isfinite(std[p])] for p in range(len(report.parameters))]
+# ----- the block of data; places are fractions of an axis
 
 
-def _shown_decimals(spec: ParamSpec, stds: Sequence[float]) -> int:
-    """Digits after the point that show a tenth of a step, and two digits of a usual standard deviation."""
-    usual = float(np.median(stds)) if stds else 0.0
-    return max(_value_decimals(spec), min(6, _decimals(usual)) if usual > 0 else 0)
+def _page_data(report: Report, sides: tuple[str, str]) -> dict[str, Any]:
+    """The input of the script: texts, places, bytes in base 64."""
+    loudest = max(float(np.max(db)) for sound in report.sounds for db in (sound.true_db, sound.predicted_db))
+    top = 10.0 * math.ceil(round(loudest, 6) / 10)
+    rows, columns = Axis("Hz", np.asarray(report.axes.frequency)), Axis("s", np.asarray(report.axes.time))
+    first, last = columns.edges
+    if len(columns.centre) == 1:
+        duration = report.sounds[0].true.size / report.sample_rate
+        first, last = columns.centre[0] - duration / 2, columns.centre[0] + duration / 2
+    frequencies = rows.tick_values(MOST_FREQUENCIES)
+    levels = np.arange(-MAX_LEVEL, MAX_LEVEL + 1) * SPAN / MAX_LEVEL
+    band = f"{_hertz(rows.centre[0])} to {_hertz(rows.centre[-1])} Hz"
+    return {
+        "sides": sides,
+        "rows": [f"{frequency:.0f} Hz" for frequency in rows.centre],
+        "columns": [f"{time:.3f} s" for time in columns.centre],
+        "ends": (float(first), float(last)),
+        "frequencies": [
+            ((place + 0.5) / len(rows.centre), _hertz(frequency))
+            for place, frequency in zip(rows.position(frequencies).tolist(), frequencies, strict=True)
+        ],
+        "times": _time_ticks(first, last),
+        "levels": [format_number(top - SPAN + level, 1) for level in levels[MAX_LEVEL:]],
+        "differences": [format_number(level, 1) for level in levels],
+        "scales": [_scale(top - SPAN, top, False), _scale(-SPAN / 2, SPAN / 2, True)],
+        "figures": _figures(report),
+        "sounds": [_sound_data(report, sound, (*sides, "Difference"), top, band) for sound in report.sounds],
+    }
 
 
-def _value_decimals(spec: ParamSpec) -> int:
-    """Digits after the point that show a tenth of a step."""
-    return max(0, math.ceil(1 - math.log10(spec.step) - 1e-9))
+def _hertz(frequency: float) -> str:
+    return f"{round(frequency / 1000, 2):g}k" if frequency >= 1000 else f"{frequency:.0f}"
+
+
+def _time_ticks(first: float, last: float) -> list[list[tuple[float, str]]]:
+    """Ticks of a time axis, from many to few."""
+    return [
+        [(round((number - first) / (last - first), 5), text) for number, text in _ticks(first, last, most)]
+        for most in MOST_TIMES
+    ]
+
+
+def _scale(low: float, high: float, signed: bool) -> dict[str, Any]:
+    """Ticks and name of a colour scale from `low` to `high` dB; levels beyond an end have the colour of that end."""
+    ticks = []
+    for number, text in _ticks(low, high, 4):
+        sign = "+" if signed and number > 0 else ""
+        beyond = "≤" if number == low else "≥" if signed and number == high else ""
+        ticks.append(((number - low) / (high - low), beyond + sign + text))
+    return {"ticks": ticks, "label": f"Colours from {low:g} to {high:g} dB"}
+
+
+def _figures(report: Report) -> list[dict[str, Any]]:
+    """The columns that the list can be sorted by: metrics, and errors of the parameters in grid steps."""
+    columns = [
+        (metric.name, "Metrics", metric.better, [sound.metrics.get(metric.name, np.nan) for sound in report.sounds])
+        for metric in _metrics_of(report)
+    ]
+    nowhere = np.full(len(report.parameters), np.nan)
+    truths = [nowhere if sound.true_value is None else sound.true_value for sound in report.sounds]
+    for p, spec in enumerate(report.parameters):
+        errors = [abs(sound.value[p] - true[p]) / spec.step for sound, true in zip(report.sounds, truths, strict=True)]
+        columns.append((f"{spec.name}, steps", "Errors of parameters", "low", errors))
+    figures = []
+    for label, group, better, found in columns:
+        values = np.array(found, dtype=float)
+        known = np.isfinite(values)
+        if known.any():
+            size = np.where(known, np.abs(values), 0.0)
+            badness = {"low": values, "high": -values, "0": size}[better]
+            figures.append(
+                {
+                    "label": label,
+                    "group": group,
+                    "best": "highest" if better == "high" else "lowest",
+                    "texts": [format_number(value) for value in values],
+                    "bars": (size / (size.max() or 1.0)).round(4).tolist(),
+                    "badness": np.where(known, badness, None).tolist(),
+                }
+            )
+    return figures
+
+
+def _sound_data(report: Report, sound: Sound, names: Sequence[str], top: float, band: str) -> dict[str, Any]:
+    """A sound with its waveforms and pictures.
+
+    Args:
+        report: The page.
+        sound: Which one.
+        names: Of the pictures: of both sides and their difference.
+        top: Level of the last colour, dB.
+        band: First and last frequency, as text.
+    """
+    length = max(sound.true.size, sound.predicted.size)
+    pair = [np.pad(waveform, (0, length - waveform.size)) for waveform in (sound.true, sound.predicted)]
+    peak = max(float(np.abs(waveform).max()) for waveform in pair)
+    gain = 1 / max(1.0, peak)
+    notes = list(sound.notes)
+    if peak > 1:
+        notes.append(f"Played {format_number(20 * math.log10(peak), 1)} dB softer, so that nothing clips.")
+    dbs = np.stack([sound.true_db, sound.predicted_db])
+    levels = ((dbs - (top - SPAN)) * (MAX_LEVEL / SPAN)).round().clip(0, MAX_LEVEL).astype(np.uint8)
+    average = np.abs(np.diff(levels.astype(float), axis=0)).mean() * SPAN / MAX_LEVEL
+    words = [
+        *(f"loudest point {format_number(top - SPAN + s.max() * SPAN / MAX_LEVEL, 1)} dB full scale" for s in levels),
+        f"on average {format_number(average, 1)} dB either way",
+    ]
+    reach = format_number(peak, 3 if peak < 0.1 else 2)
+    return {
+        "name": sound.name,
+        "notes": notes,
+        "wav": [_base64(encode_wav(waveform * gain, report.sample_rate)) for waveform in pair],
+        "image": [_base64(image.tobytes()) for image in levels],
+        "labels": [f"Spectrogram, {name}, {band}: {text}" for name, text in zip(names, words, strict=True)],
+        "times": _time_ticks(0.0, length / report.sample_rate),
+        "amplitudes": [(0, f"−{reach}" if peak else "0"), (0.5, "0"), (1, reach)],
+        "parameters": [_parameter_data(report, sound, p) for p in range(len(report.parameters))],
+        "metrics": _metric_data(report, sound),
+    }
+
+
+def _parameter_data(report: Report, sound: Sound, p: int) -> dict[str, Any]:
+    """A parameter of a sound: texts of its cells with their headings, and marks on the line of its range."""
+    spec, value = report.parameters[p], float(sound.value[p])
+    stds = [float(other.std[p]) for other in report.sounds if other.std is not None and np.isfinite(other.std[p])]
+    of_step = max(0, math.ceil(1 - math.log10(spec.step) - 1e-9))  # digits that show a tenth of a step
+    decimals = max(of_step, _decimals(float(np.median(stds)) if stds else 0.0))
+
+    def text(number: float) -> str:
+        index = round((number - spec.min) / spec.step) if math.isfinite(number) else -1
+        return spec.names[index] if 0 <= index < len(spec.names) else format_number(number, decimals)
+
+    def place(number: float) -> float:
+        return float(np.nan_to_num(np.clip(spec.normalized_from_value(number), 0, 1)))
+
+    cells, marks = [["Predicted", text(value)]], [["guess", place(value), 0]]
+    if sound.true_value is not None:
+        truth = float(sound.true_value[p])
+        cells.insert(0, ["True", text(truth)])
+        cells.append(["Error", format_number(value - truth, decimals)])
+        cells.append(["In steps", format_number((value - truth) / spec.step)])
+        marks.insert(0, ["truth", place(truth), 0])
+    if sound.std is not None and math.isfinite(sound.std[p]):
+        std = float(sound.std[p])
+        cells[sound.true_value is not None].append(f" ± {format_number(std, decimals)}")
+        marks.insert(0, ["spread", place(value - std), place(value + std) - place(value - std)])
+    ends = [format_number(end, of_step) for end in (spec.min, spec.max)]
+    return {"name": spec.name, "units": spec.units, "cells": cells, "marks": marks, "ends": ends}
+
+
+def _metric_data(report: Report, sound: Sound) -> list[dict[str, Any]]:
+    """The metrics of a sound beside their means over all sounds for the first answer, where there are such."""
+    means = report.answers[0].metrics if report.answers else {}
+    lines = []
+    for metric in _metrics_of(report):
+        if metric.name in sound.metrics:
+            cells = [["Value", format_number(sound.metrics[metric.name])]]
+            if means.keys() & sound.metrics.keys():
+                mean = np.mean(means[metric.name]) if metric.name in means else None
+                cells.append(["Mean of all", format_number(mean)])
+            lines.append({"name": metric.name, "units": metric.units, "cells": cells})
+    return lines
 
 
 # ----- the summary
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One answer in one line of a table; numbers as text, places along the line's scale from 0 to 100."""
-
-    mean: str
-    interval: str
-    median: str
-    places: tuple[float, float, float]  # mean, low, high
-
-
-@dataclass(frozen=True)
-class Line:
-    """One metric or parameter: what it is, and a cell for each answer, None where it says nothing."""
-
-    name: str
-    units: str
-    hint: str
-    cells: Sequence[Cell | None]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Answers side by side."""
-
-    caption: str
-    note: str
-    lines: Sequence[Line]
-
-
-HINTS = {"low": "lower is better", "high": "higher is better", "0": "0 is best"}
-
-
 def _metrics_of(report: Report) -> list[Metric]:
-    """All metrics that somebody has a value of: those defined here in their order, then others."""
+    """All metrics with a value anywhere in the report: those defined in this project in their order, then others."""
     names = dict.fromkeys(name for source in (*report.answers, *report.sounds) for name in source.metrics)
     template = Metric("", "", "low", False, "", 0.0, False, METRICS[0].compute)
     others = [replace(template, name=name) for name in names if name not in DEFINED]
     return [metric for metric in METRICS if metric.name in names] + others
 
 
-def _tables(report: Report) -> list[Table]:
-    """Metrics by ear, metrics sample by sample, parameter errors; those without lines are left out."""
+def _tables(report: Report) -> list[dict[str, Any]]:
+    """Parameter errors, metrics of spectra, metrics sample by sample: answers side by side; no table without lines."""
     found = {(row.answer, row.metric): row for row in summarize(report.answers, report.seed, report.parameters)}
 
-    def line(name: str, units: str, hint: str, best: float | None) -> Line:
+    def line(name: str, units: str, hint: str, best: float | None) -> dict[str, Any]:
         rows = [found.get((answer.name, name)) for answer in report.answers]
-        return Line(name, units, hint, _cells(rows, best))
+        return {"name": name, "units": units, "hint": hint, "cells": _cells(rows, best)}
 
     errors = [line(spec.name, spec.units, f"step {spec.step:g}", 0.0) for spec in report.parameters]
-    by_phase: dict[bool, list[Line]] = {False: [], True: []}
+    by_phase: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     for metric in _metrics_of(report):
         best = None if metric.best == CAP else metric.best
         by_phase[metric.sees_phase].append(line(metric.name, metric.units, HINTS[metric.better], best))
-    phase = "Sensitive to phase: two sounds that nobody can tell apart may score badly here."
+    phase = "Sensitive to phase: sounds that differ only in phase may score badly here."
     tables = (
-        Table("Absolute error of the parameters", "The step is the just noticeable difference.", errors),
-        Table("Spectra and envelopes", "", by_phase[False]),
-        Table("Sample by sample", phase, by_phase[True]),
+        ("Absolute error of the parameters", "Below each name stands the grid step.", errors),
+        ("Spectra and envelopes", "", by_phase[False]),
+        ("Sample by sample", phase, by_phase[True]),
     )
-    written = (replace(table, lines=[line for line in table.lines if any(line.cells)]) for table in tables)
-    return [table for table in written if table.lines]
+    written = (
+        {"caption": caption, "note": note, "lines": [line for line in lines if any(line["cells"])]}
+        for caption, note, lines in tables
+    )
+    return [table for table in written if table["lines"]]
 
 
-def _cells(rows: Sequence[Row | None], best: float | None) -> list[Cell | None]:
-    """Cells on one scale, from the lowest to the highest interval, the best value included where it has one."""
+def _cells(rows: Sequence[Row | None], best: float | None) -> list[dict[str, Any] | None]:
+    """A cell for each answer: texts, with two digits of the interval's width, and places (mean, low, high) of 0 to 100.
+
+    The places are on one scale, from the lowest to the highest interval, the best value included where there is one.
+    """
     ends = [end for row in rows if row for end in (row.low, row.high)] + ([] if best is None else [best]) or [0.0]
-    low, width = min(ends), (max(ends) - min(ends)) or 1.0
-    return [row and _cell(row, lambda number: round(100 * (number - low) / width, 2)) for row in rows]
+    start, width = min(ends), (max(ends) - min(ends)) or 1.0
+    cells = []
+    for row in rows:
+        if row is None:
+            cells.append(None)
+            continue
+        decimals = None
+        if row.high > row.low and row.mean:
+            decimals = min(_decimals(row.high - row.low), max(4, _decimals(abs(row.mean))))
+        mean, median, low, high = (format_number(n, decimals) for n in (row.mean, row.median, row.low, row.high))
+        places = [round(100 * (number - start) / width, 2) for number in (row.mean, row.low, row.high)]
+        cells.append({"mean": mean, "median": median, "interval": f"{low} to {high}", "places": places})
+    return cells
 
 
-def _cell(row: Row, place: Callable[[float], float]) -> Cell:
-    """A row in words, with two digits of its interval's width."""
-    decimals = None
-    if row.high > row.low and row.mean:
-        decimals = min(_decimals(row.high - row.low), max(4, _decimals(abs(row.mean))))
-    mean, median, low, high = (format_number(n, decimals) for n in (row.mean, row.median, row.low, row.high))
-    return Cell(mean, f"{low} to {high}", median, (place(row.mean), place(row.low), place(row.high)))
-
-
-# ----- error over true value
-
-
-FRAME = {"width": 320, "height": 210, "left": 52, "right": 304, "top": 8, "bottom": 170}  # of a picture, its own units
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark on an axis: where, and what it says."""
-
-    place: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """Error over true value of one parameter, in the units of its picture."""
-
-    spec: ParamSpec
-    figures: str
-    dots: str
-    band: tuple[float, float]  # top and height: errors within one step
-    zero: float
-    x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
-
-
-def _scatters(report: Report) -> list[Scatter]:
-    """One picture a parameter, none where the truth is not known."""
+def _scatters(report: Report) -> list[dict[str, Any]]:
+    """Error over true value of each parameter, in the units of `FRAME`; none where the true values are not known."""
     if report.true_value is None or report.value is None:
         return []
-    return [
-        _scatter(spec, report.true_value[:, p], report.value[:, p] - report.true_value[:, p])
-        for p, spec in enumerate(report.parameters)
-    ]
+    errors = report.value - report.true_value
+    return [_scatter(spec, report.true_value[:, p], errors[:, p]) for p, spec in enumerate(report.parameters)]
 
 
-def _scatter(spec: ParamSpec, true: np.ndarray, error: np.ndarray) -> Scatter:
+def _scatter(spec: ParamSpec, true: np.ndarray, error: np.ndarray) -> dict[str, Any]:
     """Place the dots, `(sound,)` each, and the axes."""
-    limit = max(1.05 * float(np.abs(error).max()), spec.step / 100)
+    absolute = np.abs(error)
+    limit = max(1.05 * float(absolute.max()), spec.step / 100)
     left, right, top, bottom = (FRAME[side] for side in ("left", "right", "top", "bottom"))
 
     def x(value: float) -> float:
@@ -502,32 +518,15 @@ def _scatter(spec: ParamSpec, true: np.ndarray, error: np.ndarray) -> Scatter:
     def y(value: float) -> float:
         return round(bottom - (bottom - top) * (value + limit) / (2 * limit), 1)
 
-    band = min(spec.step, limit)
-    return Scatter(
-        spec,
-        _figures(spec, error),
-        "".join(f"M{x(a):g} {y(b):g}h0" for a, b in zip(true.tolist(), error.tolist(), strict=True)),
-        (y(band), round(y(-band) - y(band), 1)),
-        y(0),
-        [Tick(x(number), text) for number, text in _ticks(spec.min, spec.max)],
-        [Tick(y(number), text) for number, text in _ticks(-limit, limit)],
-    )
-
-
-def _figures(spec: ParamSpec, error: np.ndarray) -> str:
-    """The picture in words."""
-    absolute = np.abs(error)
     median, worst, bias = (format_number(n) for n in (np.median(absolute), absolute.max(), error.mean()))
     within = format_number(100 * float((absolute <= spec.step).mean()), 0)
-    return f"median |error| {median}, largest {worst}, bias {bias}; {within} % within one step"
-
-
-def _ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:
-    """Round numbers from `low` to `high`, about `count` of them, with their texts."""
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    decimals += not math.isclose(step * 10**decimals, round(step * 10**decimals))  # steps of 2.5
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [(k * step, format_number(k * step, decimals)) for k in range(first, last + 1)]
+    band = min(spec.step, limit)
+    return {
+        "spec": spec,
+        "words": f"median |error| {median}, largest {worst}, bias {bias}; {within} % within one step",
+        "dots": "".join(f"M{x(a):g} {y(b):g}h0" for a, b in zip(true.tolist(), error.tolist(), strict=True)),
+        "band": (y(band), round(y(-band) - y(band), 1)),  # top and height: errors within one step
+        "zero": y(0),
+        "x_ticks": [(x(number), text) for number, text in _ticks(spec.min, spec.max)],
+        "y_ticks": [(y(number), text) for number, text in _ticks(-limit, limit)],
+    }

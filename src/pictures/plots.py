@@ -1,7 +1,6 @@
 """Pictures of datasets: spectrograms, waterfalls and histograms.
 
-Everything is drawn on matplotlib's own figures, past pyplot. Row 0 of an image is the lowest frequency, and at the
-bottom.
+Everything is drawn on figures that pyplot does not manage. Row 0 of an image is the lowest frequency, at the bottom.
 """
 
 import functools
@@ -26,7 +25,7 @@ from src.vimh.info import DatasetInfo
 
 DPI = 100
 FONT = "DejaVu Sans"  # comes with matplotlib
-# What people wrote into a dataset is no formula, whatever it holds.
+# A dataset may hold any text: none of it is parsed as a formula.
 STYLE = {
     "text.parse_math": False,
     "font.family": FONT,
@@ -37,6 +36,8 @@ STYLE = {
     "ytick.labelsize": 7.0,
 }
 FAINT = "0.4"
+COLORS = "magma"
+SIGNED_COLORS = "RdBu_r"  # of levels that deviate to both sides: white in the middle
 SIZE = (10.0, 5.5)  # of a figure for one sample, inches
 LEFT, LINE = 0.7, 0.13  # left margin, and height of a line of small text, inches
 
@@ -47,13 +48,13 @@ def draw_spectrogram(
     """An image with its axes; row 0 is at the bottom.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         level: `(freq, time)`.
-        channel: How it reads.
+        channel: Its meaning.
         ends: Levels of the first and the last colour.
         ticks: The most of them, on the axes of time and frequency.
     """
-    drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **channel.colors(ends))
+    drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **colors_between(channel, ends))
     axes.set_xticks(*channel.columns.ticks(ticks[0]))
     axes.set_yticks(*channel.rows.ticks(ticks[1]))
     axes.set_xlabel(channel.columns.label)
@@ -65,8 +66,15 @@ def draw_spectrogram(
     return drawn
 
 
+def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str, object]:
+    """Matplotlib's keywords for the colours between two levels; those of a signed channel have 0 in their middle."""
+    most = max(map(abs, ends))
+    low, high, name = (-most, most, SIGNED_COLORS) if channel.is_signed else (*ends, COLORS)
+    return {"cmap": name, "vmin": low, "vmax": high}
+
+
 def draw_color_bar(axes: Axes, drawn: AxesImage, channel: ChannelInfo) -> None:
-    """What level has which colour."""
+    """The colours of the levels."""
     axes.figure.colorbar(drawn, cax=axes, label=channel.units)
 
 
@@ -74,16 +82,16 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: 
     """The same in three dimensions: time goes from the front to the back, frequency to the right, level up.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         level: `(freq, time)`.
-        channel: How it reads.
+        channel: Its meaning.
         ends: Levels of the first and the last colour, and of the floor and the ceiling.
     """
     n_freq, n_frames = level.shape
     freq, time = np.meshgrid(np.arange(n_freq), np.arange(n_frames))
     axes.plot_surface(
         *(freq, time, level.T),
-        **channel.colors(ends),
+        **colors_between(channel, ends),
         rcount=n_frames,
         ccount=n_freq,
         linewidth=0.1,
@@ -99,10 +107,10 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: 
 
 
 def draw_histogram(axes: Axes, spec: ParamSpec, value: np.ndarray) -> None:
-    """How often each class of a parameter is there.
+    """How often each class of a parameter occurs.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         spec: The parameter.
         value: Natural units, `(sample,)`.
     """
@@ -172,7 +180,7 @@ class Page:
 
 
 def simplify(axes: Axes, is_left: bool, is_lowest: bool, is_last: bool) -> None:
-    """Leave out what the pictures on the left and below say as well."""
+    """Leave out labels that the pictures on the left and below show as well."""
     if not is_left:
         axes.set_ylabel("")
         axes.tick_params(labelleft=False)
@@ -212,27 +220,26 @@ def sample_figure(
     else:
         drawn = draw_spectrogram(page.axes(LEFT, 0.5, 5.0, 3.8), level, channel, ends, (8, 10))
         draw_color_bar(page.axes(LEFT + 5.12, 0.5, 0.14, 3.8), drawn, channel)
-    _draw_texts(page, texts)
+    most = int((page.height - 1.0) / 0.17)  # texts below each other on the right
+    for number, (name, text) in enumerate(shortened(texts, most)):
+        top = 0.5 + number * 0.17
+        page.text(6.75, top, fitted(name, 1.7 if text else 3.1, bold=not text), weight="normal" if text else "bold")
+        page.text(8.5, top, fitted(text, 1.45))
     for number, line in enumerate(footer):
         page.text(LEFT, page.height - 0.2 * (len(footer) - number) - 0.08, line, color=FAINT)
     return figure
 
 
-def _draw_texts(page: Page, texts: Sequence[tuple[str, str]]) -> None:
-    """Names and values below each other, on the right; a value that its name would run into gives way."""
-    most = int((page.height - 1.0) / 0.17)
-    shown = texts if len(texts) <= most else [*texts[: most - 1], ("…", "")]
-    for number, (name, text) in enumerate(shown):
-        top = 0.5 + number * 0.17
-        page.text(6.75, top, fitted(name, 1.7 if text else 3.1, bold=not text), weight="normal" if text else "bold")
-        page.text(8.5, top, fitted(text, 1.45))
+def shortened(texts: Sequence[tuple[str, str]], most: int) -> Sequence[tuple[str, str]]:
+    """The first of some names and values, with `…` for those beyond `most`."""
+    return texts if len(texts) <= most else [*texts[: most - 1], ("…", "")]
 
 
 @matplotlib.rc_context(STYLE)
 def pair_figure(
     info: DatasetInfo, true: np.ndarray, predicted: np.ndarray, texts: Sequence[tuple[str, str, str]]
 ) -> Figure:
-    """The spectrograms of a sound and of what a network took it for, in the same colours.
+    """The spectrograms of a sound and of its resynthesis from the predicted parameters, in the same colours.
 
     Args:
         info: The dataset that they are like.

@@ -1,13 +1,11 @@
 """The viewer: a window that shows the samples of a dataset one after another, and plays them."""
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import matplotlib
@@ -32,7 +30,7 @@ HELP = (
     "c: channel     w: waterfall     space: play     s: save the picture     q: quit"
 )
 PAGE = 10  # samples
-MOST_LOOKED_AT = 1024  # samples that the colours are chosen by
+MOST_SAMPLES = 1024  # from which the colours are chosen
 USUAL_KEYS = ("keymap.save", "keymap.quit", "keymap.fullscreen")  # of matplotlib's own
 
 Listen = Callable[[Batch, str], str]
@@ -40,7 +38,7 @@ Listen = Callable[[Batch, str], str]
 
 @dataclass(frozen=True)
 class Place:
-    """What the window shows.
+    """The state of the window.
 
     Attributes:
         split: `train` or `test`.
@@ -58,10 +56,10 @@ class Place:
 
 
 def after_key(place: Place, key: str, n_samples: Mapping[str, int], n_channels: int) -> Place:
-    """Where a key leads; a key without a meaning leads nowhere.
+    """The place after a key; a key without a meaning changes nothing.
 
     Args:
-        place: From where.
+        place: The place before it.
         key: As matplotlib calls it.
         n_samples: Of each split.
         n_channels: Of an image.
@@ -71,16 +69,8 @@ def after_key(place: Place, key: str, n_samples: Mapping[str, int], n_channels: 
     if key == "backspace":
         return replace(place, typed=place.typed[:-1])
     last = n_samples[place.split] - 1
-    jump = int(place.typed) if key == "enter" and place.typed else place.number
-    number = {
-        "right": place.number + 1,
-        "left": place.number - 1,
-        "pagedown": place.number + PAGE,
-        "pageup": place.number - PAGE,
-        "home": 0,
-        "end": last,
-        "enter": jump,
-    }.get(key, place.number)
+    moves = {"right": 1, "left": -1, "pagedown": PAGE, "pageup": -PAGE, "home": -last, "end": last}
+    number = int(place.typed) if key == "enter" and place.typed else place.number + moves.get(key, 0)
     moved = replace(place, number=min(max(number, 0), last), typed="")
     if key == "c":
         return replace(moved, channel=(place.channel + 1) % n_channels)
@@ -93,12 +83,12 @@ def after_key(place: Place, key: str, n_samples: Mapping[str, int], n_channels: 
 
 
 class Viewer:
-    """Draws a dataset on a figure, and follows its keys.
+    """Draws the samples of a dataset on a figure, and responds to keys.
 
     Args:
         figure: Empty, of `plots.SIZE`, on a canvas.
         reader: The dataset.
-        listen: Plays the one sample of a batch, called by a name; says what came of it.
+        listen: Plays the one sample of a batch under a name; returns a message.
         place: Where to begin.
     """
 
@@ -121,7 +111,7 @@ class Viewer:
         return self.reader.split(self.place.split).read(slice(self.place.number, self.place.number + 1))
 
     def on_key(self, event: KeyEvent) -> None:
-        """Follow a key; the space bar plays."""
+        """Respond to a key; the space bar plays."""
         if event.key == " ":
             self.draw(self.listen(self.batch, f"{self.place.split}_{self.place.number}"))
         elif event.key is not None:
@@ -153,12 +143,12 @@ def _ends(reader: VIMHReader, split: str, channels: tuple[ChannelInfo, ...]) -> 
     samples = reader.split(split)
     if not len(samples):
         return [(0.0, 1.0)] * len(channels)
-    batch = samples.read(np.arange(0, len(samples), -(-len(samples) // MOST_LOOKED_AT)))
+    batch = samples.read(np.arange(0, len(samples), -(-len(samples) // MOST_SAMPLES)))
     return [limits(channel.levels(batch.image[:, c], batch.spec_range)) for c, channel in enumerate(channels)]
 
 
 def _texts(info: DatasetInfo, batch: Batch) -> list[tuple[str, str]]:
-    """What is to be said about a sample: its parameters, its range, and what all sounds share."""
+    """Names and values of a sample: its parameters, its range, and the parameters that all sounds share."""
     texts = [("parameters", ""), *value_texts(info.parameters, batch.value[0])]
     if batch.spec_range.size:
         low, high = batch.spec_range[0]
@@ -172,7 +162,6 @@ def can_show() -> bool:
     """Whether matplotlib can open a window here."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
-
     try:
         pyplot.switch_backend(matplotlib.get_backend())
     except ImportError:  # the backend that is asked for is not installed, or finds no display
@@ -262,16 +251,8 @@ def griffin_lim(representation: SpectralRepresentation, batch: Batch) -> np.ndar
     return representation.to_waveform(image, ends)[0].numpy()
 
 
-def sounddevice() -> ModuleType | None:
-    """The package that plays, or None where it or its library is not installed."""
-    try:
-        return importlib.import_module("sounddevice")
-    except (ImportError, OSError):  # OSError: without PortAudio
-        return None
-
-
 def play(waveform: np.ndarray, sample_rate: int, path: Path) -> str:
-    """Play a sound, or write it to a file where that is not possible; returns what was done.
+    """Play a sound, or write it to a file where that is not possible; returns a message about it.
 
     Args:
         waveform: `(time,)`.
@@ -279,13 +260,14 @@ def play(waveform: np.ndarray, sample_rate: int, path: Path) -> str:
         path: WAV file.
     """
     scaled = waveform / max(1.0, float(np.abs(waveform).max()))
-    player = sounddevice()
-    if player is None:
+    try:
+        import sounddevice  # an optional package; OSError: its library PortAudio is missing
+    except (ImportError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, scaled, sample_rate)
         return f"written to {path}, since sounddevice is not installed"
     try:
-        player.play(scaled, sample_rate)
-    except player.PortAudioError as error:
+        sounddevice.play(scaled, sample_rate)
+    except sounddevice.PortAudioError as error:
         return f"it cannot be played ({error})"
     return "playing"

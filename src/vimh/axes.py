@@ -1,24 +1,32 @@
-"""TODO."""
+"""What the rows, the columns and the channels of a dataset's images are: numbers, units and labels.
+
+All of it comes from the dataset's JSON. Colours and drawing are in `src.pictures.plots`.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from src.errors import VIMHError
+from src.params import MAX_CODE
 from src.vimh.info import DatasetInfo
 
-COLORS = "magma"
-SIGNED_COLORS = "RdBu_r"  # of what deviates to both sides: white in the middle
-MAX_PIXEL = 255
-ROUND = (1, 2, 2.5, 5, 10)  # steps from tick to tick
+ROUND = (1, 2, 2.5, 5, 10)  # steps from tick to tick, times a power of ten
+
+
+def round_numbers(low: float, high: float, most: int) -> np.ndarray:
+    """The multiples of a round step that lie within two ends; the step is the finest of which `most` reach across."""
+    finest = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(finest))
+    step = next(factor * power for factor in ROUND if factor * power >= finest * (1 - 1e-9))
+    return step * np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What the rows, or the columns, of an image are.
+    """The rows, or the columns, of an image.
 
     Attributes:
         label: With the unit.
@@ -46,35 +54,30 @@ class Axis:
         n = len(self.centre)
         return float(np.interp(position, [-0.5, *range(n), n - 0.5], [first, *self.centre, last]))
 
-    def ticks(self, most: int) -> tuple[list[float], list[str]]:
-        """Rows of round values, and how those are written."""
+    def tick_values(self, most: int) -> np.ndarray:
+        """Round values, at most `most` steps of them: evenly spaced where the rows are, else 1, 2, 5 of each decade."""
         first, last = self.edges
         if np.allclose(self.centre, np.linspace(self.centre[0], self.centre[-1], len(self.centre))):
-            values = MaxNLocator(most, steps=ROUND).tick_values(first, last)
-        else:
-            values = _spread(_round_values(last), self, len(self.centre) / (most + 1))
+            return round_numbers(first, last, most)
+        decades = 10.0 ** np.arange(math.floor(math.log10(last)) + 1)
+        values = np.outer(decades, [1, 2, 5]).ravel()
         values = values[(values >= first) & (values <= last)]
+        gap = len(self.centre) / (most + 1)  # rows that lie between two ticks at least
+        kept = list(values[-1:])
+        for value in values[-2::-1]:
+            if self.position(kept[0]) - self.position(value) >= gap:
+                kept.insert(0, value)
+        return np.array(kept)
+
+    def ticks(self, most: int) -> tuple[list[float], list[str]]:
+        """Rows of round values, and their texts."""
+        values = self.tick_values(most)
         return self.position(values).tolist(), [f"{value:g}" for value in values]
-
-
-def _round_values(highest: float) -> np.ndarray:
-    """1, 2, 5, 10, … up to `highest`."""
-    decades = 10.0 ** np.arange(math.floor(math.log10(highest)) + 1)
-    return np.outer(decades, [1, 2, 5]).ravel()
-
-
-def _spread(values: np.ndarray, axis: Axis, gap: float) -> np.ndarray:
-    """Of rising values, from the highest down, those at least `gap` rows apart."""
-    kept: list[float] = []
-    for value in values[(values >= axis.edges[0]) & (values <= axis.edges[1])][::-1]:
-        if not kept or axis.position(kept[-1]) - axis.position(value) >= gap:
-            kept.append(value)
-    return np.array(kept[::-1])
 
 
 @dataclass(frozen=True)
 class ChannelInfo:
-    """How a channel of a dataset's images reads.
+    """The meaning of a channel of a dataset's images.
 
     Attributes:
         name: What it shows.
@@ -93,62 +96,55 @@ class ChannelInfo:
     @property
     def is_signed(self) -> bool:
         """Whether it deviates to both sides of 0, as far to one as to the other but for a pixel."""
-        return self.ends is not None and self.ends[0] < 0 and abs(sum(self.ends)) < -2 * self.ends[0] / MAX_PIXEL
-
-    def colors(self, ends: tuple[float, float]) -> dict[str, object]:
-        """What matplotlib is told of the colours between two levels: 0 is in the middle of a signed channel's."""
-        most = max(map(abs, ends))
-        low, high, name = (-most, most, SIGNED_COLORS) if self.is_signed else (*ends, COLORS)
-        return {"cmap": name, "vmin": low, "vmax": high}
+        return self.ends is not None and self.ends[0] < 0 and abs(sum(self.ends)) < -2 * self.ends[0] / MAX_CODE
 
     def levels(self, image: np.ndarray, spec_range: np.ndarray) -> np.ndarray:
         """Levels in `units`, float32, `(sample, freq, time)`.
 
         Args:
             image: This channel's pixels, uint8, `(sample, freq, time)`.
-            spec_range: dB of the pixels 0 and 255, `(sample, 2)`; not looked at if `ends` says it.
+            spec_range: dB of the pixels 0 and 255, `(sample, 2)`; unused where `ends` is given.
         """
         ends = spec_range if self.ends is None else np.tile(self.ends, (len(image), 1))
         low, high = np.float32(ends).T[..., None, None]
-        return low + image * ((high - low) / MAX_PIXEL)
+        return low + image * ((high - low) / MAX_CODE)
 
 
 def channels_of(info: DatasetInfo, has_spec_range: bool) -> tuple[ChannelInfo, ...]:
     """The channels of a dataset's images.
 
     Args:
-        info: What the dataset says of itself.
+        info: The dataset's description.
         has_spec_range: Whether its records hold the range in dB.
 
     Raises:
-        VIMHError: If it does not speak of as many channels as there are.
+        VIMHError: If it describes another number of channels than there are.
     """
     for key in ("channel_ranges", "channel_axes"):
         entries = getattr(info, key)
         if entries is not None and len(entries) != info.channels:
-            raise VIMHError(f"{key} has {len(entries)} entries for {info.channels} channels. Mend the dataset's JSON.")
-    usual = None if has_spec_range else (0.0, float(MAX_PIXEL), "level")
-    ranges = info.channel_ranges or (None,) * info.channels
+            raise VIMHError(
+                f"{key} has {len(entries)} entries for {info.channels} channels. Correct the dataset's JSON."
+            )
     names = info.channel_labels or tuple(f"channel {number}" for number in range(info.channels))
-    axes = info.channel_axes or ({},) * info.channels
-    return tuple(
-        _channel(info, *entries) for entries in zip(names, axes, (own or usual for own in ranges), strict=True)
-    )
-
-
-def _channel(
-    info: DatasetInfo, name: str, axes: Mapping[str, object], ends: tuple[float, float, str] | None
-) -> ChannelInfo:
-    rows, columns = _frequencies(info), _times(info)
-    if "rows" in axes:
-        rows = _axis(axes, "row", info.height)
-    if "columns" in axes:
-        columns = _axis(axes, "column", info.width)
-    return ChannelInfo(name, rows, columns, "dB" if ends is None else ends[2], None if ends is None else ends[:2])
+    ranges = info.channel_ranges or (None,) * info.channels
+    all_axes = info.channel_axes or ({},) * info.channels
+    usual = None if has_spec_range else (0.0, float(MAX_CODE), "level")
+    channels = []
+    for name, own, axes in zip(names, ranges, all_axes, strict=True):
+        rows = _axis(axes, "row", info.height) if "rows" in axes else _frequencies(info)
+        columns = _axis(axes, "column", info.width) if "columns" in axes else _times(info)
+        found = own or usual
+        channels.append(
+            ChannelInfo(name, rows, columns, found[2], found[:2])
+            if found
+            else ChannelInfo(name, rows, columns, "dB", None)
+        )
+    return tuple(channels)
 
 
 def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
-    """Rows or columns where a dataset places them, or their numbers if it only says what they are."""
+    """Rows or columns at the places that a dataset gives, or numbered if it gives only their label."""
     label, units = str(axes[f"{what}s"]), axes.get(f"{what}_units")
     first, step = f"{what}_first", f"{what}_step"
     if not _are_numbers(axes, first, step) or not axes[step]:
@@ -157,7 +153,7 @@ def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
 
 
 def _frequencies(info: DatasetInfo) -> Axis:
-    """Frequencies of the rows, or their numbers where the dataset does not tell."""
+    """Frequencies of the rows, or their numbers where the dataset does not give them."""
     mel, stft = info.mel_config or {}, info.spectrogram_config or {}
     if info.sample_rate and _are_numbers(mel, "f_min", "f_max") and mel.get("mel_scale") in ("htk", "slaney"):
         return Axis("frequency (Hz)", mel_centres(info.height, mel["f_min"], mel["f_max"], mel["mel_scale"]))
@@ -168,7 +164,7 @@ def _frequencies(info: DatasetInfo) -> Axis:
 
 
 def _times(info: DatasetInfo) -> Axis:
-    """Times of the columns' centres, or their numbers where the dataset does not tell."""
+    """Times of the columns' centres, or their numbers where the dataset does not give them."""
     stft = info.spectrogram_config or {}
     number = np.arange(info.width)
     if info.sample_rate and _are_numbers(stft, "win_length", "hop_length") and stft["hop_length"]:
@@ -179,7 +175,7 @@ def _times(info: DatasetInfo) -> Axis:
 
 
 def _are_numbers(section: Mapping[str, object], *keys: str) -> bool:
-    """Whether a section of a JSON that anybody may have written holds numbers above or at 0 under some keys."""
+    """Whether a section of the JSON holds numbers of 0 or more under all of some keys; nothing else has checked it."""
     found = [section.get(key) for key in keys]
     return all(isinstance(entry, int | float) and not isinstance(entry, bool) and entry >= 0 for entry in found)
 

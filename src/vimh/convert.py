@@ -1,6 +1,6 @@
 """Other data as VIMH datasets: labels become parameters, samples are divided into training and test, and packed.
 
-Where samples come from is handed in: `pictures.py` knows images, `scripts/to_vimh.py` sounds as well.
+The functions that load samples are passed in: `pictures.py` has those for images, `scripts/to_vimh.py` for sounds.
 """
 
 import csv
@@ -19,14 +19,14 @@ import numpy as np
 from src.errors import ConfigError, NSMError, VIMHError
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
-from src.vimh.info import DatasetInfo, LabelEncoding, mapping_from_spec
+from src.vimh.info import DatasetInfo, new_info
 from src.vimh.writer import VIMHWriter, check_target
 
 AT_ONCE = 256  # samples that are written at a time
 
 
 class DamagedFileError(NSMError):
-    """A file that cannot be read as what it should be."""
+    """A file that is damaged, or of another type than expected."""
 
 
 # ----- labels
@@ -34,7 +34,7 @@ class DamagedFileError(NSMError):
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """Files and what is said of them, not yet understood.
+    """Files and the texts of their labels.
 
     Attributes:
         paths: `(file,)`.
@@ -47,12 +47,12 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class LabelGrid:
-    """What is to be known of a label that is a number.
+    """The grid of a label that is a number.
 
     Attributes:
-        step: Just noticeable difference.
-        low: Lowest value; None: the lowest multiple of the step that takes in all values.
-        high: Highest value; None: likewise.
+        step: Grid step.
+        low: Lowest value; None: the highest multiple of the step that no value is below.
+        high: Highest value; None: the lowest multiple that no value is above.
     """
 
     step: Decimal
@@ -89,7 +89,9 @@ def files_of_folders(directory: Path, suffixes: frozenset[str], label: str) -> L
     found = sorted(
         path
         for path in directory.rglob("*")
-        if path.suffix.lower() in suffixes and path.is_file() and not _is_hidden(path.relative_to(directory))
+        if path.suffix.lower() in suffixes
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
     )
     if not found:
         raise ConfigError(f"{directory}: holds no file with one of the endings {', '.join(sorted(suffixes))}.")
@@ -124,7 +126,13 @@ def files_of_table(directory: Path, table: Path, wanted: Sequence[str] = ()) -> 
         )
     lines: dict[str, int] = {}
     for number, row in enumerate(rows, 2):
-        _check_row(row, heading, f"{table}, row {number}")
+        where = f"{table}, row {number}"
+        if len(row) != len(heading):
+            raise ConfigError(f"{where}: has {len(row)} columns, but the heading has {len(heading)}.")
+        if "" in row:
+            raise ConfigError(f"{where}: {heading[row.index('')]} is empty.")
+        if Path(row[0]).is_absolute() or ".." in Path(row[0]).parts:
+            raise ConfigError(f"{where}: {row[0]} is not below the directory that holds the files.")
         first = lines.setdefault(os.path.normpath(row[0]), number)
         if first != number:
             raise ConfigError(f"{table}: names {row[0]} twice, in rows {first} and {number}. Leave one of them out.")
@@ -140,9 +148,9 @@ def parameters_of(
     """Labels as parameters: those with a grid are numbers, the others categories.
 
     Args:
-        files: What is labelled.
-        grids: Of the labels that are numbers.
-        units: Of numbers.
+        files: The labelled files.
+        grids: Grids of the labels that are numbers.
+        units: Units of the labels that are numbers.
 
     Returns:
         The parameters, and the values of all files, float64, `(file, parameter)`.
@@ -172,15 +180,18 @@ def category(name: str, texts: Sequence[str]) -> tuple[ParamSpec, np.ndarray]:
     Returns:
         The parameter, whose value is the number of the class, and the values, float64, `(sample,)`.
     """
-    classes = sorted(set(texts), key=_order)
+    numbers = sorted(
+        {text for text in texts if text.isascii() and text.isdecimal()}, key=lambda text: (int(text), text)
+    )
+    classes = [*numbers, *sorted(set(texts).difference(numbers))]
     _check_differ(name, classes)
     if len(classes) > MAX_CLASSES:
         raise ConfigError(
             f"Label {name} has {len(classes):,} different values, but {MAX_CLASSES} classes are the most. If it is a "
             f"number, give its step: --number {name}=STEP. Otherwise join classes, or leave it out: --labels."
         )
-    numbers = {text: index for index, text in enumerate(classes)}
-    return categorical(name, classes), np.array([numbers[text] for text in texts], dtype=np.float64)
+    index = {text: number for number, text in enumerate(classes)}
+    return categorical(name, classes), np.array([index[text] for text in texts], dtype=np.float64)
 
 
 def categorical(name: str, classes: Sequence[str], description: str = "") -> ParamSpec:
@@ -204,22 +215,25 @@ def number(name: str, texts: Sequence[str], grid: LabelGrid, units: str = "") ->
     if None in values:
         raise ConfigError(f"Label {name} is {texts[values.index(None)]!r} somewhere, which is no number.")
     _check_differ(name, sorted(set(values)))
-    low = _multiple(min(values), grid.step, ROUND_FLOOR) if grid.low is None else grid.low
-    high = _multiple(max(values), grid.step, ROUND_CEILING) if grid.high is None else grid.high
+    step, low, high = grid.step, grid.low, grid.high
+    if low is None:
+        low = (min(values) / step).to_integral_value(ROUND_FLOOR) * step
+    if high is None:
+        high = (max(values) / step).to_integral_value(ROUND_CEILING) * step
     if min(values) < low or max(values) > high:
         raise ConfigError(f"Label {name} reaches from {min(values)} to {max(values)}, beyond {low} to {high}.")
-    if (high - low) / grid.step > MAX_CLASSES - 1:
+    if (high - low) / step > MAX_CLASSES - 1:
+        finest = (high - low) / (MAX_CLASSES - 3)  # with another step either end may move out by one
+        finest = finest.quantize(Decimal(10) ** (finest.adjusted() - 1), ROUND_CEILING)  # two digits
         raise ConfigError(
-            f"Label {name} from {low} to {high} in steps of {grid.step} makes {int((high - low) / grid.step) + 1:,} "
-            f"classes, but {MAX_CLASSES} are the most. Give a step of {_least_step(high - low)} or more: "
-            f"--number {name}=STEP"
+            f"Label {name} from {low} to {high} in steps of {step} makes {int((high - low) / step) + 1:,} classes, "
+            f"but {MAX_CLASSES} are the most. Give a step of {finest:f} or more: --number {name}=STEP"
         )
-    spec = ParamSpec(name, float(low), float(high), float(grid.step), units)
-    return spec, np.array(values, dtype=np.float64)
+    return ParamSpec(name, float(low), float(high), float(step), units), np.array(values, dtype=np.float64)
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse what is no directory."""
+    """Refuse a path that is not a directory."""
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such directory.")
 
@@ -236,35 +250,13 @@ def _read_csv(table: Path) -> list[list[str]]:
     return rows
 
 
-def _check_row(row: Sequence[str], heading: Sequence[str], where: str) -> None:
-    """Refuse a row that lacks something, or leads out of the directory."""
-    if len(row) != len(heading):
-        raise ConfigError(f"{where}: has {len(row)} columns, but the heading has {len(heading)}.")
-    empty = [name for name, text in zip(heading, row, strict=True) if not text]
-    if empty:
-        raise ConfigError(f"{where}: {', '.join(empty)} is empty.")
-    path = Path(row[0])
-    if path.is_absolute() or ".." in path.parts:
-        raise ConfigError(f"{where}: {row[0]} is not seen from the directory that holds the files.")
-
-
 def _check_differ(name: str, values: Sequence[Any]) -> None:
-    """Refuse a label that tells nothing apart."""
+    """Refuse a label with a single value."""
     if len(values) < 2:
         raise ConfigError(
             f"Label {name} is {values[0]} everywhere, so there is nothing to learn. Leave it out (--labels names those "
             "that stay), or add samples with another one."
         )
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _order(text: str) -> tuple[bool, int, str]:
-    """Numbers before other names."""
-    is_number = text.isascii() and text.isdecimal()
-    return not is_number, int(text) if is_number else 0, text
 
 
 def _decimal(text: str) -> Decimal | None:
@@ -276,22 +268,11 @@ def _decimal(text: str) -> Decimal | None:
     return found if found.is_finite() and math.isfinite(float(found)) else None
 
 
-def _multiple(value: Decimal, step: Decimal, rounding: str) -> Decimal:
-    """The next multiple of a step."""
-    return (value / step).to_integral_value(rounding) * step
-
-
-def _least_step(distance: Decimal) -> str:
-    """The finest step of two digits, rounded up, that makes no more classes than there may be."""
-    least = distance / (MAX_CLASSES - 3)  # with another step either end may move out by one
-    return f"{least.quantize(Decimal(10) ** (least.adjusted() - 1), ROUND_CEILING):f}"
-
-
 # ----- packing
 
 
 class SampleBatch(NamedTuple):
-    """Samples that are read.
+    """Some samples.
 
     Attributes:
         image: uint8, `(sample, channel, height, width)`; row 0 is the lowest.
@@ -306,12 +287,12 @@ class SampleBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """What is read at once, and belongs to one split as a whole: a file.
+    """A unit that is loaded at once and belongs to one split as a whole, usually a file.
 
     Attributes:
         name: For messages.
-        load: Reads it; raises `DamagedFileError`.
-        split: `train` or `test`; None: drawn. A drawn part holds one sample.
+        load: Loads it; raises `DamagedFileError`.
+        split: `train` or `test`; None: drawn at random. Such a part holds one sample.
     """
 
     name: str
@@ -321,13 +302,13 @@ class Part:
 
 @dataclass(frozen=True)
 class About:
-    """What a dataset says of itself.
+    """The content of a dataset's JSON that depends on its source.
 
     Attributes:
         name: Short name of the set, part of the directory's.
         parameters: In the order of their ids.
         keys: Takes `(channel, height, width)`; returns the keys of `DatasetInfo` that depend on the kind of data.
-        source: What it was made from, for the JSON; no paths.
+        source: Where the samples come from, without paths.
     """
 
     name: str
@@ -341,10 +322,10 @@ class Choices:
     """How a dataset is made.
 
     Attributes:
-        output: The dataset's directory to be; None: named after what is in it.
-        parent: Where a directory that is named so goes.
-        seed: Of the division into training and test.
-        test_fraction: Share of the samples that test, where they are divided; 0: none.
+        output: The dataset's future directory; None: a name made from its content, below `parent`.
+        parent: Directory of datasets.
+        seed: Seed of the division into training and test.
+        test_fraction: Share of the test samples, where the samples are divided; 0: none.
         strict: Stop at a damaged file; otherwise it is left out.
     """
 
@@ -362,11 +343,11 @@ class Choices:
 
 
 class Packed(NamedTuple):
-    """What became of a conversion.
+    """The result of a conversion.
 
     Attributes:
         data_dir: The dataset.
-        info: What it says of itself.
+        info: Its description.
         skipped: Number of damaged files that were left out.
     """
 
@@ -380,20 +361,20 @@ def pack(
     about: About,
     choices: Choices,
     advance: Callable[[int], None] = lambda n: None,
-    tell: Callable[[str], None] = lambda message: None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Packed:
-    """Write a dataset. Until it is whole nothing is to be seen of it, and a directory that is there is left alone.
+    """Write a dataset. It appears when it is whole; a directory that exists is left alone.
 
     Args:
-        parts: What it is made of, in order.
-        about: What it says of itself.
+        parts: The samples, in order.
+        about: What its JSON states.
         choices: Where it goes, and how it is divided.
-        advance: Told the number of parts just read, for a progress bar.
-        tell: Told of every damaged file that is left out.
+        advance: Called with the number of parts just read, for a progress bar.
+        warn: Called with a message for every damaged file that is left out.
 
     Raises:
         DamagedFileError: If a file is damaged and `choices.strict` is set.
-        VIMHError: If something is in the dataset's place, no samples are left, or the disk refuses.
+        VIMHError: If the dataset's path exists, no samples are left, or the disk refuses.
         ConfigError: If images differ in shape.
     """
     if choices.output is not None:
@@ -401,9 +382,9 @@ def pack(
     directory = choices.parent if choices.output is None else choices.output.absolute().parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # A file without a name: nothing is left of it, whatever happens.
+        # A file without a name: the operating system removes it, whatever happens.
         with tempfile.TemporaryFile(dir=directory) as spool:
-            gathered = _gather(parts, spool, choices, advance, tell)
+            gathered = _gather(parts, spool, choices, advance, warn)
             return _write(gathered, spool, about, choices)
     except OSError as error:
         raise VIMHError(f"{directory}: cannot be written to ({error.strerror}). Nothing was kept.") from error
@@ -411,12 +392,12 @@ def pack(
 
 @dataclass
 class _Gathered:
-    """What was read, but for the images, which are in a file.
+    """The samples that were read, except for the images, which are in a temporary file.
 
     Attributes:
         shape: Of every image.
-        split: Of each sample, None where it is drawn.
-        key: Number that each image and the seed make, `(sample,)`.
+        split: Split of each sample, None where it is drawn.
+        key: Hash of each image and the seed, `(sample,)`.
         rest: `spec_range` and `value` of all samples, float32, one after another.
         skipped: Number of damaged parts.
     """
@@ -429,7 +410,10 @@ class _Gathered:
 
     def add(self, samples: SampleBatch, split: str | None, seed: int) -> None:
         self.split += [split] * len(samples.image)
-        self.key += [_key(image.tobytes(), seed) for image in samples.image] if split is None else []
+        if split is None:
+            salt = seed.to_bytes(16, "little")
+            digests = (hashlib.blake2b(salt + image.tobytes(), digest_size=8).digest() for image in samples.image)
+            self.key += [int.from_bytes(digest, "little") for digest in digests]
         self.rest += np.concatenate([samples.spec_range, samples.value], axis=1).astype("<f4").tobytes()
 
 
@@ -438,7 +422,7 @@ def _gather(
     spool: BinaryIO,
     choices: Choices,
     advance: Callable[[int], None],
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> _Gathered:
     """Read all parts."""
     gathered = _Gathered()
@@ -450,7 +434,7 @@ def _gather(
         except DamagedFileError as error:
             if choices.strict:
                 raise
-            tell(str(error))
+            warn(str(error))
             gathered.skipped += 1
             continue
         shape = samples.image.shape[1:]
@@ -470,17 +454,35 @@ def _gather(
 
 
 def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices) -> Packed:
-    """Write what was read."""
+    """Write the samples that were read."""
     numbers = _divide(gathered, choices)
     spool.flush()
     n_samples = len(gathered.split)
     images = np.memmap(spool, np.uint8, "r", shape=(n_samples, *gathered.shape))
     rest = np.frombuffer(gathered.rest, "<f4").reshape(n_samples, -1)
     spec_range, value = rest[:, :2], rest[:, 2:]
-    code = encode(about.parameters, value)
-    output = choices.output or choices.parent / _directory_name(gathered.shape, n_samples, about)
+    codes = [
+        spec.code_from_normalized(spec.normalized_from_value(value[:, p].astype(np.float64)))
+        for p, spec in enumerate(about.parameters)
+    ]
+    code = np.stack(codes, axis=1).astype(np.uint8)
+    keys = {"sample_rate": None, "duration": None, "spectrogram_config": None, "mel_config": None}
+    keys |= about.keys(gathered.shape)
+    name = directory_name(
+        gathered.shape, keys["sample_rate"], keys["duration"], n_samples, about.name, len(about.parameters)
+    )
+    output = choices.output or choices.parent / name
     _check_free(output)
-    info = _info(output.name, gathered, {split: len(chosen) for split, chosen in numbers.items()}, about, choices)
+    drawn = {"seed": choices.seed, "test_fraction": choices.test_fraction} if gathered.key else {}
+    info = new_info(
+        output.name,
+        gathered.shape,
+        ParameterSpace(about.parameters),
+        {split: len(chosen) for split, chosen in numbers.items()},
+        synth_type=about.name,
+        source={**about.source, **drawn, "skipped_files": gathered.skipped},
+        **keys,
+    )
     with VIMHWriter(output, info) as writer:
         for split, chosen in numbers.items():
             for start in range(0, len(chosen), AT_ONCE):
@@ -497,15 +499,6 @@ def _check_free(data_dir: Path) -> None:
             "directory: --output DIR"
         )
     check_target(data_dir, overwrite=False)
-
-
-def encode(parameters: Sequence[ParamSpec], value: np.ndarray) -> np.ndarray:
-    """Codes of values, uint8, `(sample, parameter)`."""
-    codes = [
-        spec.code_from_normalized(spec.normalized_from_value(value[:, p].astype(np.float64)))
-        for p, spec in enumerate(parameters)
-    ]
-    return np.stack(codes, axis=1).astype(np.uint8)
 
 
 def _divide(gathered: _Gathered, choices: Choices) -> dict[str, np.ndarray]:
@@ -529,51 +522,6 @@ def _divide(gathered: _Gathered, choices: Choices) -> dict[str, np.ndarray]:
             f"Of {len(gathered.split):,} samples none are left to {' or '.join(empty)}. Nothing was written."
         )
     return numbers
-
-
-def _key(image: bytes, seed: int) -> int:
-    """A random number for an image, the same for the same one, uint64."""
-    return int.from_bytes(hashlib.blake2b(seed.to_bytes(16, "little") + image, digest_size=8).digest(), "little")
-
-
-def _directory_name(shape: tuple[int, int, int], n_samples: int, about: About) -> str:
-    """Name of a dataset's directory: as the format prescribes it, without rate and seconds where there are none."""
-    keys = about.keys(shape)
-    sound = keys.get("sample_rate"), keys.get("duration")
-    if None not in sound:
-        return directory_name(shape, *sound, n_samples, about.name, len(about.parameters))
-    channels, height, width = shape
-    return f"vimh-{height}x{width}x{channels}_{n_samples}dss_{about.name}_{len(about.parameters)}p"
-
-
-def _info(name: str, gathered: _Gathered, counts: Mapping[str, int], about: About, choices: Choices) -> DatasetInfo:
-    """The complete description, but for checksums."""
-    channels, height, width = gathered.shape
-    keys = {"sample_rate": None, "duration": None, "spectrogram_config": None, "mel_config": None}
-    drawn = {"seed": choices.seed, "test_fraction": choices.test_fraction} if gathered.key else {}
-    n_samples = sum(counts.values())
-    return DatasetInfo(
-        format="VIMH",
-        version="2.1",
-        dataset_name=name,
-        output_format="binary",
-        height=height,
-        width=width,
-        channels=channels,
-        varying_parameters=len(about.parameters),
-        parameter_names=tuple(spec.name for spec in about.parameters),
-        train_samples=counts["train"],
-        test_samples=counts["test"],
-        total_samples=n_samples,
-        n_samples=n_samples,
-        synth_type=about.name,
-        image_size=f"{height}x{width}x{channels}",
-        parameter_mappings={spec.name: mapping_from_spec(spec) for spec in about.parameters},
-        fixed_parameters={},
-        label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
-        source={**about.source, **drawn, "skipped_files": gathered.skipped},
-        **{**keys, **about.keys(gathered.shape)},
-    )
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -14,6 +14,7 @@ from src.errors import VIMHError
 
 INFO_NAME = "vimh_dataset_info.json"
 SPLITS = ("train", "test")
+FILE_NAMES = frozenset(f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch"))  # beside it
 METADATA_BYTES = 14
 METADATA_BYTES_2_0 = 6
 MAX_IMAGE_SIDE = 65535
@@ -79,48 +80,41 @@ def pack(dtype: np.dtype, image: np.ndarray, code: np.ndarray, spec_range: np.nd
 
 
 class Columns:
-    """Where the labels of a record stand among its bytes, to check and read many records by a few operations.
+    """The places of the labels among the bytes of a record, to check and read many records by a few operations.
 
     Args:
         dtype: From `record_dtype`.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
-        template = np.zeros(1, dtype)
-        template["channels"], template["height"], template["width"] = dtype["image"].shape
-        template["n_parameters"] = dtype["labels"].shape[0]
-        template["labels"]["id"] = np.arange(dtype["labels"].shape[0])
+        image, code = (np.zeros((1, *dtype[name].shape), np.uint8) for name in ("image", "labels"))
         self._end = dtype.fields["image"][1]
-        self._expected = template.view(np.uint8)[: self._end]
-        labels = dtype.fields["labels"][1]
-        self._codes = slice(labels + 1, self._end, 2)
-        self._varying = np.zeros(self._end, bool)
-        self._varying[self._codes] = True
+        self._expected = pack(dtype, image, code, np.zeros((1, 2))).view(np.uint8)[: self._end]
+        self._codes = slice(dtype.fields["labels"][1] + 1, self._end, 2)
         has_range = "spec_min" in dtype.names
-        self._range = slice(*((dtype.fields["spec_min"][1], dtype.fields["n_parameters"][1]) if has_range else (0, 0)))
-        self._varying[self._range] = True
+        self._range = slice(dtype.fields["spec_min"][1], dtype.fields["n_parameters"][1]) if has_range else slice(0)
+        self._varying = np.zeros(self._end, bool)
+        self._varying[self._codes] = self._varying[self._range] = True
 
-    def are_usual(self, rows: np.ndarray, spec_range: np.ndarray) -> bool:
-        """Whether all headers are as the dtype says, all ids ascend, and all ranges are finite and rise.
+    def read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """`spec_min` and `spec_max` of records, and their codes.
 
         Args:
             rows: Bytes of the records, uint8, `(sample, byte)`.
-            spec_range: From `spec_range`.
+
+        Returns:
+            Float32, `(sample, 2)`, or `(sample, 0)` where records have none, and uint8, `(sample, parameter)`; None for
+            the codes unless all headers are as the dtype has them, all ids ascend, and all ranges are finite and rise.
         """
+        spec_range = np.ascontiguousarray(rows[:, self._range]).view("<f4")
         same = ((rows[:, : self._end] == self._expected) | self._varying).all()
-        return bool(same and np.isfinite(spec_range).all() and (spec_range[:, :1] <= spec_range[:, 1:]).all())
-
-    def codes(self, rows: np.ndarray) -> np.ndarray:
-        """Codes in the order in which they stand, uint8, `(sample, parameter)`."""
-        return np.ascontiguousarray(rows[:, self._codes])
-
-    def spec_range(self, rows: np.ndarray) -> np.ndarray:
-        """`spec_min` and `spec_max`, float32, `(sample, 2)`; `(sample, 0)` where records have none."""
-        return np.ascontiguousarray(rows[:, self._range]).view("<f4")
+        if not (same and np.isfinite(spec_range).all() and (spec_range[:, :1] <= spec_range[:, 1:]).all()):
+            return spec_range, None
+        return spec_range, np.ascontiguousarray(rows[:, self._codes])
 
 
 def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> None:
-    """Refuse records whose header says something else than their dtype.
+    """Refuse records whose header contradicts their dtype.
 
     Args:
         records: Structured array, `(sample,)`.
@@ -128,7 +122,7 @@ def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) 
         first: Number of the first record in that file, or the number of each.
 
     Raises:
-        VIMHError: Naming the record, what it says and what was expected.
+        VIMHError: Naming the record, what was found and what was expected.
     """
     channels, height, width = records.dtype["image"].shape
     expected = np.array([height, width, channels, records.dtype["labels"].shape[0]])
@@ -153,9 +147,15 @@ def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) 
 def codes_by_id(records: np.ndarray, where: str, first: int | np.ndarray = 0) -> np.ndarray:
     """Codes in the order of their ids, uint8, `(sample, parameter)`, whatever the order in the record.
 
+    Args:
+        records: Structured array, `(sample,)`.
+        where: File, for the message.
+        first: Number of the first record in that file, or the number of each.
+
     Raises:
-        VIMHError: If the ids of a record are not each of 0 … N - 1 once.
+        VIMHError: If `check_headers` refuses a header, or the ids of a record are not each of 0 … N - 1 once.
     """
+    check_headers(records, where, first)
     ids, codes = records["labels"]["id"], records["labels"]["code"]
     ascending = np.arange(ids.shape[1], dtype=np.uint8)
     if np.array_equal(ids, np.broadcast_to(ascending, ids.shape)):
@@ -178,8 +178,8 @@ def claimed_image_size(directory_name: str) -> tuple[int, int, int] | None:
 
 def directory_name(
     image_shape: tuple[int, int, int],
-    sample_rate: float,
-    duration: float,
+    sample_rate: float | None,
+    duration: float | None,
     n_samples: int,
     synth_type: str,
     n_parameters: int,
@@ -190,17 +190,18 @@ def directory_name(
     Args:
         image_shape: `(channel, height, width)`.
         sample_rate: Hz.
-        duration: s.
+        duration: s; without it, or without a sample rate, the name holds neither.
         n_samples: Train and test together.
         synth_type: Short name of the synth.
         n_parameters: Number of varying parameters.
         suffix: Appended after an underscore.
     """
     channels, height, width = image_shape
-    seconds = str(float(duration)).replace(".", "p")
-    image, rate = f"{height}x{width}x{channels}", f"{sample_rate:.15g}Hz"
-    name = f"vimh-{image}_{rate}_{seconds}s_{n_samples}dss_{synth_type}_{n_parameters}p"
-    return f"{name}_{suffix}" if suffix else name
+    parts = [f"vimh-{height}x{width}x{channels}"]
+    if sample_rate is not None and duration is not None:
+        parts += [f"{sample_rate:.15g}Hz", f"{float(duration)}s".replace(".", "p")]
+    parts += [f"{n_samples}dss", synth_type, f"{n_parameters}p"]
+    return "_".join([*parts, str(suffix)] if suffix else parts)  # OmegaConf reads 7 as a number
 
 
 def _number(first: int | np.ndarray, offset: int) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from src.errors import VIMHError
-from src.params import MAX_PARAMETERS, FixedParam, ParamSpec
+from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
@@ -178,6 +178,44 @@ class DatasetInfo(_Entry):
             elif mapping.varies:
                 raise ValueError(f"parameter_mappings has the varying parameter {name}, which parameter_names lacks")
         return self
+
+
+def new_info(
+    dataset_name: str, image_shape: tuple[int, int, int], space: ParameterSpace, n_split: Mapping[str, int], **keys: Any
+) -> DatasetInfo:
+    """The description of a dataset that is to be written, but for `files`.
+
+    Args:
+        dataset_name: Name of its directory.
+        image_shape: `(channel, height, width)`.
+        space: Its parameters.
+        n_split: Number of samples of `train` and `test`.
+        keys: All other keys of `DatasetInfo` that it should have.
+    """
+    channels, height, width = image_shape
+    n_samples = sum(n_split.values())
+    return DatasetInfo(
+        format="VIMH",
+        version="2.1",
+        dataset_name=dataset_name,
+        output_format="binary",
+        height=height,
+        width=width,
+        channels=channels,
+        varying_parameters=len(space.varying),
+        parameter_names=tuple(spec.name for spec in space.varying),
+        train_samples=n_split["train"],
+        test_samples=n_split["test"],
+        total_samples=n_samples,
+        n_samples=n_samples,
+        image_size=f"{height}x{width}x{channels}",
+        parameter_mappings={spec.name: mapping_from_spec(spec) for spec in space.varying},
+        fixed_parameters={
+            fixed.name: FixedValue(value=fixed.value, description=fixed.description) for fixed in space.fixed
+        },
+        label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
+        **keys,
+    )
 
 
 def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:

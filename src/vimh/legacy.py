@@ -4,7 +4,6 @@ import io
 import math
 import pickle
 import re
-import struct
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,22 +15,6 @@ from src.vimh.info import DatasetInfo
 
 MAX_LABEL = 255
 TYPE_VERSION, ARRAY_VERSION = 3, 1  # of what NumPy pickles
-
-# What a damaged stream makes the unpickler raise.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    UnicodeError,
-    ImportError,
-    RecursionError,
-)
 
 
 class _Type:
@@ -50,7 +33,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for a `numpy.ndarray`, whose own `__setstate__` trusts what it is given."""
+    """Stands for a `numpy.ndarray`, whose own `__setstate__` does not check its arguments."""
 
     def __init__(self) -> None:
         self.array = np.empty(0, np.uint8)
@@ -74,13 +57,13 @@ class _PlainUnpickler(pickle._Unpickler):
 
     What a pickle of arrays names is replaced by stand-ins, since NumPy's own functions can be made to read and write
     any memory. The unpickler is the one in Python: that in C takes gigabytes for a damaged memo index. Byte arrays are
-    read as bytes, since theirs are taken and zeroed before anybody looks whether the stream is as long.
+    read as bytes, since the memory for a byte array is allocated before the length of the stream is checked.
     """
 
     dispatch: ClassVar = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a global: a bound method, on which a stream can set nothing."""
+        """The stand-in for a global: a bound method, so that a stream cannot set attributes on it."""
         stand_ins = {
             "numpy.dtype": self._type,
             "numpy.ndarray": "ndarray",
@@ -135,7 +118,7 @@ def read(path: Path, info: DatasetInfo) -> np.ndarray:
         content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
     except VIMHError as error:
         raise VIMHError(f"{path}: {error}.") from error
-    except _DAMAGE as error:
+    except Exception as error:  # the unpickler raises nearly anything about a damaged stream
         raise VIMHError(f"{path}: is not a readable pickle ({error}). Restore or regenerate it.") from error
     try:
         return _records(content, info)

@@ -1,18 +1,17 @@
 """Pictures as samples: image files, MNIST's IDX files, CIFAR's binary files, and scikit-learn's digits.
 
-Row 0 of a VIMH image is at the bottom, as the lowest frequency is: pictures are turned over, so that they stand upright
-where spectrograms do.
+Row 0 of a VIMH image is at the bottom, like the lowest frequency of a spectrogram. Pictures are flipped, so that they
+appear upright.
 """
 
-import functools
 import gzip
 import math
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from src.vimh.convert import (
 from src.vimh.reader import read_info
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none of them is a language, as PostScript is
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # no programming language such as PostScript
 COLORS = ("auto", "grey", "rgb")
 GREY_MODES = ("1", "L", "LA", "La")
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -48,23 +47,6 @@ GZIP = b"\x1f\x8b"
 
 CIFAR_SIDE = 32
 CIFAR_BYTES = 3 * CIFAR_SIDE**2
-
-# What decoders raise about damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 def picture_keys(shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -93,7 +75,7 @@ def as_samples(picture: np.ndarray, value: np.ndarray) -> SampleBatch:
 
 @dataclass(frozen=True)
 class PictureFormat:
-    """What pictures are made alike by.
+    """Colours and size that pictures are converted to.
 
     Attributes:
         color: `grey`, `rgb`, or `auto`: each as it is.
@@ -104,22 +86,28 @@ class PictureFormat:
     size: tuple[int, int] | None = None
 
 
-def load_picture(path: Path, value: np.ndarray, look: PictureFormat) -> SampleBatch:
+def load_picture(path: Path, value: np.ndarray, wanted: PictureFormat) -> SampleBatch:
     """Read an image file; the first picture where it holds several.
 
     Args:
         path: The file.
         value: Its labels, `(parameter,)`.
-        look: How it should look.
+        wanted: Its colours and size.
 
     Raises:
         DamagedFileError: If it is no image, or damaged.
     """
-    with _reading(path), Image.open(path, formats=FORMATS) as opened:
-        picture = plain_picture(ImageOps.exif_transpose(opened), look.color)
-        if look.size is not None:
-            picture = picture.resize(look.size[::-1], Image.Resampling.BICUBIC)
-        pixels = np.asarray(picture)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as opened:
+                picture = plain_picture(ImageOps.exif_transpose(opened), wanted.color)
+            if wanted.size is not None:
+                picture = picture.resize(wanted.size[::-1], Image.Resampling.BICUBIC)
+            pixels = np.asarray(picture)
+    except Exception as error:  # decoders raise nearly anything about a damaged file
+        raise DamagedFileError(f"{path}: cannot be read as an image: {error or type(error).__name__}") from error
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)  # (channel, height, width)
     return as_samples(planes[None], value[None])
 
@@ -136,18 +124,6 @@ def plain_picture(picture: Image.Image, color: str) -> Image.Image:
         opaque = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", opaque.size, WHITE), opaque)
     return picture.convert("L" if is_grey else "RGB")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Whatever a decoder raises means that the file is damaged; what it only warns of does not."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except _DAMAGE as error:
-        raise DamagedFileError(f"{path}: cannot be read as an image: {error or type(error).__name__}") from error
 
 
 # ----- IDX, the format of MNIST (LeCun, Cortes and Burges): zero, type, number of dimensions, sizes, data; big-endian
@@ -177,7 +153,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def idx_set(directory: Path, label: str, names: Sequence[str] | None) -> tuple[ParamSpec, list[Part]]:
-    """What IDX files in a directory hold: `train-images…` and `train-labels…`, `t10k-…` or `test-…`.
+    """The content of IDX files in a directory: `train-images…` and `train-labels…`, `t10k-…` or `test-…`.
 
     Args:
         directory: Where they are.
@@ -205,71 +181,49 @@ def idx_set(directory: Path, label: str, names: Sequence[str] | None) -> tuple[P
         raise ConfigError(f"{directory}: has labels up to {labels.max()}, but there are {len(names)} names.")
     n_train = len(found["train"][1])
     values = {"train": value[:n_train, None], "test": value[n_train:, None]}
-    loads = {split: _in_memory(image[:, None], values[split]) for split, (image, _) in found.items()}
+    loads = {split: partial(as_samples, image[:, None], values[split]) for split, (image, _) in found.items()}
     if "test" in found:
         return spec, [Part(f"{directory} ({split})", load, split) for split, load in loads.items()]
-    each = [_in_memory(found["train"][0][n : n + 1, None], values["train"][n : n + 1]) for n in range(n_train)]
+    each = [partial(as_samples, found["train"][0][n : n + 1, None], values["train"][n : n + 1]) for n in range(n_train)]
     return spec, [Part(f"image {n} of {directory}", load) for n, load in enumerate(each)]
 
 
 def _idx_pair(directory: Path, prefixes: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
     """Images `(sample, height, width)` and labels `(sample,)` of a split, or None where there are no files of it."""
-    paths = [_idx_file(directory, prefixes, what) for what in ("images", "labels")]
-    if paths == [None, None]:
+    found = []
+    for what in ("images", "labels"):
+        files = sorted(path for prefix in prefixes for path in directory.glob(f"*{prefix}-{what}*") if path.is_file())
+        if len(files) > 1:
+            raise ConfigError(f"{directory}: {' and '.join(path.name for path in files)} are there. Leave one of them.")
+        found += files
+    if not found:
         return None
-    if None in paths:
+    if len(found) == 1:
         raise ConfigError(f"{directory}: holds images or labels of {prefixes[0]}, but not both.")
-    image, label = (read_idx(path) for path in paths)
+    image, label = (read_idx(path) for path in found)
     if image.ndim != 3 or label.ndim != 1 or len(image) != len(label) or not image.size:
         raise DamagedFileError(
-            f"{paths[0]}: has the shape {'x'.join(map(str, image.shape))}, and {paths[1].name} "
+            f"{found[0]}: has the shape {'x'.join(map(str, image.shape))}, and {found[1].name} "
             f"{'x'.join(map(str, label.shape))}; images of two dimensions and a label each were expected."
         )
     return image, label
 
 
-def _idx_file(directory: Path, prefixes: Sequence[str], what: str) -> Path | None:
-    """The file of a split that holds `images` or `labels`; None where there is none."""
-    found = sorted(path for prefix in prefixes for path in directory.glob(f"*{prefix}-{what}*") if path.is_file())
-    if len(found) > 1:
-        raise ConfigError(f"{directory}: {' and '.join(path.name for path in found)} are there. Leave one of them.")
-    return found[0] if found else None
-
-
-def _in_memory(picture: np.ndarray, value: np.ndarray) -> Callable[[], SampleBatch]:
-    return lambda: as_samples(picture, value)
-
-
 # ----- CIFAR's binary version (Krizhevsky 2009): labels, then 1024 bytes each of red, green and blue, row by row
 
 
-@dataclass(frozen=True)
-class Cifar:
-    """A kind of CIFAR's binary files.
-
-    Attributes:
-        files: Of each split.
-        labels: Name of each to the file of its names and their number.
-    """
-
-    files: dict[str, tuple[str, ...]]
-    labels: dict[str, tuple[str, int]]
-
-
-CIFAR_KINDS = {
-    "cifar10": Cifar(
-        {"train": tuple(f"data_batch_{n}.bin" for n in range(1, 6)), "test": ("test_batch.bin",)},
-        {"label": ("batches.meta.txt", 10)},
-    ),
-    "cifar100": Cifar(
-        {"train": ("train.bin",), "test": ("test.bin",)},
-        {"coarse_label": ("coarse_label_names.txt", 20), "fine_label": ("fine_label_names.txt", 100)},
-    ),
+CIFAR_FILES = {
+    "cifar10": {"train": tuple(f"data_batch_{n}.bin" for n in range(1, 6)), "test": ("test_batch.bin",)},
+    "cifar100": {"train": ("train.bin",), "test": ("test.bin",)},
+}
+CIFAR_LABELS = {  # name of each to the file of its classes' names, and their number
+    "cifar10": {"label": ("batches.meta.txt", 10)},
+    "cifar100": {"coarse_label": ("coarse_label_names.txt", 20), "fine_label": ("fine_label_names.txt", 100)},
 }
 
 
 def cifar_set(directory: Path) -> tuple[str, tuple[ParamSpec, ...], list[Part]]:
-    """What CIFAR-10's or CIFAR-100's binary files in a directory hold.
+    """The content of CIFAR-10's or CIFAR-100's binary files in a directory.
 
     Returns:
         `cifar10` or `cifar100`, the labels, and a part per file.
@@ -278,15 +232,14 @@ def cifar_set(directory: Path) -> tuple[str, tuple[ParamSpec, ...], list[Part]]:
         ConfigError: If there are no such files.
     """
     check_directory(directory)
-    for name, kind in CIFAR_KINDS.items():
-        files = [(split, directory / file) for split, some in kind.files.items() for file in some]
-        if any(path.is_file() for _, path in files):
-            specs = tuple(_cifar_label(directory, label, *about) for label, about in kind.labels.items())
-            return (
-                name,
-                specs,
-                [Part(str(path), functools.partial(load_cifar, path, specs), split) for split, path in files],
-            )
+    for name, splits in CIFAR_FILES.items():
+        paths = [(split, directory / file) for split, files in splits.items() for file in files]
+        if any(path.is_file() for _, path in paths):
+            labels = CIFAR_LABELS[name].items()
+            specs = tuple(_cifar_label(label, directory / file, n_classes) for label, (file, n_classes) in labels)
+            loads = [partial(load_cifar, path, specs) for _, path in paths]
+            parts = [Part(str(path), load, split) for (split, path), load in zip(paths, loads, strict=True)]
+            return name, specs, parts
     pickled = any((directory / name).is_file() for name in ("data_batch_1", "meta"))
     raise ConfigError(
         f"{directory}: holds no data_batch_1.bin (CIFAR-10) and no train.bin (CIFAR-100)."
@@ -319,9 +272,8 @@ def load_cifar(path: Path, specs: Sequence[ParamSpec]) -> SampleBatch:
     return as_samples(records[:, len(specs) :].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE), label)
 
 
-def _cifar_label(directory: Path, label: str, file: str, n_classes: int) -> ParamSpec:
+def _cifar_label(label: str, path: Path, n_classes: int) -> ParamSpec:
     """A label with its names, or numbers where the file of names is missing."""
-    path = directory / file
     names = read_names(path) if path.is_file() else [str(number) for number in range(n_classes)]
     if len(names) != n_classes:
         raise ConfigError(f"{path}: holds {len(names)} names for {n_classes} classes.")
@@ -348,18 +300,18 @@ def read_names(path: Path) -> list[str]:
 
 
 def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2) -> None:
-    """Make sure that scikit-learn's handwritten digits are there as a dataset: 1,797 pictures of 8x8 pixels.
+    """Pack scikit-learn's handwritten digits, 1,797 pictures of 8x8 pixels, unless that dataset exists already.
 
     They are a copy of the test half of Alpaydin and Kaynak's "Optical Recognition of Handwritten Digits" (1998), and
     come with the package.
 
     Args:
-        data_dir: Where they are or will be.
+        data_dir: The dataset's directory.
         seed: Of the division.
         test_fraction: Share of the samples that test.
 
     Raises:
-        VIMHError: If another dataset is in their place.
+        VIMHError: If the directory holds another dataset.
     """
     data_dir = Path(data_dir)
     wanted = {"kind": "digits", "seed": seed, "test_fraction": test_fraction, "skipped_files": 0}
@@ -374,6 +326,8 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
     digits = load_digits()
     spec, value = category("digit", [str(number) for number in digits.target])
     picture = np.round(digits.images * (255 / 16)).astype(np.uint8)[:, None]  # (sample, channel, height, width)
-    parts = [Part(f"digit {n}", _in_memory(picture[n : n + 1], value[n : n + 1, None])) for n in range(len(picture))]
+    parts = [
+        Part(f"digit {n}", partial(as_samples, picture[n : n + 1], value[n : n + 1, None])) for n in range(len(picture))
+    ]
     about = About("digits", (spec,), picture_keys, {"kind": "digits"})
     pack(parts, about, Choices(data_dir, seed=seed, test_fraction=test_fraction))

@@ -1,4 +1,4 @@
-"""Reading and writing VIMH datasets."""
+"""`VIMHReader`: a dataset on disk, opened for reading, checked and memory-mapped."""
 
 import contextlib
 import hashlib
@@ -13,12 +13,11 @@ import numpy as np
 from src.errors import VIMHError
 from src.vimh import legacy
 from src.vimh.format import (
+    FILE_NAMES,
     INFO_NAME,
     METADATA_BYTES,
     METADATA_BYTES_2_0,
-    SPLITS,
     Columns,
-    check_headers,
     claimed_image_size,
     codes_by_id,
     record_dtype,
@@ -30,8 +29,6 @@ CHUNK = 4096  # records that a pass over a whole file holds at a time
 VALUES_DTYPE = "<f4"
 MAX_ARRAY_HEADER = 4096  # bytes
 HALF_A_CODE = 0.5 + 1e-3  # float32 values of 1e-5 relative precision may stand just beyond the half
-
-
 _ARRAY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>..)"
     rb"(?P<text>\{'descr': '(?P<descr>[^']*)', 'fortran_order': (?P<fortran>True|False), "
@@ -58,11 +55,11 @@ class Batch(NamedTuple):
 
 
 class VIMHSplit:
-    """The samples of one split, as a memory map: nothing is read before it is asked for.
+    """The samples of one split, as a memory map: nothing is read before `read` is called.
 
     Args:
         records: Structured array, `(sample,)`.
-        info: What the dataset says of itself.
+        info: The dataset's description.
         path: File of the records, for messages.
         exact: Exact values, float32, `(sample, parameter)`, or None.
     """
@@ -95,25 +92,16 @@ class VIMHSplit:
         # Bytes are gathered several times faster than structured records.
         rows = self._rows[indices] if isinstance(indices, slice) else self._rows.take(indices, axis=0)
         records = rows.view(self.records.dtype)[:, 0]
-        spec_range = self._columns.spec_range(rows)
-        usual = self._columns.are_usual(rows, spec_range)
-        code = self._columns.codes(rows) if usual else self._checked_codes(records, indices)
-        value = self._decode(code) if self.exact is None else np.asarray(self.exact[indices])
-        return Batch(records["image"], code, spec_range, value)
-
-    def _checked_codes(self, records: np.ndarray, indices: np.ndarray | slice) -> np.ndarray:
-        """Codes of records of which some are unusual: ids in another order are read, everything else is refused."""
-        numbers = np.arange(len(self))[indices]
-        check_headers(records, str(self.path), numbers)
-        return codes_by_id(records, str(self.path), numbers)
-
-    def _decode(self, code: np.ndarray) -> np.ndarray:
-        """Values that the codes stand for, float32, `(sample, parameter)`."""
+        spec_range, code = self._columns.read(rows)
+        if code is None:  # ids in another order are read; everything else is refused
+            code = codes_by_id(records, str(self.path), np.arange(len(self))[indices])
+        if self.exact is not None:
+            return Batch(records["image"], code, spec_range, np.asarray(self.exact[indices]))
         values = [
             spec.value_from_normalized(spec.normalized_from_code(code[:, p]))
             for p, spec in enumerate(self.info.parameters)
         ]
-        return np.stack(values, axis=1).astype(np.float32)
+        return Batch(records["image"], code, spec_range, np.stack(values, axis=1).astype(np.float32))
 
     def chunks(self) -> Iterator[slice]:
         """Slices that cover all samples."""
@@ -122,7 +110,7 @@ class VIMHSplit:
 
 
 class VIMHReader:
-    """A dataset on disk, opened for reading. Opening checks what is cheap to check; it reads two records a split.
+    """A dataset on disk, opened for reading. Opening makes the cheap checks and reads two records a split.
 
     Args:
         data_dir: Directory of the dataset.
@@ -151,42 +139,23 @@ class VIMHReader:
             records = _no_records(self.info)
         else:
             raise VIMHError(
-                f"{self.data_dir}: the JSON tells of {self.info.n_split(split)} {split} samples, but there is neither "
+                f"{self.data_dir}: the JSON announces {self.info.n_split(split)} {split} samples, but there is neither "
                 f"a file {split} nor {split}_batch. {REGENERATE}"
             )
         if len(records) != self.info.n_split(split):
             raise VIMHError(
                 f"{path}: holds {len(records)} records, but the JSON says {self.info.n_split(split)}. {REGENERATE}"
             )
-        ends = records[[0, -1]] if len(records) else records
-        numbers = np.array([0, len(records) - 1])
-        check_headers(ends, str(path), numbers)
-        codes_by_id(ends, str(path), numbers)
-        return VIMHSplit(records, self.info, path, self._map_values(split))
-
-    def _map_values(self, split: str) -> np.ndarray | None:
-        """Exact values of a split, float32, `(sample, parameter)`, memory-mapped, or None where there are none."""
-        path = self.data_dir / f"{split}_values.npy"
-        if not path.is_file():
-            return None
-        header = _read_array_header(path)
-        expected = (self.info.n_split(split), len(self.info.parameter_names))
-        if header.shape != expected or header.descr != VALUES_DTYPE:
-            raise VIMHError(
-                f"{path}: holds {header.descr} {header.shape}, but {VALUES_DTYPE} {expected} was expected. {REGENERATE}"
-            )
-        size, expected_size = path.stat().st_size, header.size + math.prod(expected) * np.dtype(VALUES_DTYPE).itemsize
-        if size != expected_size:
-            raise VIMHError(f"{path}: has {size} bytes, but its header makes it {expected_size}. {REGENERATE}")
-        if expected[0] == 0:
-            return np.empty(expected, VALUES_DTYPE)
-        return np.asarray(np.memmap(path, VALUES_DTYPE, "r", header.size, expected, header.order))
+        if len(records):
+            codes_by_id(records[[0, -1]], str(path), np.array([0, len(records) - 1]))  # checks them
+        expected = self.info.n_split(split), len(self.info.parameter_names)
+        return VIMHSplit(records, self.info, path, _map_values(self.data_dir / f"{split}_values.npy", expected))
 
     def validate(self, advance: Callable[[int], None] = lambda n: None) -> None:
         """Full validation: every record's header and ids, values against codes, every file's size and SHA-256.
 
         Args:
-            advance: Told the number of records done, for a progress bar.
+            advance: Called with the number of records done, for a progress bar.
 
         Raises:
             VIMHError: At the first disagreement.
@@ -198,27 +167,47 @@ class VIMHReader:
                     _check_values(batch, split, chunk.start)
                 advance(len(batch.code))
         for name, entry in self.info.files.items():
-            _check_file(self.data_dir, name, entry)
+            path = self.data_dir / name
+            if name not in FILE_NAMES or not path.is_file():
+                raise VIMHError(f"{path}: the JSON lists this file, but there is none of this name. {REGENERATE}")
+            size = path.stat().st_size
+            if size != entry.size:
+                raise VIMHError(f"{path}: has {size} bytes, but the JSON says {entry.size}. {REGENERATE}")
+            found = file_entry(path).sha256
+            if found != entry.sha256:
+                raise VIMHError(f"{path}: its SHA-256 is {found}, but the JSON says {entry.sha256}. {REGENERATE}")
 
 
-class _ArrayHeader(NamedTuple):
-    """What stands before the data of an array file: type, order (C or Fortran) and shape of the array, own size."""
+def _map_values(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """Exact values of a split, float32, `(sample, parameter)`, memory-mapped, or None where there are none.
 
-    descr: str
-    order: str
-    shape: tuple[int, int]
-    size: int
-
-
-def _read_array_header(path: Path) -> _ArrayHeader:
-    """Header of an array file. `numpy.load` would try to mend a damaged one."""
+    The header is parsed here, since `numpy.load` would try to repair a damaged one.
+    """
+    if not path.is_file():
+        return None
     with path.open("rb") as file:
-        match = _ARRAY_HEADER.match(file.read(MAX_ARRAY_HEADER))
-    if match is None or int.from_bytes(match["length"], "little") != len(match["text"]):
+        header = _ARRAY_HEADER.match(file.read(MAX_ARRAY_HEADER))
+    if header is None or int.from_bytes(header["length"], "little") != len(header["text"]):
         raise VIMHError(f"{path}: is not an array file of two dimensions, as numpy.save writes it. {REGENERATE}")
-    order = "F" if match["fortran"] == b"True" else "C"
-    shape = int(match["rows"]), int(match["columns"])
-    return _ArrayHeader(match["descr"].decode("latin1"), order, shape, match.end())
+    descr, found = header["descr"].decode("latin1"), (int(header["rows"]), int(header["columns"]))
+    if (descr, found) != (VALUES_DTYPE, shape):
+        raise VIMHError(f"{path}: holds {descr} {found}, but {VALUES_DTYPE} {shape} was expected. {REGENERATE}")
+    size, expected = path.stat().st_size, header.end() + math.prod(shape) * np.dtype(VALUES_DTYPE).itemsize
+    if size != expected:
+        raise VIMHError(f"{path}: has {size} bytes, but its header makes it {expected}. {REGENERATE}")
+    if shape[0] == 0:
+        return np.empty(shape, VALUES_DTYPE)
+    order = "F" if header["fortran"] == b"True" else "C"
+    return np.asarray(np.memmap(path, VALUES_DTYPE, "r", header.end(), shape, order))
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Size and checksum of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 14):
+            digest.update(block)
+    return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
 
 
 def read_info(data_dir: Path) -> DatasetInfo:
@@ -232,11 +221,11 @@ def read_info(data_dir: Path) -> DatasetInfo:
         what = "there is no such directory" if not data_dir.exists() else f"it holds no {INFO_NAME}"
         raise VIMHError(f"{data_dir}: not a dataset, {what}. Generate one (make sds), or name another directory.")
     info = DatasetInfo.from_json(path.read_bytes(), str(path))
-    _check_claim(data_dir.resolve(), info)
+    check_directory_name(data_dir.resolve(), info)
     return info
 
 
-def _check_claim(data_dir: Path, info: DatasetInfo) -> None:
+def check_directory_name(data_dir: Path, info: DatasetInfo) -> None:
     """Refuse a directory name that claims other dimensions than the description."""
     claim = claimed_image_size(data_dir.name)
     if claim is not None and claim != (info.height, info.width, info.channels):
@@ -278,7 +267,6 @@ def _infer_dtype(path: Path, size: int, info: DatasetInfo) -> np.dtype:
         if size and size % dtype.itemsize == 0:
             records = np.asarray(np.memmap(path, dtype=dtype, mode="r"))
             with contextlib.suppress(VIMHError):
-                check_headers(records[[0, -1]], str(path))
                 codes_by_id(records[[0, -1]], str(path))
                 fitting.append(dtype)
     if len(fitting) != 1:
@@ -302,21 +290,3 @@ def _check_values(batch: Batch, split: VIMHSplit, first: int) -> None:
                 f"the record's code {code} means {spec.value_from_normalized(spec.normalized_from_code(code)):.6g}. "
                 f"{REGENERATE}"
             )
-
-
-def _check_file(data_dir: Path, name: str, entry: FileEntry) -> None:
-    """Refuse a file whose size or checksum is not the one the JSON tells."""
-    path = data_dir / name
-    if name not in _file_names() or not path.is_file():
-        raise VIMHError(f"{path}: the JSON lists this file, but there is none of this name. {REGENERATE}")
-    if path.stat().st_size != entry.size:
-        raise VIMHError(f"{path}: has {path.stat().st_size} bytes, but the JSON says {entry.size}. {REGENERATE}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != entry.sha256:
-        raise VIMHError(f"{path}: its SHA-256 is {found}, but the JSON says {entry.sha256}. {REGENERATE}")
-
-
-def _file_names() -> set[str]:
-    """Every file that a dataset may hold beside its JSON."""
-    return {f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch")}

@@ -1,31 +1,22 @@
-"""TODO."""
+"""`VIMHWriter`: writes a dataset batch by batch; it is in its place as a whole or not at all."""
 
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
 
 from src.errors import VIMHError
 from src.vimh import legacy
-from src.vimh.format import (
-    INFO_NAME,
-    METADATA_BYTES,
-    SPLITS,
-    pack,
-    record_dtype,
-)
-from src.vimh.info import DatasetInfo, FileEntry
-from src.vimh.reader import _check_claim, _file_names
+from src.vimh.format import FILE_NAMES, INFO_NAME, METADATA_BYTES, SPLITS, pack, record_dtype
+from src.vimh.info import DatasetInfo
+from src.vimh.reader import check_directory_name, file_entry
 
-UNFINISHED = "unfinished.json"  # description of what a partial directory is to become
+UNFINISHED = "unfinished.json"  # description of the dataset in a partial directory
 
 
 class VIMHWriter:
@@ -36,11 +27,11 @@ class VIMHWriter:
     continues; an error removes it. Use it as a context manager.
 
     Args:
-        data_dir: The dataset's directory to be.
+        data_dir: The dataset's future directory.
         info: Its complete description, but for `files`.
         overwrite: Replace a dataset that is there already, once the new one is whole.
         pickle: Write legacy pickle copies as well; this takes memory for a whole split.
-        resume: Continue what an interrupted writer of the same description left; `written` says how far it came.
+        resume: Continue what an interrupted writer of the same description left; `written` counts its samples.
 
     Raises:
         VIMHError: If the target exists, another process is writing it, or the disk refuses.
@@ -59,7 +50,7 @@ class VIMHWriter:
         self.dtype = record_dtype(info.image_shape, len(info.parameter_names), METADATA_BYTES)
 
     def __enter__(self) -> "VIMHWriter":
-        _check_claim(self.data_dir, self.info)
+        check_directory_name(self.data_dir, self.info)
         check_target(self.data_dir, self.overwrite)
         try:
             self._check_space()
@@ -74,25 +65,30 @@ class VIMHWriter:
         with contextlib.ExitStack() as undo:
             self._lock = _lock(self.partial)
             undo.callback(os.close, self._lock)
-            undo.callback(_remove_if_empty, self.partial)
+            undo.callback(self._remove_if_empty)
             check_target(self.data_dir, self.overwrite)  # again: another writer may have ended meanwhile
             if self.resume and (self.partial / UNFINISHED).is_file():
                 self.written = self._find_written()
             else:
-                _empty(self.partial)
+                _check_all_known(self.partial)
+                for path in self.partial.iterdir():
+                    path.unlink()
                 undo.callback(shutil.rmtree, self.partial)
                 (self.partial / UNFINISHED).write_text(self.info.to_json(), encoding="utf-8")
-            self._files = {name: undo.enter_context(_HashedFile(self.partial / name, n)) for name, n in self._sizes()}
-            for split in SPLITS:
-                if self.written[split] == 0:
-                    self._files[f"{split}_values.npy"].write(self._values_header(split))
+            self._files: dict[str, BinaryIO] = {}
+            for split, n_written in self.written.items():
+                header = self._values_header(split)
+                values_size = len(header) + n_written * self._value_bytes if n_written else 0
+                for name, size in ((split, n_written * self.dtype.itemsize), (f"{split}_values.npy", values_size)):
+                    self._files[name] = undo.enter_context((self.partial / name).open("ab"))
+                    self._files[name].truncate(size)
+                if not n_written:
+                    self._files[f"{split}_values.npy"].write(header)
             undo.pop_all()
 
-    def _sizes(self) -> Iterator[tuple[str, int]]:
-        """Name and size of each file, as far as it is written."""
-        for split, n in self.written.items():
-            yield split, n * self.dtype.itemsize
-            yield f"{split}_values.npy", len(self._values_header(split)) + n * self._value_bytes if n else 0
+    def _remove_if_empty(self) -> None:
+        with contextlib.suppress(OSError):
+            self.partial.rmdir()
 
     @property
     def _value_bytes(self) -> int:
@@ -130,9 +126,7 @@ class VIMHWriter:
         self._files[f"{split}_values.npy"].write(np.ascontiguousarray(value, dtype="<f4").tobytes())
         self.written[split] += len(image)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         failure = None
         try:
             if error is None:
@@ -142,7 +136,7 @@ class VIMHWriter:
         finally:
             for file in self._files.values():
                 with contextlib.suppress(OSError):  # a full disk refuses the last bytes once more
-                    file.close()
+                    _close(file)
             os.close(self._lock)
         error = failure or error
         if error is None or isinstance(error, KeyboardInterrupt):
@@ -154,7 +148,7 @@ class VIMHWriter:
             raise failure
 
     def _disk_error(self, error: OSError) -> VIMHError:
-        """What to say when the disk refuses."""
+        """The error of a disk that cannot be written to."""
         return VIMHError(
             f"{self.data_dir}: could not be written ({os.strerror(error.errno or errno.EIO)}). Nothing was kept; make "
             "room, or choose another place, and run the same command again."
@@ -167,12 +161,15 @@ class VIMHWriter:
             raise VIMHError(f"{self.data_dir}: {self.written} samples were written, but {expected} were announced.")
         check_target(self.data_dir, self.overwrite)
         for file in self._files.values():
-            file.close()
-        entries = {name: FileEntry(size=file.size, sha256=file.hexdigest()) for name, file in self._files.items()}
+            _close(file)
+        names = list(self._files)
         if self.pickle:
-            entries |= self._write_pickles()
-        with _HashedFile(self.partial / INFO_NAME) as file:
-            file.write(self.info.model_copy(update={"files": entries}).to_json().encode())
+            for split in SPLITS:
+                records = np.asarray(np.memmap(self.partial / split, dtype=self.dtype, mode="r"))
+                _write(self.partial / f"{split}_batch", legacy.dumps(records))
+                names.append(f"{split}_batch")
+        files = {name: file_entry(self.partial / name) for name in names}
+        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).to_json().encode())
         (self.partial / UNFINISHED).unlink()
         replaced = self.data_dir.with_name(f".{self.data_dir.name}.replaced")
         if self.data_dir.exists():
@@ -180,17 +177,6 @@ class VIMHWriter:
             self.data_dir.rename(replaced)
         self.partial.rename(self.data_dir)
         shutil.rmtree(replaced, ignore_errors=True)
-
-    def _write_pickles(self) -> dict[str, FileEntry]:
-        """Legacy copies of the splits that are written already."""
-        entries = {}
-        for split in SPLITS:
-            path = self.partial / f"{split}_batch"
-            records = np.asarray(np.memmap(self.partial / split, dtype=self.dtype, mode="r"))
-            with _HashedFile(path) as file:
-                file.write(legacy.dumps(records))
-            entries[path.name] = FileEntry(size=file.size, sha256=file.hexdigest())
-        return entries
 
     def _check_space(self) -> None:
         """Refuse early when the file system has less room than the records need."""
@@ -211,43 +197,21 @@ class VIMHWriter:
         return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
-class _HashedFile:
-    """A file that is written once, start to end, and knows its size and checksum.
+def _write(path: Path, data: bytes) -> None:
+    """Write a whole file."""
+    with path.open("wb") as file:
+        file.write(data)
+        _close(file)
 
-    Args:
-        path: The file.
-        keep: Bytes of what is there already that stay.
-    """
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
-        self._file: BinaryIO = path.open("r+b" if keep else "w+b")
-        self._digest = hashlib.sha256()
-        self._file.truncate(keep)
-        while keep and (chunk := self._file.read(1 << 20)):
-            self._digest.update(chunk)
-        self.size = keep
-
-    def __enter__(self) -> "_HashedFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-        self.size += len(data)
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
-
-    def close(self) -> None:
-        if not self._file.closed:
-            try:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            finally:
-                self._file.close()
+def _close(file: BinaryIO) -> None:
+    """Close a file whose bytes are to be on the disk before the dataset gets its name."""
+    if not file.closed:
+        try:
+            file.flush()
+            os.fsync(file.fileno())
+        finally:
+            file.close()
 
 
 def partial_dir(data_dir: Path) -> Path:
@@ -279,20 +243,8 @@ def _lock(directory: Path) -> int:
     return descriptor
 
 
-def _empty(directory: Path) -> None:
-    """Remove what an interrupted writer left."""
-    _check_all_known(directory)
-    for path in directory.iterdir():
-        path.unlink()
-
-
 def _check_all_known(directory: Path) -> None:
     """Refuse to delete a directory that holds anything but the files of a dataset."""
     for path in directory.iterdir():
-        if path.name not in {INFO_NAME, UNFINISHED, *_file_names()} or path.is_dir():
+        if path.name not in {INFO_NAME, UNFINISHED, *FILE_NAMES} or path.is_dir():
             raise VIMHError(f"{path}: is not a file of a dataset, so its directory is left alone. Remove it by hand.")
-
-
-def _remove_if_empty(directory: Path) -> None:
-    with contextlib.suppress(OSError):
-        directory.rmdir()

@@ -110,7 +110,8 @@ def test_a_sound_beyond_full_scale_is_played_softer_and_said_so():
     true, predicted = (soundfile.read(io.BytesIO(base64.b64decode(wav)))[0] for wav in told["wav"])
     assert np.abs(predicted).max() == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(predicted, 4 * true, atol=1e-4)
-    assert told["gain"] == pytest.approx(1 / np.abs(loud.predicted).max(), rel=1e-5)
+    peak = format_number(np.abs(loud.predicted).max(), 2)
+    assert told["amplitudes"] == [[0, f"−{peak}"], [0.5, "0"], [1, peak]]
     assert "softer" in told["notes"][-1]
 
 
@@ -125,8 +126,12 @@ def test_the_shorter_of_two_sounds_ends_in_silence():
 
 def test_all_pictures_share_one_scale_and_hold_their_levels(page):
     data = data_of(page)
-    top, bottom = data["scale"]["top"], data["scale"]["bottom"]
+    assert (len(data["levels"]), len(data["differences"])) == (256, 511)
+    bottom, top = (float(data["levels"][level].replace("−", "-")) for level in (0, 255))
     assert (top, bottom) == (0, -80)
+    assert [data["differences"][level] for level in (0, 255, 510)] == ["−80.0", "0.0", "80.0"]
+    assert data["scales"][0]["ticks"] == [[0, "≤−80"], [0.25, "−60"], [0.5, "−40"], [0.75, "−20"], [1, "0"]]
+    assert [text for _, text in data["scales"][1]["ticks"]] == ["≤−40", "−20", "0", "+20", "≥+40"]
     for sound, told in zip(make_report().sounds, data["sounds"], strict=True):
         for db, image in zip((sound.true_db, sound.predicted_db), told["image"], strict=True):
             levels = np.frombuffer(base64.b64decode(image), np.uint8).reshape(db.shape)
@@ -196,23 +201,56 @@ def test_without_truth_what_needs_it_is_left_out():
     assert "Summary" not in text
     assert "Error over true value" not in text
     assert data_of(page)["sides"] == ["Recording", "Predicted"]
-    assert all(sound["true"] is None for sound in data_of(page)["sounds"])
-    assert all(metric["mean"] is None for metric in data_of(page)["metrics"])
+    for sound in data_of(page)["sounds"]:
+        assert all(label == "Predicted" for line in sound["parameters"] for label, *_ in line["cells"])
+        assert all(mark[0] != "truth" for line in sound["parameters"] for mark in line["marks"])
+        assert all(label == "Value" for line in sound["metrics"] for label, _ in line["cells"])
+    assert {figure["group"] for figure in data_of(page)["figures"]} == {"Metrics"}
 
 
 def test_what_is_not_finite_is_missing_in_the_data():
     report = make_prediction()
     sound = replace(report.sounds[0], std=np.array([1.0, np.nan, np.inf]), metrics={"mss": float("nan")})
     told = data_of(render_report(replace(report, sounds=[sound])))["sounds"][0]
-    assert told["std"] == [1.0, None, None]
-    assert told["metrics"] == {"mss": None}
+    assert [len(line["cells"][0]) for line in told["parameters"]] == [3, 2, 2]  # heading, value, standard deviation
+    assert told["parameters"][0]["cells"][0][2] == " ± 1.0"
+    assert [[name for name, *_ in line["marks"]] for line in told["parameters"]] == [
+        ["spread", "guess"],
+        ["guess"],
+        ["guess"],
+    ]
+    assert [line["cells"] for line in told["metrics"]] == [[["Value", "–"]]]
 
 
 def test_a_metric_that_is_not_defined_here_is_shown_by_its_name():
     report = make_report()
     answer = replace(report.answers[0], metrics={"mss": np.ones(3), "residual": np.full(3, 2.5)})
-    page = render_report(replace(report, answers=[answer]))
-    assert [metric["name"] for metric in data_of(page)["metrics"]] == ["mss", "stft_pcc", "snr", "residual"]
+    sounds = [replace(sound, metrics={"residual": 1.0, **sound.metrics}) for sound in report.sounds]
+    page = render_report(replace(report, answers=[answer], sounds=sounds))
+    metrics = data_of(page)["sounds"][0]["metrics"]
+    assert [line["name"] for line in metrics] == ["mss", "stft_pcc", "snr", "residual"]
+    assert metrics[-1]["cells"] == [["Value", "1.00"], ["Mean of all", "2.50"]]
+    assert "residual" in text_of(page)
+
+
+def test_places_of_a_value_that_is_not_finite_are_numbers():
+    report = make_prediction()
+    sound = replace(report.sounds[0], value=np.array([np.nan, np.inf, 1.0]))
+    told = data_of(render_report(replace(report, sounds=[sound])))["sounds"][0]
+    assert [line["cells"][0][1] for line in told["parameters"]] == ["–", "–", "square"]
+    assert all(0 <= place <= 1 for line in told["parameters"] for _, place, _ in line["marks"])
+
+
+@given(st.floats(0.01, 100))
+def test_sets_of_time_ticks_are_within_the_axis_and_get_fewer(duration):
+    sets = module._time_ticks(0.0, duration)
+    gaps = [ticks[1][0] - ticks[0][0] for ticks in sets if len(ticks) > 1]
+    assert len(gaps) >= len(sets) - 1
+    assert gaps == sorted(gaps)
+    for ticks in sets:
+        assert all(-1e-5 <= place <= 1 + 1e-5 for place, _ in ticks)
+        said = [float(text.replace("−", "-")) for _, text in ticks]
+        np.testing.assert_allclose(said, [place * duration for place, _ in ticks], atol=2e-5 * duration)
 
 
 @pytest.mark.parametrize(

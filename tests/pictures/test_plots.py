@@ -7,7 +7,9 @@ from src.errors import VIMHError
 from src.params import ParamSpec
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import (
+    COLORS,
     SIZE,
+    colors_between,
     draw_histogram,
     draw_spectrogram,
     draw_waterfall,
@@ -17,7 +19,7 @@ from src.pictures.plots import (
     value_text,
 )
 from src.spectral.functional import mel_filterbank
-from src.vimh.axes import COLORS, Axis, ChannelInfo, channels_of, limits, mel_centres
+from src.vimh.axes import Axis, ChannelInfo, channels_of, limits, mel_centres
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
 
@@ -201,14 +203,14 @@ def test_axes_lie_where_the_dataset_says_and_else_where_a_spectrogram_has_them()
 
 @pytest.mark.parametrize("ends", [(-2.0, 2 * 127 / 128), (-1.0, 127 / 128), (-40.0, 40.0)])
 def test_what_deviates_to_both_sides_has_no_deviation_in_the_middle_of_its_colours(ends):
-    colors = ChannelInfo("c", PIXELS.rows, PIXELS.columns, "hops", ends).colors((-0.2, 0.7))
+    colors = colors_between(ChannelInfo("c", PIXELS.rows, PIXELS.columns, "hops", ends), (-0.2, 0.7))
     assert (colors["vmin"], colors["vmax"]) == (-0.7, 0.7)
     assert colors["cmap"] != COLORS
 
 
 @pytest.mark.parametrize("ends", [None, (-100.0, 0.0), (0.0, 255.0), (-60.0, 20.0)])
 def test_levels_reach_from_their_lowest_colour_to_their_highest(ends):
-    colors = ChannelInfo("c", PIXELS.rows, PIXELS.columns, "dB", ends).colors((-30.0, 5.0))
+    colors = colors_between(ChannelInfo("c", PIXELS.rows, PIXELS.columns, "dB", ends), (-30.0, 5.0))
     assert colors == {"cmap": COLORS, "vmin": -30.0, "vmax": 5.0}
 
 
