@@ -336,7 +336,7 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
     from hydra.utils import instantiate
 
     from src.checkpoints.run import build_model
-    from src.programs.instantiators import instantiate_callbacks
+    from src.programs.loggers import instantiate_callbacks
     from src.programs.program import extras
 
     cell, n_steps = job.cell, job.cost["steps"]
@@ -419,7 +419,7 @@ def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> i
 
 def run_all(grid: RunGrid, cells: Sequence[Cell], budget: float, jobs: int, output_dir: Path) -> None:
     """Measure some runs, a process on each core, and keep every result when it is there."""
-    from src.programs.progress import progress
+    from src.programs.output import progress
 
     def job_of(cell: Cell) -> Job:
         directory = ROOT / "logs" / output_dir.name / re.sub(r"\W+", "-", cell.key)

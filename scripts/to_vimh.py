@@ -24,8 +24,8 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.errors import ConfigError, NSMError  # noqa: E402
-from src.programs.config_names import config_names  # noqa: E402
-from src.programs.progress import progress  # noqa: E402
+from src.programs.command_line import config_names  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,12 +224,12 @@ def make_representation(config: Mapping[str, Any]) -> "Representation":
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    from src.programs.program import find_cause
+    from src.programs.explain import find_cause
 
     try:
         return instantiate(config)
     except InstantiationException as error:
-        reason = " ".join(str(find_cause(error, (NSMError,)) or error).split())
+        reason = " ".join(str(find_cause(error, NSMError) or error).split())
         raise ConfigError(f"The representation cannot be made: {reason}") from error
 
 

@@ -100,7 +100,7 @@ def remove_traces(proto: ModelProto) -> None:
 
 def open_session(content: bytes) -> InferenceSession:
     """An ONNX file, ready to run on one thread of the CPU."""
-    import onnxruntime
+    import onnxruntime  # noqa: PLC0415  (optional: the extra `export`)
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -15,8 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.generation import generate, is_made
-from src.programs.program import INTERRUPTED
-from src.programs.progress import progress
+from src.programs.output import progress
 from src.recipe import Recipe, check_count, check_spectral, shard_from_config
 from src.synth import kernels
 from src.vimh.info import Shard
@@ -41,7 +40,7 @@ def generate_dataset(cfg: DictConfig) -> None:
             f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces "
             "it, and with resume=true goes on from there.\n"
         )
-        sys.exit(INTERRUPTED)
+        raise
     size = sum(path.stat().st_size for path in data_dir.iterdir())
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
     print(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):")

@@ -6,7 +6,6 @@ python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,23 @@ import torch
 from hydra.utils import get_class, instantiate
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from torch import Tensor
 
 from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.errors import ConfigError, VIMHError, check_whole
 from src.evaluation.domain import Domain
-from src.models.costs import useful_threads
+from src.models.costs import cpu_threads, useful_threads
 from src.programs.explain import invalid_setting
-from src.programs.instantiators import instantiate_callbacks, instantiate_loggers
 from src.programs.interrupts import StopOnInterrupt
-from src.programs.logging_utils import hide_lost_steps, log_hyperparameters
-from src.programs.program import extras, get_metric_value, task_wrapper
-from src.programs.pylogger import RankedLogger, process_rank
-from src.programs.results import head_results, read_visible, results_table, write_results
+from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instantiate_loggers, log_hyperparameters
+from src.programs.output import RankedLogger, process_rank
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
-from src.programs.threads import cpu_threads
+from src.tasks.results import report
 
 log = RankedLogger(__name__)
 
 
-@task_wrapper
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train and test as configured.
 
@@ -68,7 +62,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
             tested = plain(trainer.callback_metrics)
             metrics |= tested
             if trainer.is_global_zero:
-                report(about | {"checkpoint": checkpoint}, tested, datamodule, cfg.paths)
+                title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
+                about["checkpoint"] = checkpoint
+                report(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
     return metrics
 
 
@@ -178,27 +174,3 @@ def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None)
     if callback is None:
         return None if cfg.train else ckpt_path
     return callback.best_model_path or ckpt_path
-
-
-def report(
-    about: dict[str, Any], metrics: dict[str, float], datamodule: LightningDataModule, paths: DictConfig
-) -> None:
-    """Print what every head learnt, and save it with what is to be known about the run."""
-    results = head_results(
-        metrics,
-        [asdict(spec) for spec in datamodule.info.parameters],
-        datamodule.majority_share(),
-        datamodule.mean_error(),
-        read_visible(Path(paths.log_dir), datamodule.data_dir.name),
-    )
-    path = write_results(about | {"heads": results, "metrics": metrics}, Path(paths.output_dir))
-    console = Console()
-    console.print(results_table(results, f"{about['experiment_name']}, {len(datamodule.test_set):,} test samples"))
-    console.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True, highlight=False)
-    console.print(f"Results:    {path}", soft_wrap=True, highlight=False)
-
-
-def main(cfg: DictConfig) -> float | None:
-    """Train; returns the metric that a hyper-parameter search looks at."""
-    extras(cfg)
-    return get_metric_value(train(cfg), cfg.optimized_metric, required=is_sweep())
