@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -178,7 +179,8 @@ def private_names(tree, own):
         if is_import(node):
             yield from (name for name in names_of(node) if any(map(is_private, name.split("."))))
         elif isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
-            yield node.attr
+            if not (isinstance(node.value, ast.Name) and node.value.id in sys.stdlib_module_names):
+                yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from re.findall(r"^(?:torch|lightning|hydra)(?:\.\w+)*\._[a-z]\w*", node.value)
 
@@ -186,6 +188,7 @@ def private_names(tree, own):
 def test_no_private_name_of_a_library_is_used():
     own = {*defined_names(), *PUBLIC_WITH_UNDERSCORE}
     found = [(module, name) for module, tree in TREES.items() for name in private_names(tree, own)]
+    assert [(module, name) for module, name in found if name.startswith("src.")] == []
     assert len(found) <= PRIVATE_PLACES, found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object
-from omegaconf import MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
@@ -134,29 +134,29 @@ def wrong_section(error: InstantiationException, cfg: Any) -> str | None:
     section = OmegaConf.select(cfg, key)
     if section is None or "_target_" not in section:
         return None
-    settings = OmegaConf.to_container(section, resolve=True)
-    wrong = invalid_setting(get_object(settings["_target_"]), settings, key)
+    wrong = invalid_setting(section, key)
     lacking = re.search(r"(\w+)\.__init__\(\) missing \d+ required .*arguments?: (.*)", str(error.__cause__))
     if wrong or not lacking:
         return wrong
     return f"{key}: {lacking[1]} needs {lacking[2]}. Give a value, as in +{key}.NAME=VALUE"
 
 
-def invalid_setting(made: Callable[..., Any], settings: Mapping[str, Any], key: str) -> str | None:
+def invalid_setting(section: DictConfig, key: str) -> str | None:
     """The first setting that a class or a function does not take, or that is of another type than its annotation.
 
     Args:
-        made: The class or function.
-        settings: Name to value, plain; what has a name with an underscore in front is for Hydra.
-        key: Where they are in the configuration, for the message.
+        section: Names the class or function as `_target_`, beside its settings; other names with an underscore in front
+            are for Hydra.
+        key: Where it is in the configuration, for the message.
     """
+    made = get_object(section["_target_"])
     taken = inspect.signature(made).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     try:
         hints = get_type_hints(made.__init__ if isinstance(made, type) else made)
     except NameError:  # another package's annotation of what it imports for type checkers only
         hints = {}
-    for name, value in settings.items():
+    for name, value in OmegaConf.to_container(section, resolve=True).items():
         if name.startswith("_") or value == MISSING or holds_object(value):
             continue
         if name not in taken and not open_ended:

@@ -16,7 +16,7 @@ from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
 from src.programs.output import progress, write_atomically
-from src.vimh.axes import ChannelInfo, channels_of
+from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
@@ -48,7 +48,7 @@ def display(options: argparse.Namespace) -> int:
     elif options.validate:
         print(f"Validation: {SOUND}")
     if options.save:
-        save(make_sheet(reader, options.split, options.samples, channel), options.save)
+        save_sheet(reader, options, channel, options.save)
         print(options.save)
     elif not checked:
         show_or_save(reader, options, channel)
@@ -64,7 +64,7 @@ def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int |
         show(reader, player, Place(options.split, channel=channel or 0))
         return
     path = directory / f"{reader.data_dir.resolve().name}.png"
-    save(make_sheet(reader, options.split, options.samples, channel), path)
+    save_sheet(reader, options, channel, path)
     print("No window can be opened here. A contact sheet instead:")
     print(path)
 
@@ -111,22 +111,25 @@ def facts(info: DatasetInfo) -> dict[str, str]:
     return found | ({"fixed": fixed} if fixed else {})
 
 
-def make_sheet(reader: VIMHReader, split: str, n_samples: int, channel: int | None) -> Sheet:
-    """The contact sheet of the first samples of a split.
+def save_sheet(reader: VIMHReader, options: argparse.Namespace, channel: int | None, path: Path) -> None:
+    """Write a contact sheet of the first samples of a split.
 
     Args:
         reader: The dataset.
-        split: `train` or `test`.
-        n_samples: The most that are shown.
+        options: With `split` and `samples`, the most that are shown.
         channel: The one that is shown; None: all.
+        path: Ends with `.png` or `.html`.
+
+    Raises:
+        ConfigError: If the file cannot be written.
     """
-    samples = reader.split(split)
-    check_samples(samples, n_samples)
-    batch = samples.read(slice(0, n_samples))
+    samples = reader.split(options.split)
+    check_samples(samples, options.samples)
+    batch = samples.read(slice(0, options.samples))
     shown = slice(None) if channel is None else slice(channel, channel + 1)
-    return Sheet(
+    sheet = Sheet(
         title=reader.data_dir.resolve().name,
-        split=split,
+        split=options.split,
         channels=channels_of(reader.info, samples.has_spec_range)[shown],
         specs=reader.info.parameters,
         number=np.arange(len(batch.image)),
@@ -134,6 +137,11 @@ def make_sheet(reader: VIMHReader, split: str, n_samples: int, channel: int | No
         value=values_of(samples),
         facts=facts(reader.info),
     )
+    content = contact_page(sheet).encode() if path.suffix == ".html" else png(contact_sheet(sheet))
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
 
 
 def values_of(samples: VIMHSplit) -> np.ndarray:
@@ -149,19 +157,6 @@ def check_samples(samples: VIMHSplit, n_samples: int) -> None:
         raise ConfigError(f"--samples {n_samples}: it must be 1 or more.")
     if not len(samples):
         raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
-
-
-def save(sheet: Sheet, path: Path) -> None:
-    """Write a contact sheet.
-
-    Raises:
-        ConfigError: If the file cannot be written.
-    """
-    content = contact_page(sheet).encode() if path.suffix == ".html" else png(contact_sheet(sheet))
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
 
 
 def find_defect(reader: VIMHReader) -> str | None:
@@ -218,20 +213,17 @@ def channel_table(reader: VIMHReader) -> Table:
     table = Table(title="Channels, over the training samples", **PLAIN)
     for column in ("name", "lowest", "highest", "mean", "units", "pixels 0", "pixels 255"):
         table.add_column(column, justify="left" if column in ("name", "units") else "right")
-    for number, channel in enumerate(channels_of(reader.info, reader.train.has_spec_range)):
-        table.add_row(channel.name, *channel_row(reader.train, number, channel))
+    samples = reader.train
+    for number, channel in enumerate(channels_of(reader.info, samples.has_spec_range)):
+        low, high = np.inf, -np.inf
+        sums = np.zeros(3)  # of levels, of pixels 0, of pixels 255
+        for chunk in samples.chunks():
+            batch = samples.read(chunk)
+            pixel = batch.image[:, number]
+            levels = channel.levels(pixel, batch.spec_range)
+            low, high = min(low, float(levels.min())), max(high, float(levels.max()))
+            sums += levels.sum(dtype=np.float64), (pixel == 0).sum(), (pixel == 255).sum()
+        mean, darkest, brightest = sums / (len(samples) * pixel[0].size)
+        measured = (f"{low:.1f}", f"{high:.1f}", f"{mean:.1f}", channel.units, f"{darkest:.1%}", f"{brightest:.1%}")
+        table.add_row(channel.name, *measured)
     return table
-
-
-def channel_row(samples: VIMHSplit, number: int, channel: ChannelInfo) -> list[str]:
-    """Lowest, highest and mean level, units, and the shares of the darkest and the brightest pixels."""
-    low, high = np.inf, -np.inf
-    sums = np.zeros(3)  # of levels, of pixels 0, of pixels 255
-    for chunk in samples.chunks():
-        batch = samples.read(chunk)
-        pixel = batch.image[:, number]
-        levels = channel.levels(pixel, batch.spec_range)
-        low, high = min(low, float(levels.min())), max(high, float(levels.max()))
-        sums += levels.sum(dtype=np.float64), (pixel == 0).sum(), (pixel == 255).sum()
-    mean, darkest, brightest = sums / (len(samples) * pixel[0].size)
-    return [f"{low:.1f}", f"{high:.1f}", f"{mean:.1f}", channel.units, f"{darkest:.1%}", f"{brightest:.1%}"]

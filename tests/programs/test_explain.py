@@ -111,16 +111,19 @@ def test_the_cause_is_found_at_any_depth():
     assert find_cause(InstantiationException("alone"), NSMError) is None
 
 
+def filter_section(**settings):
+    return OmegaConf.create({"_target_": f"{__name__}.Filter", **settings})
+
+
 def test_what_fits_is_not_explained():
-    assert (
-        invalid_setting(Filter, {"_target_": "x", "order": 2, "cutoffs": [1, 2.5], "kind": "high", "gain": "???"}, "f")
-        is None
-    )
+    section = filter_section(order=2, cutoffs=[1, 2.5], kind="high", gain="???")
+    assert invalid_setting(section, "f") is None
 
 
 def test_what_hydra_makes_objects_of_is_not_looked_at():
     target = {"_target_": "x"}
-    assert invalid_setting(Filter, {"order": target, "cutoffs": [target, {"a": [target]}]}, "f") is None
+    assert invalid_setting(filter_section(order=target, cutoffs=[target, {"a": [target]}]), "f") is None
+    assert invalid_setting(filter_section(order=1, cutoffs=[{"a": 1}]), "f").startswith("f.cutoffs is ")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import torch
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
+from src.programs import program as program_module
 from src.programs.program import INTERRUPTED, extras, how_to_go_on, perform
 from src.programs.sweep import get_metric_value
 
@@ -261,6 +262,34 @@ def test_the_result_of_a_task_is_handed_on():
     assert perform(lambda cfg: 0.25, cfg) == 0.25
     assert perform(lambda cfg: {"loss": 0.25}, OmegaConf.merge(cfg, {"optimized_metric": "loss"})) == 0.25
     assert perform(lambda cfg: 0.25, OmegaConf.create({})) == 0.25
+
+
+def test_an_old_name_is_answered_with_the_new_one(monkeypatch, capsys):
+    answer = {"spectral=stft": "spectral=stft is now representation=stft"}
+    monkeypatch.setattr(program_module, "answer_to_old_name", lambda arguments: answer.get(arguments[0]))
+    monkeypatch.setattr(sys, "argv", ["main.py", "spectral=stft"])
+    with pytest.raises(SystemExit) as stop:
+        program_module.program("train", "nowhere.task")()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "spectral=stft is now representation=stft\n"
+
+
+HELP = """
+    import contextlib, io, runpy, sys
+    for path in sys.argv[1:]:
+        sys.argv = [path, "--help"]
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:
+            runpy.run_path(path, run_name="__main__")
+        assert out.getvalue(), path
+    print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_help_loads_neither_torch_nor_lightning():
+    programs = [f"src/{name}.py" for name in ("train", "eval", "predict", "audio_eval", "export")]
+    command = [sys.executable, "-c", textwrap.dedent(HELP), *programs, "generate_vimh.py", "display_vimh.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert not {"torch", "lightning", "numpy", "numba", "matplotlib"} & set(done.stdout.split())
 
 
 def run_config(tmp_path, run="2026-01-01_00-00-00", **more):
