@@ -8,13 +8,30 @@
 Keys of the window are shown in it.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.tasks.display import main  # noqa: E402
+from src.programs.command_line import run_with_options  # noqa: E402
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show, print and write what a command line asks for; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", nargs="?", type=Path, metavar="DIR", help="default: the newest under data/")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write a contact sheet, .png or .html")
+    parser.add_argument("--info", action="store_true", help="print metadata, validation and statistics")
+    parser.add_argument("--validate", action="store_true", help="check everything; exit code 1 at a defect")
+    parser.add_argument("--split", choices=("train", "test"), default="train", help="what is shown; default train")
+    parser.add_argument("--samples", type=int, default=12, metavar="N", help="of a contact sheet; default 12")
+    parser.add_argument("--channel", metavar="NAME", help="name or number; default: the first one, in a sheet all")
+    return run_with_options("src.tasks.display.display", parser.parse_args(argv))
+
 
 if __name__ == "__main__":
     sys.exit(main())

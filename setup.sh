@@ -47,6 +47,8 @@ if [ -n "${TORCH_INDEX_URL:-}" ]; then
 fi
 echo "Installing the other packages ..."
 $installer -r requirements.txt
+# The project itself, so that `from src…` works from any directory.
+$installer --no-deps --editable .
 
 # torchaudio's Linux wheel carries an extension that is linked against CUDA. Beside a CPU-only torch it cannot be loaded and
 # makes the import fail; without the file torchaudio says that it has no extension, and every transform works.

@@ -26,7 +26,7 @@ from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit  # noqa: E402
 from src.evaluation.refinement import observe  # noqa: E402
-from src.programs.progress import progress  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402

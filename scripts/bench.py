@@ -51,9 +51,9 @@ from src.generation import generate  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
-from src.programs.progress import progress  # noqa: E402
+from src.programs.loggers import instantiate_callbacks, instantiate_loggers  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
-from src.programs.threads import cpu_threads  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.synth import kernels  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402

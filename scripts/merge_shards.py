@@ -14,7 +14,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.errors import NSMError, VIMHError  # noqa: E402
-from src.programs.progress import progress  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 from src.recipe import differences  # noqa: E402
 from src.vimh.format import SPLITS  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402

@@ -212,7 +212,7 @@ def make_representation(config: Mapping[str, Any]) -> Representation:
     try:
         return instantiate(config)
     except InstantiationException as error:
-        reason = " ".join(str(find_cause(error, (NSMError,)) or error).split())
+        reason = " ".join(str(find_cause(error, NSMError) or error).split())
         raise ConfigError(f"The representation cannot be made: {reason}") from error
 
 

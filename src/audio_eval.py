@@ -11,7 +11,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, doten
 
 from src.programs.program import program  # noqa: E402
 
-main = program("audio_eval", task="src.tasks.audio_eval.main")
+main = program("audio_eval", task="src.tasks.audio_eval.audio_eval")
 
 if __name__ == "__main__":
     main()

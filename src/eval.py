@@ -9,7 +9,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, doten
 
 from src.programs.program import program  # noqa: E402
 
-main = program("eval", task="src.tasks.evaluate.main")
+main = program("eval", task="src.tasks.evaluate.evaluate")
 
 if __name__ == "__main__":
     main()

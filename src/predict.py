@@ -5,16 +5,14 @@ python src/predict.py ckpt_path=logs/train/.../epoch_042.ckpt audio='sounds/*.fl
 python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 """
 
-import sys
-
 import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
-from src.programs.program import hydra_arguments, program  # noqa: E402
+from src.programs.command_line import hydra_arguments  # noqa: E402
+from src.programs.program import program  # noqa: E402
 
-main = program("predict", task="src.tasks.predict.main")
+main = program("predict", task="src.tasks.predict.predict", arguments=hydra_arguments)
 
 if __name__ == "__main__":
-    sys.argv[1:] = hydra_arguments(sys.argv[1:])
     main()

@@ -10,7 +10,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, doten
 
 from src.programs.program import program  # noqa: E402
 
-main = program("train", task="src.tasks.train.main")
+main = program("train", task="src.tasks.train.train")
 
 if __name__ == "__main__":
     main()

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
 from src.generation import fresh_sounds, generate, is_made, make_dataset
-from src.programs.program import find_cause
+from src.programs.explain import find_cause
 from src.recipe import Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME, METADATA_BYTES, pack, record_dtype
 from src.vimh.reader import VIMHReader

@@ -1,6 +1,8 @@
 """What a network costs: operations, and the number of threads that pays for them."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -43,3 +45,14 @@ def useful_threads(net: nn.Module, example: tuple[Tensor, ...], batch_size: int,
     per_image = multiply_adds(net.eval(), example)[""] / len(example[0])
     net.train(was_training)
     return min(available, max(1, math.ceil(per_image * batch_size / WORTH_A_THREAD)))
+
+
+@contextlib.contextmanager
+def cpu_threads(n_threads: int) -> Iterator[None]:
+    """Make PyTorch compute on so many threads, and on as many as before afterwards: the next job may want others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -23,7 +23,7 @@ OPSET = 20  # fixed, so that a newer PyTorch writes the same operators
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Whose messages are not for the user, and from which level on they would be.
 CHATTY = {
-    "torch.onnx._internal.exporter._registration": logging.ERROR,  # it misses torchvision, which nothing here needs
+    "torch.onnx": logging.ERROR,  # it misses torchvision, which nothing here needs
     "onnx_ir": logging.WARNING,
     "onnxscript": logging.WARNING,
 }
@@ -100,7 +100,7 @@ def remove_traces(proto: ModelProto) -> None:
 
 def open_session(content: bytes) -> InferenceSession:
     """An ONNX file, ready to run on one thread of the CPU."""
-    import onnxruntime
+    import onnxruntime  # noqa: PLC0415  (optional: the extra `export`)
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

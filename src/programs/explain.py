@@ -1,110 +1,194 @@
-"""Which setting is behind the TypeError of an object that could not be made, in words."""
+"""Errors in words: what to tell a user instead of a traceback, and which setting is behind a TypeError."""
 
+import errno
 import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.errors import InstantiationException
+from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaError
 
+from src.errors import NSMError
+
+NO_COMPILER = (
+    "model.compile=true needs a C++ compiler, and PyTorch found none that works. Install g++ or clang++, name it in "
+    "the environment variable CXX, or train without: model.compile=false"
+)
+
+# Optuna's ValueErrors when it looks for the best of trials that all failed: in a database, in memory.
+NO_TRIAL = ("Record does not exist.", "No trials are completed yet.")
+ALL_FAILED = (
+    "No trial of this search has succeeded, so that there is no best one. Why each of them failed stands above and in "
+    "the log of its directory. Correct that, or the space that is searched, and run the same command again."
+)
+
+NO_OPTION = "Config group override must be"  # Hydra's ValueError where an option is a number, as in model=3
+
+# Places that cannot be used, and errors that mean the same without a class of their own.
+UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+LISTS, MAPPINGS = (Sequence, list, tuple), (Mapping, dict)
 WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
     str: "text",
     types.NoneType: "null",
-    Sequence: "a list",
-    Mapping: "a mapping",
+    Callable: "a class or function (_target_: …)",
+    **dict.fromkeys(LISTS, "a list"),
+    **dict.fromkeys(MAPPINGS, "a mapping"),
 }
-LISTS, MAPPINGS = (Sequence, list, tuple), (Mapping, dict)
 MISSING = "???"
 
 
-def explain(error: InstantiationException, cfg: Any) -> str | None:
-    """What is wrong with the settings of a section.
+def explain(error: BaseException, cfg: Any = None) -> str | None:
+    """What to tell the user of an error.
 
     Args:
-        error: What Hydra raised when it made an object of the section.
-        cfg: The configuration that the section is in.
+        error: What a task or Hydra raised.
+        cfg: The configuration of the task; None where there was none yet.
+
+    Returns:
+        The message; None for an error that is a bug as far as we know, of which the traceback is wanted.
+    """
+    if isinstance(error, InstantiationException):
+        cause = find_cause(error, NSMError) or find_cause(error, "MisconfigurationException")
+        return str(cause) if cause else wrong_section(error, cfg) or f"{error}\nHYDRA_FULL_ERROR=1 shows the traceback."
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {error}"
+    if isinstance(error, CompactHydraException):
+        cause = error.__cause__
+        return f"{error}\n{cause}" if isinstance(cause, OmegaConfBaseException) else str(error)
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value: give one on the command line, as in {error.full_key}=VALUE"
+    if isinstance(error, OSError | InterpolationResolutionError):
+        place = unusable_place(error)
+        if place or isinstance(error, OSError):
+            return place
+    if isinstance(error, NSMError | InterpolationResolutionError | GrammarParseError):
+        return str(error)
+    if isinstance(error, ValueError) and str(error) in NO_TRIAL:
+        return ALL_FAILED
+    if isinstance(error, ValueError) and str(error).startswith(NO_OPTION):
+        return str(error)
+    # Lightning and PyTorch take seconds to import, and what they raise is told by its name.
+    if type(error).__name__ == "MisconfigurationException":
+        return str(error)
+    if type(getattr(error, "inner_exception", None)).__name__ == "InvalidCxxCompiler":
+        return NO_COMPILER
+    return None
+
+
+def find_cause(error: BaseException | None, kind: type[BaseException] | str) -> BaseException | None:
+    """The first exception of a class in the chain error, cause, cause of the cause …; None if there is none.
+
+    Args:
+        error: Where the chain begins.
+        kind: The class, or its name where importing it would take long.
+    """
+    while error is not None:
+        if type(error).__name__ == kind if isinstance(kind, str) else isinstance(error, kind):
+            return error
+        error = error.__cause__
+    return None
+
+
+def lacks_primary_config(error: BaseException, config_dir: Path) -> bool:
+    """Whether Hydra looked for the configuration of `--config-name` in a directory, and found none of that name."""
+    text = str(error)
+    is_primary = isinstance(error, MissingConfigException) and text.startswith("Cannot find primary config")
+    return is_primary and f"path=file://{config_dir}" in text
+
+
+def unusable_place(error: BaseException | None) -> str | None:
+    """The file or directory that could not be made or opened where a user wanted it, and why; None if there is none.
+
+    OmegaConf hides such an error of a resolver in the context of its own.
+    """
+    while error is not None:
+        is_unusable = isinstance(error, UNUSABLE) or (isinstance(error, OSError) and error.errno in NO_ROOM)
+        if is_unusable and error.filename is not None:
+            return f"{error.filename2 or error.filename}: {error.strerror}. Name another place, or correct this one."
+        error = error.__context__
+    return None
+
+
+def wrong_section(error: InstantiationException, cfg: Any) -> str | None:
+    """What is wrong with the settings of which Hydra could not make an object.
 
     Returns:
         One sentence; None if no TypeError is behind it, or no setting stands out.
     """
-    key = re.search(r"^full_key: (.+)$", str(error), flags=re.MULTILINE)
-    if not isinstance(error.__cause__, TypeError) or key is None:
+    found = re.search(r"^full_key: (.+)$", str(error), flags=re.MULTILINE)
+    if cfg is None or found is None or not isinstance(error.__cause__, TypeError):
         return None
-    section = OmegaConf.select(cfg, key[1])
+    key = found[1]
+    section = OmegaConf.select(cfg, key)
     if section is None or "_target_" not in section:
         return None
-    plain = OmegaConf.to_container(section, resolve=True)
-    return invalid_setting(get_object(plain["_target_"]), plain, key[1]) or lacking(error.__cause__, key[1])
+    wrong = invalid_setting(section, key)
+    lacking = re.search(r"(\w+)\.__init__\(\) missing \d+ required .*arguments?: (.*)", str(error.__cause__))
+    if wrong or not lacking:
+        return wrong
+    return f"{key}: {lacking[1]} needs {lacking[2]}. Give a value, as in +{key}.NAME=VALUE"
 
 
-def invalid_setting(made: Callable[..., Any], settings: Mapping[str, Any], key: str) -> str | None:
-    """The first of some settings that a class or a function does not take, or whose kind is another than it says.
+def invalid_setting(section: DictConfig, key: str) -> str | None:
+    """The first setting that a class or a function does not take, or that is of another type than its annotation.
 
     Args:
-        made: The class or function.
-        settings: Name to value, plain; what has a name with an underscore in front is for Hydra.
-        key: Where they are in the configuration, for the message.
+        section: Names the class or function as `_target_`, beside its settings; other names with an underscore in front
+            are for Hydra.
+        key: Where it is in the configuration, for the message.
     """
+    made = get_object(section["_target_"])
     taken = inspect.signature(made).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    kinds = type_hints(made)
-    for name, value in settings.items():
-        if name.startswith("_") or value == MISSING or is_object(value):
+    try:
+        hints = get_type_hints(made.__init__ if isinstance(made, type) else made)
+    except NameError:  # another package's annotation of what it imports for type checkers only
+        hints = {}
+    for name, value in OmegaConf.to_container(section, resolve=True).items():
+        if name.startswith("_") or value == MISSING or holds_object(value):
             continue
         if name not in taken and not open_ended:
             return f"{key}.{name}: {made.__name__} takes no such setting. It takes {', '.join(taken)}."
-        if name in kinds and not fits(value, kinds[name]):
-            return f"{key}.{name} is {'null' if value is None else repr(value)}; it must be {in_words(kinds[name])}."
+        if name in hints and not fits(value, hints[name]):
+            return f"{key}.{name} is {'null' if value is None else repr(value)}; it must be {in_words(hints[name])}."
     return None
 
 
-def lacking(error: TypeError, key: str) -> str | None:
-    """The settings that a call missed."""
-    found = re.search(r"(\w+)\.__init__\(\) missing \d+ required .*arguments?: (.*)", str(error))
-    return f"{key}: {found[1]} needs {found[2]}. Give a value, as in +{key}.NAME=VALUE" if found else None
-
-
-def type_hints(made: Callable[..., Any]) -> dict[str, Any]:
-    """The kinds that a class or a function says it takes; none where it names some that only a type checker sees."""
-    try:
-        return get_type_hints(made.__init__ if isinstance(made, type) else made)
-    except NameError:
-        return {}
-
-
-def is_object(value: Any) -> bool:
-    """Whether Hydra makes an object of a value."""
+def holds_object(value: Any) -> bool:
+    """Whether Hydra makes an object of a value, or of something in a list."""
+    if isinstance(value, list):
+        return any(map(holds_object, value))
     return isinstance(value, Mapping) and "_target_" in value
 
 
-def fits(value: Any, kind: Any) -> bool:
-    """Whether plain data is of a kind; what cannot be told fits."""
-    origin = get_origin(kind) or kind
-    if origin in (Union, types.UnionType):
-        return any(fits(value, part) for part in get_args(kind))
-    if origin is Literal:
-        return value in get_args(kind)
-    if origin in LISTS:
-        return isinstance(value, list) and all(fits(item, part) for part in get_args(kind)[:1] for item in value)
-    if origin in MAPPINGS:
-        return isinstance(value, dict)
-    if origin in (int, float):
-        return isinstance(value, int | origin) and not isinstance(value, bool)
-    return not isinstance(origin, type) or origin is Callable or isinstance(value, origin)
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether plain data is of an annotated type, without conversion; an annotation that pydantic cannot read fits."""
+    try:
+        TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    except (PydanticUserError, SchemaError):
+        return True
+    return True
 
 
-def in_words(kind: Any) -> str:
-    """A kind as a user calls it."""
-    origin = get_origin(kind) or kind
+def in_words(annotation: Any) -> str:
+    """A type as a user calls it."""
+    origin = get_origin(annotation) or annotation
     if origin in (Union, types.UnionType):
-        return " or ".join(in_words(part) for part in get_args(kind))
+        return " or ".join(map(in_words, get_args(annotation)))
     if origin is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
-    general = Sequence if origin in LISTS else Mapping if origin in MAPPINGS else origin
-    return WORDS.get(general, getattr(origin, "__name__", str(origin)))
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    return WORDS.get(origin, getattr(origin, "__name__", str(origin)))

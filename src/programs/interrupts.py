@@ -9,10 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class StopOnInterrupt(Callback):
-    """Stops a training at its next batch where Python forgot the KeyboardInterrupt of a Ctrl-C.
+    """Stops a training at its next batch where the KeyboardInterrupt of a Ctrl-C was lost.
 
-    It is raised wherever the program is at that moment. In a destructor, or where C code calls Python, it is at most
-    reported as ignored, and the training would go on as if nobody had asked.
+    Python raises it wherever the program is at that moment. In a destructor, or where C code calls Python, it is at
+    most reported as ignored, and the training would continue.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class StopOnInterrupt(Callback):
         self.before: Any = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning before everything; Python lets the main thread alone listen to signals."""
+        """Called by Lightning before a training; Python delivers signals to the main thread only."""
         if threading.current_thread() is threading.main_thread():
             self.before = signal.signal(signal.SIGINT, self.notice)
 
@@ -35,14 +35,14 @@ class StopOnInterrupt(Callback):
             raise KeyboardInterrupt
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning after everything."""
-        self._stop_listening()
+        """Called by Lightning after a training."""
+        self._restore_handler()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Called by Lightning when a training was stopped."""
-        self._stop_listening()
+        self._restore_handler()
 
-    def _stop_listening(self) -> None:
-        """Leave Ctrl-C to whom it was left before, unless somebody else has taken it meanwhile."""
+    def _restore_handler(self) -> None:
+        """Install the handler of before, unless another one has been installed meanwhile."""
         if signal.getsignal(signal.SIGINT) == self.notice:
             signal.signal(signal.SIGINT, self.before)

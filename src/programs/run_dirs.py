@@ -1,7 +1,7 @@
-"""Where a run is written, and which checkpoint it goes on from.
+"""Run directories: where a run is written, and which checkpoint it resumes from or reads.
 
-`configs/hydra/default.yaml` calls the resolver `run_dir` for the directory of a run, so that `ckpt_path=last` goes on
-in the directory that it began in. Afterwards everything follows from that directory.
+`configs/hydra/default.yaml` calls the resolver `run_dir` for the directory of a run, so that `ckpt_path=last` resumes
+in the directory of the run that it means. All other places follow from that directory.
 """
 
 import functools
@@ -16,13 +16,13 @@ LAST_CKPT = Path("checkpoints") / "last.ckpt"
 
 
 def register_resolvers() -> None:
-    """Makes `${run_dir:...}` and `${directory:...}` known to OmegaConf; before Hydra reads a configuration."""
+    """Make `${run_dir:...}` and `${directory:...}` known to OmegaConf; before Hydra reads a configuration."""
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("directory", directory, replace=True)
 
 
 def directory(path: str) -> str:
-    """A path, at which there is a directory from now on: SQLite does not make the one of its file."""
+    """Make a directory and return its path: SQLite does not make the one of its file."""
     Path(path).mkdir(parents=True, exist_ok=True)
     return path
 
@@ -30,8 +30,8 @@ def directory(path: str) -> str:
 def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Path | None:
     """The run whose `last.ckpt` was written last, or None if the experiment has no checkpoint.
 
-    The age of the checkpoint counts, not the date in the directory's name: an old run that somebody went on with and
-    interrupted is the one that they mean.
+    The age of the checkpoint counts, not the date in the directory's name, so that a run which was resumed and
+    interrupted again is the newest.
     """
     checkpoints = Path(log_dir, task_name, experiment_name).glob(f"*/{LAST_CKPT.as_posix()}")
     newest = max(checkpoints, key=_age, default=None)
@@ -64,7 +64,7 @@ def run_dir(log_dir: str, task_name: str, experiment_name: str, ckpt_path: str |
 
 
 def resolve_ckpt_path(cfg: DictConfig) -> str | None:
-    """The checkpoint to go on from as a path, or None when the run begins anew.
+    """The checkpoint to resume from as a path, or None for a new run.
 
     Args:
         cfg: With `ckpt_path`, `task_name`, `experiment_name` and `paths`.
@@ -74,23 +74,17 @@ def resolve_ckpt_path(cfg: DictConfig) -> str | None:
     """
     if cfg.ckpt_path is None:
         return None
+    path = Path(cfg.paths.output_dir) / LAST_CKPT if cfg.ckpt_path == LAST else Path(cfg.ckpt_path)
+    if path.is_file():
+        return str(path)
     if cfg.ckpt_path != LAST:
-        return _existing(cfg.ckpt_path)
-    path = Path(cfg.paths.output_dir) / LAST_CKPT
-    if not path.is_file():
-        experiment = Path(cfg.paths.log_dir, cfg.task_name, cfg.experiment_name)
-        raise ConfigError(
-            f"ckpt_path=last: no run in {experiment} has {LAST_CKPT}. Train first, choose the experiment that was"
-            " trained (experiment=... or experiment_name=...), or name the file: ckpt_path=PATH."
-            " In a multirun (-m) only a path will do."
-        )
-    return str(path)
-
-
-def _existing(ckpt_path: str) -> str:
-    if not Path(ckpt_path).is_file():
-        raise ConfigError(f"ckpt_path={ckpt_path}: there is no such file (looked from {Path.cwd()}).")
-    return str(ckpt_path)
+        raise ConfigError(f"ckpt_path={cfg.ckpt_path}: there is no such file (looked from {Path.cwd()}).")
+    experiment = Path(cfg.paths.log_dir, cfg.task_name, cfg.experiment_name)
+    raise ConfigError(
+        f"ckpt_path=last: no run in {experiment} has {LAST_CKPT}. Train first, choose the experiment that was"
+        " trained (experiment=... or experiment_name=...), or name the file: ckpt_path=PATH."
+        " In a multirun (-m) only a path will do."
+    )
 
 
 def trained_checkpoint(ckpt_path: str | None, log_dir: str | Path, experiment_name: str | None = None) -> Path:
@@ -98,42 +92,29 @@ def trained_checkpoint(ckpt_path: str | None, log_dir: str | Path, experiment_na
 
     Args:
         ckpt_path: A path, or `last`: the last epoch of the training that wrote a checkpoint last. None: the best epoch
-            that was written last.
+            that was written last, of any training.
         log_dir: Where all runs are.
-        experiment_name: What `last` is looked for among, jobs of sweeps included. None: among all trainings.
+        experiment_name: The experiment whose runs and jobs of sweeps `last` is looked for in; None: all.
 
     Raises:
         ConfigError: If there is none.
     """
-    if not ckpt_path:
-        return newest_best_checkpoint(log_dir)
-    if ckpt_path != LAST:
+    if ckpt_path and ckpt_path != LAST:
         return Path(ckpt_path)
     train_dir = Path(log_dir, "train")
-    parts = ("*", "multiruns/*/*") if experiment_name is None else (experiment_name, f"multiruns/{experiment_name}/*")
-    found = [path for part in parts for path in train_dir.glob(f"{part}/*/{LAST_CKPT.as_posix()}")]
+    if ckpt_path == LAST:
+        experiments = [experiment_name or "*", f"multiruns/{experiment_name or '*'}/*"]
+        found = [path for part in experiments for path in train_dir.glob(f"{part}/*/{LAST_CKPT.as_posix()}")]
+        runs = f"run of {experiment_name}" if experiment_name else "run"
+        missing = f"ckpt_path=last: no {runs} in {train_dir} has {LAST_CKPT}"
+    else:
+        found = [path for path in train_dir.rglob("checkpoints/*.ckpt") if not path.name.startswith("last")]
+        missing = f"{train_dir}: no run has a checkpoint"
     if not found:
-        of = "" if experiment_name is None else f" of {experiment_name}"
-        raise ConfigError(
-            f"ckpt_path=last: no run{of} in {train_dir} has {LAST_CKPT}. Train first (make ex), or name the file: "
-            "ckpt_path=PATH."
-        )
+        raise ConfigError(f"{missing}. Train first (make ex), or name the file: ckpt_path=PATH.")
     return max(found, key=_age)
 
 
-def newest_best_checkpoint(log_dir: str | Path) -> Path:
-    """The checkpoint of a best epoch, of any training, that was written last.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    train_dir = Path(log_dir, "train")
-    best = [path for path in train_dir.rglob("checkpoints/*.ckpt") if not path.name.startswith("last")]
-    if not best:
-        raise ConfigError(f"{train_dir}: no run has a checkpoint. Train first (make ex), or name one: ckpt_path=PATH")
-    return max(best, key=_age)
-
-
 def _age(path: Path) -> tuple[int, str]:
-    """By what the newest file is the largest."""
+    """Sorts files by their time, the newest last."""
     return path.stat().st_mtime_ns, path.as_posix()

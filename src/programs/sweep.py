@@ -1,7 +1,12 @@
-"""What a sweep cannot do, found before it begins: Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`."""
+"""Sweeps: what they cannot do, found before they begin, and the metric that a search looks at.
 
+Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`.
+"""
+
+import math
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, SupportsFloat
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -51,3 +56,25 @@ def check_sweep_devices(n_devices: int) -> None:
             f"A sweep cannot use {n_devices} devices: every process that they need would run this command line, "
             "and with it the sweep, anew. Sweep on one device (trainer=default), or start the jobs one by one."
         )
+
+
+def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None, required: bool = True) -> float | None:
+    """The metric that a hyper-parameter search looks at; None when no name is given.
+
+    Args:
+        metrics: Name to value, as in `trainer.callback_metrics`.
+        name: `cfg.optimized_metric`.
+        required: Whether somebody looks at it. If not, a run without it, such as one that only tests, returns None.
+
+    Raises:
+        ConfigError: If no metric has that name, or it is no finite number: a search counts such a trial as failed.
+    """
+    if not name or not (required or name in metrics):
+        return None
+    if name not in metrics:
+        known = ", ".join(sorted(metrics)) or "none"
+        raise ConfigError(f"optimized_metric={name}: no such metric. This run has: {known}.")
+    value = float(metrics[name])
+    if not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}: the training diverged. Lower model.optimizer.lr.")
+    return value

@@ -56,10 +56,7 @@ from src.listening.report import Axes, Report, Row, Scores, Sound, format_number
 from src.models.predictor import Predictor
 from src.pictures.plots import draw_color_bar, draw_spectrogram, value_text
 from src.pictures.viewer import can_show, play
-from src.programs.files import write_atomically
-from src.programs.program import extras, task_wrapper
-from src.programs.progress import progress
-from src.programs.pylogger import RankedLogger
+from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe, check_count
 from src.vimh.axes import Axis, ChannelInfo, limits
@@ -111,7 +108,6 @@ class Evaluation:
         )
 
 
-@task_wrapper
 def audio_eval(cfg: DictConfig) -> dict[str, float]:
     """Evaluate as configured.
 
@@ -542,9 +538,3 @@ def open_window(trial: Evaluation, axes: Axes, wav_dir: Path) -> None:
     figure = pyplot.figure("Audio evaluation", figsize=(10.0, 6.5))
     figure.window = Window(figure, trial, axes, wav_dir)  # callbacks hold it by a weak reference
     pyplot.show()
-
-
-def main(cfg: DictConfig) -> None:
-    """What the program does."""
-    extras(cfg)
-    audio_eval(cfg)

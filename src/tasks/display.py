@@ -1,15 +1,6 @@
-"""Shows a VIMH dataset: in a window where there is a display, as a contact sheet elsewhere.
-
-    python display_vimh.py                                  the newest dataset under data/
-    python display_vimh.py DIR --save sheet.png             a contact sheet, or .html
-    python display_vimh.py DIR --info                       metadata, validation and statistics
-    python display_vimh.py DIR --validate                   every record and checksum; exit code 1 at a defect
-
-Keys of the window are shown in it.
-"""
+"""Shows a VIMH dataset: in a window where there is a display, as a contact sheet elsewhere (`display_vimh.py`)."""
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -20,13 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError, NSMError, VIMHError
+from src.errors import ConfigError, VIMHError
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
-from src.programs.files import write_atomically
-from src.programs.progress import progress
-from src.vimh.axes import ChannelInfo, channels_of
+from src.programs.output import progress, write_atomically
+from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
@@ -38,17 +28,45 @@ PLAIN = {"title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "show_e
 SOUND = "every record, value and checksum is as it should be"
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_dir", nargs="?", type=Path, metavar="DIR", help="default: the newest under data/")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write a contact sheet, .png or .html")
-    parser.add_argument("--info", action="store_true", help="print metadata, validation and statistics")
-    parser.add_argument("--validate", action="store_true", help="check everything; exit code 1 at a defect")
-    parser.add_argument("--split", choices=("train", "test"), default="train", help="what is shown; default train")
-    parser.add_argument("--samples", type=int, default=12, metavar="N", help="of a contact sheet; default 12")
-    parser.add_argument("--channel", metavar="NAME", help="name or number; default: the first one, in a sheet all")
-    return parser.parse_args(argv)
+def display(options: argparse.Namespace) -> int:
+    """Show, print and write as the options of `display_vimh.py` say.
+
+    Returns:
+        The exit code: 1 at a defect of the dataset.
+    """
+    if options.save and options.save.suffix not in FORMATS:
+        raise ConfigError(f"--save {options.save}: the name must end with {' or '.join(FORMATS)}.")
+    reader = VIMHReader(options.data_dir or newest_dataset(ROOT / "data"))
+    print(f"Dataset: {reader.data_dir}")
+    channel = None if options.channel is None else find_channel(reader.info, options.channel)
+    checked = options.info or options.validate
+    defect = find_defect(reader) if checked else None
+    if options.info:
+        print_info(reader, defect)
+    if defect:
+        print(defect, file=sys.stderr)
+    elif options.validate:
+        print(f"Validation: {SOUND}")
+    if options.save:
+        save_sheet(reader, options, channel, options.save)
+        print(options.save)
+    elif not checked:
+        show_or_save(reader, options, channel)
+    return 1 if defect else 0
+
+
+def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
+    """Open the window, or write a contact sheet below `logs/viewer` where there is no display."""
+    directory = ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")
+    if can_show():
+        check_samples(reader.split(options.split), options.samples)
+        player = Player(reader.info, instantiate_trusted, directory)
+        show(reader, player, Place(options.split, channel=channel or 0))
+        return
+    path = directory / f"{reader.data_dir.resolve().name}.png"
+    save_sheet(reader, options, channel, path)
+    print("No window can be opened here. A contact sheet instead:")
+    print(path)
 
 
 def newest_dataset(directory: Path) -> Path:
@@ -81,7 +99,7 @@ def find_channel(info: DatasetInfo, wanted: str) -> int:
 
 
 def facts(info: DatasetInfo) -> dict[str, str]:
-    """What there is to say about a dataset in a line each."""
+    """Properties of a dataset, a line each."""
     duration, sample_rate = (f"{number:g}" if number else "?" for number in (info.duration, info.sample_rate))
     found = {
         "image": f"{info.height}x{info.width}x{info.channels} ({', '.join(info.channel_labels) or 'unnamed'})",
@@ -93,22 +111,25 @@ def facts(info: DatasetInfo) -> dict[str, str]:
     return found | ({"fixed": fixed} if fixed else {})
 
 
-def make_sheet(reader: VIMHReader, split: str, n_samples: int, channel: int | None) -> Sheet:
-    """The contact sheet of the first samples of a split.
+def save_sheet(reader: VIMHReader, options: argparse.Namespace, channel: int | None, path: Path) -> None:
+    """Write a contact sheet of the first samples of a split.
 
     Args:
         reader: The dataset.
-        split: `train` or `test`.
-        n_samples: The most that are shown.
+        options: With `split` and `samples`, the most that are shown.
         channel: The one that is shown; None: all.
+        path: Ends with `.png` or `.html`.
+
+    Raises:
+        ConfigError: If the file cannot be written.
     """
-    samples = reader.split(split)
-    check_samples(samples, n_samples)
-    batch = samples.read(slice(0, n_samples))
+    samples = reader.split(options.split)
+    check_samples(samples, options.samples)
+    batch = samples.read(slice(0, options.samples))
     shown = slice(None) if channel is None else slice(channel, channel + 1)
-    return Sheet(
+    sheet = Sheet(
         title=reader.data_dir.resolve().name,
-        split=split,
+        split=options.split,
         channels=channels_of(reader.info, samples.has_spec_range)[shown],
         specs=reader.info.parameters,
         number=np.arange(len(batch.image)),
@@ -116,6 +137,11 @@ def make_sheet(reader: VIMHReader, split: str, n_samples: int, channel: int | No
         value=values_of(samples),
         facts=facts(reader.info),
     )
+    content = contact_page(sheet).encode() if path.suffix == ".html" else png(contact_sheet(sheet))
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
 
 
 def values_of(samples: VIMHSplit) -> np.ndarray:
@@ -126,28 +152,15 @@ def values_of(samples: VIMHSplit) -> np.ndarray:
 
 
 def check_samples(samples: VIMHSplit, n_samples: int) -> None:
-    """Refuse to show nothing."""
+    """Refuse to show no samples, or those of an empty split."""
     if n_samples < 1:
         raise ConfigError(f"--samples {n_samples}: it must be 1 or more.")
     if not len(samples):
         raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
 
 
-def save(sheet: Sheet, path: Path) -> None:
-    """Write a contact sheet.
-
-    Raises:
-        ConfigError: If the file cannot be written.
-    """
-    content = contact_page(sheet).encode() if path.suffix == ".html" else png(contact_sheet(sheet))
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
-
-
-def validate(reader: VIMHReader) -> str | None:
-    """What is wrong with a dataset, or None."""
+def find_defect(reader: VIMHReader) -> str | None:
+    """What is wrong with a dataset: the first defect that reading everything finds, or None."""
     try:
         with progress(len(reader.train) + len(reader.test), "Validating", "samples") as advance:
             reader.validate(advance)
@@ -168,10 +181,10 @@ def print_info(reader: VIMHReader, defect: str | None) -> None:
         **facts(info),
         "made by": made_by,
         "size": f"{size / 1e6:.1f} MB",
+        "validation": defect or SOUND,
     }
-    rows["validation"] = defect or "every record, value and checksum is as it should be"
-    for name, text in rows.items():
-        table.add_row(name, text)
+    for row in rows.items():
+        table.add_row(*row)
     for part in (table, parameter_table(reader), channel_table(reader)):
         console.print(part)
         console.print()
@@ -196,72 +209,21 @@ def parameter_table(reader: VIMHReader) -> Table:
 
 
 def channel_table(reader: VIMHReader) -> Table:
-    """What the pixels of every channel are like."""
+    """Levels and extreme pixels of every channel."""
     table = Table(title="Channels, over the training samples", **PLAIN)
     for column in ("name", "lowest", "highest", "mean", "units", "pixels 0", "pixels 255"):
         table.add_column(column, justify="left" if column in ("name", "units") else "right")
-    for number, channel in enumerate(channels_of(reader.info, reader.train.has_spec_range)):
-        table.add_row(channel.name, *channel_row(reader.train, number, channel))
+    samples = reader.train
+    for number, channel in enumerate(channels_of(reader.info, samples.has_spec_range)):
+        low, high = np.inf, -np.inf
+        sums = np.zeros(3)  # of levels, of pixels 0, of pixels 255
+        for chunk in samples.chunks():
+            batch = samples.read(chunk)
+            pixel = batch.image[:, number]
+            levels = channel.levels(pixel, batch.spec_range)
+            low, high = min(low, float(levels.min())), max(high, float(levels.max()))
+            sums += levels.sum(dtype=np.float64), (pixel == 0).sum(), (pixel == 255).sum()
+        mean, darkest, brightest = sums / (len(samples) * pixel[0].size)
+        measured = (f"{low:.1f}", f"{high:.1f}", f"{mean:.1f}", channel.units, f"{darkest:.1%}", f"{brightest:.1%}")
+        table.add_row(channel.name, *measured)
     return table
-
-
-def channel_row(samples: VIMHSplit, number: int, channel: ChannelInfo) -> list[str]:
-    """Lowest, highest and mean level, units, and the shares of the darkest and the brightest pixels."""
-    low, high = np.inf, -np.inf
-    sums = np.zeros(3)  # of levels, of pixels 0, of pixels 255
-    for chunk in samples.chunks():
-        batch = samples.read(chunk)
-        pixel = batch.image[:, number]
-        levels = channel.levels(pixel, batch.spec_range)
-        low, high = min(low, float(levels.min())), max(high, float(levels.max()))
-        sums += levels.sum(dtype=np.float64), (pixel == 0).sum(), (pixel == 255).sum()
-    mean, darkest, brightest = sums / (len(samples) * pixel[0].size)
-    return [f"{low:.1f}", f"{high:.1f}", f"{mean:.1f}", channel.units, f"{darkest:.1%}", f"{brightest:.1%}"]
-
-
-def display(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
-    """Open the window, or write a contact sheet where there is no display."""
-    directory = ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    if can_show():
-        check_samples(reader.split(options.split), options.samples)
-        player = Player(reader.info, instantiate_trusted, directory)
-        show(reader, player, Place(options.split, channel=channel or 0))
-        return
-    path = directory / f"{reader.data_dir.resolve().name}.png"
-    save(make_sheet(reader, options.split, options.samples, channel), path)
-    print("No window can be opened here. A contact sheet instead:")
-    print(path)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Do what is asked for; returns the exit code."""
-    if options.save and options.save.suffix not in FORMATS:
-        raise ConfigError(f"--save {options.save}: the name must end with {' or '.join(FORMATS)}.")
-    reader = VIMHReader(options.data_dir or newest_dataset(ROOT / "data"))
-    print(f"Dataset: {reader.data_dir}")
-    channel = None if options.channel is None else find_channel(reader.info, options.channel)
-    defect = validate(reader) if options.info or options.validate else None
-    if options.info:
-        print_info(reader, defect)
-    if defect:
-        print(defect, file=sys.stderr)
-    elif options.validate:
-        print(f"Validation: {SOUND}")
-    if options.save:
-        save(make_sheet(reader, options.split, options.samples, channel), options.save)
-        print(options.save)
-    elif not (options.info or options.validate):
-        display(reader, options, channel)
-    return 1 if defect else 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Show, print, write."""
-    options = arguments(argv)
-    try:
-        return run(options)
-    except NSMError as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        print(error, file=sys.stderr)
-        return 1

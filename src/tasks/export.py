@@ -20,9 +20,7 @@ from src.errors import ConfigError, check_whole
 from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
-from src.programs.files import write_atomically
-from src.programs.program import extras, task_wrapper
-from src.programs.pylogger import RankedLogger
+from src.programs.output import RankedLogger, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 
 log = RankedLogger(__name__)
@@ -31,7 +29,6 @@ BATCH_SIZES = (1, 256)  # that are compared and timed
 FROM_DATASET = ("sample_rate", "duration", "channel_labels", "spectrogram_config", "mel_config")
 
 
-@task_wrapper
 def export(cfg: DictConfig) -> dict[str, float]:
     """Export as configured.
 
@@ -62,7 +59,7 @@ def export(cfg: DictConfig) -> dict[str, float]:
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Refuse what would be found out only after the export."""
+    """Refuse settings that would fail only after the export."""
     check_whole("repeats", cfg.repeats, least=1)
     if not isinstance(cfg.tolerance, int | float) or not cfg.tolerance >= 0:
         raise ConfigError(f"tolerance is {cfg.tolerance!r}; it must be a number of 0 or more.")
@@ -80,7 +77,7 @@ def default_output(ckpt_path: Path) -> Path:
 
 
 def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
-    """What a user of the file has to know, plain data; the inputs' meaning and the outputs' order, names and units."""
+    """Description of the file as plain data: what its inputs mean, order, names and units of its outputs."""
     info = run.info.to_dict()
     recipe = (info.get("generator") or {}).get("config", {})
     keys = ("name", "units", "min", "max", "step", "names", "description")
@@ -99,7 +96,7 @@ def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
 
 
 def random_inputs(run: Run, batch_size: int) -> Inputs:
-    """Noise as images, and conditioning inputs as they are spread in the training set."""
+    """Noise as images, and conditioning inputs with the mean and the spread of the training set."""
     rng = np.random.default_rng(batch_size)
     image = rng.integers(0, 256, (batch_size, *run.info.image_shape), dtype=np.uint8)
     aux = rng.standard_normal((batch_size, len(run.config["data"]["aux"])), dtype=np.float32)
@@ -110,10 +107,7 @@ def random_inputs(run: Run, batch_size: int) -> Inputs:
 
 
 def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
-    """A batch of samples of the dataset that the network was trained on, test samples if it has any.
-
-    None where it is gone.
-    """
+    """A list of one batch of the training's dataset, of test samples if it has any; empty where the dataset is gone."""
     data_dir = Path(cfg.data_dir or run.config["data"]["data_dir"])
     if not data_dir.is_dir():
         log.warning("%s: no dataset there, so only random images are compared.", data_dir)
@@ -122,7 +116,8 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(data_dir))
     has_test = datamodule.info.test_samples > 0
-    batch = next(iter(datamodule.test_dataloader() if has_test else datamodule.val_dataloader()))
+    loader = datamodule.test_dataloader() if has_test else datamodule.val_dataloader()
+    batch = next(iter(loader))
     return [(batch["image"].numpy(), batch["aux"].numpy())]
 
 
@@ -134,9 +129,3 @@ def latency_table(latencies: dict[int, dict[str, float]]) -> Table:
     for batch_size, pair in latencies.items():
         table.add_row(str(batch_size), *(f"{pair[runtime]:.3f} ms" for runtime in ("pytorch", "onnxruntime")))
     return table
-
-
-def main(cfg: DictConfig) -> None:
-    """What the program does."""
-    extras(cfg)
-    export(cfg)

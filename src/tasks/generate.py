@@ -15,11 +15,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.generation import generate, is_made
-from src.programs.program import INTERRUPTED
-from src.programs.progress import progress
+from src.programs.output import progress
 from src.recipe import Recipe, check_count, check_spectral, shard_from_config
 from src.synth import kernels
-from src.vimh.info import Shard
 from src.vimh.writer import partial_dir
 
 
@@ -34,34 +32,29 @@ def generate_dataset(cfg: DictConfig) -> None:
     if not cfg.overwrite and is_made(data_dir, recipe.config, shard):
         print(f"Kept: {data_dir} was made from this configuration already.")
         return
+    announce_compiling()
+    if cfg.num_threads is not None:
+        check_count("num_threads", cfg.num_threads)
+        numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
+    start = time.monotonic()
     try:
-        made, seconds = write(recipe, data_dir, shard, n_samples, cfg)
+        with progress(n_samples, "Generating", "samples") as advance:
+            made = generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, shard, cfg.resume, advance)
     except KeyboardInterrupt:
         sys.stderr.write(
             f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces "
             "it, and with resume=true goes on from there.\n"
         )
-        sys.exit(INTERRUPTED)
+        raise
+    seconds = time.monotonic() - start
     size = sum(path.stat().st_size for path in data_dir.iterdir())
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
     print(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):")
     print(data_dir)
 
 
-def write(recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int, cfg: DictConfig) -> tuple[int, float]:
-    """Generate with a progress bar; returns the number of samples made, and the seconds that took."""
-    announce_compiling()
-    if cfg.num_threads is not None:
-        check_count("num_threads", cfg.num_threads)
-        numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
-    start = time.monotonic()
-    with progress(n_samples, "Generating", "samples") as advance:
-        made = generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, shard, cfg.resume, advance)
-    return made, time.monotonic() - start
-
-
 def announce_compiling() -> None:
-    """Say so when the kernels are about to be compiled, since that takes seconds in which nothing else can be seen."""
+    """Print a line if the kernels are not compiled yet, since compiling takes seconds without any other output."""
     source = Path(kernels.__file__)
     cached = [entry.stat().st_mtime for entry in (source.parent / "__pycache__").glob("kernels.*.nbi")]
     if max(cached, default=0.0) < source.stat().st_mtime:

@@ -31,10 +31,7 @@ from src.evaluation.domain import Domain
 from src.evaluation.resynthesis import Voice, axes_of, voice_of
 from src.listening.report import Report, Sound, encode_wav, render_report
 from src.models.predictor import Predictor
-from src.programs.files import write_atomically
-from src.programs.program import extras, task_wrapper
-from src.programs.progress import progress
-from src.programs.pylogger import RankedLogger
+from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
 from src.vimh.format import SPLITS
@@ -100,7 +97,6 @@ class Reading:
     refined: dict[str, float] | None = None
 
 
-@task_wrapper
 def predict(cfg: DictConfig) -> None:
     """Predict as configured.
 
@@ -482,9 +478,3 @@ def predict_dataset(cfg: DictConfig, run: Run) -> None:
     path = Path(cfg.paths.output_dir) / "predictions.csv"
     write_atomically(path, to_csv(header, rows).encode())
     Console().print(f"Predictions: {path}", soft_wrap=True, highlight=False)
-
-
-def main(cfg: DictConfig) -> None:
-    """What the program does."""
-    extras(cfg)
-    predict(cfg)

@@ -5,38 +5,30 @@ python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from torch import Tensor
+from omegaconf import DictConfig
 
 from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.errors import ConfigError, VIMHError, check_whole
 from src.evaluation.domain import Domain
-from src.models.costs import useful_threads
+from src.models.costs import cpu_threads, useful_threads
 from src.programs.explain import invalid_setting
-from src.programs.instantiators import instantiate_callbacks, instantiate_loggers
 from src.programs.interrupts import StopOnInterrupt
-from src.programs.logging_utils import hide_lost_steps, log_hyperparameters
-from src.programs.program import extras, get_metric_value, task_wrapper
-from src.programs.pylogger import RankedLogger, process_rank
-from src.programs.results import head_results, read_visible, results_table, write_results
+from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instantiate_loggers, log_hyperparameters
+from src.programs.output import RankedLogger, process_rank
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
-from src.programs.threads import cpu_threads
+from src.tasks.results import report
 
 log = RankedLogger(__name__)
 
 
-@task_wrapper
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train and test as configured.
 
@@ -59,50 +51,36 @@ def train(cfg: DictConfig) -> dict[str, float]:
     with cpu_threads(n_threads(cfg, trainer, model, datamodule)):
         if cfg.train:
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
-        metrics = plain(trainer.callback_metrics)
+        metrics = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
         about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), time.monotonic() - start)
         if cfg.test:
             checkpoint = checkpoint_to_test(cfg, trainer, ckpt_path)
             log.info("Testing %s", checkpoint or "the weights in memory: nothing was saved")
             trainer.test(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
-            tested = plain(trainer.callback_metrics)
+            tested = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
             metrics |= tested
             if trainer.is_global_zero:
-                report(about | {"checkpoint": checkpoint}, tested, datamodule, cfg.paths)
+                title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
+                about["checkpoint"] = checkpoint
+                report(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
     return metrics
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Refuse what needs no dataset to be refused."""
+    """Refuse settings that are wrong whatever the dataset."""
     if is_sweep():
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
         check_whole("seed", cfg.seed, least=0, most=2**32 - 1)
-    check_trainer(cfg.trainer)
-    check_optimizer(cfg.model.optimizer)
-
-
-def check_trainer(trainer: DictConfig) -> None:
-    """Refuse settings of another kind than the trainer takes: some it would meet in the middle of its work."""
-    found = invalid_setting(get_class(trainer["_target_"]), OmegaConf.to_container(trainer, resolve=True), "trainer")
+    found = invalid_setting(cfg.trainer, "trainer")  # of some, Lightning complains in the middle of a training
     if found:
         raise ConfigError(found)
-
-
-def check_optimizer(optimizer: DictConfig) -> None:
-    """Refuse settings that the optimizer does not take, by making one of a single weight."""
-    make = instantiate(optimizer)
+    optimizer = instantiate(cfg.model.optimizer)
     try:
-        make(params=[torch.zeros(1, requires_grad=True)])
+        optimizer(params=[torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
-        settings = OmegaConf.to_container(optimizer, resolve=True)
-        found = invalid_setting(get_class(optimizer["_target_"]), settings, "model.optimizer")
+        found = invalid_setting(cfg.model.optimizer, "model.optimizer")
         raise ConfigError(found or f"model.optimizer: {error}") from error
-
-
-def plain(metrics: Mapping[str, Tensor]) -> dict[str, float]:
-    """Metrics as numbers."""
-    return {name: float(metric) for name, metric in metrics.items()}
 
 
 def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
@@ -121,12 +99,15 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
 def about_run(
     cfg: DictConfig, model: LightningModule, datamodule: LightningDataModule, epochs: int, seconds: float
 ) -> dict[str, Any]:
-    """What is to be known about a training beside its metrics."""
+    """What `results.json` says of a training beside its metrics."""
+    n_sounds = len(datamodule.train_set)
+    if datamodule.stream:  # other sounds in every epoch
+        n_sounds = (datamodule.stream_size or n_sounds) * epochs
     return {
         "experiment_name": cfg.experiment_name,
         "model": type(model.net).__name__,
         "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
-        "training_samples": n_training_sounds(datamodule, epochs),
+        "training_samples": n_sounds,
         "epochs": epochs,
         "training_seconds": round(seconds, 1),
         "seed": cfg.seed,
@@ -134,28 +115,16 @@ def about_run(
 
 
 def prepared_datamodule(cfg: DictConfig) -> LightningDataModule:
-    """The datamodule, its dataset made if it was missing."""
+    """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
     log.info("Dataset: %s", cfg.data.data_dir)
     datamodule = instantiate(cfg.data)
-    prepare_once(datamodule, Path(cfg.data.data_dir))
+    if process_rank() == 0:
+        datamodule.prepare_data()
+    while not Path(cfg.data.data_dir).exists():
+        time.sleep(0.5)
     if cfg.test and datamodule.info.test_samples == 0:
         raise VIMHError(f"{cfg.data.data_dir}: has no test samples. Train with test=false, or use another dataset.")
     return datamodule
-
-
-def prepare_once(datamodule: LightningDataModule, data_dir: Path) -> None:
-    """Make sure that the dataset exists before anything is built for it: the first process makes it, others wait."""
-    if process_rank() == 0:
-        datamodule.prepare_data()
-    while not data_dir.exists():
-        time.sleep(0.5)
-
-
-def n_training_sounds(datamodule: LightningDataModule, epochs: int) -> int:
-    """Number of different sounds that a training saw."""
-    if not datamodule.stream:
-        return len(datamodule.train_set)
-    return (datamodule.stream_size or len(datamodule.train_set)) * epochs
 
 
 def n_threads(cfg: DictConfig, trainer: Trainer, model: LightningModule, datamodule: LightningDataModule) -> int:
@@ -178,27 +147,3 @@ def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None)
     if callback is None:
         return None if cfg.train else ckpt_path
     return callback.best_model_path or ckpt_path
-
-
-def report(
-    about: dict[str, Any], metrics: dict[str, float], datamodule: LightningDataModule, paths: DictConfig
-) -> None:
-    """Print what every head learnt, and save it with what is to be known about the run."""
-    results = head_results(
-        metrics,
-        [asdict(spec) for spec in datamodule.info.parameters],
-        datamodule.majority_share(),
-        datamodule.mean_error(),
-        read_visible(Path(paths.log_dir), datamodule.data_dir.name),
-    )
-    path = write_results(about | {"heads": results, "metrics": metrics}, Path(paths.output_dir))
-    console = Console()
-    console.print(results_table(results, f"{about['experiment_name']}, {len(datamodule.test_set):,} test samples"))
-    console.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True, highlight=False)
-    console.print(f"Results:    {path}", soft_wrap=True, highlight=False)
-
-
-def main(cfg: DictConfig) -> float | None:
-    """Train; returns the metric that a hyper-parameter search looks at."""
-    extras(cfg)
-    return get_metric_value(train(cfg), cfg.optimized_metric, required=is_sweep())

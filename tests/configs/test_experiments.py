@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from scripts.list_configs import ROOT, groups
 from src.checkpoints.run import build_model
-from src.programs.instantiators import instantiate_callbacks, instantiate_loggers
+from src.programs.loggers import instantiate_callbacks, instantiate_loggers
 from src.tasks.train import train
 from src.vimh.reader import read_info
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.costs import WORTH_A_THREAD, multiply_adds, useful_threads
+from src.models.costs import WORTH_A_THREAD, cpu_threads, multiply_adds, useful_threads
 
 
 def test_multiply_adds_of_a_matrix_product():
@@ -25,3 +25,11 @@ def test_looking_at_a_network_leaves_it_as_it_was():
     useful_threads(net, (torch.ones(2, 3),), 128, 2)
     assert net[0].training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_threads_are_as_before_afterwards():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), cpu_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise KeyError
+    assert torch.get_num_threads() == before

@@ -1,13 +1,21 @@
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import pytest
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
+from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
-from src.programs.explain import explain, fits, in_words, invalid_setting
+from src.errors import ConfigError, NSMError, VIMHError
+from src.programs.explain import explain, find_cause, fits, in_words, invalid_setting
+
+
+class Unreadable(Protocol):
+    """Not `runtime_checkable`: nobody can tell what is one."""
 
 
 class Filter:
@@ -45,18 +53,77 @@ def test_the_setting_behind_a_type_error_is_named(settings, expected):
     assert explained(**settings) == expected
 
 
-def test_errors_of_another_kind_are_not_explained():
+def test_an_object_that_could_not_be_made_for_other_reasons_is_named():
     with pytest.raises(InstantiationException) as caught:
         instantiate({"_target_": "builtins.int", "_args_": ["abc"]})
-    assert explain(caught.value, OmegaConf.create({})) is None
-    assert explain(InstantiationException("alone"), None) is None
+    for message in (explain(caught.value, OmegaConf.create({})), explain(caught.value)):
+        assert message.startswith("Error in call to target 'builtins.int'")
+        assert "invalid literal" in message
+        assert "HYDRA_FULL_ERROR=1" in message
+
+
+def from_cause(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConfigError("no"), "no"),
+        (from_cause(InstantiationException("data"), VIMHError("damaged")), "damaged"),
+        (from_cause(InstantiationException("data"), from_cause(RuntimeError("worker"), VIMHError("bad"))), "bad"),
+        (MisconfigurationException("no such accelerator"), "no such accelerator"),
+        (from_cause(InstantiationException("trainer"), MisconfigurationException("no gpu")), "no gpu"),
+        (OSError(errno.ENOSPC, "No space left on device", "/full/file"), "/full/file: No space left on device."),
+        (PermissionError(errno.EACCES, "Permission denied", "/kept"), "/kept: Permission denied."),
+        (ValueError("Record does not exist."), "No trial of this search has succeeded"),
+        (ValueError("No trials are completed yet."), "No trial of this search has succeeded"),
+        (InductorError(InvalidCxxCompiler(), None), "model.compile=true needs a C++ compiler"),
+    ],
+    ids=repr,
+)
+def test_errors_that_a_user_can_correct_are_messages(error, expected):
+    assert explain(error).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("a bug"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/no/such/file"),
+        OSError(errno.EIO, "Input/output error", "/bad/file"),
+        PermissionError("without a file"),
+        ValueError("another one"),
+        from_cause(RuntimeError("worker"), VIMHError("damaged")),
+        InductorError(RuntimeError("another fault"), None),
+    ],
+    ids=repr,
+)
+def test_other_errors_are_bugs(error):
+    assert explain(error) is None
+
+
+def test_the_cause_is_found_at_any_depth():
+    innermost = VIMHError("damaged")
+    outer = from_cause(InstantiationException("data"), from_cause(RuntimeError("worker"), innermost))
+    assert find_cause(outer, NSMError) is find_cause(innermost, NSMError) is find_cause(outer, "VIMHError") is innermost
+    assert find_cause(InstantiationException("alone"), NSMError) is None
+
+
+def filter_section(**settings):
+    return OmegaConf.create({"_target_": f"{__name__}.Filter", **settings})
 
 
 def test_what_fits_is_not_explained():
-    assert (
-        invalid_setting(Filter, {"_target_": "x", "order": 2, "cutoffs": [1, 2.5], "kind": "high", "gain": "???"}, "f")
-        is None
-    )
+    section = filter_section(order=2, cutoffs=[1, 2.5], kind="high", gain="???")
+    assert invalid_setting(section, "f") is None
+
+
+def test_what_hydra_makes_objects_of_is_not_looked_at():
+    target = {"_target_": "x"}
+    assert invalid_setting(filter_section(order=target, cutoffs=[target, {"a": [target]}]), "f") is None
+    assert invalid_setting(filter_section(order=1, cutoffs=[{"a": 1}]), "f").startswith("f.cutoffs is ")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +144,9 @@ def test_what_fits_is_not_explained():
         ("low", Literal["low", "high"], True),
         ("mid", Literal["low", "high"], False),
         ("here", str | Path, True),
-        ("anything", Callable[[int], int], True),
+        ("anything", Callable[[int], int], False),
+        (print, Callable[[int], int], True),
+        (1, Unreadable, True),
     ],
     ids=str,
 )

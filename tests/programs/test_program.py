@@ -1,4 +1,3 @@
-import errno
 import logging
 import math
 import os
@@ -11,24 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra._internal import utils as hydra_utils
-from hydra.errors import InstantiationException
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
-from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
-from src.errors import ConfigError, NSMError, VIMHError
-from src.programs.program import (
-    INTERRUPTED,
-    ReportedError,
-    extras,
-    find_cause,
-    get_metric_value,
-    how_to_go_on,
-    report_errors,
-    reporting_around_tasks,
-    task_wrapper,
-)
+from src.errors import ConfigError
+from src.programs import program as program_module
+from src.programs.program import INTERRUPTED, extras, how_to_go_on, perform
+from src.programs.sweep import get_metric_value
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,19 +23,34 @@ PROGRAM = """
     import sys
     from pathlib import Path
     sys.path.insert(0, {root!r})
+    from src.programs.program import program
+
+    if __name__ == "__main__":
+        program("main", task="work.task", names="*", config_dir=Path("conf").resolve())()
+"""
+
+WORK = """
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
     from hydra.utils import instantiate
     from src.errors import ConfigError
-    from src.programs.program import entry_point, task_wrapper
 
     class Broken:
-        def __init__(self):
+        def __init__(self, order: int = 1):
+            if isinstance(order, str):
+                order + 1
             raise ConfigError("the cutoff is too high")
 
-    @entry_point(config_name="main", names="*", config_path="conf")
-    @task_wrapper
-    def main(cfg):
+    def task(cfg):
+        if cfg.mode == "setting":
+            instantiate(cfg.filter)
+        if cfg.mode == "child":
+            child = [sys.executable, "-c", "import os; print('child', os.environ.get('HYDRA_FULL_ERROR'))"]
+            subprocess.run(child, check=True)
         if cfg.mode == "nested":
-            instantiate({{"_target_": "__main__.Broken"}})
+            instantiate({"_target_": "work.Broken"})
         if cfg.mode == "bug":
             raise ZeroDivisionError("a bug")
         if cfg.mode == "interrupt":
@@ -60,9 +62,7 @@ PROGRAM = """
         if cfg.mode == "no file":
             Path("/no/such/file").read_text()
         print("mode", cfg.mode)
-
-    if __name__ == "__main__":
-        main()
+        return {"quality": cfg.quality}
 """
 
 CONFIG = f"""
@@ -71,6 +71,11 @@ CONFIG = f"""
       - /hydra: default
     mode: fine
     needed: ???
+    quality: 0.5
+    optimized_metric: quality
+    filter:
+      _target_: work.Broken
+      order: 1
     train: true
     task_name: train
     experiment_name: test
@@ -88,6 +93,7 @@ def program(tmp_path):
     """Runs a small Hydra program in a process of its own, with overrides."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "main.py").write_text(textwrap.dedent(PROGRAM.format(root=str(ROOT))))
+    (tmp_path / "work.py").write_text(textwrap.dedent(WORK))
     (tmp_path / "conf" / "main.yaml").write_text(textwrap.dedent(CONFIG))
     (tmp_path / "conf" / "other.yaml").write_text(textwrap.dedent(CONFIG))
 
@@ -181,23 +187,60 @@ def test_errors_around_tasks_show_their_traceback_on_request(program, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "expected", "said"),
+    ("override", "facts"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/full/file"), ReportedError, "/full/file: No space left"),
-        (OSError(errno.EIO, "Input/output error", "/bad/file"), OSError, "Input/output"),
-        (ValueError("Record does not exist."), ReportedError, "No trial of this search has succeeded"),
-        (ValueError("No trials are completed yet."), ReportedError, "No trial of this search has succeeded"),
-        (ValueError("another one"), ValueError, "another one"),
+        ("loss=3", ["Config group override must be a string"]),
+        ("hydra/launcher=no", ["Could not find 'hydra/launcher/no'", "basic"]),
+        ("nothing=1", ["Could not override 'nothing'", "+nothing=1"]),
+        ("mode=[", ["mode=["]),
+        ("mode=${nowhere}", ["Interpolation key 'nowhere' not found", "mode"]),
+        ("paths.log_dir=${nowhere}", ["Interpolation key 'nowhere' not found", "hydra.run.dir"]),
+        ("task_name=???", ["task_name"]),
     ],
     ids=str,
 )
-def test_what_hydra_meets_around_tasks_is_told_apart(monkeypatch, error, expected, said):
-    def meets():
-        raise error
+def test_what_cannot_be_composed_is_one_message(program, override, facts):
+    done = program(override)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    for fact in facts:
+        assert fact in done.stderr
 
-    monkeypatch.setattr(hydra_utils, "run_and_report", lambda function: function())
-    with reporting_around_tasks(), pytest.raises(expected, match=said):
-        hydra_utils.run_and_report(meets)
+
+JOBLIB = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "jobs"), [([], 1), (["-m", "quality=1,2"], 2), ([*JOBLIB, "quality=1,2"], 2)], ids=str
+)
+def test_what_a_task_starts_shows_errors_as_the_user_wants(program, arguments, jobs):
+    assert program(*arguments, "mode=child").stdout.count("child None") == jobs
+    assert program(*arguments, "mode=child", HYDRA_FULL_ERROR="1").stdout.count("child 1") == jobs
+
+
+def test_a_setting_of_the_wrong_type_is_named_by_another_process_too(program):
+    wrong = ["mode=setting", "filter.order=abc"]
+    for arguments in (wrong, [*JOBLIB, *wrong]):
+        done = program(*arguments)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr + done.stdout
+        assert "filter.order is 'abc'; it must be a whole number." in done.stderr
+
+
+def test_jobs_in_other_processes_run(program):
+    done = program(*JOBLIB, "quality=1,2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mode fine") == 2
+
+
+def test_a_metric_that_is_no_number_is_an_error(program):
+    done = program("quality=nan")
+    assert done.returncode == 1
+    assert "quality is nan: the training diverged" in done.stderr
+
+
+def test_the_job_is_called_like_the_task(program):
+    assert program("--help").stdout.splitlines()[0] == "train is powered by Hydra."
 
 
 def test_an_unknown_configuration_is_answered_with_the_valid_ones(program):
@@ -214,50 +257,39 @@ def test_errors_with_a_known_configuration_do_not_list_names(program):
     assert "--config-name" not in done.stderr
 
 
-def test_the_cause_is_found_at_any_depth():
-    innermost = VIMHError("damaged")
-    middle = RuntimeError("worker")
-    middle.__cause__ = innermost
-    outer = InstantiationException("data")
-    outer.__cause__ = middle
-    assert find_cause(outer, (NSMError,)) is innermost
-    assert find_cause(innermost, (NSMError,)) is innermost
-    assert find_cause(InstantiationException("alone"), (NSMError,)) is None
-
-
-def test_settings_that_lightning_refuses_are_mendable_too():
-    def task(cfg):
-        raise MisconfigurationException("no such accelerator")
-
-    with pytest.raises(ReportedError, match=r"^no such accelerator$"):
-        report_errors(task)(None)
-
-
-def test_a_failed_instantiation_without_an_error_of_ours_stays_itself():
-    error = InstantiationException("no such class")
-
-    def task(cfg):
-        raise error
-
-    with pytest.raises(InstantiationException) as caught:
-        report_errors(task)(None)
-    assert caught.value is error
-
-
 def test_the_result_of_a_task_is_handed_on():
     cfg = OmegaConf.create({"task_name": "train", "paths": {"output_dir": "here"}})
-    assert report_errors(task_wrapper(lambda cfg: 0.25))(cfg) == 0.25
+    assert perform(lambda cfg: 0.25, cfg) == 0.25
+    assert perform(lambda cfg: {"loss": 0.25}, OmegaConf.merge(cfg, {"optimized_metric": "loss"})) == 0.25
+    assert perform(lambda cfg: 0.25, OmegaConf.create({})) == 0.25
 
 
-def test_reported_errors_keep_their_cause():
-    error = ConfigError("no")
+def test_an_old_name_is_answered_with_the_new_one(monkeypatch, capsys):
+    answer = {"spectral=stft": "spectral=stft is now representation=stft"}
+    monkeypatch.setattr(program_module, "answer_to_old_name", lambda arguments: answer.get(arguments[0]))
+    monkeypatch.setattr(sys, "argv", ["main.py", "spectral=stft"])
+    with pytest.raises(SystemExit) as stop:
+        program_module.program("train", "nowhere.task")()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "spectral=stft is now representation=stft\n"
 
-    def task(cfg):
-        raise error
 
-    with pytest.raises(ReportedError, match=r"^no$") as caught:
-        report_errors(task)(None)
-    assert caught.value.__cause__ is error
+HELP = """
+    import contextlib, io, runpy, sys
+    for path in sys.argv[1:]:
+        sys.argv = [path, "--help"]
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:
+            runpy.run_path(path, run_name="__main__")
+        assert out.getvalue(), path
+    print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_help_loads_neither_torch_nor_lightning():
+    programs = [f"src/{name}.py" for name in ("train", "eval", "predict", "audio_eval", "export")]
+    command = [sys.executable, "-c", textwrap.dedent(HELP), *programs, "generate_vimh.py", "display_vimh.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert not {"torch", "lightning", "numpy", "numba", "matplotlib"} & set(done.stdout.split())
 
 
 def run_config(tmp_path, run="2026-01-01_00-00-00", **more):
@@ -279,14 +311,14 @@ def test_an_interrupt_inside_lightning_is_recognized(tmp_path, caplog):
     cfg = run_config(tmp_path)
     (Path(cfg.paths.output_dir) / "checkpoints" / "last.ckpt").touch()
     with pytest.raises(SystemExit) as caught, caplog.at_level(logging.WARNING):
-        task_wrapper(lightning_interrupt)(cfg)
+        perform(lightning_interrupt, cfg)
     assert caught.value.code == INTERRUPTED
     assert "ckpt_path=last" in caplog.text
 
 
 def test_other_exits_keep_their_code(tmp_path):
     with pytest.raises(SystemExit) as caught:
-        task_wrapper(lambda cfg: sys.exit(3))(run_config(tmp_path))
+        perform(lambda cfg: sys.exit(3), run_config(tmp_path))
     assert caught.value.code == 3
 
 
@@ -314,7 +346,7 @@ def test_an_open_wandb_run_is_closed_whatever_happens(tmp_path, monkeypatch):
         raise ConfigError("no")
 
     with pytest.raises(ConfigError):
-        task_wrapper(task)(run_config(tmp_path))
+        perform(task, run_config(tmp_path))
     assert calls == ["finish"]
 
 
@@ -338,16 +370,6 @@ def test_an_unknown_metric_is_answered_with_the_known_ones():
 def test_a_training_that_diverged_is_an_error(value):
     with pytest.raises(ConfigError, match=f"val/loss is {value}: the training diverged"):
         get_metric_value({"val/loss": torch.tensor(value)}, "val/loss")
-
-
-@pytest.mark.parametrize("found", [InvalidCxxCompiler(), RuntimeError("another fault")], ids=["none", "broken"])
-def test_only_a_missing_compiler_is_told_from_other_faults_of_compilation(found):
-    def compiling(cfg):
-        raise InductorError(found, None)
-
-    expected = (ReportedError, "needs a C") if isinstance(found, InvalidCxxCompiler) else (InductorError, "another")
-    with pytest.raises(expected[0], match=expected[1]):
-        report_errors(compiling)(None)
 
 
 def extras_config(tmp_path, **switches):

@@ -8,7 +8,6 @@ from src.errors import ConfigError
 from src.programs.run_dirs import (
     LAST_CKPT,
     directory,
-    newest_best_checkpoint,
     newest_run,
     register_resolvers,
     resolve_ckpt_path,
@@ -132,13 +131,12 @@ def test_the_newest_best_checkpoint_is_found(tmp_path):
         path.parent.mkdir(parents=True)
         path.touch()
         os.utime(path, (age, age))
-    assert newest_best_checkpoint(tmp_path) == tmp_path / "train" / names[1]
     assert trained_checkpoint(None, tmp_path) == tmp_path / "train" / names[1]
 
 
 def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match=r"no run has a checkpoint.*make ex.*ckpt_path="):
-        newest_best_checkpoint(tmp_path)
+        trained_checkpoint(None, tmp_path)
 
 
 def checkpoint_at(path, time):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-import src.tasks.display as display_vimh
+import src.tasks.display
+from display_vimh import main
 from src.errors import ConfigError, VIMHError
-from src.tasks.display import find_channel, main, newest_dataset
+from src.tasks.display import find_channel, newest_dataset
 from src.vimh.format import INFO_NAME, METADATA_BYTES_2_0, SPLITS, record_dtype
 from src.vimh.info import DatasetInfo
 
@@ -25,7 +26,7 @@ def without_display(monkeypatch, tmp_path):
     """No display, and a root directory of the test."""
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(display_vimh, "ROOT", tmp_path)
+    monkeypatch.setattr(src.tasks.display, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -179,4 +180,4 @@ def test_help_loads_nothing_heavy(arguments):
     code = f"import sys, display_vimh\ntry: display_vimh.main({arguments})\nfinally: print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     loaded = done.stdout[done.stdout.rindex("[") :]
-    assert not {"torch", "matplotlib", "numpy", "numba"} & set(re.findall(r"'(\w+)'", loaded))
+    assert not {"torch", "lightning", "hydra", "matplotlib", "numpy", "numba"} & set(re.findall(r"'(\w+)'", loaded))

@@ -15,10 +15,10 @@ from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
 from src.models.predictor import Predictor
+from src.programs.command_line import hydra_arguments
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.recordings import read_recording
-from src.programs.program import hydra_arguments
 from src.tasks.predict import (
     OUTSIDE,
     TrainedOn,

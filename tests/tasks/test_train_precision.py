@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from src.checkpoints.run import load_run
-from src.programs.program import NO_COMPILER
+from src.programs.explain import NO_COMPILER
 from src.tasks.train import train
 
 ROOT = Path(__file__).parents[2]

@@ -1,12 +1,52 @@
+import logging
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from src.programs import rich_utils
-from src.programs.rich_utils import CONFIG_TREE, DEFAULT_TAGS, config_tree, enforce_tags, print_config_tree
+from src.programs import output
+from src.programs.output import (
+    CONFIG_TREE,
+    DEFAULT_TAGS,
+    RANK_VARIABLES,
+    RankedLogger,
+    config_tree,
+    enforce_tags,
+    print_config_tree,
+    process_rank,
+    write_atomically,
+)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("variable", RANK_VARIABLES)
+def test_the_rank_is_what_a_launcher_says(monkeypatch, variable):
+    assert process_rank() == 0
+    monkeypatch.setenv(variable, "3")
+    assert process_rank() == 3
+
+
+def test_rank_zero_speaks_for_all(monkeypatch, caplog):
+    log = RankedLogger("test")
+    with caplog.at_level(logging.INFO):
+        log.info("rank %d", 0)
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        log.info("rank %d", 1)
+    assert [record.getMessage() for record in caplog.records] == ["rank 0"]
+
+
+def test_the_level_of_the_logger_holds(caplog):
+    with caplog.at_level(logging.WARNING):
+        RankedLogger("test").info("too quiet")
+    assert caplog.messages == []
 
 
 @pytest.fixture
@@ -49,11 +89,25 @@ def test_tags_that_are_there_stay():
 @pytest.mark.parametrize("tags", [None, []])
 def test_nobody_is_asked_without_a_terminal(tags, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
-    monkeypatch.setattr(rich_utils.Prompt, "ask", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(output.Prompt, "ask", lambda *_, **__: pytest.fail("asked"))
     assert enforce_tags(tags) == list(DEFAULT_TAGS)
 
 
 def test_a_person_at_a_terminal_is_asked(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr(rich_utils.Prompt, "ask", lambda *_, **__: " saw, small ,")
+    monkeypatch.setattr(output.Prompt, "ask", lambda *_, **__: " saw, small ,")
     assert enforce_tags([]) == ["saw", "small"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "model.onnx"
+    write_atomically(path, b"first")
+
+    def fail(self, target):
+        raise OSError("disk is gone")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk is gone"):
+        write_atomically(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]

@@ -4,15 +4,16 @@ import math
 import pytest
 from rich.console import Console
 
-from src.programs.results import FIGURES, head_results, read_visible, results_table, write_results
+from src.params import ParamSpec
+from src.tasks.results import FIGURES, head_results, read_visible, results_table, write_results
 
 HEADS = [
-    {"name": "cutoff", "units": "Hz", "step": 10.0},
-    {"name": "filter_env_release", "units": "log10 s", "step": 0.1},
-    {"name": "shape", "units": "", "step": 1.0},
+    ParamSpec("cutoff", 0.0, 100.0, 10.0, "Hz"),
+    ParamSpec("filter_env_release", -1.0, 1.0, 0.1, "log10 s"),
+    ParamSpec("shape", 0.0, 4.0, 1.0),
 ]
 METRICS = {
-    f"test/{head['name']}_{figure}": number + 0.1 * place
+    f"test/{head.name}_{figure}": number + 0.1 * place
     for number, head in enumerate(HEADS)
     for place, figure in enumerate(FIGURES)
 }
@@ -33,16 +34,16 @@ def printed(table, width=80):
 
 def test_results_are_the_figures_of_each_head_and_of_answers_without_a_network():
     found = results({"cutoff": 0.4})
-    assert list(found) == [head["name"] for head in HEADS]
+    assert list(found) == [head.name for head in HEADS]
     for head in HEADS:
-        row = found[head["name"]]
+        row = found[head.name]
         assert {figure: row[figure] for figure in FIGURES} == {
-            figure: METRICS[f"test/{head['name']}_{figure}"] for figure in FIGURES
+            figure: METRICS[f"test/{head.name}_{figure}"] for figure in FIGURES
         }
-        assert row["majority"] == MAJORITY[head["name"]]
-        assert row["mean_mae"] == MEAN_ERROR[head["name"]]
-        assert row["mean_steps"] * head["step"] == pytest.approx(row["mean_mae"])
-        assert row["units"] == head["units"]
+        assert row["majority"] == MAJORITY[head.name]
+        assert row["mean_mae"] == MEAN_ERROR[head.name]
+        assert row["mean_steps"] * head.step == pytest.approx(row["mean_mae"])
+        assert row["units"] == head.units
     assert [row["visible"] for row in found.values()] == [0.4, None, None]
 
 

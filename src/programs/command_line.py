@@ -1,0 +1,75 @@
+"""Command lines, before Hydra or a task sees them."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from src.errors import NSMError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable; at 1, every error shows its traceback
+
+# What predict.py takes beside overrides, and its settings that are paths.
+FLAGS = {"--peak": "peak", "--no-normalize": "normalize=false"}
+PATHS = ("audio", "dataset", "ckpt_path")
+
+
+def config_names(config_dir: Path, pattern: str) -> list[str]:
+    """Names of the configurations that a pattern such as `synth/generate_*` matches, sorted.
+
+    Args:
+        config_dir: Where the YAML files are.
+        pattern: Glob pattern relative to it, without `.yaml`.
+    """
+    files = config_dir.glob(f"{pattern}.yaml")
+    return sorted(path.relative_to(config_dir).with_suffix("").as_posix() for path in files)
+
+
+def hydra_arguments(arguments: Sequence[str]) -> list[str]:
+    """The command line of `predict.py` as Hydra takes it: flags become overrides, and paths are quoted.
+
+    Args:
+        arguments: The command line, without the program.
+    """
+    found = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name in FLAGS and "=" in FLAGS[name]:
+            found.append(FLAGS[name])
+        elif name in FLAGS:
+            found.append(f"{FLAGS[name]}={value if equals else next(rest, '')}")
+        elif name in PATHS and value[:1] not in ("", "'", '"') and value != "null":
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            found.append(f'{name}="{escaped}"')
+        else:
+            found.append(argument)
+    return found
+
+
+def run_with_options(task: str, options: Any) -> int:
+    """Run a task that takes parsed options instead of a configuration, and report its errors in one line.
+
+    Args:
+        task: Dotted name of a function that takes the options and returns an exit code. Its module is imported only
+            now, so that `--help` loads nothing heavy.
+        options: From `argparse`.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return load_task(task)(options)
+    except NSMError as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            raise
+        print(error, file=sys.stderr)
+        return 1
+
+
+def load_task(task: str) -> Any:
+    """Import a module of `src.tasks` and return one of its functions, by dotted name."""
+    module, _, name = task.rpartition(".")
+    return getattr(importlib.import_module(module), name)

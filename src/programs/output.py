@@ -1,0 +1,157 @@
+"""What programs print and write: log messages of the first process, progress, the configuration, whole files."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Task as RichTask
+from rich.prompt import Prompt
+from rich.syntax import Syntax
+from rich.text import Text
+from rich.tree import Tree
+
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+SECTIONS = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", "extras")
+CONFIG_TREE = "config_tree.log"
+DEFAULT_TAGS = ("dev",)
+SECONDS_BETWEEN_LINES = 3.0
+
+
+def process_rank() -> int:
+    """Number of this process among those that train together; 0 when it is alone.
+
+    It is read from what launchers put into the environment, since importing Lightning to ask it takes seconds.
+    """
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), 0)
+
+
+class RankedLogger(logging.LoggerAdapter):
+    """A logger that only the first of several processes writes to.
+
+    Args:
+        name: Name of the logger, usually `__name__`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(logging.getLogger(name), {})
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Whether this process would write a message of this level."""
+        return process_rank() == 0 and super().isEnabledFor(level)
+
+
+log = RankedLogger(__name__)
+
+
+def print_config_tree(cfg: DictConfig, output_dir: Path | None = None, sections: Sequence[str] = SECTIONS) -> None:
+    """Prints a configuration with a branch per section, in the first process only.
+
+    Args:
+        cfg: A whole configuration, printed with its interpolations resolved.
+        output_dir: Where `config_tree.log` is written; None writes no file.
+        sections: What comes first, as far as the configuration has it; everything else follows.
+    """
+    if process_rank() != 0:
+        return
+    tree = config_tree(cfg, sections)
+    Console().print(tree)
+    if output_dir is not None:
+        with (output_dir / CONFIG_TREE).open("w", encoding="utf-8") as file:
+            Console(file=file, width=120).print(tree)
+
+
+def config_tree(cfg: DictConfig, sections: Sequence[str] = SECTIONS) -> Tree:
+    """The tree itself, a branch of YAML per section, then one for each other key."""
+    tree = Tree("config", guide_style="dim")
+    names = [name for name in sections if name in cfg]
+    for name in [*names, *(str(key) for key in cfg if key not in names)]:
+        value = OmegaConf.select(cfg, name)
+        text = OmegaConf.to_yaml(value, resolve=True) if OmegaConf.is_config(value) else str(value)
+        tree.add(name).add(Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True))
+    return tree
+
+
+def enforce_tags(tags: Sequence[str] | None) -> list[str]:
+    """The tags of a run; where it has none, those that the user types, or `dev` without a terminal to ask at."""
+    if tags:
+        return list(tags)
+    if process_rank() == 0 and sys.stdin is not None and sys.stdin.isatty():
+        typed = Prompt.ask("No tags given. Tags of this run, with commas between them", default=",".join(DEFAULT_TAGS))
+        return [tag.strip() for tag in typed.split(",") if tag.strip()]
+    log.warning("No tags given (tags=[...]): using %s.", list(DEFAULT_TAGS))
+    return list(DEFAULT_TAGS)
+
+
+@contextlib.contextmanager
+def progress(total: int, description: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show progress on standard error: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    Args:
+        total: Number of units to do.
+        description: What is being done.
+        unit: Name of the units, plural.
+
+    Yields:
+        A function to call with the number of units just done.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(total, description, unit)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+class _RateColumn(TextColumn):
+    """Units per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__("")
+        self.unit = unit
+
+    def render(self, task: RichTask) -> Text:
+        return Text(f"{task.speed or 0:,.0f} {self.unit}/s", style="progress.data.speed")
+
+
+def _lines(total: int, description: str, unit: str) -> Callable[[int], None]:
+    """A function that counts units, and writes a line when some seconds have passed since the last one."""
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done, last
+        done += n
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and 0 < done < total:
+            last = now
+            rate = done / (now - start)
+            left = (total - done) / rate
+            sys.stderr.write(f"{description}: {done:,} of {total:,} {unit}, {rate:,.0f}/s, {left:.0f} s left\n")
+
+    return advance
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it exists whole or not at all, and make its directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""What every head learnt: the table at the end of a training or an evaluation, and `results.json`."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from omegaconf import DictConfig
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from src.params import ParamSpec
+
+RESULTS = "results.json"
+AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
+VISIBLE_SHARE = 0.9  # of the sounds in which one grid step must be visible, or the head is marked
+COLUMNS = ("accu-\nracy", "within\n1 step", "most\nfreq.", "mean\nabs. error", "grid\nsteps", "mean\nvalue", "in\n90 %")
+FIGURES = ("acc", "acc1", "mae", "steps", "nmae", "coverage")
+AVERAGED = ("acc", "acc1", "majority", "steps", "mean_steps", "coverage")
+
+
+def report(
+    title: str,
+    metrics: Mapping[str, float],
+    specs: Sequence[ParamSpec],
+    datamodule: LightningDataModule,
+    about: Mapping[str, Any],
+    paths: DictConfig,
+    split: str = "test",
+) -> None:
+    """Print the table of all heads, and write `results.json`.
+
+    Args:
+        title: Of the table.
+        metrics: Name to value, such as `test/note_velocity_acc`.
+        specs: Parameters of the heads, in order.
+        datamodule: Of the dataset that the metrics are of.
+        about: What else the file holds; its `checkpoint` is printed.
+        paths: The section `paths` of the configuration.
+        split: What the metrics are of, `val` or `test`.
+    """
+    visible = read_visible(Path(paths.log_dir), datamodule.data_dir.name)
+    results = head_results(
+        metrics, specs, datamodule.majority_share(split), datamodule.mean_error(split), visible, split
+    )
+    path = write_results({**about, "heads": results, "metrics": metrics}, Path(paths.output_dir))
+    console = Console()
+    console.print(results_table(results, title))
+    console.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True, highlight=False)
+    console.print(f"Results:    {path}", soft_wrap=True, highlight=False)
+
+
+def head_results(
+    metrics: Mapping[str, float],
+    specs: Sequence[ParamSpec],
+    majority: Mapping[str, float],
+    mean_error: Mapping[str, float],
+    visible: Mapping[str, float],
+    stage: str = "test",
+) -> dict[str, dict[str, Any]]:
+    """The figures of every head, and those of constant predictions.
+
+    Args:
+        metrics: Name to value, such as `test/note_velocity_acc`.
+        specs: Parameters of the heads, in order.
+        majority: Accuracy of always predicting the most frequent class, per head.
+        mean_error: Mean absolute error of always predicting the mean value, natural units, per head.
+        visible: Share of the sounds in which one grid step is visible in the image, for heads of which it is known.
+        stage: Prefix of the metrics' names.
+
+    Returns:
+        Head to `acc`, `acc1`, `mae`, `steps`, `nmae`, `coverage` (see `HeadMetrics`), `majority`, `mean_mae`,
+        `mean_steps`, `units`, and `visible`, which may be None.
+    """
+    return {
+        spec.name: {
+            **{figure: float(metrics[f"{stage}/{spec.name}_{figure}"]) for figure in FIGURES},
+            "majority": majority[spec.name],
+            "mean_mae": mean_error[spec.name],
+            "mean_steps": mean_error[spec.name] / spec.step,
+            "units": spec.units,
+            "visible": visible.get(spec.name),
+        }
+        for spec in specs
+    }
+
+
+def read_visible(log_dir: Path, dataset: str) -> dict[str, float]:
+    """Share of the sounds in which a grid step of each parameter is visible, where the dataset has been audited.
+
+    Args:
+        log_dir: The directory of logs.
+        dataset: Name of the dataset's directory.
+
+    Returns:
+        Parameter to share; empty without an audit, and where it cannot be read, since the table can do without.
+    """
+    try:
+        entries = json.loads((log_dir / str(AUDIT).format(name=dataset)).read_text(encoding="utf-8"))
+        return {entry["name"]: 1.0 - float(entry["invisible"]) for entry in entries}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """A row per head: accuracies, errors and coverage, beside what constant predictions reach.
+
+    Args:
+        results: From `head_results`.
+        title: Stands above the table.
+    """
+    marked = {name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE}
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)" if marked else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("head", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, row in results.items():
+        table.add_row(*_cells(f"{name} *" if name in marked else name, row))
+    if len(results) > 1:
+        table.add_row(*_cells(f"mean of {len(results)}", _mean(list(results.values()))))
+    unmarked = [row for name, row in results.items() if name not in marked]
+    if marked and unmarked:
+        table.add_row(*_cells(f"mean of {len(unmarked)} without *", _mean(unmarked)))
+    return table
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over heads; the absolute error has none, since every head has units of its own."""
+    return {figure: sum(row[figure] for row in rows) / len(rows) for figure in AVERAGED}
+
+
+def _cells(label: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        label,
+        f"{row['acc']:.3f}",
+        f"{row['acc1']:.3f}",
+        f"{row['majority']:.3f}",
+        f"{row['mae']:.4g} {row['units']}".strip() if "mae" in row else "",
+        f"{row['steps']:.3f}",
+        f"{row['mean_steps']:.2f}",
+        f"{row['coverage']:.0%}",
+    )
+
+
+def write_results(results: Mapping[str, Any], output_dir: Path) -> Path:
+    """Write figures to `results.json`, those that are not finite as null; returns its path."""
+    path = output_dir / RESULTS
+    path.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _finite(node: Any) -> Any:
+    """Nested plain data with None for NaN and infinity, which JSON does not have."""
+    if isinstance(node, Mapping):
+        return {key: _finite(item) for key, item in node.items()}
+    if isinstance(node, list | tuple):
+        return [_finite(item) for item in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
