@@ -49,7 +49,6 @@ from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
 from src.generation import generate  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
-from src.programs.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.programs.output import progress  # noqa: E402

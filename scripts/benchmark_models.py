@@ -37,7 +37,7 @@ from scripts.setups import compose_config, optimizer_step, seconds_of, set_up  #
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
-from src.programs.threads import cpu_threads  # noqa: E402
+from src.models.costs import cpu_threads  # noqa: E402
 
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
 START_UP = 12.0  # seconds of imports, dataset, first step and test, on two cores

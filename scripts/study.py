@@ -44,9 +44,9 @@ from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
 from src.generation import make_dataset  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
-from src.programs.instantiators import instantiate_callbacks  # noqa: E402
+from src.programs.loggers import instantiate_callbacks  # noqa: E402
 from src.programs.program import extras  # noqa: E402
-from src.programs.progress import progress  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.vimh.format import METADATA_BYTES, record_dtype  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402

@@ -36,9 +36,9 @@ from torchaudio.transforms import Resample  # noqa: E402
 from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
-from src.programs.config_names import config_names  # noqa: E402
-from src.programs.program import find_cause  # noqa: E402
-from src.programs.progress import progress  # noqa: E402
+from src.programs.command_line import config_names  # noqa: E402
+from src.programs.explain import find_cause  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 from src.spectral.representation import Representation  # noqa: E402
 from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
