@@ -48,6 +48,7 @@ from src.checkpoints.run import SaveRun, build_model  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
 from src.generation import generate  # noqa: E402
+from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers  # noqa: E402
@@ -159,7 +160,7 @@ def bare_ladder(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
     """Msamples/s of a C++ ladder on one core, or None where it is not installed."""
     try:
-        import pedalboard  # optional: `pip install -e .[bench]`
+        import pedalboard  # noqa: PLC0415  # optional: `pip install -e .[bench]`
     except ImportError:
         return None
     ladder = pedalboard.LadderFilter(mode=pedalboard.LadderFilter.LPF24, cutoff_hz=1000, resonance=0.5)
@@ -427,7 +428,7 @@ def _with_heads(info: Any, n_heads: int) -> Any:
 def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
     """Latency of `cnn_tiny` at 32x32 as `make onnx` measures it, one thread."""
     # ONNX is optional: `pip install -e .[export]`.
-    from src.models.onnx_export import measure_latency, open_session, to_onnx
+    from src.models.onnx_export import measure_latency, open_session, to_onnx  # noqa: PLC0415
 
     info = saw_recipe().info("export")
     about = {"image_shape": list(info.image_shape), "aux": list(training_config().data.aux)}

@@ -261,7 +261,7 @@ def play(waveform: np.ndarray, sample_rate: int, path: Path) -> str:
     """
     scaled = waveform / max(1.0, float(np.abs(waveform).max()))
     try:
-        import sounddevice  # an optional package; OSError: its library PortAudio is missing
+        import sounddevice  # noqa: PLC0415  # an optional package; OSError: its library PortAudio is missing
     except (ImportError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, scaled, sample_rate)
