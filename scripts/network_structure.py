@@ -14,8 +14,8 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
 from scripts.list_configs import takes_samples  # noqa: E402
-from src.models.components import cnn, conditioning, convnext, inputs, vit  # noqa: E402
-from src.models.components.heads import MultiHead  # noqa: E402
+from src.models.components import cnn, conditioning, convnext, vit  # noqa: E402
+from src.models.components.network import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ WORDS = {
     nn.ReLU: "ReLU",
     nn.SiLU: "SiLU",
     nn.GELU: "GELU",
-    inputs.Coordinates: "coordinates as two more channels",
+    cnn.Coordinates: "coordinates as two more channels",
 }
 SMALL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.SiLU, nn.GELU, nn.Dropout)
 RESIDUAL = (vit.TransformerBlock, convnext.ConvNeXtBlock)

@@ -188,8 +188,8 @@ def test_a_section_makes_varying_and_fixed_parameters_in_its_order():
     ("entry", "messages"),
     [
         ({"min": 0, "max": 1}, ["`min`, `max`", "`step`"]),
-        ({"min": 0, "max": 1, "step": 0.1, "maximum": 2}, ["maximum"]),
-        ({"value": 1, "min": 0}, ["value, min"]),
+        ({"min": 0, "max": 1, "step": 0.1, "maximum": 2}, ["parameters.p.maximum does not belong here"]),
+        ({"value": 1, "min": 0}, ["parameters.p.min does not belong here", "`value`"]),
         ({}, ["`value`"]),
         ({"value": "loud"}, ["parameters.p.value", "'loud'", "number"]),
         ({"value": None}, ["parameters.p.value", "None", "number"]),

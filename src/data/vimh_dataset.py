@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.errors import ConfigError
-from src.params import ParamSpec
+from src.param_tensors import ParamTensors
+from src.params import MAX_CODE, ParameterSpace, ParamSpec
 from src.vimh.reader import Batch, VIMHSplit
 
 SPEC_RANGE = ("spec_min", "spec_max")
@@ -48,10 +49,11 @@ class BatchFormat:
         self._check_names()
         found = (*SPEC_RANGE, *self.measured)
         self._columns = [found.index(name) for name in self.aux]
-        self._classes = np.concatenate([spec.index_from_code(np.arange(256.0)) for spec in parameters]).astype(np.int64)
-        self._first_class = 256 * np.arange(len(parameters))  # where each head begins in that table
-        self._low = torch.tensor([spec.min for spec in parameters])
-        self._range = torch.tensor([spec.range for spec in parameters])
+        codes = np.arange(MAX_CODE + 1.0)[:, None]
+        class_of_code = ParameterSpace(tuple(parameters)).index_from_code(codes)  # (code, head)
+        self._classes = class_of_code.T.astype(np.int64).ravel()
+        self._first_class = len(codes) * np.arange(len(parameters))  # where each head begins in that table
+        self._heads = ParamTensors(parameters)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """The tensors of samples as they are stored."""
@@ -59,7 +61,7 @@ class BatchFormat:
         return {
             "image": image,
             "index": torch.from_numpy(self._classes.take(batch.code + self._first_class)),
-            "normalized": ((value - self._low) / self._range).clamp_(0.0, 1.0),
+            "normalized": self._heads.normalized_from_value(value).clamp_(0.0, 1.0),
             "value": value,
             "aux": self.aux_of(image, torch.from_numpy(batch.spec_range.copy())),
         }

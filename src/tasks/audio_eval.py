@@ -32,7 +32,7 @@ from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import Samples
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.resynthesis import (
     Estimate,
@@ -61,7 +61,7 @@ from src.programs.program import extras, task_wrapper
 from src.programs.progress import progress
 from src.programs.pylogger import RankedLogger
 from src.programs.run_dirs import trained_checkpoint
-from src.recipe import Recipe, check_count
+from src.recipe import Recipe
 from src.vimh.axes import Axis, ChannelInfo, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
@@ -139,11 +139,10 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
 
 def check_settings(cfg: DictConfig) -> None:
     """Refuse what is no number of sounds, or no seed, before anything is read."""
-    check_count("n_listen", cfg.n_listen)
+    check_number("n_listen", cfg.n_listen, whole=True, least=1)
     if cfg.num_samples is not None:
-        check_count("num_samples", cfg.num_samples)
-    if isinstance(cfg.seed, bool) or not isinstance(cfg.seed, int) or cfg.seed < 0:
-        raise ConfigError(f"seed is {cfg.seed!r}; it must be a whole number of 0 or more.")
+        check_number("num_samples", cfg.num_samples, whole=True, least=1)
+    check_number("seed", cfg.seed, whole=True, least=0)
 
 
 # ----- the dataset
@@ -261,7 +260,7 @@ def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tupl
     with progress(len(batch.value), "Refining", "sounds") as advance:
         found = refine_all(voice, batch.image, spec_range, network.value, seed, advance)
     parameters = voice.space.varying
-    std = found.bound * [spec.step for spec in parameters]
+    std = found.bound * voice.space.step
     after = Estimate("refined", found.value, std, {"residual": found.residual, "n_renders": found.n_renders})
     before = replace(network, columns={"residual": found.residual_before})
     with progress(len(batch.value), "Finding the bound", "sounds") as advance:

@@ -14,10 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.errors import check_number
 from src.generation import generate, is_made
 from src.programs.program import INTERRUPTED
 from src.programs.progress import progress
-from src.recipe import Recipe, check_count, check_spectral, shard_from_config
+from src.recipe import Recipe, check_spectral, shard_from_config
 from src.synth import kernels
 from src.vimh.info import Shard
 from src.vimh.writer import partial_dir
@@ -52,7 +53,7 @@ def write(recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int, cfg: Dic
     """Generate with a progress bar; returns the number of samples made, and the seconds that took."""
     announce_compiling()
     if cfg.num_threads is not None:
-        check_count("num_threads", cfg.num_threads)
+        check_number("num_threads", cfg.num_threads, whole=True, least=1)
         numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
     start = time.monotonic()
     with progress(n_samples, "Generating", "samples") as advance:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from src.errors import ConfigError, NSMError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError, check_number
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, LabelEncoding, mapping_from_spec
@@ -355,10 +355,8 @@ class Choices:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.test_fraction < 1:
-            raise ConfigError(f"The share of test samples is {self.test_fraction}; it must be 0 or more, and below 1.")
-        if self.seed < 0:
-            raise ConfigError(f"The seed is {self.seed}; it must be 0 or more.")
+        check_number("The share of test samples", self.test_fraction, least=0, below=1)
+        check_number("The seed", self.seed, whole=True, least=0)
 
 
 class Packed(NamedTuple):
@@ -477,7 +475,7 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
     images = np.memmap(spool, np.uint8, "r", shape=(n_samples, *gathered.shape))
     rest = np.frombuffer(gathered.rest, "<f4").reshape(n_samples, -1)
     spec_range, value = rest[:, :2], rest[:, 2:]
-    code = encode(about.parameters, value)
+    code = ParameterSpace(tuple(about.parameters)).encode(value)
     output = choices.output or choices.parent / _directory_name(gathered.shape, n_samples, about)
     _check_free(output)
     info = _info(output.name, gathered, {split: len(chosen) for split, chosen in numbers.items()}, about, choices)
@@ -497,15 +495,6 @@ def _check_free(data_dir: Path) -> None:
             "directory: --output DIR"
         )
     check_target(data_dir, overwrite=False)
-
-
-def encode(parameters: Sequence[ParamSpec], value: np.ndarray) -> np.ndarray:
-    """Codes of values, uint8, `(sample, parameter)`."""
-    codes = [
-        spec.code_from_normalized(spec.normalized_from_value(value[:, p].astype(np.float64)))
-        for p, spec in enumerate(parameters)
-    ]
-    return np.stack(codes, axis=1).astype(np.uint8)
 
 
 def _divide(gathered: _Gathered, choices: Choices) -> dict[str, np.ndarray]:

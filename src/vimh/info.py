@@ -1,13 +1,14 @@
 """`DatasetInfo`: what the JSON beside the records says."""
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from src.errors import VIMHError
-from src.params import MAX_PARAMETERS, FixedParam, ParamSpec
+from src.errors import VIMHError, validation_in_words
+from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
@@ -117,7 +118,9 @@ class DatasetInfo(_Entry):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise VIMHError(_explain(error, where)) from error
+            raise VIMHError(
+                f"{where}: {validation_in_words(error)}. Restore the file, or regenerate the dataset."
+            ) from error
         except VIMHError as error:
             raise VIMHError(f"{where}: {error}") from error
 
@@ -137,15 +140,29 @@ class DatasetInfo(_Entry):
         """The file's content, indented, in a fixed order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
+    @functools.cached_property
+    def space(self) -> ParameterSpace:
+        """The varying parameters, in the order of their ids, and the fixed ones."""
+        return ParameterSpace(
+            tuple(_spec(name, self.parameter_mappings[name]) for name in self.parameter_names),
+            tuple(FixedParam(name, entry.value, entry.description) for name, entry in self.fixed_parameters.items()),
+        )
+
     @property
     def parameters(self) -> tuple[ParamSpec, ...]:
         """The varying parameters, in the order of their ids."""
-        return tuple(_spec(name, self.parameter_mappings[name]) for name in self.parameter_names)
+        return self.space.varying
 
     @property
     def fixed(self) -> tuple[FixedParam, ...]:
         """The fixed parameters."""
-        return tuple(FixedParam(name, entry.value, entry.description) for name, entry in self.fixed_parameters.items())
+        return self.space.fixed
+
+    def __copy__(self) -> "DatasetInfo":
+        """Without `space`, since `model_copy` changes what it was made of."""
+        copied = super().__copy__()
+        copied.__dict__.pop("space", None)
+        return copied
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -205,24 +222,3 @@ def _agree(key: str, found: Any, expected: Any) -> None:
     """Refuse a redundant key that contradicts the others."""
     if found is not None and found != expected:
         raise ValueError(f"{key} is {found}, but the other keys make it {expected}")
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    """One message from all that pydantic found."""
-    parts = []
-    for entry in error.errors(include_url=False):
-        key = ".".join(str(part) for part in entry["loc"])
-        if entry["type"] == "missing":
-            parts.append(f"the key {key} is missing")
-        elif entry["type"] == "value_error":
-            parts.append(str(entry["ctx"]["error"]).removesuffix("."))
-        elif entry["type"] == "json_invalid":
-            parts.append(f"it is not JSON ({entry['ctx']['error']})")
-        else:
-            parts.append(f"{key} is {_abbreviate(entry['input'])}: {entry['msg'][0].lower()}{entry['msg'][1:]}")
-    return f"{where}: {'; '.join(parts)}. Restore the file, or regenerate the dataset."
-
-
-def _abbreviate(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,8 +6,9 @@ import torch
 from scipy.special import log_softmax
 
 from src.errors import ConfigError
-from src.models.decoders import ParamTensors, interpolate, median
+from src.models.decoders import interpolate, median
 from src.models.losses import CrossEntropy, Gaussian, HeadWeights, Ordinal, Regression, SoftTarget, WeightedCrossEntropy
+from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
 VELOCITY = ParamSpec("note_velocity", 64, 127, 7)  # 10 classes
@@ -545,6 +546,6 @@ def test_all_heads_are_read_as_each_is(loss):
 def test_classes_are_those_of_the_codes(steps):
     spec = ParamSpec("any", -0.7, -0.7 + 0.3 * steps, 0.3)
     normalized = torch.linspace(0, 1, 5001)
-    found = ParamTensors([VELOCITY, spec]).class_of(torch.stack([normalized, normalized], dim=1))
+    found = ParamTensors([VELOCITY, spec]).index_from_normalized(torch.stack([normalized, normalized], dim=1)).long()
     assert torch.equal(found[:, 1], spec.index_from_normalized(normalized).long())
     assert torch.equal(found[:, 0], VELOCITY.index_from_normalized(normalized).long())

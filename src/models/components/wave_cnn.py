@@ -1,15 +1,14 @@
 """`WaveCNN`: a strided convolutional network over time alone, for sounds that come as samples or as bits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.heads import MultiHead
-from src.models.components.network import Network
+from src.models.components.network import MultiHead, NetIO, Network
 
 NOTHING = 128  # the pixel of no sound, and of neither bit
 
@@ -27,17 +26,13 @@ class WaveCNN(Network):
     with a stride of `patch`.
 
     Args:
-        input_shape: `(channel, row, time)` of the image.
-        head_sizes: Name of each head to its number of outputs.
+        io: Sizes of image, conditioning inputs and heads.
         widths: Channels of each stage.
         hidden: Size of the hidden layer.
         kernel_sizes: Of each stage's convolution, odd; that of the first in patches.
         strides: Of each stage, likewise.
         patch: Samples in a patch.
-        n_aux: Number of conditioning inputs.
-        aux_mean: Their means over the training samples.
-        aux_std: Their standard deviations.
-        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
+        conditioning: How `aux` joins: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:
@@ -47,25 +42,19 @@ class WaveCNN(Network):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        head_sizes: Mapping[str, int],
+        io: NetIO,
         widths: Sequence[int],
         hidden: int,
         kernel_sizes: Sequence[int],
         strides: Sequence[int],
         patch: int = 1,
-        n_aux: int = 0,
-        aux_mean: list[float] | None = None,
-        aux_std: list[float] | None = None,
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
+        super().__init__(io, conditioning, dropout)
         _check_stages(widths, kernel_sizes, strides)
-        if patch < 1:
-            raise ConfigError(f"net.patch is {patch}; a patch has 1 sample or more.")
-        self.patch = patch
-        n_channels, n_rows, n_times = input_shape
+        self.patch = check_number("net.patch", patch, whole=True, least=1, hint=" (samples)")
+        n_channels, n_rows, n_times = io.input_shape
         n_in, n_times = n_channels * n_rows * patch, -(-n_times // patch)
         self.stages = nn.ModuleList()
         for width, size, stride in zip(widths, kernel_sizes, strides, strict=True):
@@ -76,7 +65,7 @@ class WaveCNN(Network):
         self.film = Film(self.n_film, widths)
         self.hidden = nn.Linear(n_in * n_times + self.n_beside, hidden)
         self.activation = nn.SiLU()
-        self.heads = MultiHead(hidden, head_sizes)
+        self.heads = MultiHead(hidden, io.head_sizes)
         self.to(memory_format=torch.channels_last)
 
     def arrange(self, image: Tensor) -> Tensor:
