@@ -16,15 +16,16 @@ columns of NumPy arrays, and `src.param_tensors.ParamTensors` the same as PyTorc
 """
 
 import functools
+import json
 import math
 import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import qmc
 
 from src.errors import ConfigError, check_number, validation_in_words
@@ -36,6 +37,11 @@ MAX_CLASSES = 256
 MAX_PARAMETERS = 255
 _NAME = re.compile(r"[^\W_][\w .-]*")
 SAMPLINGS = ("uniform", "sobol", "grid")
+STRICT = ConfigDict(strict=True, extra="forbid")  # where pydantic validates: types as they are, no other keys
+HOW = (
+    "Give `value` for a fixed parameter, or `min`, `max` and `step` for a varying one, with `units` and `names` if you "
+    "like; `description` goes with both."
+)
 
 
 class Conversions:
@@ -49,11 +55,6 @@ class Conversions:
         step: Grid step, natural units.
         n_classes: Number of points on the grid.
     """
-
-    low: Any
-    range: Any
-    step: Any
-    n_classes: Any
 
     def normalized_from_value(self, value: Array) -> Array:
         """Natural units to [0, 1]."""
@@ -106,6 +107,7 @@ class ParamSpec(Conversions):
         ConfigError: If the range is empty, the step is not positive, or there are not 2 to 256 classes.
     """
 
+    __pydantic_config__ = STRICT
     name: str
     min: float
     max: float
@@ -129,10 +131,7 @@ class ParamSpec(Conversions):
                 f"{self.name}: min {self.min} is not below max {self.max}. Give a range, or a fixed `value`."
             )
         if self.step <= 0:
-            raise ConfigError(
-                f"{self.name}: step {self.step} is not above 0. Give `min`, `max` and `step`, the distance of neighbouring "
-                "points of the grid."
-            )
+            raise ConfigError(f"{self.name}: step {self.step} is not above 0. Give the grid step.")
         steps = self.range / self.step
         n_classes = self.n_classes if math.isfinite(steps) else steps
         if not 2 <= n_classes <= MAX_CLASSES:
@@ -160,6 +159,11 @@ class ParamSpec(Conversions):
         """Number of points on the grid."""
         return round(self.range / self.step) + 1
 
+    @property
+    def categorical(self) -> bool:
+        """Whether the classes have names and no order."""
+        return bool(self.names)
+
 
 @functools.cache
 def _warn_of_uneven_grid(name: str, steps: float) -> None:
@@ -174,6 +178,7 @@ def _warn_of_uneven_grid(name: str, steps: float) -> None:
 class FixedParam:
     """A parameter that is the same in every sound of a dataset."""
 
+    __pydantic_config__ = STRICT
     name: str
     value: float
     description: str = ""
@@ -181,6 +186,15 @@ class FixedParam:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise ConfigError(f"{self.name}: value {self.value} must be a finite number.")
+
+
+def _column(name: str, dtype: type) -> functools.cached_property:
+    """An attribute of all varying parameters as an array."""
+
+    def values(space: "ParameterSpace") -> np.ndarray:
+        return np.array([getattr(spec, name) for spec in space.varying], dtype)
+
+    return functools.cached_property(values)
 
 
 @dataclass(frozen=True)
@@ -192,6 +206,12 @@ class ParameterSpace(Conversions):
     Attributes:
         varying: In the order of their ids on disk.
         fixed: Those that every sound shares.
+        low: Lowest values, natural units, float64, `(parameter,)`.
+        high: Highest values, likewise.
+        range: Distances from the lowest to the highest values, likewise.
+        step: Grid steps, likewise.
+        n_classes: Numbers of points on the grids, int64, `(parameter,)`.
+        categorical: Whether the classes have names and no order, bool, `(parameter,)`.
     """
 
     varying: tuple[ParamSpec, ...]
@@ -206,51 +226,31 @@ class ParameterSpace(Conversions):
         """Read the `parameters` section of a generator configuration.
 
         Args:
-            parameters: Name to the keys of `FixedSection` or `VaryingSection`.
+            parameters: Name to either `value` (fixed) or `min`, `max`, `step`, `units`, `names` (varying); both with
+                `description`. Where `min` is `max`, the parameter is fixed.
 
         Raises:
             ConfigError: If a section has other keys or types, or describes no possible parameter.
         """
         varying, fixed = [], []
         for name, entry in parameters.items():
-            section = _section(name, entry)
-            if isinstance(section, FixedSection):
-                fixed.append(FixedParam(name, section.value, section.description))
-            elif section.min == section.max:
-                fixed.append(FixedParam(name, section.min, section.description))
-            else:
-                varying.append(ParamSpec(name, **section.model_dump()))
+            if not isinstance(entry, Mapping):
+                raise ConfigError(f"parameters.{name} is {entry!r}; it must be a section. {HOW}")
+            if "min" in entry and entry["min"] == entry.get("max"):
+                entry = {"value": entry["min"], "description": entry.get("description", "")}
+            kind, found = (FixedParam, fixed) if "value" in entry else (ParamSpec, varying)
+            try:  # by way of JSON, whose lists are tuples where one is wanted
+                found.append(TypeAdapter(kind).validate_json(json.dumps({"name": name, **entry})))
+            except ValidationError as error:
+                raise ConfigError(f"{validation_in_words(error, f'parameters.{name}')}. {HOW}") from error
         return cls(tuple(varying), tuple(fixed))
 
-    @functools.cached_property
-    def low(self) -> np.ndarray:
-        """Lowest values, natural units, float64, `(parameter,)`."""
-        return np.array([spec.min for spec in self.varying], np.float64)
-
-    @functools.cached_property
-    def high(self) -> np.ndarray:
-        """Highest values, natural units, float64, `(parameter,)`."""
-        return np.array([spec.max for spec in self.varying], np.float64)
-
-    @functools.cached_property
-    def range(self) -> np.ndarray:
-        """Distances from the lowest to the highest values, natural units, float64, `(parameter,)`."""
-        return self.high - self.low
-
-    @functools.cached_property
-    def step(self) -> np.ndarray:
-        """Grid steps, natural units, float64, `(parameter,)`."""
-        return np.array([spec.step for spec in self.varying], np.float64)
-
-    @functools.cached_property
-    def n_classes(self) -> np.ndarray:
-        """Numbers of points on the grids, int64, `(parameter,)`."""
-        return np.array([spec.n_classes for spec in self.varying])
-
-    @functools.cached_property
-    def categorical(self) -> np.ndarray:
-        """Whether the classes of a parameter have names and no order, bool, `(parameter,)`."""
-        return np.array([bool(spec.names) for spec in self.varying])
+    low = _column("min", np.float64)
+    high = _column("max", np.float64)
+    range = _column("range", np.float64)
+    step = _column("step", np.float64)
+    n_classes = _column("n_classes", np.int64)
+    categorical = _column("categorical", np.bool)
 
     @property
     def n_grid_points(self) -> int:
@@ -307,42 +307,6 @@ class ParameterSpace(Conversions):
         for p, n_classes in enumerate(self.n_classes):
             number, index[:, p] = np.divmod(number, n_classes)
         return np.minimum(self.value_from_index(index), self.high)
-
-
-class _Section(BaseModel):
-    """A parameter in a generator configuration: types as they are, nothing coerced, no other keys."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class FixedSection(_Section):
-    """A parameter that is the same in every sound."""
-
-    value: float
-    description: str = ""
-
-
-class VaryingSection(_Section):
-    """A parameter that is drawn anew for every sound; where `min` is `max`, it is fixed and needs no `step`."""
-
-    min: float
-    max: float
-    step: float = 0.0
-    units: str = ""
-    description: str = ""
-    names: Annotated[tuple[str, ...], Field(strict=False)] = ()
-
-
-def _section(name: str, entry: Any) -> FixedSection | VaryingSection:
-    """A parameter's section of a generator configuration, refused where it is none."""
-    kind = FixedSection if isinstance(entry, Mapping) and "value" in entry else VaryingSection
-    try:
-        return kind.model_validate(entry)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{validation_in_words(error, f'parameters.{name}')}. Give `value` for a fixed parameter, or `min`, `max` "
-            "and `step` for a varying one, with `units` and `names` if you like; `description` goes with both."
-        ) from error
 
 
 def _uniform(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:

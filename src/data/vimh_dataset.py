@@ -46,7 +46,13 @@ class BatchFormat:
         self.aux = tuple(aux)
         self.measured = tuple(name for name in self.aux if name not in SPEC_RANGE)
         self.measure = measure
-        self._check_names()
+        if self.measured and measure is None:
+            raise ConfigError(
+                f"data.aux names {', '.join(self.measured)}, but data.measure is null; without it, only "
+                f"{', '.join(SPEC_RANGE)} are known."
+            )
+        if self.measured:  # refuses unknown names before anything is read: features of a black pixel
+            measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
         found = (*SPEC_RANGE, *self.measured)
         self._columns = [found.index(name) for name in self.aux]
         codes = np.arange(MAX_CODE + 1.0)[:, None]
@@ -76,16 +82,6 @@ class BatchFormat:
         if self.measured:
             spec_range = torch.cat([spec_range, self.measure(image, spec_range, self.measured)], dim=1)
         return spec_range[:, self._columns]
-
-    def _check_names(self) -> None:
-        """Refuse unknown names before anything is read: what measures is asked for features of a black pixel."""
-        if self.measured and self.measure is None:
-            raise ConfigError(
-                f"data.aux names {', '.join(self.measured)}, but data.measure is null; without it, only "
-                f"{', '.join(SPEC_RANGE)} are known."
-            )
-        if self.measured:
-            self.measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
 
 
 class Samples(Dataset, ABC):

@@ -163,17 +163,6 @@ def axes_of(representation: SpectralRepresentation) -> Axes:
     return Axes(frequency.tolist(), (middle / representation.sample_rate).tolist())
 
 
-def within_ranges(value: np.ndarray, parameters: Sequence[ParamSpec]) -> np.ndarray:
-    """Values, `(sound, parameter)`, those beyond a range at its end: rounding to float32 may carry them over it."""
-    return ParameterSpace(tuple(parameters)).clip(value.astype(np.float64))
-
-
-def after_coding(value: np.ndarray, parameters: Sequence[ParamSpec]) -> np.ndarray:
-    """What is left of values, natural units, `(sound, parameter)`, when each was stored in 8 bits."""
-    space = ParameterSpace(tuple(parameters))
-    return space.decode(space.encode(value))
-
-
 def mean_parameters(value: np.ndarray, n_sounds: int) -> np.ndarray:
     """The mean of the training set's values, `(sample, parameter)`, for every sound: `(sound, parameter)`."""
     return np.tile(value.mean(axis=0, dtype=np.float64), (n_sounds, 1))

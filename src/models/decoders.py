@@ -5,7 +5,7 @@ belongs to a loss, the loss says (`HeadLoss.decoder`). The operations are those 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from src.param_tensors import UNIFORM, ParamTensors, in_full
 
 NARROW = 0.3  # grid steps: a Gaussian narrower than that lies in one class, wherever in it the centre is
+LIMIT = 8.0  # standard deviations are 0.03 % to 3,000 times that of a uniform distribution
 CENTRES = 8  # of tabulated Gaussians in a grid step
 
 
@@ -31,11 +32,8 @@ class Prediction(NamedTuple):
     std: Tensor
 
 
-class ClassDecoder(nn.Module):
-    """The most likely class, the expected value, and the standard deviation about it.
-
-    The variance of rounding to classes is added to that over the classes: a network that is certain of a class knows
-    the value to 0.29 grid steps. Where classes have no order, the value is that of the most likely one.
+class Decoder(nn.Module):
+    """What all decoders share.
 
     Args:
         heads: The parameters.
@@ -44,6 +42,18 @@ class ClassDecoder(nn.Module):
     def __init__(self, heads: ParamTensors) -> None:
         super().__init__()
         self.heads = heads
+
+    def forward(self, logits: Sequence[Tensor]) -> Prediction:
+        """Prediction of all heads from the outputs of each, `(batch, head_size)`."""
+        raise NotImplementedError
+
+
+class ClassDecoder(Decoder):
+    """The most likely class, the expected value, and the standard deviation about it.
+
+    The variance of rounding to classes is added to that over the classes: a network that is certain of a class knows
+    the value to 0.29 grid steps. Where classes have no order, the value is that of the most likely one.
+    """
 
     def forward(self, logits: Sequence[Tensor]) -> Prediction:
         """Prediction of all heads from the outputs of each, `(batch, head_size)`."""
@@ -89,24 +99,14 @@ class GaussianDecoder(ClassDecoder):
         # In a network of half precision the tables are, too.
         value = interpolate(at, self.medians.to(at.dtype), self.centres.to(at.dtype), self.last)
         index = torch.where(plain.std**2 < self.widest, self.heads.index_from_normalized(value).long(), plain.index)
-        if not self.heads.any_categorical:
-            return Prediction(index, value, plain.std)
-        no_order = self.heads.categorical
-        return Prediction(
-            torch.where(no_order, plain.index, index), torch.where(no_order, plain.normalized, value), plain.std
-        )
+        if self.heads.any_categorical:
+            index = torch.where(self.heads.categorical, plain.index, index)
+            value = torch.where(self.heads.categorical, plain.normalized, value)
+        return Prediction(index, value, plain.std)
 
 
-class RegressionDecoder(nn.Module):
-    """The bounded mean, its class by way of the code, and a standard deviation of one grid step for all.
-
-    Args:
-        heads: The parameters.
-    """
-
-    def __init__(self, heads: ParamTensors) -> None:
-        super().__init__()
-        self.heads = heads
+class RegressionDecoder(Decoder):
+    """The bounded mean, its class by way of the code, and a standard deviation of one grid step for all."""
 
     def forward(self, logits: Sequence[Tensor]) -> Prediction:
         """Prediction of all heads from the output of each, `(batch, 1)`."""
@@ -114,25 +114,27 @@ class RegressionDecoder(nn.Module):
         return Prediction(self.heads.index_from_normalized(normalized).long(), normalized, torch.ones_like(normalized))
 
 
-class MeanStdDecoder(nn.Module):
-    """The bounded mean, its class by way of the code, and the standard deviation.
-
-    Args:
-        heads: The parameters.
-        bounded: Bounds the logarithm of the standard deviation over that of a uniform distribution.
-    """
-
-    def __init__(self, heads: ParamTensors, bounded: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.heads = heads
-        self.bounded = bounded
+class MeanStdDecoder(Decoder):
+    """The bounded mean, its class by way of the code, and the standard deviation."""
 
     def forward(self, logits: Sequence[Tensor]) -> Prediction:
         """Prediction of all heads from the outputs of each, `(batch, 2)`."""
-        mean, log_std = in_full(torch.stack(list(logits), dim=1)).unbind(dim=-1)  # (batch, head) each
-        normalized = mean.sigmoid()
-        std = torch.exp(self.bounded(log_std) + self.heads.log_spread)
-        return Prediction(self.heads.index_from_normalized(normalized).long(), normalized, std)
+        normalized, log_std = mean_and_log_std(logits, self.heads)
+        return Prediction(self.heads.index_from_normalized(normalized).long(), normalized, torch.exp(log_std))
+
+
+def mean_and_log_std(logits: Sequence[Tensor], heads: ParamTensors) -> tuple[Tensor, Tensor]:
+    """Position in the range, and logarithm of its standard deviation in grid steps, `(batch, head)` each.
+
+    The position is bounded by a sigmoid. The logarithm is bounded by a hyperbolic tangent to `LIMIT` around that of a
+    uniform distribution over the range, which is right for a network that has learnt nothing.
+
+    Args:
+        logits: Outputs of each head, `(batch, 2)`.
+        heads: The parameters.
+    """
+    mean, log_std = in_full(torch.stack(list(logits), dim=1)).unbind(dim=-1)  # (batch, head) each
+    return mean.sigmoid(), LIMIT * torch.tanh(log_std / LIMIT) + heads.log_spread
 
 
 def median(probability: Tensor) -> Tensor:

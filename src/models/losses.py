@@ -1,10 +1,10 @@
 """Losses. A loss decides how many outputs a head has, what they mean, and which decoder makes predictions of them.
 
-All are called alike: `loss(logits, normalized, index, spec)` for one head. Training computes every head at once by
-`per_head`, which is the same arithmetic on one tensor: with ten heads it takes a third of the time.
+All are called alike, and compute every head at once by `per_head`: with ten heads that takes a third of the time of one
+head after the other.
 
-Distances between classes are counted in grid steps. Where a parameter is categorical (`spec.names`), its classes have
-no order: losses that use distance treat such a head as plain cross entropy does, those without classes refuse it.
+Distances between classes are counted in grid steps. Where a parameter is categorical (`spec.categorical`), its classes
+have no order: losses that use distance treat such a head as plain cross entropy does, those without classes refuse it.
 """
 
 import math
@@ -18,10 +18,11 @@ from src.errors import ConfigError, check_number
 from src.models.decoders import (
     NARROW,
     ClassDecoder,
+    Decoder,
     GaussianDecoder,
     MeanStdDecoder,
-    Prediction,
     RegressionDecoder,
+    mean_and_log_std,
 )
 from src.param_tensors import ParamTensors, in_full
 from src.params import ParamSpec
@@ -53,29 +54,12 @@ class HeadLoss(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, normalized: Tensor, index: Tensor, spec: ParamSpec) -> Tensor:
-        """Mean loss of a batch for one head, a scalar.
-
-        Args:
-            logits: Outputs of the head, `(batch, head_size)`.
-            normalized: True position in the range, `(batch,)`.
-            index: True class, int64, `(batch,)`.
-            spec: The parameter.
-        """
-        heads = ParamTensors([spec]).to(logits.device)
-        return self.per_head([logits], normalized.unsqueeze(1), index.unsqueeze(1), heads)[0]
-
-    def decoder(self, heads: ParamTensors) -> nn.Module:
+    def decoder(self, heads: ParamTensors) -> Decoder:
         """What makes a `Prediction` of all heads, `(batch, head)`, of the outputs of each, `(batch, head_size)`.
 
         Its `std` is not scaled yet.
         """
         raise NotImplementedError
-
-    def predict(self, logits: Tensor, spec: ParamSpec) -> Prediction:
-        """Decode the outputs of one head, `(batch, head_size)`."""
-        prediction = self.decoder(ParamTensors([spec]).to(logits.device))([logits])
-        return Prediction(*(tensor[:, 0] for tensor in prediction))
 
 
 class CrossEntropy(HeadLoss):
@@ -102,7 +86,7 @@ class CrossEntropy(HeadLoss):
             losses = torch.lerp(losses, everywhere, self.label_smoothing)
         return losses.mean(dim=0)
 
-    def decoder(self, heads: ParamTensors) -> nn.Module:
+    def decoder(self, heads: ParamTensors) -> Decoder:
         """For classes."""
         return ClassDecoder(heads)
 
@@ -160,7 +144,7 @@ class SoftTarget(OrderedClasses):
         target = torch.addcmul(heads.mask, distance, distance, value=-0.5 / self.sigma**2).softmax(dim=-1)
         return -(target * likelihood).sum(dim=-1)
 
-    def decoder(self, heads: ParamTensors) -> nn.Module:
+    def decoder(self, heads: ParamTensors) -> Decoder:
         """For Gaussians, or for classes where the Gaussian is so narrow that it lies in one of them."""
         return ClassDecoder(heads) if self.sigma < NARROW else GaussianDecoder(heads, self.sigma)
 
@@ -262,16 +246,13 @@ class Regression(HeadLoss):
         losses = F.huber_loss(mean * heads.n_steps, normalized * heads.n_steps, reduction="none", delta=self.delta)
         return losses.mean(dim=0)
 
-    def decoder(self, heads: ParamTensors) -> nn.Module:
+    def decoder(self, heads: ParamTensors) -> Decoder:
         """For one number per head."""
         return RegressionDecoder(heads)
 
 
 class Gaussian(HeadLoss):
-    """Two outputs per head, mean and standard deviation: a prediction has an error bar of its own.
-
-    The mean is bounded by a sigmoid. The logarithm of the standard deviation is bounded by a hyperbolic tangent to
-    `LIMIT` around that of a uniform distribution over the range, which is right for a network that has learnt nothing.
+    """Two outputs per head, mean and standard deviation (`mean_and_log_std`): each prediction has its own error bar.
 
     In training, each sample's gradient is scaled by its variance to the power `beta` (Seitzer et al. 2022, arXiv
     2203.09168): the plain likelihood neglects samples that are predicted badly, since it explains them by a large
@@ -284,7 +265,6 @@ class Gaussian(HeadLoss):
         ConfigError: If `beta` is not within 0 and 1.
     """
 
-    LIMIT = 8.0  # 0.03 % to 3,000 times the spread of a uniform distribution
     non_negative = False
 
     def __init__(self, beta: float = 0.5) -> None:
@@ -297,20 +277,16 @@ class Gaussian(HeadLoss):
 
     def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
         """Negative log likelihood of the error in grid steps, `(head,)`."""
-        mean, log_std = in_full(torch.stack(list(logits), dim=1)).unbind(dim=-1)  # (batch, head) each
-        log_std = self._bounded(log_std) + heads.log_spread
-        error = (mean.sigmoid() - normalized) * heads.n_steps
+        mean, log_std = mean_and_log_std(logits, heads)
+        error = (mean - normalized) * heads.n_steps
         losses = 0.5 * (error * torch.exp(-log_std)) ** 2 + log_std + 0.5 * math.log(2 * math.pi)
         if self.training and self.beta:
             losses = losses * torch.exp(2 * self.beta * log_std.detach())
         return losses.mean(dim=0)
 
-    def decoder(self, heads: ParamTensors) -> nn.Module:
+    def decoder(self, heads: ParamTensors) -> Decoder:
         """For mean and standard deviation."""
-        return MeanStdDecoder(heads, self._bounded)
-
-    def _bounded(self, log_std: Tensor) -> Tensor:
-        return self.LIMIT * torch.tanh(log_std / self.LIMIT)
+        return MeanStdDecoder(heads)
 
 
 class HeadWeights(nn.Module):
@@ -376,7 +352,7 @@ def negative_log_likelihood(likelihood: Tensor, index: Tensor) -> Tensor:
 
 
 def _size_of_ordered(spec: ParamSpec, size: int, loss: HeadLoss) -> int:
-    if spec.names:
+    if spec.categorical:
         raise ConfigError(
             f"{spec.name} is one of {', '.join(spec.names)}, which have no order, but the loss {type(loss).__name__} "
             "predicts a number. Take loss=cross_entropy, or another loss of classes."

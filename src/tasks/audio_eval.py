@@ -38,7 +38,6 @@ from src.evaluation.resynthesis import (
     Estimate,
     Look,
     Voice,
-    after_coding,
     axes_of,
     bounds_of_audit,
     csv_of,
@@ -49,7 +48,6 @@ from src.evaluation.resynthesis import (
     score,
     spread,
     voice_of,
-    within_ranges,
 )
 from src.generation import generate
 from src.listening.report import Axes, Report, Row, Scores, Sound, format_number, render_report, summarize
@@ -251,7 +249,8 @@ def predict(run: Run, samples: dict[str, Tensor]) -> "Estimate":
     with torch.inference_mode():
         pairs = zip(samples["image"].split(BATCH), samples["aux"].split(BATCH), strict=True)
         value, std = (torch.cat(parts).numpy() for parts in zip(*(predictor(*pair) for pair in pairs), strict=True))
-    return Estimate("network", within_ranges(value, run.info.parameters), std)
+    # Rounding to float32 may carry a value over the end of its range.
+    return Estimate("network", run.info.space.clip(value.astype(np.float64)), std)
 
 
 def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tuple[list[Estimate], dict[str, Any]]":
@@ -270,7 +269,7 @@ def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tupl
 
 def references(datamodule: LightningDataModule, samples: dict[str, Tensor]) -> "list[Estimate]":
     """Answers that need no network, to know what its figures are worth."""
-    true_value, train_set = samples["value"].numpy(), datamodule.train_set
+    true_value, train_set, space = samples["value"].numpy(), datamodule.train_set, datamodule.info.space
     statistics = datamodule.aux_statistics()
     with progress(len(train_set), "Looking for the nearest neighbours", "training sounds") as advance:
         training = (look_of(piece, statistics) for piece in pieces(train_set))
@@ -279,7 +278,7 @@ def references(datamodule: LightningDataModule, samples: dict[str, Tensor]) -> "
     return [
         Estimate("nearest neighbour", train_value[nearest].astype(np.float64)),
         Estimate("mean parameters", mean_parameters(train_value, len(true_value))),
-        Estimate("8-bit coding", after_coding(true_value.astype(np.float64), datamodule.info.parameters)),
+        Estimate("8-bit coding", space.decode(space.encode(true_value))),
     ]
 
 

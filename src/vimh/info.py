@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -37,6 +38,10 @@ class ParameterMapping(_Entry):
     def varies(self) -> bool:
         """Whether this describes a varying parameter."""
         return self.step != 0 and self.min != self.max
+
+    def spec(self, name: str) -> ParamSpec:
+        """The varying parameter that this describes."""
+        return ParamSpec(name, self.min, self.max, self.step, self.units, self.description, self.names)
 
 
 class FixedValue(_Entry):
@@ -144,7 +149,7 @@ class DatasetInfo(_Entry):
     def space(self) -> ParameterSpace:
         """The varying parameters, in the order of their ids, and the fixed ones."""
         return ParameterSpace(
-            tuple(_spec(name, self.parameter_mappings[name]) for name in self.parameter_names),
+            tuple(self.parameter_mappings[name].spec(name) for name in self.parameter_names),
             tuple(FixedParam(name, entry.value, entry.description) for name, entry in self.fixed_parameters.items()),
         )
 
@@ -191,7 +196,7 @@ class DatasetInfo(_Entry):
             raise ValueError(f"parameter_mappings lacks {', '.join(missing)} of parameter_names")
         for name, mapping in self.parameter_mappings.items():
             if name in self.parameter_names:
-                _agree(f"parameter_mappings.{name}.num_classes", mapping.num_classes, _spec(name, mapping).n_classes)
+                _agree(f"parameter_mappings.{name}.num_classes", mapping.num_classes, mapping.spec(name).n_classes)
             elif mapping.varies:
                 raise ValueError(f"parameter_mappings has the varying parameter {name}, which parameter_names lacks")
         return self
@@ -199,23 +204,8 @@ class DatasetInfo(_Entry):
 
 def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
     """The JSON entry of a varying parameter."""
-    return ParameterMapping(
-        min=spec.min,
-        max=spec.max,
-        step=spec.step,
-        num_classes=spec.n_classes,
-        description=spec.description,
-        units=spec.units,
-        categorical=bool(spec.names),
-        names=spec.names,
-    )
-
-
-def _spec(name: str, mapping: ParameterMapping) -> ParamSpec:
-    """The parameter that a JSON entry describes."""
-    return ParamSpec(
-        name, mapping.min, mapping.max, mapping.step, mapping.units, mapping.description, tuple(mapping.names)
-    )
+    fields = {key: item for key, item in asdict(spec).items() if key != "name"}
+    return ParameterMapping(**fields, num_classes=spec.n_classes, categorical=spec.categorical)
 
 
 def _agree(key: str, found: Any, expected: Any) -> None:

@@ -58,7 +58,7 @@ def some_slow(values, *fast):
 
 @pytest.fixture(scope="module")
 def grid(recipe_of, tmp_path_factory):
-    """A dataset, and a batch of 64 of its training samples on distinct points of the JND grid."""
+    """A dataset, and a batch of 64 of its training samples on distinct points of the grid."""
     data_dir = tmp_path_factory.mktemp("grid") / "set"
     generate(recipe_of("dataset.size=80", "dataset.sampling=grid"), data_dir)
     samples = VIMHDataset(VIMHReader(data_dir).train, np.arange(64))

@@ -115,7 +115,7 @@ def test_neighbours_count_as_close():
 def honest(n, scale, seed=0):
     """A network with normally distributed errors, whose standard deviations are too small by a factor per head."""
     generator = torch.Generator().manual_seed(seed)
-    std = 0.2 + torch.rand(n, 3, generator=generator)  # JND steps
+    std = 0.2 + torch.rand(n, 3, generator=generator)  # grid steps
     error = std * torch.randn(n, 3, generator=generator)
     normalized = torch.rand(n, 3, generator=generator)
     zeros = torch.zeros(n, 3, dtype=torch.long)

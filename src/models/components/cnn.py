@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import MultiHead, NetIO, Network
+from src.models.components.network import NetIO, Network, check_odd
 
 
 class SpectralCNN(Network):
@@ -47,10 +47,10 @@ class SpectralCNN(Network):
     ) -> None:
         super().__init__(io, conditioning, dropout)
         n_channels, n_freq, n_frames = io.input_shape
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ConfigError(f"net.kernel_size is {kernel_size}; it must be odd, so that a stage halves the image.")
+        check_odd("kernel_size", kernel_size)
         check_number("net.depth", depth, whole=True, least=1, hint=" (convolutions of a stage)")
-        steps = pairs([2] * len(widths) if strides is None else strides)
+        given = [2] * len(widths) if strides is None else strides
+        steps = [(stride, stride) if isinstance(stride, int) else tuple(stride) for stride in given]  # (freq, time)
         check_strides(steps, len(widths), n_freq, n_frames)
         self.coordinates = Coordinates(n_freq, n_frames) if coordinates else nn.Identity()
         self.stages = nn.Sequential()
@@ -59,9 +59,7 @@ class SpectralCNN(Network):
             self.stages.append(Stage(n_in, width, kernel_size, step, depth))
             n_in, n_freq, n_frames = width, -(-n_freq // step[0]), -(-n_frames // step[1])
         self.film = Film(self.n_film, widths)
-        self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
-        self.activation = nn.SiLU()
-        self.heads = MultiHead(hidden, io.head_sizes)
+        self.add_hidden(n_in * n_freq * n_frames, hidden, nn.SiLU(), io.head_sizes)
         self.to(memory_format=torch.channels_last)  # trains a third faster on a CPU, and no slower elsewhere
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
@@ -116,11 +114,6 @@ class Coordinates(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """`(batch, channel, freq, time)` to `(batch, channel + 2, freq, time)`."""
         return torch.cat([pixels, self.grid.expand(len(pixels), -1, -1, -1)], dim=1)
-
-
-def pairs(strides: Sequence[int | Sequence[int]]) -> list[tuple[int, int]]:
-    """Strides over `(freq, time)`; a number means both."""
-    return [(stride, stride) if isinstance(stride, int) else tuple(stride) for stride in strides]
 
 
 def check_strides(strides: Sequence[tuple[int, int]], n_stages: int, n_freq: int, n_frames: int) -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import MultiHead, NetIO, Network
+from src.models.components.network import NetIO, Network
 
 
 class Conv6(Network):
@@ -41,9 +41,7 @@ class Conv6(Network):
         self.convolutions = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
         self.film = Film(self.n_film, widths)
         n_positions = -(-n_freq // 2 ** len(widths)) * -(-n_frames // 2 ** len(widths))
-        self.hidden = nn.Linear(widths[-1] * n_positions + self.n_beside, hidden)
-        self.activation = nn.ReLU()
-        self.heads = MultiHead(hidden, io.head_sizes)
+        self.add_hidden(widths[-1] * n_positions, hidden, nn.ReLU(), io.head_sizes)
         for layer in [*self.convolutions, self.hidden]:  # without normalization, the scale must survive seven layers
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from src.errors import ConfigError
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import MultiHead, NetIO, Network
+from src.models.components.network import NetIO, Network, check_odd, check_stages
 
 
 class ConvNeXt(Network):
@@ -48,15 +47,8 @@ class ConvNeXt(Network):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(io, conditioning, dropout)
-        if not len(widths) == len(depths) == len(strides):
-            raise ConfigError(
-                f"net.widths has {len(widths)} stages, net.depths {len(depths)}, net.strides {len(strides)}; give all "
-                "the same number."
-            )
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ConfigError(
-                f"net.kernel_size is {kernel_size}; it must be odd, so that a block keeps the image's size."
-            )
+        check_stages(widths=widths, depths=depths, strides=strides)
+        check_odd("kernel_size", kernel_size)
         n_in, n_freq, n_frames = io.input_shape
         self.reductions, self.stages = nn.ModuleList(), nn.ModuleList()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
@@ -69,9 +61,7 @@ class ConvNeXt(Network):
         self.last_norm = nn.LayerNorm(n_in)
         width_of_block = [width for width, depth in zip(widths, depths, strict=True) for _ in range(depth)]
         self.film = Film(self.n_film, width_of_block)
-        self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
-        self.activation = nn.GELU()
-        self.heads = MultiHead(hidden, io.head_sizes)
+        self.add_hidden(n_in * n_freq * n_frames, hidden, nn.GELU(), io.head_sizes)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""

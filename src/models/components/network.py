@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from src.errors import ConfigError
 from src.models.components.conditioning import Standardize, places
 
 
@@ -29,12 +31,25 @@ class NetIO:
     aux_std: Sequence[float] | None = None
 
 
+def check_stages(**settings: Sequence) -> None:
+    """Refuse settings of stages, name to an entry per stage, of which some have more entries than others."""
+    if len({len(entries) for entries in settings.values()}) > 1:
+        lengths = ", ".join(f"net.{name} {len(entries)}" for name, entries in settings.items())
+        raise ConfigError(f"Each stage takes an entry of every list, but their lengths differ: {lengths}.")
+
+
+def check_odd(name: str, setting: int | Sequence[int]) -> None:
+    """Refuse the size of a kernel, or several, that has no pixel in the middle."""
+    if any(size < 1 or size % 2 == 0 for size in np.atleast_1d(setting)):
+        raise ConfigError(f"net.{name} is {setting}; it must be odd, so that a kernel is centred on its pixel.")
+
+
 class Network(nn.Module, ABC):
     """Image and conditioning inputs → features → heads.
 
     A network makes its layers, among them `film` (a `Film` of `n_film` inputs) and `heads` (a `MultiHead`), and
-    computes `features` of an image. One that joins the conditioning inputs before a hidden layer also makes `hidden`
-    (of `n_beside` inputs more than it has features) and `activation`, and calls `join`.
+    computes `features` of an image. One with a hidden layer before its heads, where the conditioning inputs join, calls
+    `add_hidden` instead of making `heads`, and `join`.
 
     Args:
         io: Sizes of image, conditioning inputs and heads.
@@ -83,6 +98,12 @@ class Network(nn.Module, ABC):
             films: What `modulate` takes, one per stage.
             beside: Standardized conditioning inputs that go beside the features, `(batch, n_beside)`.
         """
+
+    def add_hidden(self, n_features: int, hidden: int, activation: nn.Module, head_sizes: Mapping[str, int]) -> None:
+        """Make the layers after the features: a hidden layer that the conditioning inputs join, and the heads."""
+        self.hidden = nn.Linear(n_features + self.n_beside, hidden)
+        self.activation = activation
+        self.heads = MultiHead(hidden, head_sizes)
 
     def join(self, features: Tensor, beside: Tensor) -> Tensor:
         """The hidden layer over features, `(batch, n_features)`, and the conditioning inputs beside them."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from src.errors import ConfigError
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import MultiHead, NetIO, Network
+from src.models.components.network import NetIO, Network
 
 WAVELENGTHS = 30.0  # ratio of the longest to the shortest of the sinusoids that tell positions
 
@@ -62,9 +62,7 @@ class VisionTransformer(Network):
         self.film = Film(self.n_film, [dim] * depth)
         self.blocks = nn.ModuleList(TransformerBlock(dim, n_heads, int(dim * mlp_ratio)) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.hidden = nn.Linear(dim + self.n_beside, hidden)
-        self.activation = nn.GELU()
-        self.heads = MultiHead(hidden, io.head_sizes)
+        self.add_hidden(dim, hidden, nn.GELU(), io.head_sizes)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from src.errors import ConfigError, check_number
+from src.errors import check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import MultiHead, NetIO, Network
+from src.models.components.network import NetIO, Network, check_odd, check_stages
 
 NOTHING = 128  # the pixel of no sound, and of neither bit
 
@@ -52,7 +52,9 @@ class WaveCNN(Network):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(io, conditioning, dropout)
-        _check_stages(widths, kernel_sizes, strides)
+        check_stages(widths=widths, kernel_sizes=kernel_sizes, strides=strides)
+        check_odd("kernel_sizes", kernel_sizes)
+        check_number("net.strides", min(strides), whole=True, least=1)
         self.patch = check_number("net.patch", patch, whole=True, least=1, hint=" (samples)")
         n_channels, n_rows, n_times = io.input_shape
         n_in, n_times = n_channels * n_rows * patch, -(-n_times // patch)
@@ -63,9 +65,7 @@ class WaveCNN(Network):
             self.stages.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.SiLU()))
             n_in, n_times = width, -(-n_times // stride)
         self.film = Film(self.n_film, widths)
-        self.hidden = nn.Linear(n_in * n_times + self.n_beside, hidden)
-        self.activation = nn.SiLU()
-        self.heads = MultiHead(hidden, io.head_sizes)
+        self.add_hidden(n_in * n_times, hidden, nn.SiLU(), io.head_sizes)
         self.to(memory_format=torch.channels_last)
 
     def arrange(self, image: Tensor) -> Tensor:
@@ -81,16 +81,3 @@ class WaveCNN(Network):
         for (convolution, norm, activation), film in zip(self.stages, films, strict=True):
             features = activation(modulate(norm(convolution(features)), film))  # (batch, width, 1, time / stride)
         return self.join(features.flatten(1), beside)
-
-
-def _check_stages(widths: Sequence[int], kernel_sizes: Sequence[int], strides: Sequence[int]) -> None:
-    """Refuse what is no list of stages."""
-    if not len(widths) == len(kernel_sizes) == len(strides):
-        raise ConfigError(
-            f"net.widths has {len(widths)} stages, net.kernel_sizes {len(kernel_sizes)} and net.strides "
-            f"{len(strides)}; each stage takes one of each."
-        )
-    if any(size < 1 or size % 2 == 0 for size in kernel_sizes):
-        raise ConfigError(f"net.kernel_sizes is {list(kernel_sizes)}; they must be odd, so that a stage is centred.")
-    if any(stride < 1 for stride in strides):
-        raise ConfigError(f"net.strides is {list(strides)}; they must be 1 or more.")
