@@ -182,7 +182,7 @@ def spectral_config(options: argparse.Namespace) -> dict[str, Any]:
 
 def check_sound(sample_rate: int, duration: float) -> None:
     """Refuse sounds that cannot be."""
-    check_number("--sample-rate", sample_rate, whole=True, least=1)
+    check_number("--sample-rate", sample_rate, whole=True, above=0)
     check_number("--duration", duration, above=0)
     if sample_rate * duration > LONGEST:
         raise ConfigError(

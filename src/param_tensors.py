@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from src.params import Conversions, ParameterSpace, ParamSpec
+from src.params import MAX_CODE, Conversions, ParameterSpace, ParamSpec
 
 NO_CLASS = -3e4  # logit of a class that a head does not have: probability 0 in every precision, and 0 times it is 0
 UNIFORM = 1 / math.sqrt(12)  # standard deviation of a uniform distribution over 1
@@ -57,6 +57,11 @@ class ParamTensors(Conversions, nn.Module):
         self.names = tuple(spec.name for spec in parameters)
         self.any_categorical = bool(space.categorical.any())
         self.n_missing = np.subtract(space.n_classes.max(), space.n_classes).tolist()
+
+    def index_from_code(self, code: Tensor) -> Tensor:
+        """Codes to classes, int64: by the number of steps, which stays exact where the buffers are bfloat16."""
+        index = (code / MAX_CODE * self.n_steps).round().clamp(min=0)
+        return index.minimum(self.n_classes - 1).long()
 
     def pad(self, logits: Sequence[Tensor]) -> Tensor:
         """Logits of all heads with as many classes each, `(batch, head, class)`."""

@@ -78,8 +78,7 @@ class Conversions:
 
     def index_from_code(self, code: Array) -> Array:
         """The number 0 … 255 that is stored to its class, by which every reader agrees."""
-        index = (code / MAX_CODE * self.range / self.step).round()
-        return index.clip(0, None).clip(None, self.n_classes - 1)  # in two: PyTorch takes no number beside a tensor
+        return (code / MAX_CODE * self.range / self.step).round().clip(0, self.n_classes - 1)
 
     def index_from_normalized(self, normalized: Array) -> Array:
         """[0, 1] to the class that a reader would find, that is, by way of the code."""

@@ -98,7 +98,7 @@ class GaussianDecoder(ClassDecoder):
         at = median(logits.softmax(dim=-1))
         # In a network of half precision the tables are, too.
         value = interpolate(at, self.medians.to(at.dtype), self.centres.to(at.dtype), self.last)
-        index = torch.where(plain.std**2 < self.widest, self.heads.index_from_normalized(value).long(), plain.index)
+        index = torch.where(plain.std**2 < self.widest, self.heads.index_from_normalized(value), plain.index)
         if self.heads.any_categorical:
             index = torch.where(self.heads.categorical, plain.index, index)
             value = torch.where(self.heads.categorical, plain.normalized, value)
@@ -111,7 +111,7 @@ class RegressionDecoder(Decoder):
     def forward(self, logits: Sequence[Tensor]) -> Prediction:
         """Prediction of all heads from the output of each, `(batch, 1)`."""
         normalized = in_full(torch.cat(list(logits), dim=1)).sigmoid()  # (batch, head)
-        return Prediction(self.heads.index_from_normalized(normalized).long(), normalized, torch.ones_like(normalized))
+        return Prediction(self.heads.index_from_normalized(normalized), normalized, torch.ones_like(normalized))
 
 
 class MeanStdDecoder(Decoder):
@@ -120,7 +120,7 @@ class MeanStdDecoder(Decoder):
     def forward(self, logits: Sequence[Tensor]) -> Prediction:
         """Prediction of all heads from the outputs of each, `(batch, 2)`."""
         normalized, log_std = mean_and_log_std(logits, self.heads)
-        return Prediction(self.heads.index_from_normalized(normalized).long(), normalized, torch.exp(log_std))
+        return Prediction(self.heads.index_from_normalized(normalized), normalized, torch.exp(log_std))
 
 
 def mean_and_log_std(logits: Sequence[Tensor], heads: ParamTensors) -> tuple[Tensor, Tensor]:

@@ -561,6 +561,6 @@ def test_all_heads_are_read_as_each_is(loss):
 def test_classes_are_those_of_the_codes(steps):
     spec = ParamSpec("any", -0.7, -0.7 + 0.3 * steps, 0.3)
     normalized = torch.linspace(0, 1, 5001)
-    found = ParamTensors([VELOCITY, spec]).index_from_normalized(torch.stack([normalized, normalized], dim=1)).long()
+    found = ParamTensors([VELOCITY, spec]).index_from_normalized(torch.stack([normalized, normalized], dim=1))
     assert torch.equal(found[:, 1], spec.index_from_normalized(normalized).long())
     assert torch.equal(found[:, 0], VELOCITY.index_from_normalized(normalized).long())
