@@ -61,7 +61,8 @@ def check_number(name: str, value: Any, *, whole: bool = False, hint: str = "", 
     words = " and ".join(BOUNDS[key][1].format(bound) for key, bound in bounds.items())
     if {"least", "most"} <= bounds.keys():
         words = f"from {bounds['least']} to {bounds['most']}"
-    raise ConfigError(f"{name} is {value!r}; it must be a {'whole number' if whole else 'number'} {words}{hint}.")
+    wanted = f"{'whole number' if whole else 'number'} {words}".rstrip()
+    raise ConfigError(f"{name} is {value!r}; it must be a {wanted}{hint}.")
 
 
 def validation_in_words(error: ValidationError, section: str = "") -> str:

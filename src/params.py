@@ -235,13 +235,17 @@ class ParameterSpace(Conversions):
         for name, entry in parameters.items():
             if not isinstance(entry, Mapping):
                 raise ConfigError(f"parameters.{name} is {entry!r}; it must be a section. {HOW}")
+            if "name" in entry:
+                raise ConfigError(f"the key parameters.{name}.name does not belong here. {HOW}")
             if "min" in entry and entry["min"] == entry.get("max"):
                 entry = {"value": entry["min"], "description": entry.get("description", "")}
             kind, found = (FixedParam, fixed) if "value" in entry else (ParamSpec, varying)
             try:  # by way of JSON, whose lists are tuples where one is wanted
                 found.append(TypeAdapter(kind).validate_json(json.dumps({"name": name, **entry})))
             except ValidationError as error:
-                raise ConfigError(f"{validation_in_words(error, f'parameters.{name}')}. {HOW}") from error
+                is_complete = error.errors()[0]["type"] == "value_error"  # keys and types are right
+                how = "" if is_complete else f" {HOW}"
+                raise ConfigError(f"{validation_in_words(error, f'parameters.{name}')}.{how}") from error
         return cls(tuple(varying), tuple(fixed))
 
     low = _column("min", np.float64)

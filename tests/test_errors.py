@@ -34,6 +34,7 @@ def test_a_number_within_its_bounds_comes_back(value, bounds):
         (None, {"above": 0}, "None; it must be a number above 0."),
         ([1], {"above": 0}, "[1]; it must be a number above 0."),
         (0, {"above": 0}, "0; it must be a number above 0."),
+        ("", {}, "''; it must be a number."),
         (math.nan, {"above": 0}, "nan; it must be a number above 0."),
         (math.inf, {"above": 0}, "inf; it must be a number above 0."),
         (-math.inf, {"most": 0}, "-inf; it must be a number at most 0."),

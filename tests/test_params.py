@@ -191,6 +191,8 @@ def test_a_section_makes_varying_and_fixed_parameters_in_its_order():
         ({"min": 0, "max": 1, "step": 0.1, "maximum": 2}, ["parameters.p.maximum does not belong here"]),
         ({"value": 1, "min": 0}, ["parameters.p.min does not belong here", "`value`"]),
         ({}, ["`value`"]),
+        ({"name": "q", "value": 1}, ["parameters.p.name does not belong here"]),
+        ({"min": 0, "max": 1, "step": 0.1, "name": "q"}, ["parameters.p.name does not belong here"]),
         ({"value": "loud"}, ["parameters.p.value", "'loud'", "number"]),
         ({"value": None}, ["parameters.p.value", "None", "number"]),
         ({"value": True}, ["parameters.p.value", "True", "number"]),
@@ -215,6 +217,13 @@ def test_a_section_that_describes_no_parameter_is_refused(entry, messages):
         ParameterSpace.from_config({"good": good, "p": entry})
     for message in messages:
         assert message in str(caught.value)
+
+
+def test_a_section_of_an_impossible_parameter_is_refused_in_the_words_of_the_parameter():
+    with pytest.raises(
+        ConfigError, match=r"^p: range 0.0 to 1.0 in steps of 2.5 makes 1 classes.*Choose another step\.$"
+    ):
+        ParameterSpace.from_config({"p": {"min": 0, "max": 1, "step": 2.5}})
 
 
 # all parameters at once
