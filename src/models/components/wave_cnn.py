@@ -54,7 +54,8 @@ class WaveCNN(Network):
         super().__init__(io, conditioning, dropout)
         check_stages(widths=widths, kernel_sizes=kernel_sizes, strides=strides)
         check_odd("kernel_sizes", kernel_sizes)
-        check_number("net.strides", min(strides), whole=True, least=1)
+        for stride in strides:
+            check_number("net.strides", stride, whole=True, least=1)
         self.patch = check_number("net.patch", patch, whole=True, least=1, hint=" (samples)")
         n_channels, n_rows, n_times = io.input_shape
         n_in, n_times = n_channels * n_rows * patch, -(-n_times // patch)
