@@ -12,15 +12,10 @@ from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from scripts.setups import CONFIGS, compose_config  # noqa: E402
+from src.models.components.network import NetIO  # noqa: E402
 
 # What the sizes are measured with: the saw sets, 32x32x1 with two parameters and two conditioning inputs.
-FROM_DATASET = {
-    "input_shape": [1, 32, 32],
-    "head_sizes": {"note_velocity": 10, "log10_decay_time": 24},
-    "n_aux": 2,
-}
-# Networks for samples: the same sounds without a spectrogram.
-FROM_SAMPLES = FROM_DATASET | {"input_shape": [1, 1, 8000], "n_aux": 0}
+HEAD_SIZES = {"note_velocity": 10, "log10_decay_time": 24}
 
 
 def groups() -> dict[str, list[str]]:
@@ -47,8 +42,7 @@ def model_config(model: str) -> DictConfig:
 def is_complete(model: str) -> bool:
     """Whether a model can be trained; others are what several models share."""
     cfg = model_config(model)
-    missing = {key.rpartition(".")[2] for key in OmegaConf.missing_keys(cfg)}
-    return "net" in cfg and missing <= FROM_DATASET.keys()
+    return "net" in cfg and not OmegaConf.missing_keys(cfg)
 
 
 def takes_samples(model: str) -> bool:
@@ -58,8 +52,9 @@ def takes_samples(model: str) -> bool:
 
 def parameter_count(model: str) -> int:
     """Number of parameters of a model's network on the saw sets."""
-    dataset = FROM_SAMPLES if takes_samples(model) else FROM_DATASET
-    net = instantiate(model_config(model).net, **dataset, _convert_="all")
+    # Networks for samples see the same sounds without a spectrogram.
+    io = NetIO((1, 1, 8000), HEAD_SIZES) if takes_samples(model) else NetIO((1, 32, 32), HEAD_SIZES, n_aux=2)
+    net = instantiate(model_config(model).net, io, _convert_="all")
     return sum(parameter.numel() for parameter in net.parameters())
 
 

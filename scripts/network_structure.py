@@ -19,8 +19,8 @@ from torchinfo.layer_info import LayerInfo  # noqa: E402
 from scripts.list_configs import takes_samples  # noqa: E402
 from scripts.setups import compose_config, recipe_of  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
-from src.models.components import cnn, conditioning, convnext, inputs, vit  # noqa: E402
-from src.models.components.heads import MultiHead  # noqa: E402
+from src.models.components import cnn, conditioning, convnext, vit  # noqa: E402
+from src.models.components.network import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
 from src.vimh.reader import read_info  # noqa: E402
@@ -32,7 +32,7 @@ WORDS = {
     nn.ReLU: "ReLU",
     nn.SiLU: "SiLU",
     nn.GELU: "GELU",
-    inputs.Coordinates: "coordinates as two more channels",
+    cnn.Coordinates: "coordinates as two more channels",
 }
 SMALL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.SiLU, nn.GELU, nn.Dropout)
 RESIDUAL = (vit.TransformerBlock, convnext.ConvNeXtBlock)

@@ -10,7 +10,6 @@ docs/to_vimh.md explains everything.
 """
 
 import argparse
-import math
 import os
 import re
 import sys
@@ -34,7 +33,7 @@ from torch import Tensor  # noqa: E402
 from torchaudio.transforms import Resample  # noqa: E402
 
 from src import recordings  # noqa: E402
-from src.errors import ConfigError, NSMError  # noqa: E402
+from src.errors import ConfigError, NSMError, check_number  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.programs.command_line import config_names  # noqa: E402
 from src.programs.explain import find_cause  # noqa: E402
@@ -171,8 +170,8 @@ def spectral_config(options: argparse.Namespace) -> dict[str, Any]:
 
 def check_sound(sample_rate: int, duration: float) -> None:
     """Refuse sounds that cannot be."""
-    if sample_rate < 1 or not (duration > 0 and math.isfinite(duration)):
-        raise ConfigError(f"--sample-rate {sample_rate} and --duration {duration} must be above 0.")
+    check_number("--sample-rate", sample_rate, whole=True, above=0)
+    check_number("--duration", duration, above=0)
     if sample_rate * duration > LONGEST:
         raise ConfigError(
             f"--sample-rate {sample_rate} and --duration {duration} make {sample_rate * duration:.4g} samples, but "

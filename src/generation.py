@@ -16,8 +16,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.errors import VIMHError
-from src.recipe import ROOT, WHOLE, Recipe, Sounds, check_count, check_spectral, differences, recipe_config
+from src.errors import VIMHError, check_number
+from src.recipe import ROOT, WHOLE, Recipe, Sounds, check_spectral, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import VIMHReader
@@ -52,7 +52,7 @@ def generate(
     Raises:
         VIMHError: If the directory exists, or the disk refuses.
     """
-    check_count("batch_size", batch_size)
+    check_number("batch_size", batch_size, whole=True, least=1)
     recipe.check()
     with VIMHWriter(data_dir, recipe.info(data_dir.name, shard), overwrite, pickle, resume) as writer:
         n_left = sum(writer.written.values())

@@ -7,14 +7,16 @@ value
 normalized
     [0, 1] over the parameter's range.
 index
-    Class on the grid of just noticeable differences (JND), 0 … n_classes - 1.
+    Class: number of a point on the parameter's grid, 0 … n_classes - 1. Its points are one *grid step* apart.
 code
     uint8 on disk.
 
-`ParamSpec` owns every conversion between them. Each works alike on NumPy arrays and on PyTorch tensors.
+`Conversions` owns every conversion between them. `ParamSpec` is one parameter, `ParameterSpace` all of a dataset in
+columns of NumPy arrays, and `src.param_tensors.ParamTensors` the same as PyTorch tensors.
 """
 
 import functools
+import json
 import math
 import re
 import warnings
@@ -23,9 +25,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import qmc
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number, validation_in_words
 
 Array = TypeVar("Array")  # numpy.ndarray or torch.Tensor
 
@@ -34,17 +37,67 @@ MAX_CLASSES = 256
 MAX_PARAMETERS = 255
 _NAME = re.compile(r"[^\W_][\w .-]*")
 SAMPLINGS = ("uniform", "sobol", "grid")
+STRICT = ConfigDict(strict=True, extra="forbid")  # where pydantic validates: types as they are, no other keys
+HOW = (
+    "Give `value` for a fixed parameter, or `min`, `max` and `step` for a varying one, with `units` and `names` if you "
+    "like; `description` goes with both."
+)
+
+
+class Conversions:
+    """Conversions between the representations of one parameter, or of several in the columns of an array.
+
+    Each works alike on NumPy arrays and on PyTorch tensors.
+
+    Attributes:
+        low: Lowest value, natural units: a number, or an array with an entry per column. The others alike.
+        range: Distance from the lowest to the highest value, natural units.
+        step: Grid step, natural units.
+        n_classes: Number of points on the grid.
+    """
+
+    def normalized_from_value(self, value: Array) -> Array:
+        """Natural units to [0, 1]."""
+        return (value - self.low) / self.range
+
+    def value_from_normalized(self, normalized: Array) -> Array:
+        """[0, 1] to natural units."""
+        return self.low + normalized * self.range
+
+    def value_from_index(self, index: Array) -> Array:
+        """Grid point of a class, in natural units."""
+        return self.low + index * self.step
+
+    def code_from_normalized(self, normalized: Array) -> Array:
+        """[0, 1] to the number 0 … 255 that is stored, rounded half to even; clipped, since a grid may overshoot."""
+        return (normalized * MAX_CODE).round().clip(0, MAX_CODE)
+
+    def normalized_from_code(self, code: Array) -> Array:
+        """The number 0 … 255 that is stored to [0, 1]."""
+        return code / MAX_CODE
+
+    def index_from_code(self, code: Array) -> Array:
+        """The number 0 … 255 that is stored to its class, by which every reader agrees."""
+        return (code / MAX_CODE * self.range / self.step).round().clip(0, self.n_classes - 1)
+
+    def index_from_normalized(self, normalized: Array) -> Array:
+        """[0, 1] to the class that a reader would find, that is, by way of the code."""
+        return self.index_from_code(self.code_from_normalized(normalized))
+
+    def normalized_from_index(self, index: Array) -> Array:
+        """Grid point of a class, as a position in the range."""
+        return self.normalized_from_value(self.value_from_index(index))
 
 
 @dataclass(frozen=True)
-class ParamSpec:
-    """A varying parameter: its range, its JND step and all its conversions.
+class ParamSpec(Conversions):
+    """A varying parameter: its range, its grid step and all its conversions.
 
     Attributes:
         name: Name on disk and in metrics.
         min: Lowest value, natural units.
         max: Highest value, natural units.
-        step: Just noticeable difference, natural units.
+        step: Grid step, natural units.
         units: Name of the physical unit.
         description: One sentence for people.
         names: Names of the classes of a categorical parameter, in order of their index; empty otherwise.
@@ -53,6 +106,7 @@ class ParamSpec:
         ConfigError: If the range is empty, the step is not positive, or there are not 2 to 256 classes.
     """
 
+    __pydantic_config__ = STRICT
     name: str
     min: float
     max: float
@@ -76,7 +130,7 @@ class ParamSpec:
                 f"{self.name}: min {self.min} is not below max {self.max}. Give a range, or a fixed `value`."
             )
         if self.step <= 0:
-            raise ConfigError(f"{self.name}: step {self.step} is not above 0. Give the just noticeable difference.")
+            raise ConfigError(f"{self.name}: step {self.step} is not above 0. Give the grid step.")
         steps = self.range / self.step
         n_classes = self.n_classes if math.isfinite(steps) else steps
         if not 2 <= n_classes <= MAX_CLASSES:
@@ -90,46 +144,24 @@ class ParamSpec:
             _warn_of_uneven_grid(self.name, steps)
 
     @property
+    def low(self) -> float:
+        """Lowest value, by the name that `Conversions` knows it by."""
+        return self.min
+
+    @property
     def range(self) -> float:
         """Distance from the lowest to the highest value, natural units."""
         return self.max - self.min
 
     @property
     def n_classes(self) -> int:
-        """Number of points on the JND grid."""
+        """Number of points on the grid."""
         return round(self.range / self.step) + 1
 
-    def normalized_from_value(self, value: Array) -> Array:
-        """Natural units to [0, 1]."""
-        return (value - self.min) / self.range
-
-    def value_from_normalized(self, normalized: Array) -> Array:
-        """[0, 1] to natural units."""
-        return self.min + normalized * self.range
-
-    def value_from_index(self, index: Array) -> Array:
-        """Grid point of a class, in natural units."""
-        return self.min + index * self.step
-
-    def code_from_normalized(self, normalized: Array) -> Array:
-        """[0, 1] to the number 0 … 255 that is stored, rounded half to even; clipped, since a grid may overshoot."""
-        return (normalized * MAX_CODE).round().clip(0, MAX_CODE)
-
-    def normalized_from_code(self, code: Array) -> Array:
-        """The number 0 … 255 that is stored to [0, 1]."""
-        return code / MAX_CODE
-
-    def index_from_code(self, code: Array) -> Array:
-        """The number 0 … 255 that is stored to its class, by which every reader agrees."""
-        return (code / MAX_CODE * self.range / self.step).round().clip(0, self.n_classes - 1)
-
-    def index_from_normalized(self, normalized: Array) -> Array:
-        """[0, 1] to the class that a reader would find, that is, by way of the code."""
-        return self.index_from_code(self.code_from_normalized(normalized))
-
-    def normalized_from_index(self, index: Array) -> Array:
-        """Grid point of a class, as a position in the range."""
-        return self.normalized_from_value(self.value_from_index(index))
+    @property
+    def categorical(self) -> bool:
+        """Whether the classes have names and no order."""
+        return bool(self.names)
 
 
 @functools.cache
@@ -145,6 +177,7 @@ def _warn_of_uneven_grid(name: str, steps: float) -> None:
 class FixedParam:
     """A parameter that is the same in every sound of a dataset."""
 
+    __pydantic_config__ = STRICT
     name: str
     value: float
     description: str = ""
@@ -154,13 +187,30 @@ class FixedParam:
             raise ConfigError(f"{self.name}: value {self.value} must be a finite number.")
 
 
+def _column(name: str, dtype: type) -> functools.cached_property:
+    """An attribute of all varying parameters as an array."""
+
+    def values(space: "ParameterSpace") -> np.ndarray:
+        return np.array([getattr(spec, name) for spec in space.varying], dtype)
+
+    return functools.cached_property(values)
+
+
 @dataclass(frozen=True)
-class ParameterSpace:
+class ParameterSpace(Conversions):
     """The varying and the fixed parameters of a dataset.
+
+    As `Conversions` it takes and returns arrays `(sample, parameter)` of all varying parameters.
 
     Attributes:
         varying: In the order of their ids on disk.
         fixed: Those that every sound shares.
+        low: Lowest values, natural units, float64, `(parameter,)`.
+        high: Highest values, likewise.
+        range: Distances from the lowest to the highest values, likewise.
+        step: Grid steps, likewise.
+        n_classes: Numbers of points on the grids, int64, `(parameter,)`.
+        categorical: Whether the classes have names and no order, bool, `(parameter,)`.
     """
 
     varying: tuple[ParamSpec, ...]
@@ -176,26 +226,51 @@ class ParameterSpace:
 
         Args:
             parameters: Name to either `value` (fixed) or `min`, `max`, `step`, `units`, `names` (varying); both with
-                `description`.
+                `description`. Where `min` is `max`, the parameter is fixed.
 
         Raises:
             ConfigError: If a section has other keys or types, or describes no possible parameter.
         """
         varying, fixed = [], []
         for name, entry in parameters.items():
-            _check_types(name, entry)
-            if "value" in entry:
-                fixed.append(_construct(FixedParam, name, entry))
-            elif "min" in entry and entry["min"] == entry.get("max"):
-                fixed.append(FixedParam(name, entry["min"], entry.get("description", "")))
-            else:
-                varying.append(_construct(ParamSpec, name, entry))
+            if not isinstance(entry, Mapping):
+                raise ConfigError(f"parameters.{name} is {entry!r}; it must be a section. {HOW}")
+            if "name" in entry:
+                raise ConfigError(f"the key parameters.{name}.name does not belong here. {HOW}")
+            if "min" in entry and entry["min"] == entry.get("max"):
+                entry = {"value": entry["min"], "description": entry.get("description", "")}
+            kind, found = (FixedParam, fixed) if "value" in entry else (ParamSpec, varying)
+            try:  # by way of JSON, whose lists are tuples where one is wanted
+                found.append(TypeAdapter(kind).validate_json(json.dumps({"name": name, **entry})))
+            except ValidationError as error:
+                is_complete = error.errors()[0]["type"] == "value_error"  # keys and types are right
+                how = "" if is_complete else f" {HOW}"
+                raise ConfigError(f"{validation_in_words(error, f'parameters.{name}')}.{how}") from error
         return cls(tuple(varying), tuple(fixed))
+
+    low = _column("min", np.float64)
+    high = _column("max", np.float64)
+    range = _column("range", np.float64)
+    step = _column("step", np.float64)
+    n_classes = _column("n_classes", np.int64)
+    categorical = _column("categorical", np.bool)
 
     @property
     def n_grid_points(self) -> int:
-        """Number of distinct points of the JND grid, all varying parameters together."""
+        """Number of distinct points of the grid, all varying parameters together."""
         return math.prod(spec.n_classes for spec in self.varying)
+
+    def encode(self, value: np.ndarray) -> np.ndarray:
+        """Codes of values, uint8, `(sample, parameter)`."""
+        return self.code_from_normalized(self.normalized_from_value(value.astype(np.float64))).astype(np.uint8)
+
+    def decode(self, code: np.ndarray) -> np.ndarray:
+        """Values that codes stand for, float64, `(sample, parameter)`."""
+        return self.value_from_normalized(self.normalized_from_code(code))
+
+    def clip(self, value: np.ndarray) -> np.ndarray:
+        """Values, those beyond a range at its end, float64, `(sample, parameter)`."""
+        return np.clip(value, self.low, self.high)
 
     def sample(self, start: int, stop: int, seed: int, sampling: str) -> np.ndarray:
         """Draw the samples numbered `start` to `stop - 1`; a sample depends on its number and the seed alone.
@@ -205,7 +280,7 @@ class ParameterSpace:
             stop: One more than the number of the last.
             seed: Not negative.
             sampling: `uniform`: independent and uniform over the ranges. `sobol`: a scrambled Sobol sequence.
-                `grid`: the distinct points of the JND grid in a seeded random order.
+                `grid`: the distinct points of the grid in a seeded random order.
 
         Returns:
             Values in natural units, float64, `(sample, parameter)`.
@@ -213,57 +288,28 @@ class ParameterSpace:
         Raises:
             ConfigError: If `sampling` is unknown, or `grid` is asked for more points than there are.
         """
-        if seed < 0:
-            raise ConfigError(f"seed is {seed}; it must be 0 or more.")
+        check_number("seed", seed, whole=True, least=0)
         if sampling == "uniform":
-            normalized = _uniform(start, stop, len(self.varying), seed)
-        elif sampling == "sobol":
-            normalized = _sobol(start, stop, len(self.varying), seed)
-        elif sampling == "grid":
+            return self.value_from_normalized(_uniform(start, stop, len(self.varying), seed))
+        if sampling == "sobol":
+            return self.value_from_normalized(_sobol(start, stop, len(self.varying), seed))
+        if sampling == "grid":
             return self._grid(start, stop, seed)
-        else:
-            raise ConfigError(f"sampling is {sampling!r}; choose one of {', '.join(SAMPLINGS)}.")
-        return np.stack([spec.value_from_normalized(normalized[:, p]) for p, spec in enumerate(self.varying)], axis=1)
+        raise ConfigError(f"sampling is {sampling!r}; choose one of {', '.join(SAMPLINGS)}.")
 
     def _grid(self, start: int, stop: int, seed: int) -> np.ndarray:
-        """Points of the JND grid, float64, `(sample, parameter)`."""
+        """Points of the grid, float64, `(sample, parameter)`."""
         if stop > self.n_grid_points:
-            sizes = " x ".join(str(spec.n_classes) for spec in self.varying)
+            sizes = " x ".join(str(n) for n in self.n_classes)
             raise ConfigError(
                 f"sampling grid has {sizes} = {self.n_grid_points} distinct points, but {stop} samples are asked for. "
                 "Ask for fewer, or take uniform or sobol."
             )
         number = permute(np.arange(start, stop), self.n_grid_points, seed)
-        values = []
-        for spec in self.varying:
-            number, index = np.divmod(number, spec.n_classes)
-            values.append(np.minimum(spec.value_from_index(index), spec.max))
-        return np.stack(values, axis=1)
-
-
-def _check_types(name: str, entry: Any) -> None:
-    """Refuse what is no section of a parameter, or holds values of other types, by name."""
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"parameters.{name} is {entry!r}; give `value`, or `min`, `max` and `step`, below it.")
-    for key, item in entry.items():
-        if key in ("value", "min", "max", "step") and (isinstance(item, bool) or not isinstance(item, int | float)):
-            raise ConfigError(f"parameters.{name}.{key} is {item!r}; it must be a number.")
-        if key in ("units", "description") and not isinstance(item, str):
-            raise ConfigError(f"parameters.{name}.{key} is {item!r}; it must be text.")
-        if key == "names" and not (isinstance(item, list | tuple) and all(isinstance(text, str) for text in item)):
-            raise ConfigError(f"parameters.{name}.{key} is {item!r}; it must be a list of texts.")
-
-
-def _construct(kind: type, name: str, entry: Mapping[str, Any]) -> Any:
-    """A ParamSpec or FixedParam from its section, with unknown or missing keys refused by name."""
-    given = {key: tuple(item) if key == "names" else item for key, item in entry.items()}
-    try:
-        return kind(name=name, **given)
-    except TypeError as error:
-        raise ConfigError(
-            f"parameters.{name} has the keys {', '.join(given)}; give `value` for a fixed parameter, or `min`, `max` "
-            "and `step` for a varying one, with `units` and `names` if you like; `description` goes with both."
-        ) from error
+        index = np.empty((stop - start, len(self.varying)))
+        for p, n_classes in enumerate(self.n_classes):
+            number, index[:, p] = np.divmod(number, n_classes)
+        return np.minimum(self.value_from_index(index), self.high)
 
 
 def _uniform(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:

@@ -144,11 +144,7 @@ class Recipe:
 
     def encode(self, value: np.ndarray) -> np.ndarray:
         """Codes of stored values, uint8, `(sample, parameter)`."""
-        codes = [
-            spec.code_from_normalized(spec.normalized_from_value(value[:, p].astype(np.float64)))
-            for p, spec in enumerate(self.space.varying)
-        ]
-        return np.stack(codes, axis=1).astype(np.uint8)
+        return self.space.encode(value)
 
     def finish(self, value: np.ndarray, waveform: np.ndarray) -> Sounds:
         """What is stored of sounds that are rendered already.
@@ -202,7 +198,7 @@ class Recipe:
             ConfigError: From the sampling or the synth.
         """
         self.values(self.size - 1, self.size)
-        self.render(np.array([[spec.min for spec in self.space.varying], [spec.max for spec in self.space.varying]]))
+        self.render(np.stack([self.space.low, self.space.high]))
 
     def ranges(self, shard: Shard = WHOLE) -> dict[str, tuple[int, int]]:
         """First and one past the last number of the samples of each split that belong to a shard.
@@ -281,12 +277,6 @@ class Recipe:
         representation = self.representation
         keys = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
         return {key: tuple(entries) for key, entries in keys.items() if entries is not None}
-
-
-def check_count(name: str, number: Any) -> None:
-    """Refuse what is no whole number of 1 or more."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ConfigError(f"{name} is {number!r}; it must be a whole number of 1 or more.")
 
 
 def shard_from_config(section: Mapping[str, Any]) -> Shard:

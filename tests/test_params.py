@@ -187,10 +187,12 @@ def test_a_section_makes_varying_and_fixed_parameters_in_its_order():
 @pytest.mark.parametrize(
     ("entry", "messages"),
     [
-        ({"min": 0, "max": 1}, ["`min`, `max`", "`step`"]),
-        ({"min": 0, "max": 1, "step": 0.1, "maximum": 2}, ["maximum"]),
-        ({"value": 1, "min": 0}, ["value, min"]),
+        ({"min": 0, "max": 1}, ["parameters.p.step is missing", "`min`, `max`", "`step`"]),
+        ({"min": 0, "max": 1, "step": 0.1, "maximum": 2}, ["parameters.p.maximum does not belong here"]),
+        ({"value": 1, "min": 0}, ["parameters.p.min does not belong here", "`value`"]),
         ({}, ["`value`"]),
+        ({"name": "q", "value": 1}, ["parameters.p.name does not belong here"]),
+        ({"min": 0, "max": 1, "step": 0.1, "name": "q"}, ["parameters.p.name does not belong here"]),
         ({"value": "loud"}, ["parameters.p.value", "'loud'", "number"]),
         ({"value": None}, ["parameters.p.value", "None", "number"]),
         ({"value": True}, ["parameters.p.value", "True", "number"]),
@@ -215,6 +217,67 @@ def test_a_section_that_describes_no_parameter_is_refused(entry, messages):
         ParameterSpace.from_config({"good": good, "p": entry})
     for message in messages:
         assert message in str(caught.value)
+
+
+def test_a_section_of_an_impossible_parameter_is_refused_in_the_words_of_the_parameter():
+    with pytest.raises(
+        ConfigError, match=r"^p: range 0.0 to 1.0 in steps of 2.5 makes 1 classes.*Choose another step\.$"
+    ):
+        ParameterSpace.from_config({"p": {"min": 0, "max": 1, "step": 2.5}})
+
+
+# all parameters at once
+
+SPACE = ParameterSpace((ParamSpec("a", -2.0, 0.3, 0.1), ParamSpec("b", 64, 127, 7)))
+
+
+@given(st.lists(even_specs(), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_columns_of_arrays_are_converted_as_their_parameters_are(cases, seed):
+    space = ParameterSpace(tuple(spec for spec, _ in cases))
+    rng = np.random.default_rng(seed)
+    shape = (20, len(cases))
+    code, index = rng.integers(0, 256, shape).astype(np.uint8), rng.integers(0, space.n_classes, shape)
+    normalized = rng.random(shape)
+    for name, argument in {
+        "normalized_from_value": space.value_from_normalized(normalized),
+        "value_from_normalized": normalized,
+        "value_from_index": index,
+        "normalized_from_index": index,
+        "code_from_normalized": normalized,
+        "normalized_from_code": code,
+        "index_from_code": code,
+        "index_from_normalized": normalized,
+    }.items():
+        expected = [getattr(spec, name)(argument[:, p]) for p, spec in enumerate(space.varying)]
+        assert np.array_equal(getattr(space, name)(argument), np.stack(expected, axis=1)), name
+
+
+def test_a_space_has_its_parameters_as_arrays():
+    space = ParameterSpace((ParamSpec("wave", 0, 2, 1, names=("sine", "saw", "square")), *SPACE.varying))
+    for name, attribute in {"low": "min", "high": "max", "range": "range", "step": "step"}.items():
+        array = getattr(space, name)
+        assert array.dtype == np.float64
+        assert array.tolist() == [getattr(spec, attribute) for spec in space.varying]
+    assert space.n_classes.tolist() == [3, 24, 10]
+    assert space.categorical.tolist() == [True, False, False]
+
+
+def test_coding_is_off_by_half_a_code_at_most():
+    value = np.random.default_rng(0).uniform(SPACE.low, SPACE.high, (500, 2))
+    half = SPACE.range / 255 / 2
+    coded = SPACE.decode(SPACE.encode(value))
+    error = np.abs(coded - value)
+    assert SPACE.encode(value).dtype == np.uint8
+    assert (error <= half * (1 + 1e-9)).all()
+    assert (error.max(axis=0) > 0.95 * half).all()
+    np.testing.assert_allclose(SPACE.decode(SPACE.encode(coded)), coded, rtol=1e-12)
+    ends = np.stack([SPACE.low, SPACE.high])
+    np.testing.assert_allclose(SPACE.decode(SPACE.encode(ends)), ends)
+
+
+def test_what_is_over_a_range_by_rounding_is_put_at_its_end():
+    value = np.float32([[0.3, 127.00001], [-2.0, 63.99999]]).astype(np.float64)
+    assert SPACE.clip(value).tolist() == [[0.3, 127.0], [-2.0, 64.0]]
 
 
 # sampling

@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from src.callbacks.periodic import Periodic, check_least, predict
+from src.callbacks.periodic import Periodic, predict
 from src.callbacks.writers import tensorboard_writers
+from src.errors import check_number
 from src.params import ParamSpec
 
 DPI = 72
@@ -50,12 +51,9 @@ class HeadFigures(Periodic):
 
     def __init__(self, every_n_epochs: int = 20, n_samples: int = 512, n_spectrograms: int = 3) -> None:
         super().__init__(every_n_epochs)
-        check_least(
-            "head_figures",
-            ("every_n_epochs", every_n_epochs, 0),
-            ("n_samples", n_samples, 1),
-            ("n_spectrograms", n_spectrograms, 0),
-        )
+        check_number("callbacks.head_figures.every_n_epochs", every_n_epochs, whole=True, least=0)
+        check_number("callbacks.head_figures.n_samples", n_samples, whole=True, least=1)
+        check_number("callbacks.head_figures.n_spectrograms", n_spectrograms, whole=True, least=0)
         self.n_samples = n_samples
         self.n_spectrograms = n_spectrograms
         self.batches: list[Mapping[str, Tensor]] = []

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, NSMError
+from src.models.components.network import NetIO
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
@@ -56,18 +57,13 @@ def build_model(
         instantiate: Makes an object from a section with a `_target_`.
     """
     loss = instantiate(config["loss"])
-    mean, std = aux_statistics or (None, None)
-    net = {
-        "input_shape": list(info.image_shape),
-        "head_sizes": {spec.name: loss.head_size(spec) for spec in info.parameters},
-        "n_aux": len(config["data"]["aux"]),
-        "aux_mean": mean,
-        "aux_std": std,
-    }
     # What people wrote into the dataset (names, units, descriptions) goes past OmegaConf, which would interpret it.
-    make_module = instantiate(config["model"], net=net, _partial_=True)
+    head_sizes = {spec.name: loss.head_size(spec) for spec in info.parameters}
+    io = NetIO(info.image_shape, head_sizes, len(config["data"]["aux"]), *(aux_statistics or (None, None)))
+    make_module = instantiate(config["model"], net=None, _partial_=True)
+    net = instantiate(config["model"]["net"], io, _convert_="all")
     parameters = [asdict(spec) for spec in info.parameters]
-    return make_module(loss=loss, parameters=parameters, input_shape=info.image_shape, n_aux=net["n_aux"])
+    return make_module(net=net, loss=loss, parameters=parameters, input_shape=io.input_shape, n_aux=io.n_aux)
 
 
 class SaveRun(Callback):
@@ -123,8 +119,10 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
     checkpoint = read_checkpoint(ckpt_path)
     config, info_dict, weights = _entries(checkpoint, ckpt_path)
 
-    def instantiate(section: Any, **kwargs: Any) -> Any:
-        return instantiate_trusted(section, trusted_modules, **kwargs)
+    def instantiate(section: Any, *args: Any, **kwargs: Any) -> Any:
+        if args:  # TODO(migration table): the network; older checkpoints hold the five fields of NetIO in its section
+            section = {key: item for key, item in section.items() if key not in NetIO.__dataclass_fields__}
+        return instantiate_trusted(section, trusted_modules, *args, **kwargs)
 
     try:
         info = DatasetInfo.from_dict(info_dict, "its dataset_info")

@@ -25,13 +25,16 @@ FUNCTIONS = ("src.spectral.features.measure",)
 MAX_DEPTH = 50
 
 
-def instantiate_trusted(config: Mapping[str, Any], trusted_modules: Sequence[str] = (), **kwargs: Any) -> Any:
+def instantiate_trusted(
+    config: Mapping[str, Any], trusted_modules: Sequence[str] = (), *args: Any, **kwargs: Any
+) -> Any:
     """Instantiates a stored configuration as Hydra does, after every `_target_` in it was found harmless.
 
     Args:
         config: Plain data with `_target_`, nested as you like. `_args_`, `_partial_`, `_recursive_` and `_convert_`
             mean what they mean to Hydra.
         trusted_modules: Packages that are allowed beside those of `ALLOWED`.
+        *args: Arguments that are handed on as they are, unchecked.
         **kwargs: Arguments that join or replace those of the configuration. What they hold is checked alike.
 
     Returns:
@@ -52,7 +55,7 @@ def instantiate_trusted(config: Mapping[str, Any], trusted_modules: Sequence[str
     for target in targets:
         _check_class(target, allowed)
     try:
-        return hydra.utils.instantiate(dict(plain), **kwargs)
+        return hydra.utils.instantiate(dict(plain), *args, **kwargs)
     except (InstantiationException, OmegaConfBaseException, TypeError, RecursionError) as error:
         raise CheckpointError(f"The stored configuration of {plain['_target_']} does not fit: {error}") from error
 

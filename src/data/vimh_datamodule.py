@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from src.data.batches import Batches, BatchOrder, page_locked
 from src.data.stream import Stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
-from src.errors import ConfigError, VIMHError, check_whole
+from src.errors import ConfigError, VIMHError, check_number
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_info
 
@@ -350,12 +350,11 @@ def _check_settings(
     batch_size: int, num_workers: int, val_fraction: float, seed: int | None, in_memory: bool | str
 ) -> None:
     """Refuse what leaves nothing to train on, or contradicts itself."""
-    check_whole("data.batch_size", batch_size, least=1)
-    check_whole("data.num_workers", num_workers, least=0)
+    check_number("data.batch_size", batch_size, whole=True, least=1)
+    check_number("data.num_workers", num_workers, whole=True, least=0)
     if seed is not None:
-        check_whole("data.seed", seed, least=0)
-    if not 0 < val_fraction < 1:
-        raise ConfigError(f"data.val_fraction is {val_fraction}; it must be above 0 and below 1.")
+        check_number("data.seed", seed, whole=True, least=0)
+    check_number("data.val_fraction", val_fraction, above=0, below=1)
     if in_memory not in ("auto", True, False):
         raise ConfigError(f"data.in_memory is {in_memory!r}; choose one of auto, true, false.")
     if in_memory is True and num_workers:
@@ -368,6 +367,6 @@ def _check_settings(
 def _check_stream(stream: bool, stream_size: int | None, stream_source: Callable[..., Source] | None) -> None:
     """Refuse a stream that nothing makes, or that is empty."""
     if stream_size is not None:
-        check_whole("data.stream_size", stream_size, least=1)
+        check_number("data.stream_size", stream_size, whole=True, least=1)
     if stream and stream_source is None:
         raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.errors import ConfigError
-from src.params import ParamSpec
+from src.param_tensors import ParamTensors
+from src.params import MAX_CODE, ParameterSpace, ParamSpec
 from src.vimh.reader import Batch, VIMHSplit
 
 SPEC_RANGE = ("spec_min", "spec_max")
@@ -45,13 +46,20 @@ class BatchFormat:
         self.aux = tuple(aux)
         self.measured = tuple(name for name in self.aux if name not in SPEC_RANGE)
         self.measure = measure
-        self._check_names()
+        if self.measured and measure is None:
+            raise ConfigError(
+                f"data.aux names {', '.join(self.measured)}, but data.measure is null; without it, only "
+                f"{', '.join(SPEC_RANGE)} are known."
+            )
+        if self.measured:  # refuses unknown names before anything is read: features of a black pixel
+            measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
         found = (*SPEC_RANGE, *self.measured)
         self._columns = [found.index(name) for name in self.aux]
-        self._classes = np.concatenate([spec.index_from_code(np.arange(256.0)) for spec in parameters]).astype(np.int64)
-        self._first_class = 256 * np.arange(len(parameters))  # where each head begins in that table
-        self._low = torch.tensor([spec.min for spec in parameters])
-        self._range = torch.tensor([spec.range for spec in parameters])
+        codes = np.arange(MAX_CODE + 1.0)[:, None]
+        class_of_code = ParameterSpace(tuple(parameters)).index_from_code(codes)  # (code, head)
+        self._classes = class_of_code.T.astype(np.int64).ravel()
+        self._first_class = len(codes) * np.arange(len(parameters))  # where each head begins in that table
+        self._heads = ParamTensors(parameters)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """The tensors of samples as they are stored."""
@@ -59,7 +67,7 @@ class BatchFormat:
         return {
             "image": image,
             "index": torch.from_numpy(self._classes.take(batch.code + self._first_class)),
-            "normalized": ((value - self._low) / self._range).clamp_(0.0, 1.0),
+            "normalized": self._heads.normalized_from_value(value).clamp_(0.0, 1.0),
             "value": value,
             "aux": self.aux_of(image, torch.from_numpy(batch.spec_range.copy())),
         }
@@ -74,16 +82,6 @@ class BatchFormat:
         if self.measured:
             spec_range = torch.cat([spec_range, self.measure(image, spec_range, self.measured)], dim=1)
         return spec_range[:, self._columns]
-
-    def _check_names(self) -> None:
-        """Refuse unknown names before anything is read: what measures is asked for features of a black pixel."""
-        if self.measured and self.measure is None:
-            raise ConfigError(
-                f"data.aux names {', '.join(self.measured)}, but data.measure is null; without it, only "
-                f"{', '.join(SPEC_RANGE)} are known."
-            )
-        if self.measured:
-            self.measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
 
 
 class Samples(Dataset, ABC):

@@ -138,9 +138,9 @@ class Problem:
         cls, recipe: Recipe, pool: ThreadPoolExecutor, image: np.ndarray, spec_range: np.ndarray | None
     ) -> "Problem":
         """The problem that observed images pose."""
-        low, high, step = np.array([(spec.min, spec.max, spec.step) for spec in recipe.space.varying]).T
         observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)
-        return cls(recipe, pool, observed, spec_range is not None, low, high, step)
+        space = recipe.space
+        return cls(recipe, pool, observed, spec_range is not None, space.low, space.high, space.step)
 
     @property
     def end(self) -> np.ndarray:

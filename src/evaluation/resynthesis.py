@@ -107,14 +107,13 @@ def voice_of(info: DatasetInfo, instantiate: Instantiate) -> Voice:
             f"{_name(info)}: its description lacks {_listed(f'generator.config.{key}' for key in sections)}, so nobody "
             "knows how its sounds were made. Generate the set anew with generate_vimh.py."
         )
-    space = ParameterSpace(info.parameters, info.fixed)
-    return Voice.of(instantiate(config["synth"]), instantiate(config["spectral"]), space)
+    return Voice.of(instantiate(config["synth"]), instantiate(config["spectral"]), info.space)
 
 
 def _voice_by_names(info: DatasetInfo) -> Voice:
     """The voice of a dataset that does not say how it was made."""
     constant = {name: entry.min for name, entry in info.parameter_mappings.items() if not entry.varies}
-    constant |= {fixed.name: fixed.value for fixed in info.fixed}
+    constant |= {fixed.name: fixed.value for fixed in info.space.fixed}
     said = {"sample_rate": info.sample_rate, "duration": info.duration}
     settings = {key: item for key, item in said.items() if item is not None}
     settings |= {key: constant.pop(key) for key in SETTINGS if key in constant}
@@ -162,23 +161,6 @@ def axes_of(representation: SpectralRepresentation) -> Axes:
         frequency = mel_centres(*(mel[key] for key in ("n_mels", "f_min", "f_max", "mel_scale")))
     middle = np.arange(representation.width) * representation.hop_length + representation.window.numel() / 2
     return Axes(frequency.tolist(), (middle / representation.sample_rate).tolist())
-
-
-def within_ranges(value: np.ndarray, parameters: Sequence[ParamSpec]) -> np.ndarray:
-    """Values, `(sound, parameter)`, those beyond a range at its end: rounding to float32 may carry them over it."""
-    low, high = np.array([(spec.min, spec.max) for spec in parameters]).T
-    return np.clip(value.astype(np.float64), low, high)
-
-
-def after_coding(value: np.ndarray, parameters: Sequence[ParamSpec]) -> np.ndarray:
-    """What is left of values, natural units, `(sound, parameter)`, when each was stored in 8 bits."""
-    columns = [
-        spec.value_from_normalized(
-            spec.normalized_from_code(spec.code_from_normalized(spec.normalized_from_value(value[:, p])))
-        )
-        for p, spec in enumerate(parameters)
-    ]
-    return np.stack(columns, axis=1)
 
 
 def mean_parameters(value: np.ndarray, n_sounds: int) -> np.ndarray:
@@ -321,7 +303,7 @@ def refinement_figures(
         `error_before` and `error`, the `bound`, the `reachable` median error (0.67 of the bound, as Gaussian errors at
         the bound have it) and the `ratio` of error and reachable, the last three None where the bound is infinite.
     """
-    steps = np.array([spec.step for spec in parameters])
+    steps = ParameterSpace(tuple(parameters)).step
     before, after = (np.median(np.abs(value - true_value) / steps, axis=0) for value in (start, found.value))
     rows = {}
     for p, spec in enumerate(parameters):

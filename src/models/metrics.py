@@ -1,7 +1,6 @@
-"""`HeadMetrics`: accuracy, error and honesty of every head, accumulated as a few tensors."""
+"""`HeadMetrics`: accuracy, error and coverage of every head, accumulated as a few tensors."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from src.models.decoders import Prediction
-from src.params import ParamSpec
+from src.param_tensors import ParamTensors
 
 INTERVAL = 0.9  # share of the truths that should lie within
 WIDTH = 1.645  # standard deviations to either side: as wide as the interval of a normal distribution
@@ -30,27 +29,25 @@ class HeadMetrics(Metric):
     mae
         Mean absolute error in natural units (per head only).
     steps
-        The same in JND steps.
+        The same in grid steps.
     nmae
         The same over the range.
     coverage
         Share of the exact values within 1.645 standard deviations of the prediction, with the scale of the standard
-        deviations that was given to `update`; 0.9 is honest. Left out unless asked for.
+        deviations that was given to `update`; 0.9 is right. Left out unless asked for.
 
     Args:
-        parameters: What the heads predict, in their order.
-        coverage: Whether predictions come with standard deviations to be checked.
+        heads: The parameters.
+        coverage: Whether to check the standard deviations of predictions.
     """
 
     full_state_update = False
 
-    def __init__(self, parameters: Sequence[ParamSpec], coverage: bool = False) -> None:
+    def __init__(self, heads: ParamTensors, coverage: bool = False) -> None:
         super().__init__()
-        self.names = tuple(spec.name for spec in parameters)
+        self.heads = heads
         self.coverage = coverage
-        self.register_buffer("range", torch.tensor([spec.range for spec in parameters]), persistent=False)
-        self.register_buffer("step", torch.tensor([spec.step for spec in parameters]), persistent=False)
-        n_heads = len(parameters)
+        n_heads = len(heads.names)
         self.add_state("n_samples", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("loss", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("correct", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
@@ -66,7 +63,7 @@ class HeadMetrics(Metric):
 
         Args:
             loss: Sum of their losses, scalar.
-            prediction: What the heads said of them, `(batch, head)` each, with standard deviations as the loss has it.
+            prediction: Of all heads, `(batch, head)` each, with standard deviations that are not scaled.
             index: True class, `(batch, head)`.
             normalized: True position in the range, `(batch, head)`.
             std_scale: What standard deviations are multiplied with, `(head,)`.
@@ -79,7 +76,7 @@ class HeadMetrics(Metric):
         self.close += (miss <= 1).sum(dim=0)
         self.error += error.sum(dim=0)
         if self.coverage:
-            deviation = error * (self.range / self.step) / prediction.std
+            deviation = error * (self.heads.range / self.heads.step) / prediction.std
             self.covered += (deviation <= WIDTH * std_scale).sum(dim=0)
             self.deviations.append(deviation)
 
@@ -89,8 +86,8 @@ class HeadMetrics(Metric):
         figures = {
             "acc": self.correct / self.n_samples,
             "acc1": self.close / self.n_samples,
-            "mae": error * self.range,
-            "steps": error * self.range / self.step,
+            "mae": error * self.heads.range,
+            "steps": error * self.heads.range / self.heads.step,
             "nmae": error,
         }
         if self.coverage:
@@ -99,7 +96,7 @@ class HeadMetrics(Metric):
         heads = {
             f"{name}_{figure}": of_head
             for figure, per_head in figures.items()
-            for name, of_head in zip(self.names, per_head.unbind(), strict=True)
+            for name, of_head in zip(self.heads.names, per_head.unbind(), strict=True)
         }
         return {"loss": self.loss / self.n_samples, **means, **heads}
 

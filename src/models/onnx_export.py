@@ -16,6 +16,7 @@ from onnxruntime import InferenceSession
 
 from src.errors import CheckpointError, ConfigError
 from src.models.predictor import Predictor
+from src.params import ParameterSpace
 
 METADATA = "nsm"  # key of the metadata that holds the description
 INPUTS, OUTPUTS = ("image", "aux"), ("value", "std")
@@ -129,7 +130,7 @@ def check_agreement(predictor: Predictor, session: InferenceSession, inputs: Inp
         CheckpointError: If it is above `tolerance`, or no number.
     """
     specs = predictor.module.specs
-    ranges = np.array([spec.range for spec in specs])
+    ranges = ParameterSpace(specs).range
     pairs = zip(run_pytorch(predictor, inputs), run_onnx(session, inputs), strict=True)
     shares = np.stack([np.abs(ours - theirs) / ranges for ours, theirs in pairs]).max(axis=(0, 1))  # (head,)
     worst = int(np.argmax(np.where(np.isnan(shares), np.inf, shares)))

@@ -1,6 +1,5 @@
-"""`Predictor`: what a trained module says, in natural units."""
+"""`Predictor`: the predictions of a trained module in natural units."""
 
-import torch
 from torch import Tensor, nn
 
 
@@ -14,10 +13,6 @@ class Predictor(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        specs = module.specs
-        self.register_buffer("lowest", torch.tensor([spec.min for spec in specs]))
-        self.register_buffer("range", torch.tensor([spec.range for spec in specs]))
-        self.register_buffer("step", torch.tensor([spec.step for spec in specs]))
         self.eval()
 
     def forward(self, image: Tensor, aux: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,4 +23,5 @@ class Predictor(nn.Module):
             aux: Conditioning inputs, `(batch, n_aux)`.
         """
         _, normalized, std = self.module.read(image, aux)
-        return self.lowest + normalized * self.range, std * self.step
+        heads = self.module.heads
+        return heads.value_from_normalized(normalized), std * heads.step

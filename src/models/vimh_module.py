@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from src.models.decoders import ParamTensors, Prediction
+from src.models.decoders import Prediction
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
+from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
 Batch = Mapping[str, Tensor]
@@ -88,7 +89,7 @@ class VIMHLitModule(LightningModule):
         self.monitor = monitor
         self.compile_net = compile
         self.metrics = nn.ModuleDict(
-            {f"{stage}_metrics": HeadMetrics(self.specs, coverage=stage != "train") for stage in STAGES}
+            {f"{stage}_metrics": HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
         )
         self.waiting: dict[str, list[Seen]] = {stage: [] for stage in STAGES}
         self.register_buffer("best_acc", torch.zeros(()))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
 from src.spectral.views import (
@@ -119,7 +119,8 @@ class InstantaneousFrequency(Channel):
         window: Window = "hann",
         floor_db: float = 60.0,
     ) -> None:
-        self.limit, self.floor_db = _positive("limit", limit), _positive("floor_db", floor_db)
+        self.limit = float(check_number("limit of a channel", limit, above=0))
+        self.floor_db = float(check_number("floor_db of a channel", floor_db, above=0))
         self.win_ratio, self.win_length, self.window = win_ratio, win_length, window
 
     def on(self, grid: Grid) -> View:
@@ -156,9 +157,9 @@ class GroupDelay(Channel):
         window: Window = "hann",
         floor_db: float = 60.0,
     ) -> None:
-        self.limit = None if limit is None else _positive("limit", limit)
+        self.limit = None if limit is None else float(check_number("limit of a channel", limit, above=0))
         self.win_ratio, self.win_length, self.window = win_ratio, win_length, window
-        self.floor_db = _positive("floor_db", floor_db)
+        self.floor_db = float(check_number("floor_db of a channel", floor_db, above=0))
 
     def on(self, grid: Grid) -> View:
         """Deviations in hops."""
@@ -196,7 +197,8 @@ class Modulation(Channel):
         window: Window = "hann",
         floor_db: float = 60.0,
     ) -> None:
-        self.max_frequency, self.floor_db = _positive("max_frequency", max_frequency), _positive("floor_db", floor_db)
+        self.max_frequency = float(check_number("max_frequency of a channel", max_frequency, above=0))
+        self.floor_db = float(check_number("floor_db of a channel", floor_db, above=0))
         self.ends, self.window = _rising_ends(min_db, max_db), window
 
     def on(self, grid: Grid) -> View:
@@ -273,7 +275,8 @@ class Normalized(_OfFirst):
     """
 
     def __init__(self, limit: float = 40.0, floor_db: float = 60.0) -> None:
-        self.limit, self.floor_db = _positive("limit", limit), _positive("floor_db", floor_db)
+        self.limit = float(check_number("limit of a channel", limit, above=0))
+        self.floor_db = float(check_number("floor_db of a channel", floor_db, above=0))
 
     def on(self, grid: Grid) -> View:
         """Ratios in dB."""
@@ -296,9 +299,3 @@ def _rising_ends(low: float, high: float) -> tuple[float, float, str]:
     if not low < high:
         raise ConfigError(f"min_db {low} and max_db {high} of a channel: the first must be below the second.")
     return float(low), float(high), "dB"
-
-
-def _positive(name: str, number: float) -> float:
-    if not number > 0:
-        raise ConfigError(f"{name} of a channel is {number}; it must be above 0.")
-    return float(number)

@@ -11,7 +11,7 @@ import torchaudio.functional as AF
 from scipy.signal import get_window
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
 
 # The usual windows, since scipy.signal takes longer to load than everything else that a small dataset needs.
 _USUAL_WINDOWS = {"boxcar": torch.ones, "hann": torch.hann_window, "hamming": torch.hamming_window}
@@ -29,8 +29,7 @@ def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
     Returns:
         Window, float32, `(win_length,)`.
     """
-    if win_length < 1:
-        raise ConfigError(f"win_length is {win_length}; it must be 1 sample or more.")
+    check_number("win_length", win_length, whole=True, least=1)
     if isinstance(name, str) and name in _USUAL_WINDOWS:
         return _USUAL_WINDOWS[name](win_length, dtype=torch.float64).float()
 

@@ -13,7 +13,7 @@ import torch
 from scipy.signal import lfilter
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
 from src.spectral.channels import Channel
@@ -326,14 +326,12 @@ class SpectralRepresentation:
         counts = {"height": self.height, "width": self.width, "win_length": win_length, "n_fft": self.n_fft}
         counts |= {"hop_multiple": hop_multiple}
         for name, number in counts.items():
-            if number < 1:
-                raise ConfigError(f"{name} is {number}; it must be 1 or more.")
+            check_number(name, number, whole=True, least=1)
         if self.n_fft < win_length:
             raise ConfigError(f"n_fft {self.n_fft} is less than win_length {win_length}; it must be at least as long.")
-        if hop_length is not None and not 1 <= hop_length <= self.n_samples:
-            raise ConfigError(
-                f"hop_length is {hop_length}; it must be within 1 and the sound's {self.n_samples} samples, or null."
-            )
+        if hop_length is not None:
+            hint = ", the sound's samples, or null"
+            check_number("hop_length", hop_length, whole=True, least=1, most=self.n_samples, hint=hint)
         if win_length > self.n_samples:
             raise ConfigError(f"win_length {win_length} is longer than the sound's {self.n_samples} samples.")
         if self.n_fft // 2 < self.height:
@@ -341,10 +339,8 @@ class SpectralRepresentation:
                 f"n_fft {self.n_fft} has {self.n_fft // 2} bins above DC, but the image has {self.height} rows. Raise "
                 "n_fft or lower the height."
             )
-        if not self.top_db > 0:
-            raise ConfigError(f"top_db is {self.top_db}; it must be above 0 dB.")
-        if not 0 <= self.pre_emphasis <= 1:
-            raise ConfigError(f"pre_emphasis is {self.pre_emphasis}; it must be within 0 and 1 to be undone.")
+        check_number("top_db", self.top_db, above=0, hint=" dB")
+        check_number("pre_emphasis", self.pre_emphasis, least=0, most=1, hint=", to be undone")
 
     def _warn_of_lost_time(self, win_length: int) -> None:
         """Say when the columns end before the sound, or go on for long after it."""

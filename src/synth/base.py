@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
 
 Limits = tuple[float, float]
 
@@ -45,10 +45,8 @@ def count_samples(sample_rate: int, duration: float, name: str = "duration") -> 
         duration: s, > 0.
         name: What an error message calls the duration.
     """
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer) or sample_rate <= 0:
-        raise ConfigError(f"sample_rate is {sample_rate!r}; it must be a whole number of Hz above 0.")
-    if isinstance(duration, bool | str) or not np.isfinite(duration) or duration <= 0:
-        raise ConfigError(f"{name} is {duration!r}; it must be a number of seconds above 0.")
+    check_number("sample_rate", sample_rate, whole=True, above=0, hint=" Hz")
+    check_number(name, duration, above=0, hint=" seconds")
     n_samples = round(duration * sample_rate)
     if n_samples == 0:
         raise ConfigError(f"{name} {duration} s is less than half a sample at {sample_rate} Hz; make it longer.")

@@ -32,13 +32,12 @@ from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import Samples
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.resynthesis import (
     Estimate,
     Look,
     Voice,
-    after_coding,
     axes_of,
     bounds_of_audit,
     csv_of,
@@ -49,7 +48,6 @@ from src.evaluation.resynthesis import (
     score,
     spread,
     voice_of,
-    within_ranges,
 )
 from src.generation import generate
 from src.listening.report import Axes, Report, Row, Scores, Sound, format_number, render_report, summarize
@@ -58,7 +56,7 @@ from src.pictures.plots import draw_color_bar, draw_spectrogram, value_text
 from src.pictures.viewer import can_show, play
 from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
-from src.recipe import Recipe, check_count
+from src.recipe import Recipe
 from src.vimh.axes import Axis, ChannelInfo, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
@@ -135,11 +133,10 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
 
 def check_settings(cfg: DictConfig) -> None:
     """Refuse what is no number of sounds, or no seed, before anything is read."""
-    check_count("n_listen", cfg.n_listen)
+    check_number("n_listen", cfg.n_listen, whole=True, least=1)
     if cfg.num_samples is not None:
-        check_count("num_samples", cfg.num_samples)
-    if isinstance(cfg.seed, bool) or not isinstance(cfg.seed, int) or cfg.seed < 0:
-        raise ConfigError(f"seed is {cfg.seed!r}; it must be a whole number of 0 or more.")
+        check_number("num_samples", cfg.num_samples, whole=True, least=1)
+    check_number("seed", cfg.seed, whole=True, least=0)
 
 
 # ----- the dataset
@@ -248,7 +245,8 @@ def predict(run: Run, samples: dict[str, Tensor]) -> "Estimate":
     with torch.inference_mode():
         pairs = zip(samples["image"].split(BATCH), samples["aux"].split(BATCH), strict=True)
         value, std = (torch.cat(parts).numpy() for parts in zip(*(predictor(*pair) for pair in pairs), strict=True))
-    return Estimate("network", within_ranges(value, run.info.parameters), std)
+    # Rounding to float32 may carry a value over the end of its range.
+    return Estimate("network", run.info.space.clip(value.astype(np.float64)), std)
 
 
 def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tuple[list[Estimate], dict[str, Any]]":
@@ -257,7 +255,7 @@ def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tupl
     with progress(len(batch.value), "Refining", "sounds") as advance:
         found = refine_all(voice, batch.image, spec_range, network.value, seed, advance)
     parameters = voice.space.varying
-    std = found.bound * [spec.step for spec in parameters]
+    std = found.bound * voice.space.step
     after = Estimate("refined", found.value, std, {"residual": found.residual, "n_renders": found.n_renders})
     before = replace(network, columns={"residual": found.residual_before})
     with progress(len(batch.value), "Finding the bound", "sounds") as advance:
@@ -267,7 +265,7 @@ def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tupl
 
 def references(datamodule: LightningDataModule, samples: dict[str, Tensor]) -> "list[Estimate]":
     """Answers that need no network, to know what its figures are worth."""
-    true_value, train_set = samples["value"].numpy(), datamodule.train_set
+    true_value, train_set, space = samples["value"].numpy(), datamodule.train_set, datamodule.info.space
     statistics = datamodule.aux_statistics()
     with progress(len(train_set), "Looking for the nearest neighbours", "training sounds") as advance:
         training = (look_of(piece, statistics) for piece in pieces(train_set))
@@ -276,7 +274,7 @@ def references(datamodule: LightningDataModule, samples: dict[str, Tensor]) -> "
     return [
         Estimate("nearest neighbour", train_value[nearest].astype(np.float64)),
         Estimate("mean parameters", mean_parameters(train_value, len(true_value))),
-        Estimate("8-bit coding", after_coding(true_value.astype(np.float64), datamodule.info.parameters)),
+        Estimate("8-bit coding", space.decode(space.encode(true_value))),
     ]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, VIMHError, check_number
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
@@ -153,8 +153,7 @@ def values_of(samples: VIMHSplit) -> np.ndarray:
 
 def check_samples(samples: VIMHSplit, n_samples: int) -> None:
     """Refuse to show no samples, or those of an empty split."""
-    if n_samples < 1:
-        raise ConfigError(f"--samples {n_samples}: it must be 1 or more.")
+    check_number("--samples", n_samples, whole=True, least=1)
     if not len(samples):
         raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
-from src.errors import ConfigError, check_whole
+from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
@@ -60,9 +60,8 @@ def export(cfg: DictConfig) -> dict[str, float]:
 
 def check_settings(cfg: DictConfig) -> None:
     """Refuse settings that would fail only after the export."""
-    check_whole("repeats", cfg.repeats, least=1)
-    if not isinstance(cfg.tolerance, int | float) or not cfg.tolerance >= 0:
-        raise ConfigError(f"tolerance is {cfg.tolerance!r}; it must be a number of 0 or more.")
+    check_number("repeats", cfg.repeats, whole=True, least=1)
+    check_number("tolerance", cfg.tolerance, least=0)
     if cfg.output and Path(cfg.output).is_dir():
         raise ConfigError(
             f"output={cfg.output} is a directory; name the file, as in {Path(cfg.output) / 'model.onnx'}."

@@ -14,9 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.errors import check_number
 from src.generation import generate, is_made
 from src.programs.output import progress
-from src.recipe import Recipe, check_count, check_spectral, shard_from_config
+from src.recipe import Recipe, check_spectral, shard_from_config
 from src.synth import kernels
 from src.vimh.writer import partial_dir
 
@@ -34,7 +35,7 @@ def generate_dataset(cfg: DictConfig) -> None:
         return
     announce_compiling()
     if cfg.num_threads is not None:
-        check_count("num_threads", cfg.num_threads)
+        check_number("num_threads", cfg.num_threads, whole=True, least=1)
         numba.set_num_threads(min(cfg.num_threads, numba.config.NUMBA_NUM_THREADS))
     start = time.monotonic()
     try:

@@ -25,7 +25,7 @@ from torch import Tensor
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.domain import Domain
 from src.evaluation.resynthesis import Voice, axes_of, voice_of
@@ -163,8 +163,8 @@ def kind_of(run: Run, cfg: DictConfig) -> TrainedOn:
     voice = voice_of(run.info, instantiate)
     data = run.config["data"]
     measure = instantiate(data["measure"]) if data.get("measure") else None
-    lowest, highest = np.array([(spec.min, spec.max) for spec in run.info.parameters]).T
-    known = lowest + np.random.default_rng(cfg.seed).random((N_KNOWN, len(lowest))) * (highest - lowest)
+    n_parameters = len(run.info.parameters)
+    known = run.info.space.value_from_normalized(np.random.default_rng(cfg.seed).random((N_KNOWN, n_parameters)))
     sounds = voice.render(known)
     sample_rate = voice.synth.sample_rate
     return TrainedOn(
@@ -173,7 +173,7 @@ def kind_of(run: Run, cfg: DictConfig) -> TrainedOn:
         BatchFormat(run.info.parameters, data["aux"], measure),
         float(np.median(np.abs(sounds).max(axis=1))),
         float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
-        tuple(acts_on_level_alone(voice, known, p) for p in range(len(lowest))),
+        tuple(acts_on_level_alone(voice, known, p) for p in range(n_parameters)),
     )
 
 
@@ -202,9 +202,7 @@ def wanted_peak(cfg: DictConfig, kind: TrainedOn) -> float | None:
         return None
     if cfg.peak is None:
         return kind.peak
-    if isinstance(cfg.peak, bool) or not isinstance(cfg.peak, int | float) or not 0 < cfg.peak <= 1:
-        raise ConfigError(f"peak is {cfg.peak!r}; it must be above 0 and at most 1, which is full scale.")
-    return float(cfg.peak)
+    return float(check_number("peak", cfg.peak, above=0, most=1, hint=", which is full scale"))
 
 
 def read_parameters(recording: Recording, kind: TrainedOn, peak: float | None) -> Reading:
@@ -222,10 +220,10 @@ def read_parameters(recording: Recording, kind: TrainedOn, peak: float | None) -
     image, spec_range = kind.voice.representation.to_image(torch.from_numpy(np.stack(levels)))
     values, stds = predict_images(kind.run, kind.to_tensors, image, spec_range)
     (value, louder, softer), std = values[:, None], stds[:1]
-    steps = np.array([spec.step for spec in kind.run.info.parameters])
-    by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value))[0] / steps
-    anything = np.array([spec.range for spec in kind.run.info.parameters]) / math.sqrt(12)  # of a uniform distribution
-    unknown_gain = np.where(kind.level_only, anything, by_gain * steps) if peak is not None else 0.0
+    space = kind.run.info.space
+    by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value))[0] / space.step
+    anything = space.range / math.sqrt(12)  # of a uniform distribution
+    unknown_gain = np.where(kind.level_only, anything, by_gain * space.step) if peak is not None else 0.0
     domain = kind.run.domain
     return Reading(
         recording,
@@ -271,9 +269,8 @@ def refined(reading: Reading, kind: TrainedOn, any_gain: bool) -> Reading:
     """
     spec_range = None if any_gain else reading.spec_range[None]
     found = kind.voice.refine(reading.image[None], spec_range, reading.value[None])
-    steps = np.array([spec.step for spec in kind.run.info.parameters])
     # What is not explained is taken for noise, as scipy's curve_fit does without absolute_sigma.
-    std = found.bound[0] * steps * max(1.0, float(found.residual[0]))
+    std = found.bound[0] * kind.run.info.space.step * max(1.0, float(found.residual[0]))
     about = {
         "residual_before": float(found.residual_before[0]),
         "residual": float(found.residual[0]),

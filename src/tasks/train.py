@@ -15,7 +15,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig
 
 from src.checkpoints.run import SaveRun, build_model, check_resumable
-from src.errors import ConfigError, VIMHError, check_whole
+from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
 from src.models.costs import cpu_threads, useful_threads
 from src.programs.explain import invalid_setting
@@ -71,7 +71,7 @@ def check_settings(cfg: DictConfig) -> None:
     if is_sweep():
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
-        check_whole("seed", cfg.seed, least=0, most=2**32 - 1)
+        check_number("seed", cfg.seed, whole=True, least=0, most=2**32 - 1)
     found = invalid_setting(cfg.trainer, "trainer")  # of some, Lightning complains in the middle of a training
     if found:
         raise ConfigError(found)
@@ -131,9 +131,7 @@ def n_threads(cfg: DictConfig, trainer: Trainer, model: LightningModule, datamod
     """Threads of PyTorch on the CPU: `cfg.threads`, or as many as the network has work for."""
     available = torch.get_num_threads()
     if cfg.threads != "auto":
-        if isinstance(cfg.threads, bool) or not isinstance(cfg.threads, int) or cfg.threads < 1:
-            raise ConfigError(f"threads is {cfg.threads!r}; it must be auto, or a whole number of 1 or more.")
-        return cfg.threads
+        return check_number("threads", cfg.threads, whole=True, least=1, hint=", or auto")
     if trainer.strategy.root_device.type != "cpu":
         return available
     image = torch.zeros(1, *datamodule.info.image_shape, dtype=torch.uint8)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from src.errors import ConfigError, NSMError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError, check_number
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, new_info
@@ -336,10 +336,8 @@ class Choices:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.test_fraction < 1:
-            raise ConfigError(f"The share of test samples is {self.test_fraction}; it must be 0 or more, and below 1.")
-        if self.seed < 0:
-            raise ConfigError(f"The seed is {self.seed}; it must be 0 or more.")
+        check_number("The share of test samples", self.test_fraction, least=0, below=1)
+        check_number("The seed", self.seed, whole=True, least=0)
 
 
 class Packed(NamedTuple):
@@ -461,11 +459,8 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
     images = np.memmap(spool, np.uint8, "r", shape=(n_samples, *gathered.shape))
     rest = np.frombuffer(gathered.rest, "<f4").reshape(n_samples, -1)
     spec_range, value = rest[:, :2], rest[:, 2:]
-    codes = [
-        spec.code_from_normalized(spec.normalized_from_value(value[:, p].astype(np.float64)))
-        for p, spec in enumerate(about.parameters)
-    ]
-    code = np.stack(codes, axis=1).astype(np.uint8)
+    space = ParameterSpace(tuple(about.parameters))
+    code = space.encode(value)
     keys = {"sample_rate": None, "duration": None, "spectrogram_config": None, "mel_config": None}
     keys |= about.keys(gathered.shape)
     name = directory_name(
@@ -477,7 +472,7 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
     info = new_info(
         output.name,
         gathered.shape,
-        ParameterSpace(about.parameters),
+        space,
         {split: len(chosen) for split, chosen in numbers.items()},
         synth_type=about.name,
         source={**about.source, **drawn, "skipped_files": gathered.skipped},

@@ -1,12 +1,14 @@
 """`DatasetInfo`: what the JSON beside the records says."""
 
+import functools
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from src.errors import VIMHError
+from src.errors import VIMHError, validation_in_words
 from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
@@ -36,6 +38,10 @@ class ParameterMapping(_Entry):
     def varies(self) -> bool:
         """Whether this describes a varying parameter."""
         return self.step != 0 and self.min != self.max
+
+    def spec(self, name: str) -> ParamSpec:
+        """The varying parameter that this describes."""
+        return ParamSpec(name, self.min, self.max, self.step, self.units, self.description, self.names)
 
 
 class FixedValue(_Entry):
@@ -117,7 +123,9 @@ class DatasetInfo(_Entry):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise VIMHError(_explain(error, where)) from error
+            raise VIMHError(
+                f"{where}: {validation_in_words(error)}. Restore the file, or regenerate the dataset."
+            ) from error
         except VIMHError as error:
             raise VIMHError(f"{where}: {error}") from error
 
@@ -137,15 +145,29 @@ class DatasetInfo(_Entry):
         """The file's content, indented, in a fixed order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
+    @functools.cached_property
+    def space(self) -> ParameterSpace:
+        """The varying parameters, in the order of their ids, and the fixed ones."""
+        return ParameterSpace(
+            tuple(self.parameter_mappings[name].spec(name) for name in self.parameter_names),
+            tuple(FixedParam(name, entry.value, entry.description) for name, entry in self.fixed_parameters.items()),
+        )
+
     @property
     def parameters(self) -> tuple[ParamSpec, ...]:
         """The varying parameters, in the order of their ids."""
-        return tuple(_spec(name, self.parameter_mappings[name]) for name in self.parameter_names)
+        return self.space.varying
 
     @property
     def fixed(self) -> tuple[FixedParam, ...]:
         """The fixed parameters."""
-        return tuple(FixedParam(name, entry.value, entry.description) for name, entry in self.fixed_parameters.items())
+        return self.space.fixed
+
+    def __copy__(self) -> "DatasetInfo":
+        """Without `space`, since `model_copy` changes what it was made of."""
+        copied = super().__copy__()
+        copied.__dict__.pop("space", None)
+        return copied
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -174,7 +196,7 @@ class DatasetInfo(_Entry):
             raise ValueError(f"parameter_mappings lacks {', '.join(missing)} of parameter_names")
         for name, mapping in self.parameter_mappings.items():
             if name in self.parameter_names:
-                _agree(f"parameter_mappings.{name}.num_classes", mapping.num_classes, _spec(name, mapping).n_classes)
+                _agree(f"parameter_mappings.{name}.num_classes", mapping.num_classes, mapping.spec(name).n_classes)
             elif mapping.varies:
                 raise ValueError(f"parameter_mappings has the varying parameter {name}, which parameter_names lacks")
         return self
@@ -220,47 +242,11 @@ def new_info(
 
 def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
     """The JSON entry of a varying parameter."""
-    return ParameterMapping(
-        min=spec.min,
-        max=spec.max,
-        step=spec.step,
-        num_classes=spec.n_classes,
-        description=spec.description,
-        units=spec.units,
-        categorical=bool(spec.names),
-        names=spec.names,
-    )
-
-
-def _spec(name: str, mapping: ParameterMapping) -> ParamSpec:
-    """The parameter that a JSON entry describes."""
-    return ParamSpec(
-        name, mapping.min, mapping.max, mapping.step, mapping.units, mapping.description, tuple(mapping.names)
-    )
+    fields = {key: item for key, item in asdict(spec).items() if key != "name"}
+    return ParameterMapping(**fields, num_classes=spec.n_classes, categorical=spec.categorical)
 
 
 def _agree(key: str, found: Any, expected: Any) -> None:
     """Refuse a redundant key that contradicts the others."""
     if found is not None and found != expected:
         raise ValueError(f"{key} is {found}, but the other keys make it {expected}")
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    """One message from all that pydantic found."""
-    parts = []
-    for entry in error.errors(include_url=False):
-        key = ".".join(str(part) for part in entry["loc"])
-        if entry["type"] == "missing":
-            parts.append(f"the key {key} is missing")
-        elif entry["type"] == "value_error":
-            parts.append(str(entry["ctx"]["error"]).removesuffix("."))
-        elif entry["type"] == "json_invalid":
-            parts.append(f"it is not JSON ({entry['ctx']['error']})")
-        else:
-            parts.append(f"{key} is {_abbreviate(entry['input'])}: {entry['msg'][0].lower()}{entry['msg'][1:]}")
-    return f"{where}: {'; '.join(parts)}. Restore the file, or regenerate the dataset."
-
-
-def _abbreviate(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from src.errors import ConfigError, VIMHError
-from src.params import ParamSpec
+from src.params import ParameterSpace, ParamSpec
 from src.vimh.convert import (
     About,
     Choices,
@@ -262,7 +262,7 @@ def load_cifar(path: Path, specs: Sequence[ParamSpec]) -> SampleBatch:
         raise DamagedFileError(f"{path}: has {len(data):,} bytes, which is no whole number of records of {size:,}.")
     records = data.reshape(-1, size)
     label = records[:, : len(specs)].astype(np.float64)
-    wrong = np.argwhere(label > [spec.max for spec in specs])
+    wrong = np.argwhere(label > ParameterSpace(tuple(specs)).high)
     if len(wrong):
         row, column = wrong[0]
         raise DamagedFileError(

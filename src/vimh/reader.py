@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.errors import VIMHError
+from src.params import MAX_CODE
 from src.vimh import legacy
 from src.vimh.format import (
     FILE_NAMES,
@@ -97,11 +98,8 @@ class VIMHSplit:
             code = codes_by_id(records, str(self.path), np.arange(len(self))[indices])
         if self.exact is not None:
             return Batch(records["image"], code, spec_range, np.asarray(self.exact[indices]))
-        values = [
-            spec.value_from_normalized(spec.normalized_from_code(code[:, p]))
-            for p, spec in enumerate(self.info.parameters)
-        ]
-        return Batch(records["image"], code, spec_range, np.stack(values, axis=1).astype(np.float32))
+        value = self.info.space.decode(code).astype(np.float32)
+        return Batch(records["image"], code, spec_range, value)
 
     def chunks(self) -> Iterator[slice]:
         """Slices that cover all samples."""
@@ -280,13 +278,12 @@ def _infer_dtype(path: Path, size: int, info: DatasetInfo) -> np.dtype:
 
 def _check_values(batch: Batch, split: VIMHSplit, first: int) -> None:
     """Refuse exact values that lie further than half a code from the codes."""
-    for p, spec in enumerate(split.info.parameters):
-        distance = np.abs(spec.normalized_from_value(batch.value[:, p].astype(np.float64)) * 255 - batch.code[:, p])
-        wrong = np.flatnonzero(~(distance <= HALF_A_CODE))
-        if wrong.size:
-            code = int(batch.code[wrong[0], p])
-            raise VIMHError(
-                f"{split.path}_values.npy: sample {first + wrong[0]} has {spec.name} {batch.value[wrong[0], p]}, but "
-                f"the record's code {code} means {spec.value_from_normalized(spec.normalized_from_code(code)):.6g}. "
-                f"{REGENERATE}"
-            )
+    space = split.info.space
+    distance = np.abs(space.normalized_from_value(batch.value.astype(np.float64)) * MAX_CODE - batch.code)
+    wrong = np.argwhere(~(distance <= HALF_A_CODE))
+    if len(wrong):
+        row, p = wrong[0]
+        raise VIMHError(
+            f"{split.path}_values.npy: sample {first + row} has {space.varying[p].name} {batch.value[row, p]}, but the "
+            f"record's code {batch.code[row, p]} means {space.decode(batch.code[row])[p]:.6g}. {REGENERATE}"
+        )

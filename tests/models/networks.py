@@ -6,10 +6,12 @@ from src.models.components.cnn import SpectralCNN
 from src.models.components.conv6 import Conv6
 from src.models.components.convnext import ConvNeXt
 from src.models.components.mlp import MLP
+from src.models.components.network import NetIO
 from src.models.components.vit import VisionTransformer
 from src.models.components.wave_cnn import WaveCNN
 
 HEADS = {"velocity": 10, "decay": 24, "pitch": 1}
+IO = ("head_sizes", "n_aux", "aux_mean", "aux_std")
 CONDITIONING = ["none", "concat", "film"]
 
 # Class and arguments of each family, and of what within a family takes another path.
@@ -37,10 +39,12 @@ NETWORKS = {
 
 
 def network(name, shape=(1, 32, 32), seed=0, **changes):
-    """A network of `NETWORKS` with two conditioning inputs; `changes` replace its arguments."""
+    """A network of `NETWORKS` with two conditioning inputs; `changes` replace its arguments, and those of `NetIO`."""
     torch.manual_seed(seed)
     make, settings = NETWORKS[name]
-    return make(shape, **{"head_sizes": HEADS, "n_aux": 2} | settings | changes)
+    fields = {"head_sizes": HEADS, "n_aux": 2} | changes
+    io = NetIO(shape, **{key: fields.pop(key) for key in IO if key in fields})
+    return make(io, **settings | fields)
 
 
 def inputs(shape=(1, 32, 32), n=5, n_aux=2):

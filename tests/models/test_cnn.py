@@ -1,26 +1,16 @@
 import pytest
 import torch
+from networks import HEADS, inputs, network
 
 from src.checkpoints.run import build_model
 from src.errors import ConfigError
-from src.models.components.cnn import SpectralCNN
-from src.models.components.heads import MultiHead
-from src.models.components.inputs import Coordinates, to_signed_unit
+from src.models.components.cnn import Coordinates
+from src.models.components.network import MultiHead, to_signed_unit
 from src.vimh.reader import read_info
-
-HEADS = {"velocity": 10, "decay": 24, "pitch": 1}
 
 
 def net_of(shape=(1, 32, 32), **changes):
-    torch.manual_seed(0)
-    settings = {"head_sizes": HEADS, "widths": [4, 8, 8], "hidden": 12, "n_aux": 2}
-    return SpectralCNN(shape, **settings | changes)
-
-
-def inputs(shape=(1, 32, 32), n=5, n_aux=2):
-    generator = torch.Generator().manual_seed(1)
-    image = torch.randint(0, 256, (n, *shape), generator=generator).to(torch.uint8)
-    return image, torch.randn(n, n_aux, generator=generator)
+    return network("cnn", shape, **changes)
 
 
 @pytest.mark.parametrize(("model", "count"), [("cnn_micro", 2_000), ("cnn_tiny", 8_000), ("cnn_64k", 64_000)])
@@ -184,7 +174,7 @@ def test_dropout_acts_in_training_alone():
         ((1, 32, 32), {"widths": [4] * 7}, r"7 stages.*32 rows and 32 columns"),
         ((1, 32, 32), {"kernel_size": 4}, r"kernel_size is 4.*odd"),
         ((1, 32, 32), {"kernel_size": 0}, r"kernel_size is 0.*odd"),
-        ((1, 32, 32), {"depth": 0}, r"depth is 0.*1 convolution or more"),
+        ((1, 32, 32), {"depth": 0}, r"depth is 0.*whole number of 1 or more"),
         ((1, 32, 32), {"strides": [2, 2]}, r"strides is \[\(2, 2\), \(2, 2\)\].*3 stages"),
         ((1, 32, 32), {"strides": [2, 2, 0]}, r"strides.*3 stages"),
         ((1, 32, 32), {"strides": [2, [2], 2]}, r"strides.*\[freq, time\]"),

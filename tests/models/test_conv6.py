@@ -4,10 +4,11 @@ from networks import inputs
 from torch import nn
 
 from src.models.components.conv6 import Conv6
+from src.models.components.network import NetIO
 
 
 def test_six_convolutions_of_stride_2_and_a_dense_layer():
-    net = Conv6((1, 32, 64), {"decay": 24})
+    net = Conv6(NetIO((1, 32, 64), {"decay": 24}))
     assert [layer.stride for layer in net.convolutions] == [(2, 2)] * 6
     assert all(a.out_channels < b.out_channels for a, b in zip(net.convolutions, net.convolutions[1:], strict=False))
     assert not [part for part in net.modules() if isinstance(part, nn.BatchNorm2d | nn.LayerNorm)]
@@ -16,7 +17,7 @@ def test_six_convolutions_of_stride_2_and_a_dense_layer():
 
 def test_without_norms_the_scale_of_the_features_survives_all_layers():
     torch.manual_seed(0)
-    net, (image, aux) = Conv6((1, 64, 64), {"decay": 24}, n_aux=2), inputs((1, 64, 64), n=16)
+    net, (image, aux) = Conv6(NetIO((1, 64, 64), {"decay": 24}, n_aux=2)), inputs((1, 64, 64), n=16)
     sizes = []
     net.activation.register_forward_hook(lambda module, given, found: sizes.append(found.std().item()))
     net(image, aux)

@@ -27,8 +27,8 @@ def test_strides_make_the_grid_coarser_whatever_the_size(strides):
 @pytest.mark.parametrize(
     ("changes", "facts"),
     [
-        ({"depths": [1, 1, 1]}, r"net.widths has 2 stages, net.depths 3, net.strides 2"),
-        ({"strides": [4]}, r"net.widths has 2 stages, net.depths 2, net.strides 1"),
+        ({"depths": [1, 1, 1]}, r"net.widths 2, net.depths 3, net.strides 2"),
+        ({"strides": [4]}, r"net.widths 2, net.depths 2, net.strides 1"),
         ({"kernel_size": 6}, r"kernel_size is 6.*odd"),
         ({"kernel_size": -1}, r"kernel_size is -1.*odd"),
     ],

@@ -14,6 +14,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import VIMHDataset
 from src.errors import ConfigError
 from src.generation import generate
+from src.models.components.network import NetIO
 from src.vimh.reader import VIMHReader, read_info
 
 COUNTS = {
@@ -57,7 +58,7 @@ def some_slow(values, *fast):
 
 @pytest.fixture(scope="module")
 def grid(recipe_of, tmp_path_factory):
-    """A dataset, and a batch of 64 of its training samples on distinct points of the JND grid."""
+    """A dataset, and a batch of 64 of its training samples on distinct points of the grid."""
     data_dir = tmp_path_factory.mktemp("grid") / "set"
     generate(recipe_of("dataset.size=80", "dataset.sampling=grid"), data_dir)
     samples = VIMHDataset(VIMHReader(data_dir).train, np.arange(64))
@@ -71,7 +72,7 @@ def net_of(compose_run, tmp_path):
     def make(model, shape, head_sizes, **changes):
         cfg = compose_run(tmp_path, f"model={model}")
         heads = {f"head_{number}": size for number, size in enumerate(head_sizes)}
-        return instantiate(cfg.model.net, input_shape=shape, head_sizes=heads, n_aux=2, _convert_="all", **changes)
+        return instantiate(cfg.model.net, NetIO(shape, heads, n_aux=2), _convert_="all", **changes)
 
     return make
 

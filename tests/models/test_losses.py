@@ -6,8 +6,9 @@ import torch
 from scipy.special import log_softmax
 
 from src.errors import ConfigError
-from src.models.decoders import ParamTensors, interpolate, median
+from src.models.decoders import Prediction, interpolate, median
 from src.models.losses import CrossEntropy, Gaussian, HeadWeights, Ordinal, Regression, SoftTarget, WeightedCrossEntropy
+from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
 VELOCITY = ParamSpec("note_velocity", 64, 127, 7)  # 10 classes
@@ -39,6 +40,18 @@ def in_eval_mode():
     """The likelihood of `Gaussian` is itself in eval mode alone."""
     for loss in LOSSES:
         loss.eval()
+
+
+def loss_of(loss, logits, normalized, index, spec):
+    """Mean loss of one head."""
+    heads = ParamTensors([spec]).to(logits.device)
+    return loss.per_head([logits], normalized.unsqueeze(1), index.unsqueeze(1), heads)[0]
+
+
+def predict(loss, logits, spec):
+    """Prediction of one head."""
+    prediction = loss.decoder(ParamTensors([spec]).to(logits.device))([logits])
+    return Prediction(*(tensor[:, 0] for tensor in prediction))
 
 
 def truths(spec, n=40, seed=0):
@@ -76,7 +89,7 @@ def test_cross_entropy_by_its_formula(spec, smoothing):
     logits = random_logits(loss, spec)
     target = (1 - smoothing) * np.eye(spec.n_classes)[index] + smoothing / spec.n_classes
     expected = -(target * log_softmax(logits.numpy(), axis=1)).sum(axis=1).mean()
-    assert loss(logits, normalized, index, spec).item() == pytest.approx(expected)
+    assert loss_of(loss, logits, normalized, index, spec).item() == pytest.approx(expected)
 
 
 @for_each_spec
@@ -88,15 +101,15 @@ def test_soft_targets_by_their_formula(spec, sigma):
     target = np.exp(-((np.arange(spec.n_classes) - centre[:, None]) ** 2) / (2 * sigma**2))
     target /= target.sum(axis=1, keepdims=True)
     expected = -(target * log_softmax(logits.numpy(), axis=1)).sum(axis=1).mean()
-    assert loss(logits, normalized, index, spec).item() == pytest.approx(expected)
+    assert loss_of(loss, logits, normalized, index, spec).item() == pytest.approx(expected)
 
 
 @for_each_spec
 def test_a_narrow_soft_target_is_cross_entropy(spec):
     normalized, index = grid_truths(spec)
     logits = random_logits(CrossEntropy(), spec)
-    sharp = SoftTarget(0.05)(logits, normalized, index, spec)
-    torch.testing.assert_close(sharp, CrossEntropy()(logits, normalized, index, spec))
+    sharp = loss_of(SoftTarget(0.05), logits, normalized, index, spec)
+    torch.testing.assert_close(sharp, loss_of(CrossEntropy(), logits, normalized, index, spec))
 
 
 @for_each_spec
@@ -108,7 +121,7 @@ def test_weighted_cross_entropy_by_its_formula(spec, alpha, weight):
     distance = np.abs(np.arange(spec.n_classes) - index.numpy()[:, None])
     wrong = (distance**alpha * np.log(1 - probability)).sum(axis=1)
     expected = (-np.log(probability[np.arange(40), index]) - weight * wrong).mean()
-    assert loss(logits, normalized, index, spec).item() == pytest.approx(expected)
+    assert loss_of(loss, logits, normalized, index, spec).item() == pytest.approx(expected)
 
 
 @for_each_spec
@@ -116,8 +129,8 @@ def test_weighted_cross_entropy_by_its_formula(spec, alpha, weight):
 def test_without_its_price_weighted_cross_entropy_is_cross_entropy(spec, loss):
     normalized, index = truths(spec)
     logits = random_logits(loss, spec)
-    plain = CrossEntropy()(logits, normalized, index, spec)
-    torch.testing.assert_close(loss(logits, normalized, index, spec), plain)
+    plain = loss_of(CrossEntropy(), logits, normalized, index, spec)
+    torch.testing.assert_close(loss_of(loss, logits, normalized, index, spec), plain)
 
 
 @for_each_spec
@@ -134,7 +147,7 @@ def test_ordinal_by_its_formula(spec, distance, weight):
         "huber": np.where(error < 0.6, error**2 / 2, 0.6 * (error - 0.3)),
     }[distance]
     expected = (price - weight * likelihood[np.arange(40), index]).mean()
-    assert loss(logits, normalized, index, spec).item() == pytest.approx(expected)
+    assert loss_of(loss, logits, normalized, index, spec).item() == pytest.approx(expected)
 
 
 @for_each_spec
@@ -145,7 +158,7 @@ def test_regression_is_hubers_loss_of_the_error_in_steps(spec, delta):
     position = 1 / (1 + np.exp(-logits[:, 0].numpy()))
     error = np.abs(position - normalized.numpy()) * n_steps(spec)
     expected = np.where(error < delta, error**2 / 2, delta * (error - delta / 2)).mean()
-    assert loss(logits, normalized, index, spec).item() == pytest.approx(expected)
+    assert loss_of(loss, logits, normalized, index, spec).item() == pytest.approx(expected)
 
 
 @for_each_spec
@@ -153,27 +166,27 @@ def test_regression_is_hubers_loss_of_the_error_in_steps(spec, delta):
 def test_the_gaussian_is_the_likelihood_of_torchs_normal_distribution(spec, beta):
     loss, (normalized, index) = Gaussian(beta).eval(), truths(spec)
     logits = random_logits(loss, spec)
-    prediction = loss.predict(logits, spec)
+    prediction = predict(loss, logits, spec)
     error = (prediction.normalized - normalized) * n_steps(spec)
     likelihood = torch.distributions.Normal(0.0, prediction.std).log_prob(error)
-    assert loss(logits, normalized, index, spec).item() == pytest.approx(-likelihood.mean().item())
+    assert loss_of(loss, logits, normalized, index, spec).item() == pytest.approx(-likelihood.mean().item())
     weighted = (-likelihood * prediction.std ** (2 * beta)).mean()
-    assert loss.train()(logits, normalized, index, spec).item() == pytest.approx(weighted.item())
+    assert loss_of(loss.train(), logits, normalized, index, spec).item() == pytest.approx(weighted.item())
 
 
 @for_each_spec
 def test_with_beta_1_the_mean_is_fitted_as_squared_error_does(spec):
     normalized, index = truths(spec)
     logits = random_logits(Gaussian(), spec).requires_grad_()
-    Gaussian(1.0).train()(logits, normalized, index, spec).backward()
+    loss_of(Gaussian(1.0).train(), logits, normalized, index, spec).backward()
     mean = logits.detach()[:, :1].clone().requires_grad_()
-    Regression(1e6)(mean, normalized, index, spec).backward()  # never linear
+    loss_of(Regression(1e6), mean, normalized, index, spec).backward()  # never linear
     torch.testing.assert_close(logits.grad[:, :1], mean.grad)
 
 
 @for_each_spec
 def test_a_gaussian_that_knows_nothing_is_as_wide_as_a_uniform_distribution(spec):
-    prediction = Gaussian().predict(torch.zeros(1, 2), spec)
+    prediction = predict(Gaussian(), torch.zeros(1, 2), spec)
     assert prediction.normalized.item() == 0.5
     assert prediction.std.item() == pytest.approx(n_steps(spec) / math.sqrt(12))
 
@@ -182,7 +195,9 @@ def test_losses_of_numbers_measure_every_parameter_in_its_own_steps():
     for spec in SPECS:  # a step and a half beside the middle of the range
         logits = torch.logit(torch.full((4, 1), 0.5 + 1.5 * spec.step / spec.range, dtype=torch.float64))
         middle = torch.full((4,), 0.5, dtype=torch.float64)
-        assert Regression(100.0)(logits, middle, torch.zeros(4).long(), spec).item() == pytest.approx(1.5**2 / 2)
+        assert loss_of(Regression(100.0), logits, middle, torch.zeros(4).long(), spec).item() == pytest.approx(
+            1.5**2 / 2
+        )
 
 
 def best_logits(loss, spec, normalized, index):
@@ -202,12 +217,13 @@ def test_the_truth_is_the_minimum(loss, spec):
     normalized, index = grid_truths(spec)
     normalized = normalized.clamp(1e-12, 1 - 1e-12) if isinstance(loss, Regression) else normalized
     logits = best_logits(loss, spec, normalized, index).requires_grad_()
-    least = loss(logits, normalized, index, spec)
+    least = loss_of(loss, logits, normalized, index, spec)
     least.backward()
     assert logits.grad.abs().max() < 1e-9
     for seed in range(20):
         noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        assert loss(logits + 0.3 * noise, normalized, index, spec) > least - 1e-9  # that of hard labels is at infinity
+        worse = loss_of(loss, logits + 0.3 * noise, normalized, index, spec)
+        assert worse > least - 1e-9  # that of hard labels is at infinity
 
 
 @for_each_spec
@@ -217,8 +233,8 @@ def test_the_best_gaussian_is_as_wide_as_the_errors_are(spec):
     found = {}
     for log_std in np.linspace(-4, 0, 201):
         logits = torch.tensor([[0.0, log_std]], dtype=torch.float64).expand(4, 2)
-        std = Gaussian().predict(logits, spec).std[0].item()
-        found[std] = Gaussian().eval()(logits, normalized, index, spec).item()
+        std = predict(Gaussian(), logits, spec).std[0].item()
+        found[std] = loss_of(Gaussian().eval(), logits, normalized, index, spec).item()
     assert min(found, key=found.get) == pytest.approx(error.square().mean().sqrt().item(), rel=0.01)
 
 
@@ -227,10 +243,10 @@ def test_the_best_gaussian_is_as_wide_as_the_errors_are(spec):
 def test_a_step_down_the_gradient_lowers_the_loss(loss, spec):
     normalized, index = truths(spec)
     logits = random_logits(loss, spec).requires_grad_()
-    before = loss(logits, normalized, index, spec)
+    before = loss_of(loss, logits, normalized, index, spec)
     before.backward()
     assert logits.grad.abs().max() > 0
-    assert loss(logits - 1e-3 * logits.grad, normalized, index, spec) < before
+    assert loss_of(loss, logits - 1e-3 * logits.grad, normalized, index, spec) < before
 
 
 @of_all
@@ -238,14 +254,14 @@ def test_a_step_down_the_gradient_lowers_the_loss(loss, spec):
 def test_gradients_are_those_of_finite_differences(loss, spec):
     normalized, index = truths(spec, 3)
     logits = random_logits(loss, spec, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda of_head: loss(of_head, normalized, index, spec), logits)
+    assert torch.autograd.gradcheck(lambda of_head: loss_of(loss, of_head, normalized, index, spec), logits)
 
 
 @of_classifying
 def test_the_gradient_pulls_up_the_true_class_alone(loss):
     logits = torch.zeros(1, 10, dtype=torch.float64, requires_grad=True)
     normalized = VELOCITY.normalized_from_index(torch.tensor([4.0], dtype=torch.float64))
-    loss(logits, normalized, torch.tensor([4]), VELOCITY).backward()
+    loss_of(loss, logits, normalized, torch.tensor([4]), VELOCITY).backward()
     assert logits.grad.argmin() == 4
     assert logits.grad[0, 4] < 0
     assert logits.grad.sum().item() == pytest.approx(0.0, abs=1e-12)
@@ -256,7 +272,7 @@ def test_the_gradient_pulls_up_the_true_class_alone(loss):
 @pytest.mark.parametrize(("truth", "sign"), [(0.9, -1), (0.1, 1)])
 def test_the_gradient_of_a_mean_points_away_from_the_truth(loss, truth, sign):
     logits = torch.zeros(1, loss.head_size(DECAY), requires_grad=True)
-    loss(logits, torch.tensor([truth]), torch.tensor([0]), DECAY).backward()
+    loss_of(loss, logits, torch.tensor([truth]), torch.tensor([0]), DECAY).backward()
     assert torch.sign(logits.grad[0, 0]).item() == sign
 
 
@@ -268,13 +284,13 @@ def certain(index, n_classes=10):
 @pytest.mark.parametrize("loss", CLASSIFYING[2:], ids=lambda loss: type(loss).__name__)
 def test_the_farther_the_miss_the_higher_the_price(loss):
     normalized, index = torch.tensor([2 / 9]), torch.tensor([2])
-    costs = [loss(certain(guess), normalized, index, VELOCITY).item() for guess in range(2, 10)]
+    costs = [loss_of(loss, certain(guess), normalized, index, VELOCITY).item() for guess in range(2, 10)]
     assert (np.diff(costs[: 5 if isinstance(loss, SoftTarget) else None]) > 0).all()  # a Gaussian ends after 4 sigma
 
 
 def test_cross_entropy_prices_all_misses_alike():
     normalized, index = torch.tensor([4 / 9]), torch.tensor([4])
-    costs = [CrossEntropy()(certain(guess), normalized, index, VELOCITY).item() for guess in (5, 9, 4)]
+    costs = [loss_of(CrossEntropy(), certain(guess), normalized, index, VELOCITY).item() for guess in (5, 9, 4)]
     assert costs[0] == costs[1] > costs[2]
 
 
@@ -284,7 +300,7 @@ def test_cross_entropy_prices_all_misses_alike():
 @for_each_spec
 def test_classes_are_read_back(loss, spec):
     index = torch.arange(spec.n_classes)
-    prediction = loss.predict(40.0 * torch.eye(spec.n_classes), spec)
+    prediction = predict(loss, 40.0 * torch.eye(spec.n_classes), spec)
     assert prediction.index.dtype == torch.int64
     assert torch.equal(prediction.index, index)
     grid = spec.normalized_from_index(index.double()).clamp(0, 1).float()
@@ -297,7 +313,7 @@ def test_classes_are_read_back(loss, spec):
 def test_the_value_of_a_distribution_is_its_expectation_and_its_spread_that_of_the_grid(loss):
     odds = torch.zeros(1, 10)
     odds[0, 3], odds[0, 4] = 0.25, 0.75
-    prediction = loss.predict(odds.log(), VELOCITY)
+    prediction = predict(loss, odds.log(), VELOCITY)
     if not (isinstance(loss, SoftTarget) and loss.sigma > 0.3):
         assert prediction.normalized.item() == pytest.approx(3.75 / 9)
     assert prediction.std.item() == pytest.approx(math.sqrt(0.25 * 0.75 + 1 / 12))
@@ -308,7 +324,7 @@ def test_the_value_of_a_distribution_is_its_expectation_and_its_spread_that_of_t
 def test_soft_targets_are_read_back_exactly_up_to_the_ends_of_the_grid(spec, sigma):
     normalized = torch.linspace(0, 1, 1001)
     loss = SoftTarget(sigma)
-    prediction = loss.predict(best_logits(loss, spec, normalized, None), spec)
+    prediction = predict(loss, best_logits(loss, spec, normalized, None), spec)
     assert (prediction.normalized - normalized).abs().max() * n_steps(spec) < 0.02
     at = normalized * n_steps(spec)
     between = ((at - at.round()).abs() - 0.5).abs() < 0.1  # the border of two classes
@@ -317,13 +333,13 @@ def test_soft_targets_are_read_back_exactly_up_to_the_ends_of_the_grid(spec, sig
 
 def test_the_spread_of_soft_targets_is_their_width():
     normalized = torch.linspace(0.3, 0.7, 11)
-    std = SoftTarget(1.0).predict(best_logits(SoftTarget(1.0), DECAY, normalized, None), DECAY).std
+    std = predict(SoftTarget(1.0), best_logits(SoftTarget(1.0), DECAY, normalized, None), DECAY).std
     torch.testing.assert_close(std, torch.full_like(std, math.sqrt(1 + 1 / 12)), atol=1e-3, rtol=0)
 
 
 def test_soft_targets_in_doubt_take_the_most_likely_class_and_stay_out_of_the_middle():
     odds = torch.tensor([[0.3, 0.05, 0.0, 0.0, 0.0, 0.0, 0.05, 0.2, 0.2, 0.2]])
-    index, normalized, std = SoftTarget(1.0).predict(odds.clamp(min=1e-9).log(), VELOCITY)
+    index, normalized, std = predict(SoftTarget(1.0), odds.clamp(min=1e-9).log(), VELOCITY)
     assert index.item() == 0
     assert 6 < normalized.item() * 9 < 8  # the expectation is 5.2
     assert std.item() > 3
@@ -355,14 +371,14 @@ def test_positions_are_read_back_with_the_class_of_their_code(loss, spec):
     normalized, index = truths(spec, 1000)
     logits = torch.zeros(1000, loss.head_size(spec), dtype=torch.float64)
     logits[:, 0] = torch.logit(normalized)
-    prediction = loss.predict(logits, spec)
+    prediction = predict(loss, logits, spec)
     torch.testing.assert_close(prediction.normalized, normalized)
     assert prediction.index.dtype == torch.int64
     assert torch.equal(prediction.index, index)
 
 
 def test_regression_has_the_same_spread_for_all():
-    assert torch.equal(Regression().predict(torch.randn(5, 1), DECAY).std, torch.ones(5))
+    assert torch.equal(predict(Regression(), torch.randn(5, 1), DECAY).std, torch.ones(5))
 
 
 @of_all
@@ -370,13 +386,13 @@ def test_regression_has_the_same_spread_for_all():
 def test_predictions_stay_within_the_range_whatever_the_outputs(loss, spec):
     size = loss.head_size(spec)
     logits = torch.cat([s * torch.ones(1, size) for s in (-1e4, -50.0, 0.0, 50.0, 1e4)] + [1e4 * torch.eye(size)])
-    index, normalized, std = loss.predict(logits, spec)
+    index, normalized, std = predict(loss, logits, spec)
     assert ((normalized >= 0) & (normalized <= 1)).all()
     assert ((index >= 0) & (index < spec.n_classes)).all()
     assert (torch.isfinite(std) & (std > 0)).all()
     logits.requires_grad_()
     truth, true_index = torch.zeros(len(logits)), torch.zeros(len(logits)).long()
-    found = loss.train()(logits, truth, true_index, spec)
+    found = loss_of(loss.train(), logits, truth, true_index, spec)
     found.backward()
     assert torch.isfinite(found)
     assert torch.isfinite(logits.grad).all()
@@ -389,7 +405,7 @@ def test_a_grid_beyond_the_range_is_kept_within(loss):
     assert spec.n_classes == 4
     size = loss.head_size(spec)
     logits = torch.full((1, size), 100.0) if size < 4 else 40.0 * torch.eye(4)[[3]]
-    assert loss.predict(logits, spec).normalized.item() <= 1.0
+    assert predict(loss, logits, spec).normalized.item() <= 1.0
 
 
 @of_all
@@ -397,14 +413,14 @@ def test_a_grid_beyond_the_range_is_kept_within(loss):
 def test_the_loss_of_a_batch_is_the_mean_of_its_items(loss, spec):
     normalized, index = truths(spec)
     logits = random_logits(loss, spec)
-    alone = [loss(logits[i : i + 1], normalized[i : i + 1], index[i : i + 1], spec) for i in range(40)]
-    torch.testing.assert_close(torch.stack(alone).mean(), loss(logits, normalized, index, spec))
+    alone = [loss_of(loss, logits[i : i + 1], normalized[i : i + 1], index[i : i + 1], spec) for i in range(40)]
+    torch.testing.assert_close(torch.stack(alone).mean(), loss_of(loss, logits, normalized, index, spec))
 
 
 @of_all
 def test_half_precision_reads_the_same_classes(loss):
     logits = random_logits(loss, VELOCITY).bfloat16()
-    assert torch.equal(loss.predict(logits, VELOCITY).index, loss.predict(logits.float(), VELOCITY).index)
+    assert torch.equal(predict(loss, logits, VELOCITY).index, predict(loss, logits.float(), VELOCITY).index)
 
 
 def all_heads(loss, specs):
@@ -425,7 +441,7 @@ def test_all_heads_at_once_are_each_head_alone(loss, training):
     together.sum().backward()
     for head, spec in enumerate(specs):
         alone = logits[head].detach().clone().requires_grad_()
-        of_head = loss(alone, normalized[:, head], index[:, head], spec)
+        of_head = loss_of(loss, alone, normalized[:, head], index[:, head], spec)
         of_head.backward()
         torch.testing.assert_close(together[head], of_head)
         torch.testing.assert_close(logits[head].grad, alone.grad)
@@ -435,15 +451,15 @@ def test_all_heads_at_once_are_each_head_alone(loss, training):
 def test_categories_have_no_neighbours(loss):
     normalized, index = torch.tensor([0.1, 0.6, 0.9]), torch.tensor([0, 1, 2])
     logits = random_logits(loss, WAVEFORM, 3).float()
-    plain = CrossEntropy()(logits, normalized, index, WAVEFORM)
-    torch.testing.assert_close(loss(logits, normalized, index, WAVEFORM), plain)
-    costs = [loss(certain(guess, 3), normalized[:1], index[:1], WAVEFORM) for guess in (1, 2)]
+    plain = loss_of(CrossEntropy(), logits, normalized, index, WAVEFORM)
+    torch.testing.assert_close(loss_of(loss, logits, normalized, index, WAVEFORM), plain)
+    costs = [loss_of(loss, certain(guess, 3), normalized[:1], index[:1], WAVEFORM) for guess in (1, 2)]
     assert costs[0] == costs[1]
 
 
 @of_classifying
 def test_the_value_of_categories_is_that_of_the_most_likely(loss):
-    prediction = loss.predict(torch.tensor([[2.0, 0.0, 1.9], [0.0, 0.1, 0.0]]), WAVEFORM)
+    prediction = predict(loss, torch.tensor([[2.0, 0.0, 1.9], [0.0, 0.1, 0.0]]), WAVEFORM)
     assert prediction.index.tolist() == [0, 1]
     assert prediction.normalized.tolist() == [0.0, 0.5]
 
@@ -535,7 +551,7 @@ def test_all_heads_are_read_as_each_is(loss):
     logits = [3 * torch.randn(64, loss.head_size(spec)) for spec in specs]
     said = loss.decoder(ParamTensors(specs))(logits)
     for head, (of_head, spec) in enumerate(zip(logits, specs, strict=True)):
-        alone = loss.predict(of_head, spec)
+        alone = predict(loss, of_head, spec)
         assert torch.equal(said.index[:, head], alone.index)
         torch.testing.assert_close(said.normalized[:, head], alone.normalized)
         torch.testing.assert_close(said.std[:, head], alone.std)
@@ -545,6 +561,6 @@ def test_all_heads_are_read_as_each_is(loss):
 def test_classes_are_those_of_the_codes(steps):
     spec = ParamSpec("any", -0.7, -0.7 + 0.3 * steps, 0.3)
     normalized = torch.linspace(0, 1, 5001)
-    found = ParamTensors([VELOCITY, spec]).class_of(torch.stack([normalized, normalized], dim=1))
+    found = ParamTensors([VELOCITY, spec]).index_from_normalized(torch.stack([normalized, normalized], dim=1))
     assert torch.equal(found[:, 1], spec.index_from_normalized(normalized).long())
     assert torch.equal(found[:, 0], VELOCITY.index_from_normalized(normalized).long())

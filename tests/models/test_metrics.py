@@ -7,6 +7,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from src.models.decoders import Prediction
 from src.models.metrics import WIDTH, HeadMetrics
+from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
 SPECS = [
@@ -30,7 +31,7 @@ def batch(n, specs=SPECS, seed=0):
 
 
 def updated(*batches, specs=SPECS, scale=ONES):
-    metrics = HeadMetrics(specs, coverage=True)
+    metrics = HeadMetrics(ParamTensors(specs), coverage=True)
     for one in batches:
         metrics.update(*one, scale[: len(specs)])
     return metrics
@@ -43,7 +44,7 @@ def figures_of(*batches, **settings):
 @pytest.mark.parametrize("specs", [SPECS[:1], SPECS[:2], SPECS], ids=lambda specs: f"{len(specs)} heads")
 @pytest.mark.parametrize("coverage", [True, False])
 def test_the_keys_are_the_same_with_one_head_or_many(specs, coverage):
-    metrics = HeadMetrics(specs, coverage)
+    metrics = HeadMetrics(ParamTensors(specs), coverage)
     metrics.update(*batch(4, specs), torch.ones(len(specs)))
     figures, keys = metrics.compute(), set(HEAD_KEYS) - (set() if coverage else {"coverage"})
     assert set(figures) == {"loss"} | (keys - {"mae"}) | {f"{spec.name}_{key}" for spec in specs for key in keys}
@@ -114,7 +115,7 @@ def test_neighbours_count_as_close():
 def honest(n, scale, seed=0):
     """A network with normally distributed errors, whose standard deviations are too small by a factor per head."""
     generator = torch.Generator().manual_seed(seed)
-    std = 0.2 + torch.rand(n, 3, generator=generator)  # JND steps
+    std = 0.2 + torch.rand(n, 3, generator=generator)  # grid steps
     error = std * torch.randn(n, 3, generator=generator)
     normalized = torch.rand(n, 3, generator=generator)
     zeros = torch.zeros(n, 3, dtype=torch.long)

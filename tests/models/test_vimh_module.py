@@ -15,6 +15,7 @@ from src.data.vimh_dataset import VIMHDataset
 from src.errors import ConfigError
 from src.generation import generate
 from src.models import vimh_module
+from src.param_tensors import ParamTensors
 from src.vimh.reader import VIMHReader
 
 LOSSES = ["cross_entropy", "soft_target", "weighted_cross_entropy", "ordinal", "regression", "gaussian"]
@@ -50,7 +51,7 @@ def datamodule(saw_dir):
 
 @pytest.fixture(scope="module")
 def grid_dir(recipe_of, tmp_path_factory):
-    """64 training samples on distinct points of the JND grid."""
+    """64 training samples on distinct points of the grid."""
     data_dir = tmp_path_factory.mktemp("grid") / "set"
     generate(recipe_of("dataset.size=80", "dataset.sampling=grid"), data_dir)
     return data_dir
@@ -170,7 +171,7 @@ def test_the_best_accuracy_so_far_is_logged_and_the_sanity_check_does_not_count(
 
 
 def residuals(module, batch):
-    """Absolute errors of every head in JND steps, and what the module says of their size, `(batch, head)` each."""
+    """Absolute errors of every head in grid steps, and what the module says of their size, `(batch, head)` each."""
     with torch.no_grad():
         said = module.eval().predict_step(batch)
     errors = [
@@ -293,7 +294,9 @@ def test_the_loss_is_the_mean_over_the_heads(build, datamodule, loss):
     batch = whole(datamodule.val_set)
     logits = module.eval()(batch["image"], batch["aux"])
     per_head = [
-        module.loss(logits[spec.name], batch["normalized"][:, head], batch["index"][:, head], spec)
+        module.loss.per_head(
+            [logits[spec.name]], batch["normalized"][:, [head]], batch["index"][:, [head]], ParamTensors([spec])
+        )[0]
         for head, spec in enumerate(module.specs)
     ]
     torch.testing.assert_close(module.compute_loss(logits, batch), sum(per_head) / 2)

@@ -7,7 +7,7 @@ from scipy.signal import correlate
 from scripts.list_configs import parameter_count
 from src.checkpoints.run import build_model
 from src.errors import ConfigError
-from src.models.components.inputs import to_signed_unit
+from src.models.components.network import NetIO, to_signed_unit
 from src.models.components.wave_cnn import WaveCNN
 
 FOR_SAMPLES = {"wave_cnn": 8_000, "wave_cnn_64k": 64_000}
@@ -35,7 +35,7 @@ def test_the_first_stage_is_a_filterbank(patch, kernel_size, stride):
     """Its outputs are those of FIR filters at every hop, as scipy computes them."""
     torch.manual_seed(0)
     settings = {"kernel_sizes": [kernel_size], "strides": [stride], "patch": patch}
-    net = WaveCNN((1, 1, 160), HEADS, widths=[3], hidden=4, **settings).eval()
+    net = WaveCNN(NetIO((1, 1, 160), HEADS), widths=[3], hidden=4, **settings).eval()
     image = torch.randint(0, 256, (1, 1, 1, 160), dtype=torch.uint8)
     samples = to_signed_unit(image, torch.zeros(())).flatten().double().numpy()
     found = net.stages[0][0](to_signed_unit(net.arrange(image), torch.zeros(())))[0, :, 0].detach().numpy()
@@ -74,12 +74,12 @@ def test_a_sound_shorter_than_the_strides_is_still_read():
 @pytest.mark.parametrize(
     ("changes", "facts"),
     [
-        ({"strides": [4]}, r"widths has 2 stages, net\.kernel_sizes 2 and net\.strides 1"),
-        ({"kernel_sizes": [9, 5, 5]}, r"kernel_sizes 3 and net\.strides 2"),
+        ({"strides": [4]}, r"net\.widths 2, net\.kernel_sizes 2, net\.strides 1"),
+        ({"kernel_sizes": [9, 5, 5]}, r"kernel_sizes 3, net\.strides 2"),
         ({"kernel_sizes": [9, 4]}, r"kernel_sizes is \[9, 4\].*odd"),
         ({"kernel_sizes": [-1, 5]}, r"kernel_sizes.*odd"),
-        ({"strides": [4, 0]}, r"strides is \[4, 0\].*1 or more"),
-        ({"patch": 0}, r"patch is 0.*1 sample or more"),
+        ({"strides": [4, 0]}, r"strides is 0.*1 or more"),
+        ({"patch": 0}, r"patch is 0.*whole number of 1 or more"),
     ],
 )
 def test_stages_that_no_network_can_have_are_refused(changes, facts):

@@ -7,13 +7,15 @@ from hydra.utils import instantiate
 
 from scripts import draw_networks
 from scripts.draw_networks import BOX_WIDTH, BOX_X, WIDTH, draw, main, model_names, summary, text_width
-from scripts.list_configs import FROM_DATASET, ROOT, model_config, parameter_count
+from scripts.list_configs import HEAD_SIZES, ROOT, model_config, parameter_count
 from scripts.network_structure import Row, collapse, describe_network, rows_of
 from src.models.components.cnn import SpectralCNN
+from src.models.components.network import NetIO
 from src.models.costs import multiply_adds
 
 SVG = "{http://www.w3.org/2000/svg}"
 MODELS = model_names()
+IO = NetIO((1, 32, 32), HEAD_SIZES, n_aux=2)
 EXAMPLE = torch.zeros(1, 1, 32, 32, dtype=torch.uint8), torch.zeros(1, 2)
 
 
@@ -32,7 +34,7 @@ def test_blocks_add_up_to_the_network(networks, model):
 @pytest.mark.parametrize("conditioning", ["none", "concat", "film"])
 @pytest.mark.parametrize("model", ["cnn_micro", "vit_micro", "convnext_nano", "conv6", "mlp", "mlp_linear"])
 def test_nothing_is_lost_and_conditioning_is_shown(model, conditioning):
-    net = instantiate(model_config(model).net, **FROM_DATASET, conditioning=conditioning, _convert_="all").eval()
+    net = instantiate(model_config(model).net, IO, conditioning=conditioning, _convert_="all").eval()
     rows = rows_of(net, EXAMPLE)
     assert sum(row.multiply_adds for row in rows) == multiply_adds(net, EXAMPLE)[""]
     assert sum(row.n_parameters for row in rows) == sum(parameter.numel() for parameter in net.parameters())
@@ -41,7 +43,7 @@ def test_nothing_is_lost_and_conditioning_is_shown(model, conditioning):
 
 
 def test_attention_and_every_token_are_counted():
-    net = instantiate(model_config("vit_micro").net, **FROM_DATASET, conditioning="none", _convert_="all").eval()
+    net = instantiate(model_config("vit_micro").net, IO, conditioning="none", _convert_="all").eval()
     blocks = next(row for row in rows_of(net, EXAMPLE) if row.name == "blocks.0")
     n_tokens, dim = blocks.output
     hidden = net.blocks[0].mlp[0].out_features
@@ -53,7 +55,7 @@ def test_attention_and_every_token_are_counted():
 
 
 def test_a_convolution_is_counted_as_on_paper():
-    net = SpectralCNN(**FROM_DATASET, widths=[8], hidden=32).eval()
+    net = SpectralCNN(IO, widths=[8], hidden=32).eval()
     stage, hidden, heads = rows_of(net, EXAMPLE)
     assert (stage.output, stage.multiply_adds) == ((8, 16, 16), 16 * 16 * 8 * 9)
     assert stage.operations == ("convolution 3×3, stride 2", "batch norm", "SiLU")

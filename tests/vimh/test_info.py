@@ -126,6 +126,15 @@ def test_unknown_keys_are_kept(extra):
     assert again["parameter_mappings"]["note_velocity"]["x_colour"] == "red"
 
 
+def test_a_changed_copy_has_the_parameters_of_its_own():
+    info = parse(REQUIRED)
+    assert info.space is info.space
+    assert info.space.varying == info.parameters
+    copied = info.model_copy(update={"parameter_names": info.parameter_names[::-1]})
+    assert copied.parameters == info.parameters[::-1]
+    assert (info.parameters[0].name, info.to_dict()) == ("note_velocity", REQUIRED)
+
+
 def test_it_is_frozen():
     info = parse(REQUIRED)
     with pytest.raises(ValidationError, match="frozen"):

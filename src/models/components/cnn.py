@@ -1,16 +1,14 @@
 """`SpectralCNN`: a strided convolutional network with a head per parameter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.heads import MultiHead
-from src.models.components.inputs import Coordinates
-from src.models.components.network import Network
+from src.models.components.network import NetIO, Network, check_odd
 
 
 class SpectralCNN(Network):
@@ -20,14 +18,10 @@ class SpectralCNN(Network):
     pooling after it. Flattening, unlike averaging, keeps where in frequency and time a feature was found.
 
     Args:
-        input_shape: `(channel, freq, time)` of the image.
-        head_sizes: Name of each head to its number of outputs.
+        io: Sizes of image, conditioning inputs and heads.
         widths: Channels of each stage.
         hidden: Size of the hidden layer.
-        n_aux: Number of conditioning inputs.
-        aux_mean: Their means over the training samples.
-        aux_std: Their standard deviations.
-        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
+        conditioning: How `aux` joins: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
         kernel_size: Of all convolutions, odd.
         strides: Of each stage, a number or `[freq, time]`; all 2 if None.
         depth: Convolutions of each stage. The first strides; each of the others adds to what it is given.
@@ -41,13 +35,9 @@ class SpectralCNN(Network):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        head_sizes: Mapping[str, int],
+        io: NetIO,
         widths: Sequence[int],
         hidden: int,
-        n_aux: int = 0,
-        aux_mean: list[float] | None = None,
-        aux_std: list[float] | None = None,
         conditioning: str = "concat",
         kernel_size: int = 3,
         strides: Sequence[int | Sequence[int]] | None = None,
@@ -55,13 +45,12 @@ class SpectralCNN(Network):
         coordinates: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
-        n_channels, n_freq, n_frames = input_shape
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ConfigError(f"net.kernel_size is {kernel_size}; it must be odd, so that a stage halves the image.")
-        if depth < 1:
-            raise ConfigError(f"net.depth is {depth}; a stage has 1 convolution or more.")
-        steps = pairs([2] * len(widths) if strides is None else strides)
+        super().__init__(io, conditioning, dropout)
+        n_channels, n_freq, n_frames = io.input_shape
+        check_odd("kernel_size", kernel_size)
+        check_number("net.depth", depth, whole=True, least=1, hint=" (convolutions of a stage)")
+        given = [2] * len(widths) if strides is None else strides
+        steps = [(stride, stride) if isinstance(stride, int) else tuple(stride) for stride in given]  # (freq, time)
         check_strides(steps, len(widths), n_freq, n_frames)
         self.coordinates = Coordinates(n_freq, n_frames) if coordinates else nn.Identity()
         self.stages = nn.Sequential()
@@ -70,9 +59,7 @@ class SpectralCNN(Network):
             self.stages.append(Stage(n_in, width, kernel_size, step, depth))
             n_in, n_freq, n_frames = width, -(-n_freq // step[0]), -(-n_frames // step[1])
         self.film = Film(self.n_film, widths)
-        self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
-        self.activation = nn.SiLU()
-        self.heads = MultiHead(hidden, head_sizes)
+        self.add_hidden(n_in * n_freq * n_frames, hidden, nn.SiLU(), io.head_sizes)
         self.to(memory_format=torch.channels_last)  # trains a third faster on a CPU, and no slower elsewhere
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
@@ -111,9 +98,22 @@ class Stage(nn.Sequential):
         return features
 
 
-def pairs(strides: Sequence[int | Sequence[int]]) -> list[tuple[int, int]]:
-    """Strides over `(freq, time)`; a number means both."""
-    return [(stride, stride) if isinstance(stride, int) else tuple(stride) for stride in strides]
+class Coordinates(nn.Module):
+    """Two more channels (CoordConv, Liu et al. 2018): where a pixel is, -1 … 1 over frequency and over time.
+
+    Args:
+        n_freq: Rows of the image.
+        n_frames: Columns of the image.
+    """
+
+    def __init__(self, n_freq: int, n_frames: int) -> None:
+        super().__init__()
+        axes = torch.linspace(-1, 1, n_freq), torch.linspace(-1, 1, n_frames)
+        self.register_buffer("grid", torch.stack(torch.meshgrid(*axes, indexing="ij")), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """`(batch, channel, freq, time)` to `(batch, channel + 2, freq, time)`."""
+        return torch.cat([pixels, self.grid.expand(len(pixels), -1, -1, -1)], dim=1)
 
 
 def check_strides(strides: Sequence[tuple[int, int]], n_stages: int, n_freq: int, n_frames: int) -> None:

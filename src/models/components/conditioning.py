@@ -40,7 +40,7 @@ class Standardize(nn.Module):
         std: Standard deviations, `(n_aux,)`; ones if None.
     """
 
-    def __init__(self, n_aux: int, mean: list[float] | None = None, std: list[float] | None = None) -> None:
+    def __init__(self, n_aux: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", Tensor([0.0] * n_aux if mean is None else list(mean)))
         self.register_buffer("std", Tensor([1.0] * n_aux if std is None else list(std)))

@@ -1,13 +1,12 @@
 """`Conv6`: the reference that small networks are measured against, six strided convolutions and a dense layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from src.models.components.conditioning import Film, modulate
-from src.models.components.heads import MultiHead
-from src.models.components.network import Network
+from src.models.components.network import NetIO, Network
 
 
 class Conv6(Network):
@@ -18,14 +17,10 @@ class Conv6(Network):
     dense layer holds what the later, wider convolutions hold here. It has no conditioning inputs: they are ours.
 
     Args:
-        input_shape: `(channel, freq, time)` of the image.
-        head_sizes: Name of each head to its number of outputs.
+        io: Sizes of image, conditioning inputs and heads.
         widths: Channels of each convolution.
         hidden: Size of the dense layer.
-        n_aux: Number of conditioning inputs.
-        aux_mean: Their means over the training samples.
-        aux_std: Their standard deviations.
-        conditioning: How they join: `none`, `concat` (before the dense layer) or `film` (each convolution's channels).
+        conditioning: How `aux` joins: `none`, `concat` (before the dense layer) or `film` (after each convolution).
         dropout: Share of the dense layer's units that is dropped in training.
 
     Raises:
@@ -34,25 +29,19 @@ class Conv6(Network):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        head_sizes: Mapping[str, int],
+        io: NetIO,
         widths: Sequence[int] = (32, 64, 128, 160, 192, 256),
         hidden: int = 512,
-        n_aux: int = 0,
-        aux_mean: list[float] | None = None,
-        aux_std: list[float] | None = None,
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
-        n_channels, n_freq, n_frames = input_shape
+        super().__init__(io, conditioning, dropout)
+        n_channels, n_freq, n_frames = io.input_shape
         channels = [n_channels, *widths]
         self.convolutions = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
         self.film = Film(self.n_film, widths)
         n_positions = -(-n_freq // 2 ** len(widths)) * -(-n_frames // 2 ** len(widths))
-        self.hidden = nn.Linear(widths[-1] * n_positions + self.n_beside, hidden)
-        self.activation = nn.ReLU()
-        self.heads = MultiHead(hidden, head_sizes)
+        self.add_hidden(widths[-1] * n_positions, hidden, nn.ReLU(), io.head_sizes)
         for layer in [*self.convolutions, self.hidden]:  # without normalization, the scale must survive seven layers
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)

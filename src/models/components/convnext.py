@@ -1,14 +1,12 @@
 """`ConvNeXt`: depthwise convolutions and pointwise MLPs (Liu et al. 2022), with a head per parameter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from src.errors import ConfigError
 from src.models.components.conditioning import Film, modulate
-from src.models.components.heads import MultiHead
-from src.models.components.network import Network
+from src.models.components.network import NetIO, Network, check_odd, check_stages
 
 
 class ConvNeXt(Network):
@@ -19,8 +17,7 @@ class ConvNeXt(Network):
     hidden layer lets the conditioning inputs meet the features.
 
     Args:
-        input_shape: `(channel, freq, time)` of the image.
-        head_sizes: Name of each head to its number of outputs.
+        io: Sizes of image, conditioning inputs and heads.
         widths: Channels of each stage.
         depths: Number of blocks of each stage.
         hidden: Size of the hidden layer.
@@ -28,10 +25,7 @@ class ConvNeXt(Network):
         kernel_size: Of the depthwise convolutions, odd.
         expansion: Size of an MLP's hidden layer over that of its input.
         layer_scale: What the factors of the residual branches begin as.
-        n_aux: Number of conditioning inputs.
-        aux_mean: Their means over the training samples.
-        aux_std: Their standard deviations.
-        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each block's norm).
+        conditioning: How `aux` joins: `none`, `concat` (before the hidden layer) or `film` (after each block's norm).
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:
@@ -41,8 +35,7 @@ class ConvNeXt(Network):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        head_sizes: Mapping[str, int],
+        io: NetIO,
         widths: Sequence[int],
         depths: Sequence[int],
         hidden: int,
@@ -50,23 +43,13 @@ class ConvNeXt(Network):
         kernel_size: int = 7,
         expansion: int = 4,
         layer_scale: float = 1.0,
-        n_aux: int = 0,
-        aux_mean: list[float] | None = None,
-        aux_std: list[float] | None = None,
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
-        if not len(widths) == len(depths) == len(strides):
-            raise ConfigError(
-                f"net.widths has {len(widths)} stages, net.depths {len(depths)}, net.strides {len(strides)}; give all "
-                "the same number."
-            )
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ConfigError(
-                f"net.kernel_size is {kernel_size}; it must be odd, so that a block keeps the image's size."
-            )
-        n_in, n_freq, n_frames = input_shape
+        super().__init__(io, conditioning, dropout)
+        check_stages(widths=widths, depths=depths, strides=strides)
+        check_odd("kernel_size", kernel_size)
+        n_in, n_freq, n_frames = io.input_shape
         self.reductions, self.stages = nn.ModuleList(), nn.ModuleList()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
             self.reductions.append(nn.Conv2d(n_in, width, 2 * stride - 1, stride, padding=stride - 1, bias=False))
@@ -78,9 +61,7 @@ class ConvNeXt(Network):
         self.last_norm = nn.LayerNorm(n_in)
         width_of_block = [width for width, depth in zip(widths, depths, strict=True) for _ in range(depth)]
         self.film = Film(self.n_film, width_of_block)
-        self.hidden = nn.Linear(n_in * n_freq * n_frames + self.n_beside, hidden)
-        self.activation = nn.GELU()
-        self.heads = MultiHead(hidden, head_sizes)
+        self.add_hidden(n_in * n_freq * n_frames, hidden, nn.GELU(), io.head_sizes)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""

@@ -1,6 +1,6 @@
 """`VisionTransformer`: attention between the patches of an image, with a head per parameter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from src.errors import ConfigError
 from src.models.components.conditioning import Film, modulate
-from src.models.components.heads import MultiHead
-from src.models.components.network import Network
+from src.models.components.network import NetIO, Network
 
 WAVELENGTHS = 30.0  # ratio of the longest to the shortest of the sinusoids that tell positions
 
@@ -20,8 +19,7 @@ class VisionTransformer(Network):
     An image that patches do not divide is padded with silence (pixel 0) above its highest frequency and after its end.
 
     Args:
-        input_shape: `(channel, freq, time)` of the image.
-        head_sizes: Name of each head to its number of outputs.
+        io: Sizes of image, conditioning inputs and heads.
         patch_size: `[freq, time]` of a patch, pixels.
         dim: Size of a token, a multiple of 4 and of `n_heads`.
         depth: Number of blocks.
@@ -29,10 +27,7 @@ class VisionTransformer(Network):
         hidden: Size of the hidden layer.
         mlp_ratio: Size of the hidden layer of a block's MLP over that of a token.
         positions: `learned` (they begin as the sinusoids) or `sinusoidal`.
-        n_aux: Number of conditioning inputs.
-        aux_mean: Their means over the training samples.
-        aux_std: Their standard deviations.
-        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (what each MLP sees).
+        conditioning: How `aux` joins: `none`, `concat` (before the hidden layer) or `film` (what each MLP sees).
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:
@@ -41,8 +36,7 @@ class VisionTransformer(Network):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        head_sizes: Mapping[str, int],
+        io: NetIO,
         patch_size: Sequence[int],
         dim: int,
         depth: int,
@@ -50,15 +44,12 @@ class VisionTransformer(Network):
         hidden: int,
         mlp_ratio: float = 2.0,
         positions: str = "learned",
-        n_aux: int = 0,
-        aux_mean: list[float] | None = None,
-        aux_std: list[float] | None = None,
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
+        super().__init__(io, conditioning, dropout)
         check_sizes(patch_size, dim, n_heads, positions)
-        n_channels, n_freq, n_frames = input_shape
+        n_channels, n_freq, n_frames = io.input_shape
         rows, columns = patch_size
         self.patch_size = (rows, columns)
         self.padding = (0, -n_frames % columns, 0, -n_freq % rows)  # of the last dimension first
@@ -71,9 +62,7 @@ class VisionTransformer(Network):
         self.film = Film(self.n_film, [dim] * depth)
         self.blocks = nn.ModuleList(TransformerBlock(dim, n_heads, int(dim * mlp_ratio)) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
-        self.hidden = nn.Linear(dim + self.n_beside, hidden)
-        self.activation = nn.GELU()
-        self.heads = MultiHead(hidden, head_sizes)
+        self.add_hidden(dim, hidden, nn.GELU(), io.head_sizes)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""

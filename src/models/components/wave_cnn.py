@@ -1,15 +1,14 @@
 """`WaveCNN`: a strided convolutional network over time alone, for sounds that come as samples or as bits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from src.errors import ConfigError
+from src.errors import check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.heads import MultiHead
-from src.models.components.network import Network
+from src.models.components.network import NetIO, Network, check_odd, check_stages
 
 NOTHING = 128  # the pixel of no sound, and of neither bit
 
@@ -27,17 +26,13 @@ class WaveCNN(Network):
     with a stride of `patch`.
 
     Args:
-        input_shape: `(channel, row, time)` of the image.
-        head_sizes: Name of each head to its number of outputs.
+        io: Sizes of image, conditioning inputs and heads.
         widths: Channels of each stage.
         hidden: Size of the hidden layer.
         kernel_sizes: Of each stage's convolution, odd; that of the first in patches.
         strides: Of each stage, likewise.
         patch: Samples in a patch.
-        n_aux: Number of conditioning inputs.
-        aux_mean: Their means over the training samples.
-        aux_std: Their standard deviations.
-        conditioning: How they join: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
+        conditioning: How `aux` joins: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:
@@ -47,25 +42,22 @@ class WaveCNN(Network):
 
     def __init__(
         self,
-        input_shape: Sequence[int],
-        head_sizes: Mapping[str, int],
+        io: NetIO,
         widths: Sequence[int],
         hidden: int,
         kernel_sizes: Sequence[int],
         strides: Sequence[int],
         patch: int = 1,
-        n_aux: int = 0,
-        aux_mean: list[float] | None = None,
-        aux_std: list[float] | None = None,
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(n_aux, aux_mean, aux_std, conditioning, dropout)
-        _check_stages(widths, kernel_sizes, strides)
-        if patch < 1:
-            raise ConfigError(f"net.patch is {patch}; a patch has 1 sample or more.")
-        self.patch = patch
-        n_channels, n_rows, n_times = input_shape
+        super().__init__(io, conditioning, dropout)
+        check_stages(widths=widths, kernel_sizes=kernel_sizes, strides=strides)
+        check_odd("kernel_sizes", kernel_sizes)
+        for stride in strides:
+            check_number("net.strides", stride, whole=True, least=1)
+        self.patch = check_number("net.patch", patch, whole=True, least=1, hint=" (samples)")
+        n_channels, n_rows, n_times = io.input_shape
         n_in, n_times = n_channels * n_rows * patch, -(-n_times // patch)
         self.stages = nn.ModuleList()
         for width, size, stride in zip(widths, kernel_sizes, strides, strict=True):
@@ -74,9 +66,7 @@ class WaveCNN(Network):
             self.stages.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.SiLU()))
             n_in, n_times = width, -(-n_times // stride)
         self.film = Film(self.n_film, widths)
-        self.hidden = nn.Linear(n_in * n_times + self.n_beside, hidden)
-        self.activation = nn.SiLU()
-        self.heads = MultiHead(hidden, head_sizes)
+        self.add_hidden(n_in * n_times, hidden, nn.SiLU(), io.head_sizes)
         self.to(memory_format=torch.channels_last)
 
     def arrange(self, image: Tensor) -> Tensor:
@@ -92,16 +82,3 @@ class WaveCNN(Network):
         for (convolution, norm, activation), film in zip(self.stages, films, strict=True):
             features = activation(modulate(norm(convolution(features)), film))  # (batch, width, 1, time / stride)
         return self.join(features.flatten(1), beside)
-
-
-def _check_stages(widths: Sequence[int], kernel_sizes: Sequence[int], strides: Sequence[int]) -> None:
-    """Refuse what is no list of stages."""
-    if not len(widths) == len(kernel_sizes) == len(strides):
-        raise ConfigError(
-            f"net.widths has {len(widths)} stages, net.kernel_sizes {len(kernel_sizes)} and net.strides "
-            f"{len(strides)}; each stage takes one of each."
-        )
-    if any(size < 1 or size % 2 == 0 for size in kernel_sizes):
-        raise ConfigError(f"net.kernel_sizes is {list(kernel_sizes)}; they must be odd, so that a stage is centred.")
-    if any(stride < 1 for stride in strides):
-        raise ConfigError(f"net.strides is {list(strides)}; they must be 1 or more.")

@@ -1,0 +1,82 @@
+"""`ParamTensors`: what losses, decoders, metrics and batches know of a dataset's parameters, as tensors."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src.params import MAX_CODE, Conversions, ParameterSpace, ParamSpec
+
+NO_CLASS = -3e4  # logit of a class that a head does not have: probability 0 in every precision, and 0 times it is 0
+UNIFORM = 1 / math.sqrt(12)  # standard deviation of a uniform distribution over 1
+
+
+class ParamTensors(Conversions, nn.Module):
+    """A `ParameterSpace` as tensors: as `Conversions` it takes and returns tensors `(batch, head)`.
+
+    All of them are buffers, float32 unless said otherwise, and none is in the state dict.
+
+    Args:
+        parameters: What the heads predict, in their order.
+
+    Attributes:
+        names: Of the heads.
+        low: Lowest values, natural units, `(head,)`.
+        range: Distances from the lowest to the highest values, natural units, `(head,)`.
+        step: Grid steps, natural units, `(head,)`.
+        n_classes: Numbers of classes, `(head,)`.
+        n_steps: Ranges in grid steps, `(head,)`.
+        log_spread: Logarithm of the standard deviation of a uniform distribution over the range, grid steps, `(head,)`.
+        classes: 0 … the most classes - 1, `(class,)`.
+        mask: What is added to logits: 0, and `NO_CLASS` where a head has fewer classes, `(head, class)`.
+        categorical: Whether the classes of a head have no order, bool, `(head,)`.
+        any_categorical: Whether those of any have none.
+    """
+
+    def __init__(self, parameters: Sequence[ParamSpec]) -> None:
+        super().__init__()
+        space = ParameterSpace(tuple(parameters))
+        n_steps = torch.from_numpy(space.range / space.step).float()
+        classes = torch.arange(space.n_classes.max(), dtype=torch.float32)
+        missing = classes >= torch.from_numpy(space.n_classes)[:, None]
+        tensors = {
+            "low": torch.from_numpy(space.low).float(),
+            "range": torch.from_numpy(space.range).float(),
+            "step": torch.from_numpy(space.step).float(),
+            "n_classes": torch.from_numpy(space.n_classes).float(),
+            "n_steps": n_steps,
+            "log_spread": torch.log(n_steps * UNIFORM),
+            "classes": classes,
+            "mask": torch.where(missing, NO_CLASS, 0.0),
+            "categorical": torch.from_numpy(space.categorical),
+        }
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
+        self.names = tuple(spec.name for spec in parameters)
+        self.any_categorical = bool(space.categorical.any())
+        self.n_missing = np.subtract(space.n_classes.max(), space.n_classes).tolist()
+
+    def index_from_code(self, code: Tensor) -> Tensor:
+        """Codes to classes, int64: by the number of steps, which stays exact where the buffers are bfloat16."""
+        index = (code / MAX_CODE * self.n_steps).round().clamp(min=0)
+        return index.minimum(self.n_classes - 1).long()
+
+    def pad(self, logits: Sequence[Tensor]) -> Tensor:
+        """Logits of all heads with as many classes each, `(batch, head, class)`."""
+        batch, parts = len(logits[0]), []
+        for head, (of_head, n_missing) in enumerate(zip(logits, self.n_missing, strict=True)):
+            parts.append(of_head)
+            if n_missing:
+                parts.append(self.mask[head, -n_missing:].expand(batch, -1))
+        return in_full(torch.cat(parts, dim=1)).view(batch, len(logits), -1)
+
+
+def in_full(logits: Tensor) -> Tensor:
+    """Half precision to float32: a grid of classes needs more than its 8 bits.
+
+    For the same reason expected values are sums of products in losses and decoders: autocast makes half-precision
+    numbers of `@`.
+    """
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
