@@ -17,10 +17,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import VIMHError
-from src.recipe import ROOT, WHOLE, Recipe, Sounds, check_count, check_spectral, differences, recipe_config
+from src.recipe import ROOT, WHOLE, Recipe, check_count, check_spectral, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
-from src.vimh.reader import VIMHReader
+from src.vimh.reader import Batch, VIMHReader
 from src.vimh.writer import VIMHWriter
 
 
@@ -64,11 +64,11 @@ def generate(
     return sum(writer.written.values()) - n_left
 
 
-def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Sounds]]:
+def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Batch]]:
     """Batches in order, each made from its numbers by one thread: only the thread that writes waits for others."""
     n_workers = numba.get_num_threads()
     pool = ThreadPoolExecutor(n_workers, initializer=_use_one_core)
-    pending: deque[tuple[str, Future[Sounds]]] = deque()
+    pending: deque[tuple[str, Future[Batch]]] = deque()
     try:
         for split, start, stop in batches:
             pending.append((split, pool.submit(recipe.make, start, stop)))
@@ -142,7 +142,7 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
 
-def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Sounds]:
+def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Batch]:
     """What makes sounds of the kind of a dataset that are not in it.
 
     Args:
@@ -169,7 +169,7 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
             "images than the dataset has. Set data.stream=false, or generate the set anew."
         )
 
-    def make(start: int, stop: int) -> Sounds:
+    def make(start: int, stop: int) -> Batch:
         n_threads = numba.get_num_threads()
         numba.set_num_threads(1)
         try:

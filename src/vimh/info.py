@@ -1,7 +1,7 @@
 """`DatasetInfo`: what the JSON beside the records says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -61,8 +61,8 @@ class FileEntry(_Entry):
 class Shard(_Entry):
     """Which part of a dataset this is, where several machines make one."""
 
-    index: Count
-    count: Annotated[int, Field(ge=1)]
+    index: int = Field(ge=0, description="it must be a whole number of 0 or more")
+    count: int = Field(ge=1, description="it must be a whole number of 1 or more")
 
 
 class DatasetInfo(_Entry):
@@ -178,6 +178,49 @@ class DatasetInfo(_Entry):
             elif mapping.varies:
                 raise ValueError(f"parameter_mappings has the varying parameter {name}, which parameter_names lacks")
         return self
+
+
+def describe_samples(
+    name: str,
+    image_shape: tuple[int, int, int],
+    parameters: Sequence[ParamSpec],
+    n_train: int,
+    n_test: int,
+    synth_type: str,
+    **keys: Any,
+) -> DatasetInfo:
+    """The description of a dataset, but for the checksums of its files.
+
+    Args:
+        name: Of the dataset.
+        image_shape: `(channel, height, width)`.
+        parameters: Those that vary, in the order of their ids.
+        n_train: Number of training samples.
+        n_test: Number of test samples.
+        synth_type: Short name of what made the samples.
+        **keys: What else is known, by its key in the JSON.
+    """
+    channels, height, width = image_shape
+    return DatasetInfo(
+        format="VIMH",
+        version="2.1",
+        dataset_name=name,
+        output_format="binary",
+        height=height,
+        width=width,
+        channels=channels,
+        varying_parameters=len(parameters),
+        parameter_names=tuple(spec.name for spec in parameters),
+        train_samples=n_train,
+        test_samples=n_test,
+        total_samples=n_train + n_test,
+        n_samples=n_train + n_test,
+        synth_type=synth_type,
+        image_size=f"{height}x{width}x{channels}",
+        parameter_mappings={spec.name: mapping_from_spec(spec) for spec in parameters},
+        label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
+        **keys,
+    )
 
 
 def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
