@@ -14,6 +14,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1, description="it must be a whole number of 1 or more")]
 Seed = Annotated[int, Field(ge=0, description="it must be a whole number of 0 or more")]
 Flag = Annotated[bool, Field(description="it must be true or false")]
+Modules = Annotated[list[str], Field(description="it must be a list of dotted module names")]
 Text = Annotated[str, BeforeValidator(lambda item: str(item) if isinstance(item, int | float) else item)]
 """Text that Hydra may have read as a number: a directory can be called 2024."""
 

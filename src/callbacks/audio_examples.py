@@ -1,7 +1,7 @@
-"""`AudioExamples`: what the network takes some validation sounds for, to listen to."""
+"""`AudioExamples`: true and predicted sounds of some validation samples in TensorBoard."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,25 +10,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from src.callbacks.head_figures import pixels
-from src.callbacks.periodic import Periodic, check_least, predict
+from src.callbacks.periodic import Periodic, check_least, predict_batches
 from src.callbacks.writers import tensorboard_writers
 from src.params import ParamSpec
-
-
-class Voice(Protocol):
-    """What renders the sounds of a dataset."""
-
-    def render(self, value: np.ndarray) -> np.ndarray:
-        """Waveforms, `(sound, time)`, of values in natural units, `(sound, parameter)`."""
-        ...
-
-    def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
-        """Decibels, `(sound, freq, time)`, of waveforms, `(sound, time)`."""
-        ...
+from src.recipe import Recipe
 
 
 class AudioExamples(Periodic):
-    """Writes sounds to TensorBoard each few epochs, and after the last one: the truth, and what the network hears.
+    """Writes pairs of sounds to TensorBoard each few epochs, and after the last one: the true and the predicted one.
 
     `sounds/{i}/true` and `sounds/{i}/predicted` are the waveforms that belong to the true and to the predicted
     parameters of a validation sample, `sounds/{i}` their spectrograms, with the values. The samples are the first ones
@@ -36,7 +25,7 @@ class AudioExamples(Periodic):
     rendered.
 
     Args:
-        voice_of: Takes the dataset's description, and returns what renders its sounds.
+        recipe_of: Takes the dataset's description, and returns what renders its sounds.
         draw: Takes the dataset's description, the two spectrograms in dB, `(freq, time)` each, and name, true and
             predicted value of each parameter as text; returns a figure.
         every_n_epochs: Epochs from one set of sounds to the next; 0: only after the last epoch.
@@ -45,23 +34,23 @@ class AudioExamples(Periodic):
 
     def __init__(
         self,
-        voice_of: Callable[[Any], Voice],
+        recipe_of: Callable[[Any], Recipe],
         draw: Callable[[Any, np.ndarray, np.ndarray, list[tuple[str, str, str]]], Figure],
         every_n_epochs: int = 10,
         n_sounds: int = 4,
     ) -> None:
         super().__init__(every_n_epochs)
         check_least("audio_examples", ("every_n_epochs", every_n_epochs, 0), ("n_sounds", n_sounds, 1))
-        self.voice_of = voice_of
+        self.recipe_of = recipe_of
         self.draw = draw
         self.n_sounds = n_sounds
-        self.voice: Voice | None = None
+        self.recipe: Recipe | None = None
         self.batch: Mapping[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning before everything: a dataset that cannot be heard is refused now."""
+        """Called by Lightning before everything: a dataset that cannot be rendered is refused now."""
         if tensorboard_writers(trainer):
-            self.voice = self.voice_of(trainer.datamodule.info)
+            self.recipe = self.recipe_of(trainer.datamodule.info)
 
     def on_validation_batch_end(
         self,
@@ -83,17 +72,17 @@ class AudioExamples(Periodic):
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Render and write all sounds."""
-        if self.voice is None or not self.batch:
+        if self.recipe is None or not self.batch:
             return False
         specs = pl_module.specs
         value = self.batch["value"].cpu().numpy()
-        predicted = _predict(trainer, pl_module, self.batch)
-        if not np.isfinite(predicted).all():  # a training that went astray has no sound
+        predicted = _predicted_values(trainer, pl_module, self.batch)
+        if not np.isfinite(predicted).all():  # a training that diverged has no sound
             return False
         for number in range(len(value)):
             pair = np.stack([value[number], predicted[number]])
-            waveforms = self.voice.render(pair)
-            spectrograms = self.voice.spectrogram_db(waveforms)
+            waveforms = self.recipe.render(pair)
+            spectrograms = self.recipe.spectrogram_db(waveforms)
             figure = self.draw(trainer.datamodule.info, *spectrograms, _texts(specs, pair))
             self._add(trainer, f"sounds/{number}", waveforms, pixels(figure))
         return True
@@ -108,10 +97,10 @@ class AudioExamples(Periodic):
                 writer.add_audio(f"{tag}/{name}", torch.from_numpy(waveform), step, int(info.sample_rate))
 
 
-def _predict(trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Tensor]) -> np.ndarray:
-    """What the network says of samples, natural units within the ranges, float32, `(sample, parameter)`."""
-    (said,) = predict(trainer, pl_module, [batch])
-    columns = [spec.value_from_normalized(said[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.specs]
+def _predicted_values(trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Tensor]) -> np.ndarray:
+    """Predictions for samples, natural units within the ranges, float32, `(sample, parameter)`."""
+    (found,) = predict_batches(trainer, pl_module, [batch])
+    columns = [spec.value_from_normalized(found[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.specs]
     return torch.stack(columns, dim=1).cpu().numpy()
 
 

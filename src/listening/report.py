@@ -19,8 +19,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from src.errors import ConfigError
-from src.evaluation.audio_metrics import CAP, METRICS, Metric, bootstrap_interval
+from src.evaluation.audio_metrics import CAP, METRICS, Metric
+from src.evaluation.scoring import Row, Scores, summarize
 from src.params import ParamSpec
+from src.spectral.representation import SpectralRepresentation
+from src.vimh.axes import mel_centres
 
 HERE = Path(__file__).parent
 MAX_LEVEL = 255
@@ -40,20 +43,15 @@ class Axes:
     frequency: Sequence[float]
     time: Sequence[float]
 
-
-@dataclass(frozen=True)
-class Scores:
-    """What somebody says of all sounds: the network, the mean parameters, the nearest neighbour.
-
-    Attributes:
-        name: For people.
-        metrics: Name to values, `(sound,)`.
-        errors: Absolute errors, natural units, `(sound, parameter)`; None where the truth is not known.
-    """
-
-    name: str
-    metrics: Mapping[str, np.ndarray]
-    errors: np.ndarray | None
+    @classmethod
+    def of(cls, representation: SpectralRepresentation) -> "Axes":
+        """Where a representation has them."""
+        frequency = np.arange(1, representation.height + 1) * representation.sample_rate / representation.n_fft
+        mel = representation.describe_mel()
+        if mel is not None:
+            frequency = mel_centres(*(mel[key] for key in ("n_mels", "f_min", "f_max", "mel_scale")))
+        middle = np.arange(representation.width) * representation.hop_length + representation.window.numel() / 2
+        return cls(frequency.tolist(), (middle / representation.sample_rate).tolist())
 
 
 @dataclass(frozen=True)
@@ -116,27 +114,6 @@ class Report:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Row:
-    """One figure of one answer over all sounds.
-
-    Attributes:
-        answer: Name of the answer.
-        metric: Name of the metric, or of the parameter whose absolute error it is.
-        mean: Over sounds.
-        median: Over sounds.
-        low: Lower end of the 95 % bootstrap interval of the mean.
-        high: Upper end.
-    """
-
-    answer: str
-    metric: str
-    mean: float
-    median: float
-    low: float
-    high: float
-
-
 def render_report(report: Report) -> str:
     """The whole page, HTML.
 
@@ -161,26 +138,6 @@ def render_report(report: Report) -> str:
         script=Markup(script),
         policy=_policy(style, script),
     )
-
-
-def summarize(answers: Sequence[Scores], seed: int, parameters: Sequence[ParamSpec] = ()) -> list[Row]:
-    """Mean, median and interval of every metric, and of the absolute error of every parameter, for every answer.
-
-    Args:
-        answers: Any number.
-        seed: Of the bootstrap; the same sounds are drawn for every answer and metric.
-        parameters: Those of `Scores.errors`; without them, metrics only.
-
-    Returns:
-        Rows in the order of the answers; of one answer, metrics first.
-    """
-    rows = []
-    for answer in answers:
-        columns = dict(answer.metrics)
-        if answer.errors is not None:
-            columns |= {spec.name: answer.errors[:, p] for p, spec in enumerate(parameters)}
-        rows += [_row(answer.name, name, np.asarray(values), seed) for name, values in columns.items()]
-    return rows
 
 
 def encode_wav(waveform: np.ndarray, sample_rate: int) -> bytes:
@@ -215,11 +172,6 @@ def format_number(number: float, decimals: int | None = None) -> str:
         decimals = _decimals(abs(number) / 10) if number else 0
     text = f"{number:.{decimals}f}"
     return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "−")
-
-
-def _row(answer: str, metric: str, values: np.ndarray, seed: int) -> Row:
-    low, high = bootstrap_interval(values, seed)
-    return Row(answer, metric, float(values.mean()), float(np.median(values)), low, high)
 
 
 def _decimals(width: float) -> int:
