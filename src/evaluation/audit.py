@@ -18,6 +18,7 @@ LEVEL_NOISE = 1 / np.sqrt(12)  # standard deviation of rounding to whole levels
 RANGE_NOISE = 0.01  # dB, on spec_min and spec_max
 VISIBLE_LEVEL = 1.0  # a step shows if any pixel moves by this,
 VISIBLE_DB = 0.05  # or spec_min or spec_max by this
+AT_ONCE = 256  # sounds
 DIFFERENCE = 0.05  # grid steps to either side for a derivative
 
 
@@ -102,15 +103,33 @@ def observe_waveform(view: SpectralRepresentation, waveform: torch.Tensor) -> Ob
     return levels.flatten(1).numpy(), torch.cat([spec_min, spec_max], dim=-1).numpy()
 
 
-def rounding_std(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations under rounding noise, with `spec_min` and `spec_max` and without; arguments as for `audit`.
+def rounding_std(
+    value: np.ndarray,
+    parameters: Sequence[ParamSpec],
+    observe: Observe,
+    advance: Callable[[int], None] = lambda n: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations under rounding noise, with `spec_min` and `spec_max` and without.
+
+    Args:
+        value: Natural units, `(sound, parameter)`.
+        parameters: In the order of the columns.
+        observe: Renders values to images that are not rounded.
+        advance: Called with the number of sounds just done.
 
     Returns:
         Grid steps, `(sound, parameter)` each.
     """
-    image_slopes, range_slopes = _slopes(value.astype(np.float64), parameters, observe)
-    from_image = _information(image_slopes, LEVEL_NOISE)
-    return information_std(from_image + _information(range_slopes, RANGE_NOISE)), information_std(from_image)
+    parts = []
+    for first in range(0, len(value), AT_ONCE):
+        some = value[first : first + AT_ONCE].astype(np.float64)
+        image_slopes, range_slopes = _slopes(some, parameters, observe)
+        from_image = _information(image_slopes, LEVEL_NOISE)
+        from_both = from_image + _information(range_slopes, RANGE_NOISE)
+        parts.append((information_std(from_both), information_std(from_image)))
+        advance(len(some))
+    std, std_image = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return std, std_image
 
 
 def information_std(information: np.ndarray) -> np.ndarray:

@@ -98,12 +98,12 @@ def refine(
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for first in range(0, len(image), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            problem = Problem.of(recipe, pool, image[part], None if spec_range is None else spec_range[part])
+            problem = Problem(recipe, pool, image[part], None if spec_range is None else spec_range[part])
             position = problem.position(start[part].astype(np.float64))
             before = problem.unexplained(position)
-            best = _search_repeatedly(problem, position, restarts, np.random.default_rng(seed))
+            best, n_renders = _search_repeatedly(problem, position, restarts, np.random.default_rng(seed))
             std = information_std(best.curvature)
-            parts.append((problem.value(best.position), before, best.residual, std, best.n_renders + 1))
+            parts.append((problem.value(best.position), before, best.residual, std, n_renders + 1))
             advance(len(before))
     milliseconds = (time.perf_counter() - began) * 1e3 / len(image)
     return Refinement(*(np.concatenate(column) for column in zip(*parts, strict=True)), milliseconds)
@@ -149,57 +149,47 @@ def refinement_figures(
     }
 
 
-class Quadratic(NamedTuple):
-    """The cost near a point: cost + gradient d + d curvature d / 2, for every sound.
+class Point(NamedTuple):
+    """Where every sound is, and the cost near there: cost + gradient d + d curvature d / 2.
 
     Attributes:
+        position: Grid steps from the lowest value, `(sound, parameter)`.
         cost: Half the sum of squared residuals, outliers linear, `(sound,)`.
         residual: Root mean square of the residuals, `(sound,)`.
         gradient: `(sound, parameter)`.
         curvature: By Gauss and Newton, `(sound, parameter, parameter)`.
     """
 
+    position: np.ndarray
     cost: np.ndarray
     residual: np.ndarray
     gradient: np.ndarray
     curvature: np.ndarray
 
+    def replace(self, sound: np.ndarray, other: "Point", chosen: np.ndarray) -> None:
+        """Put the chosen sounds of another point, `(sound,)` of them True, in the place of those numbered `sound`."""
+        for mine, theirs in zip(self, other, strict=True):
+            mine[sound[chosen]] = theirs[chosen]
 
-@dataclass(frozen=True)
+
 class Problem:
     """Observed sounds, and how well parameters explain them. Positions are in grid steps from the lowest value.
 
-    Attributes:
+    Args:
         recipe: Renders.
         pool: Makes spectrograms, on threads that PyTorch does not split further.
-        observed: Levels, then `spec_min` and `spec_max` if they count, over their noise, float32, `(sound, residual)`.
-        with_range: Whether `spec_min` and `spec_max` count.
-        low: Lowest values, natural units, `(parameter,)`.
-        high: Highest values, natural units, `(parameter,)`.
-        step: grid steps, natural units, `(parameter,)`.
+        image: Observed, uint8, `(sound, channel, freq, time)`.
+        spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where they do not count.
     """
 
-    recipe: Recipe
-    pool: ThreadPoolExecutor
-    observed: np.ndarray
-    with_range: bool
-    low: np.ndarray
-    high: np.ndarray
-    step: np.ndarray
-
-    @classmethod
-    def of(
-        cls, recipe: Recipe, pool: ThreadPoolExecutor, image: np.ndarray, spec_range: np.ndarray | None
-    ) -> "Problem":
-        """The problem that observed images pose."""
-        low, high, step = np.array([(spec.min, spec.max, spec.step) for spec in recipe.space.varying]).T
-        observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)
-        return cls(recipe, pool, observed, spec_range is not None, low, high, step)
-
-    @property
-    def end(self) -> np.ndarray:
-        """Highest position, `(parameter,)`; the lowest is 0."""
-        return (self.high - self.low) / self.step
+    def __init__(
+        self, recipe: Recipe, pool: ThreadPoolExecutor, image: np.ndarray, spec_range: np.ndarray | None
+    ) -> None:
+        self.recipe, self.pool = recipe, pool
+        self.low, self.high, self.step = np.array([(spec.min, spec.max, spec.step) for spec in recipe.space.varying]).T
+        self.end = (self.high - self.low) / self.step  # highest position, (parameter,); the lowest is 0
+        self.with_range = spec_range is not None
+        self.observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)  # (sound, residual)
 
     def value(self, position: np.ndarray) -> np.ndarray:
         """Natural units of positions, never out of range."""
@@ -241,11 +231,11 @@ class Problem:
         rise = seen[:, 1 + n_parameters :] - seen[:, 1 : 1 + n_parameters]
         return seen[:, 0] - self.observed[sound], rise / (above - below)[..., None].astype(np.float32)
 
-    def approximate(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> Quadratic:
+    def approximate(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> Point:
         """The cost near `position`; arguments as for `linearize`, in blocks that fit in memory."""
         blocks = self._blocks(len(sound), 1 + 2 * position.shape[1])
         parts = [_quadratic(*self.linearize(sound[block], position[block], width[block])) for block in blocks]
-        return Quadratic(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Point(position, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _blocks(self, n_sounds: int, n_voices: int) -> list[slice]:
         """Sounds of `n_voices` voices each, as many at a time as fit in memory."""
@@ -270,45 +260,25 @@ def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, sta
         raise ConfigError(f"{', '.join(categorical)}: a categorical parameter has no slope; it cannot be refined.")
 
 
-class End(NamedTuple):
-    """Where a search came to.
+def _search_repeatedly(
+    problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator
+) -> tuple[Point, np.ndarray]:
+    """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again.
 
-    Attributes:
-        position: `(sound, parameter)`.
-        cost: `(sound,)`.
-        residual: Root mean square, `(sound,)`.
-        curvature: `(sound, parameter, parameter)`.
-        n_renders: `(sound,)`.
+    Returns:
+        The best that was found, and the number of renders, `(sound,)`.
     """
-
-    position: np.ndarray
-    cost: np.ndarray
-    residual: np.ndarray
-    curvature: np.ndarray
-    n_renders: np.ndarray
-
-    def improved(self, sound: np.ndarray, other: "End") -> "End":
-        """This, with what `other` found for some sounds where it is better, and its renders counted."""
-        better = other.cost < self.cost[sound]
-        columns = [column.copy() for column in self]
-        for mine, theirs in zip(columns, other, strict=True):
-            mine[sound[better]] = theirs[better]
-        columns[-1][sound] = self.n_renders[sound] + other.n_renders
-        return End(*columns)
-
-
-def _search_repeatedly(problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator) -> End:
-    """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again."""
-    best = _Search(problem, np.arange(len(position)), position).run()
+    best, n_renders = _Search(problem, np.arange(len(position)), position).run()
     scattered = position + SCATTER * rng.standard_normal((restarts, *position.shape))
     (far,) = np.nonzero(best.residual > FAR)
-    if not far.size or not restarts:
-        return best
-    starts = np.clip(scattered[:, far], 0, problem.end).reshape(-1, position.shape[1])
-    ends = _Search(problem, np.tile(far, restarts), starts).run()
-    for first in range(0, len(starts), far.size):
-        best = best.improved(far, End(*(column[first : first + far.size] for column in ends)))
-    return best
+    if far.size and restarts:
+        starts = np.clip(scattered[:, far], 0, problem.end).reshape(-1, position.shape[1])
+        ends, more_renders = _Search(problem, np.tile(far, restarts), starts).run()
+        n_renders[far] += more_renders.reshape(restarts, -1).sum(axis=0)
+        for first in range(0, len(starts), far.size):
+            end = Point(*(column[first : first + far.size] for column in ends))
+            best.replace(far, end, end.cost < best.cost[far])
+    return best, n_renders
 
 
 class _Search:
@@ -316,27 +286,30 @@ class _Search:
 
     A stage is over when nothing is to be gained; a sound is done when the narrower derivatives of the next stage say so
     as well.
+
+    Args:
+        problem: What is to be explained.
+        sound: Numbers of the sounds, `(sound,)`.
+        position: Where to begin, `(sound, parameter)`.
     """
 
     def __init__(self, problem: Problem, sound: np.ndarray, position: np.ndarray) -> None:
         n, p = position.shape
         self.problem, self.sound = problem, sound
-        self.position, self.trial = position.copy(), position.copy()
-        self.at = Quadratic(np.full(n, np.inf), np.full(n, np.inf), np.zeros((n, p)), np.zeros((n, p, p)))
+        self.at = Point(position.copy(), np.full(n, np.inf), np.full(n, np.inf), np.zeros((n, p)), np.zeros((n, p, p)))
+        self.trial = position.copy()
         self.expected = np.full(n, np.inf)  # gain of the trial by the quadratic
         self.damping = np.full(n, FIRST_DAMPING)
-        self.stage = np.zeros(n, dtype=int)
-        self.n_in_stage = np.zeros(n, dtype=int)
-        self.n_renders = np.zeros(n, dtype=int)
+        self.stage, self.n_in_stage, self.n_renders = np.zeros((3, n), dtype=int)
 
-    def run(self) -> End:
-        """Search until every sound is done."""
+    def run(self) -> tuple[Point, np.ndarray]:
+        """Search until every sound is done; returns where that is, and the number of renders, `(sound,)`."""
         active = np.arange(len(self.sound))
         while active.size:
             settled = self._evaluate(active)
             settled |= self._propose(active)
             active = active[~self._next_stage(active, settled)]
-        return End(self.position, self.at.cost, self.at.residual, self.at.curvature, self.n_renders)
+        return self.at, self.n_renders
 
     def _evaluate(self, k: np.ndarray) -> np.ndarray:
         """Render the trials of the sounds `k`, keep those that are better; whether the gain was too small to go on."""
@@ -346,16 +319,14 @@ class _Search:
         ratio = np.where(np.isinf(gain), 0.5, gain) / np.where(np.isinf(gain), 1.0, self.expected[k].clip(min=1e-12))
         factor = np.where(better, np.where(ratio > 0.75, 0.1, np.where(ratio < 0.25, 3.0, 0.5)), 8.0)
         self.damping[k] = (self.damping[k] * factor).clip(min=LEAST_DAMPING)
-        self.position[k[better]] = self.trial[k[better]]
-        for kept, new in zip(self.at, found, strict=True):
-            kept[k[better]] = new[better]
+        self.at.replace(k, found, better)
         self.n_renders[k] += 1
         self.n_in_stage[k] += 1
         return better & (gain < TOLERANCE)
 
     def _propose(self, k: np.ndarray) -> np.ndarray:
         """Choose the next trials of the sounds `k`; whether next to nothing is expected of them."""
-        at = self.position[k]
+        at = self.at.position[k]
         curvature, gradient = self.at.curvature[k], self.at.gradient[k]
         strength = np.einsum("npp->np", curvature)
         strength = np.maximum(strength, 1e-6 * strength.max(axis=1, keepdims=True)) + 1e-12
@@ -374,7 +345,7 @@ class _Search:
         onward = k[settled & ~done]
         self.stage[onward] += 1
         self.n_in_stage[onward] = 0
-        self.trial[onward] = self.position[onward]
+        self.trial[onward] = self.at.position[onward]
         self.at.cost[onward] = np.inf
         self.damping[onward] = 0.1 * FIRST_DAMPING
         return done
@@ -409,23 +380,16 @@ def box_step(curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high:
         held |= outside
         if not outside.any():
             break
-    return _descend(step, curvature, gradient, low, high) if held.any() else step
-
-
-def _descend(
-    step: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
-    """The step after `SWEEPS` sweeps over the parameters; arguments as for `box_step`."""
-    step = step.copy()
-    for _ in range(SWEEPS):
-        for p in range(step.shape[1]):
-            slope = gradient[:, p] + (curvature[:, p] * step).sum(axis=1)
-            step[:, p] = np.clip(step[:, p] - slope / curvature[:, p, p], low[:, p], high[:, p])
+    if held.any():
+        for _ in range(SWEEPS):
+            for p in range(step.shape[1]):
+                slope = gradient[:, p] + (curvature[:, p] * step).sum(axis=1)
+                step[:, p] = np.clip(step[:, p] - slope / curvature[:, p, p], low[:, p], high[:, p])
     return step
 
 
-def _quadratic(residual: np.ndarray, slopes: np.ndarray) -> Quadratic:
-    """The cost and its derivatives.
+def _quadratic(residual: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The cost and its derivatives: what a `Point` holds beside the position.
 
     Args:
         residual: `(sound, residual)`.
@@ -433,14 +397,10 @@ def _quadratic(residual: np.ndarray, slopes: np.ndarray) -> Quadratic:
     """
     size = np.abs(residual)
     weight = OUTLIER / np.maximum(size, OUTLIER)
-    cost = np.where(size > OUTLIER, OUTLIER * (size - OUTLIER / 2), size**2 / 2)
+    cost = np.where(size > OUTLIER, OUTLIER * (size - OUTLIER / 2), size**2 / 2).sum(axis=1, dtype=np.float64)
     weighted = slopes * weight[:, None]
-    return Quadratic(
-        cost.sum(axis=1, dtype=np.float64),
-        _rms(residual),
-        (weighted @ residual[..., None])[..., 0].astype(np.float64),
-        (weighted @ slopes.mT).astype(np.float64),
-    )
+    gradient, curvature = (weighted @ residual[..., None])[..., 0], weighted @ slopes.mT
+    return cost, _rms(residual), gradient.astype(np.float64), curvature.astype(np.float64)
 
 
 def _over_noise(levels: np.ndarray, ranges: np.ndarray | None) -> np.ndarray:

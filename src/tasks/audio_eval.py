@@ -256,7 +256,8 @@ def refine_estimate(
     spec_range = batch.spec_range if batch.spec_range.size else None
     with progress(len(batch.value), "Refining", "sounds") as advance:
         found = refine(recipe, batch.image, spec_range, network.value, seed=seed, advance=advance)
-    std, _ = rounding_std(batch.value, parameters, partial(observe, recipe))
+    with progress(len(batch.value), "Finding the information", "sounds") as advance:
+        std, _ = rounding_std(batch.value, parameters, partial(observe, recipe), advance)
     after = Estimate(
         "refined",
         found.value,

@@ -109,7 +109,7 @@ def by_scipy(recipe, image, spec_range, start):
     """Values and residuals by scipy's bounded trust region, sound after sound, stage by stage."""
     values, residuals = [], []
     with ThreadPoolExecutor(1) as pool:
-        problem = Problem.of(recipe, pool, image, spec_range)
+        problem = Problem(recipe, pool, image, spec_range)
         for number, position in enumerate(problem.position(start)):
             for width in WIDTHS:
 
