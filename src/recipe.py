@@ -20,7 +20,7 @@ from src.spectral.representation import Representation, SpectralRepresentation
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
-from src.vimh.info import DatasetInfo, FixedValue, Shard, describe_samples
+from src.vimh.info import DatasetInfo, Shard, new_info
 from src.vimh.reader import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -296,22 +296,17 @@ class Recipe:
     def info(self, dataset_name: str, shard: Shard = WHOLE) -> DatasetInfo:
         """The complete description of a dataset, or of a shard of it, but for the checksums of its files."""
         dataset, representation = self.config["dataset"], self.representation
-        n_train, n_test = (end - first for first, end in self.ranges(shard).values())
         own = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
-        return describe_samples(
+        return new_info(
             dataset_name,
             representation.image_shape,
-            self.space.varying,
-            n_train,
-            n_test,
-            dataset["synth_type"],
+            self.space,
+            {split: end - first for split, (first, end) in self.ranges(shard).items()},
+            synth_type=dataset["synth_type"],
             channel_labels=tuple(representation.channel_labels),
             **{key: tuple(entries) for key, entries in own.items() if entries is not None},
             sample_rate=dataset["sample_rate"],
             duration=dataset["duration"],
-            fixed_parameters={
-                fixed.name: FixedValue(value=fixed.value, description=fixed.description) for fixed in self.space.fixed
-            },
             pre_emphasis_coefficient=representation.pre_emphasis,
             spectrogram_config=representation.describe(),
             mel_config=representation.describe_mel(),

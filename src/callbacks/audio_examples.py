@@ -12,7 +12,6 @@ from torch import Tensor
 from src.callbacks.head_figures import pixels
 from src.callbacks.periodic import Periodic, check_least, predict_batches
 from src.callbacks.writers import tensorboard_writers
-from src.params import ParamSpec
 from src.recipe import Recipe
 
 
@@ -74,39 +73,23 @@ class AudioExamples(Periodic):
         """Render and write all sounds."""
         if self.recipe is None or not self.batch:
             return False
-        specs = pl_module.specs
-        value = self.batch["value"].cpu().numpy()
-        predicted = _predicted_values(trainer, pl_module, self.batch)
-        if not np.isfinite(predicted).all():  # a training that diverged has no sound
+        specs, info, step = pl_module.specs, trainer.datamodule.info, trainer.global_step
+        (found,) = predict_batches(trainer, pl_module, [self.batch])
+        normalized = torch.stack([found[spec.name].normalized.float().clamp(0, 1) for spec in specs], dim=1).cpu()
+        predicted = [spec.value_from_normalized(normalized[:, p]).numpy() for p, spec in enumerate(specs)]
+        pairs = np.stack([self.batch["value"].cpu().numpy(), np.stack(predicted, axis=1)], axis=1)
+        if not np.isfinite(pairs).all():  # a training that diverged has no sound
             return False
-        for number in range(len(value)):
-            pair = np.stack([value[number], predicted[number]])
+        for number, pair in enumerate(pairs):  # (2, parameter)
             waveforms = self.recipe.render(pair)
-            spectrograms = self.recipe.spectrogram_db(waveforms)
-            figure = self.draw(trainer.datamodule.info, *spectrograms, _texts(specs, pair))
-            self._add(trainer, f"sounds/{number}", waveforms, pixels(figure))
+            texts = [
+                (spec.name, f"{true:.4g}", f"{value:.4g} {spec.units}".rstrip())
+                for spec, true, value in zip(specs, *pair, strict=True)
+            ]
+            picture = pixels(self.draw(info, *self.recipe.spectrogram_db(waveforms), texts))
+            audible = torch.from_numpy(waveforms / max(1.0, np.abs(waveforms).max()))  # softer if it would clip
+            for writer in tensorboard_writers(trainer):
+                writer.add_image(f"sounds/{number}", picture, step, dataformats="HWC")
+                for name, waveform in zip(("true", "predicted"), audible, strict=True):
+                    writer.add_audio(f"sounds/{number}/{name}", waveform, step, int(info.sample_rate))
         return True
-
-    def _add(self, trainer: Trainer, tag: str, waveforms: np.ndarray, picture: np.ndarray) -> None:
-        """Write a pair of sounds, as loud as they are unless that would clip."""
-        info, step = trainer.datamodule.info, trainer.global_step
-        scaled = waveforms / max(1.0, np.abs(waveforms).max())
-        for writer in tensorboard_writers(trainer):
-            writer.add_image(tag, picture, step, dataformats="HWC")
-            for name, waveform in zip(("true", "predicted"), scaled, strict=True):
-                writer.add_audio(f"{tag}/{name}", torch.from_numpy(waveform), step, int(info.sample_rate))
-
-
-def _predicted_values(trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Tensor]) -> np.ndarray:
-    """Predictions for samples, natural units within the ranges, float32, `(sample, parameter)`."""
-    (found,) = predict_batches(trainer, pl_module, [batch])
-    columns = [spec.value_from_normalized(found[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.specs]
-    return torch.stack(columns, dim=1).cpu().numpy()
-
-
-def _texts(specs: tuple[ParamSpec, ...], pair: np.ndarray) -> list[tuple[str, str, str]]:
-    """Name, true and predicted value of each parameter, `(2, parameter)`."""
-    return [
-        (spec.name, f"{true:.4g}", f"{predicted:.4g} {spec.units}".rstrip())
-        for spec, true, predicted in zip(specs, *pair, strict=True)
-    ]

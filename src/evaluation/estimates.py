@@ -1,6 +1,6 @@
 """Estimates of the parameters of sounds: by the network, by refinement, and by references that need no network."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,30 +31,6 @@ class Estimate:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class NetworkInput:
-    """What a network gets of sounds: images, and conditioning inputs in standard deviations from their mean.
-
-    Attributes:
-        image: uint8, `(sound, channel, freq, time)`.
-        aux: `(sound, n_aux)`.
-    """
-
-    image: np.ndarray
-    aux: np.ndarray
-
-    @classmethod
-    def of(cls, samples: Mapping[str, Tensor], statistics: tuple[Sequence[float], Sequence[float]]) -> "NetworkInput":
-        """Of samples; `statistics` are mean and standard deviation of each conditioning input."""
-        mean, std = np.array(statistics)
-        return cls(samples["image"].numpy(), (samples["aux"].numpy() - mean) / std)
-
-    def features(self) -> np.ndarray:
-        """float64, `(sound, feature)`: pixels over their range, and the conditioning inputs."""
-        pixels = self.image.reshape(len(self.image), -1) / MAX_PIXEL - 0.5
-        return np.concatenate([pixels, self.aux], axis=1, dtype=np.float64)
-
-
 def network_values(module: nn.Module, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Values and standard deviations that a trained network estimates, natural units, `(sound, parameter)` each.
 
@@ -76,25 +52,71 @@ def within_ranges(value: np.ndarray, parameters: Sequence[ParamSpec]) -> np.ndar
     return np.clip(value.astype(np.float64), low, high)
 
 
-def nearest_neighbours(
-    sounds: NetworkInput, training: Iterable[NetworkInput], advance: Callable[[int], None] = lambda n: None
-) -> np.ndarray:
-    """Numbers of the training samples that look most alike, by Euclidean distance of `NetworkInput.features`.
+def reference_estimates(
+    samples: Mapping[str, Tensor],
+    training: Iterable[Mapping[str, Tensor]],
+    aux_statistics: tuple[Sequence[float], Sequence[float]],
+    parameters: Sequence[ParamSpec],
+    advance: Callable[[int], None] = lambda n: None,
+) -> list[Estimate]:
+    """Estimates without a network: by the nearest training sample, by the mean of them, and by the 8-bit labels.
 
     Args:
-        sounds: Whose neighbours are looked for.
-        training: The training set in pieces.
+        samples: The sounds, a batch.
+        training: The training samples, in batches.
+        aux_statistics: Mean and standard deviation of each conditioning input.
+        parameters: In the order of the columns.
+        advance: Called with the number of training samples just compared.
+    """
+
+    def features_of(batch: Mapping[str, Tensor]) -> np.ndarray:
+        mean, std = np.array(aux_statistics)
+        return network_features(batch["image"].numpy(), (batch["aux"].numpy() - mean) / std)
+
+    def features_of_training() -> Iterator[np.ndarray]:
+        for batch in training:
+            values.append(batch["value"].numpy())
+            yield features_of(batch)
+
+    values: list[np.ndarray] = []
+    nearest = nearest_neighbours(features_of(samples), features_of_training(), advance)
+    train_value = np.concatenate(values)
+    mean_value = train_value.mean(axis=0, dtype=np.float64)
+    return [
+        Estimate("nearest neighbour", train_value[nearest].astype(np.float64)),
+        Estimate("mean parameters", np.tile(mean_value, (len(nearest), 1))),
+        Estimate("8-bit coding", after_coding(samples["value"].numpy().astype(np.float64), parameters)),
+    ]
+
+
+def network_features(image: np.ndarray, aux: np.ndarray) -> np.ndarray:
+    """What a network gets of sounds, float64, `(sound, feature)`: pixels over their range, and conditioning inputs.
+
+    Args:
+        image: uint8, `(sound, channel, freq, time)`.
+        aux: Conditioning inputs in standard deviations from their mean, `(sound, n_aux)`.
+    """
+    pixels = image.reshape(len(image), -1) / MAX_PIXEL - 0.5
+    return np.concatenate([pixels, aux], axis=1, dtype=np.float64)
+
+
+def nearest_neighbours(
+    features: np.ndarray, training: Iterable[np.ndarray], advance: Callable[[int], None] = lambda n: None
+) -> np.ndarray:
+    """Numbers of the training samples that look most alike, by Euclidean distance.
+
+    Args:
+        features: Of the sounds whose neighbours are looked for, `(sound, feature)`.
+        training: Features of the training set, in pieces.
         advance: Called with the number of training samples just compared.
 
     Returns:
         int64, `(sound,)`; of equal ones the first.
     """
-    features = sounds.features()
     nearest = np.zeros(len(features), dtype=np.int64)
     least = np.full(len(features), np.inf)
     first = 0
-    for piece in training:
-        others = piece.features()
+    for others in training:
         distance = (others**2).sum(axis=1) - 2 * features @ others.T  # less a number for each sound
         best = distance.argmin(axis=1)
         found = distance[np.arange(len(best)), best]
@@ -103,11 +125,6 @@ def nearest_neighbours(
         first += len(others)
         advance(len(others))
     return nearest
-
-
-def mean_parameters(value: np.ndarray, n_sounds: int) -> np.ndarray:
-    """The mean of the training set's values, `(sample, parameter)`, for every sound: `(sound, parameter)`."""
-    return np.tile(value.mean(axis=0, dtype=np.float64), (n_sounds, 1))
 
 
 def after_coding(value: np.ndarray, parameters: Sequence[ParamSpec]) -> np.ndarray:

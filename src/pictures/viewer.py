@@ -189,19 +189,19 @@ def show(reader: VIMHReader, listen: Listen, place: Place) -> None:
         pyplot.show()
 
 
+@dataclass(frozen=True)
 class Player:
     """Plays samples of a dataset: rendered from their values where its synth is known, by Griffin-Lim otherwise.
 
-    Args:
+    Attributes:
         info: The dataset's JSON.
         instantiate: Makes an object from a section of its generator configuration, which came out of a file.
         directory: Where WAV files go where nothing can be played.
     """
 
-    def __init__(self, info: DatasetInfo, instantiate: Callable[[Any], Any], directory: Path) -> None:
-        self.info = info
-        self.instantiate = instantiate
-        self.directory = directory
+    info: DatasetInfo
+    instantiate: Callable[[Any], Any]
+    directory: Path
 
     def __call__(self, batch: Batch, name: str) -> str:
         """Play the one sample of a batch; returns what came of it."""

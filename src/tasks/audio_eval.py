@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
@@ -29,15 +28,7 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
-from src.evaluation.estimates import (
-    Estimate,
-    NetworkInput,
-    after_coding,
-    mean_parameters,
-    nearest_neighbours,
-    network_values,
-    within_ranges,
-)
+from src.evaluation.estimates import Estimate, network_values, reference_estimates, within_ranges
 from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.generation import generate
@@ -233,17 +224,10 @@ def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings
         estimates, figures = refine_estimate(estimates[0], recipe, batch, settings.seed)
 
     train_set, statistics = datamodule.train_set, datamodule.aux_statistics()
-    pieces = [slice(first, first + PIECE) for first in range(0, len(train_set), PIECE)]
     with progress(len(train_set), "Looking for the nearest neighbours", "training sounds") as advance:
-        training = (NetworkInput.of(train_set[piece], statistics) for piece in pieces)
-        nearest = nearest_neighbours(NetworkInput.of(samples, statistics), training, advance)
-    train_value = np.concatenate([train_set[piece]["value"].numpy() for piece in pieces])
-    estimates += [
-        Estimate("nearest neighbour", train_value[nearest].astype(np.float64)),
-        Estimate("mean parameters", mean_parameters(train_value, len(nearest))),
-        Estimate("8-bit coding", after_coding(batch.value.astype(np.float64), parameters)),
-    ]
-    with progress(len(estimates) * len(nearest), "Rendering and comparing", "sounds") as advance:
+        training = (train_set[first : first + PIECE] for first in range(0, len(train_set), PIECE))
+        estimates += reference_estimates(samples, training, statistics, parameters, advance)
+    with progress(len(estimates) * len(batch.value), "Rendering and comparing", "sounds") as advance:
         scores = [score(estimate, recipe, batch.value, advance) for estimate in estimates]
     return Evaluation(recipe, batch, estimates, scores, figures)
 

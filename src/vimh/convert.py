@@ -19,7 +19,7 @@ import numpy as np
 from src.errors import ConfigError, NSMError, VIMHError
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
-from src.vimh.info import DatasetInfo, describe_samples
+from src.vimh.info import DatasetInfo, LabelEncoding, mapping_from_spec
 from src.vimh.writer import VIMHWriter, check_target
 
 AT_ONCE = 256  # samples that are written at a time
@@ -548,16 +548,29 @@ def _directory_name(shape: tuple[int, int, int], n_samples: int, about: About) -
 
 def _info(name: str, gathered: _Gathered, counts: Mapping[str, int], about: About, choices: Choices) -> DatasetInfo:
     """The complete description, but for checksums."""
+    channels, height, width = gathered.shape
     keys = {"sample_rate": None, "duration": None, "spectrogram_config": None, "mel_config": None}
     drawn = {"seed": choices.seed, "test_fraction": choices.test_fraction} if gathered.key else {}
-    return describe_samples(
-        name,
-        gathered.shape,
-        about.parameters,
-        counts["train"],
-        counts["test"],
-        about.name,
+    n_samples = sum(counts.values())
+    return DatasetInfo(
+        format="VIMH",
+        version="2.1",
+        dataset_name=name,
+        output_format="binary",
+        height=height,
+        width=width,
+        channels=channels,
+        varying_parameters=len(about.parameters),
+        parameter_names=tuple(spec.name for spec in about.parameters),
+        train_samples=counts["train"],
+        test_samples=counts["test"],
+        total_samples=n_samples,
+        n_samples=n_samples,
+        synth_type=about.name,
+        image_size=f"{height}x{width}x{channels}",
+        parameter_mappings={spec.name: mapping_from_spec(spec) for spec in about.parameters},
         fixed_parameters={},
+        label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
         source={**about.source, **drawn, "skipped_files": gathered.skipped},
         **{**keys, **about.keys(gathered.shape)},
     )

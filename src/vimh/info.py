@@ -1,13 +1,13 @@
 """`DatasetInfo`: what the JSON beside the records says."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from src.errors import VIMHError
-from src.params import MAX_PARAMETERS, FixedParam, ParamSpec
+from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
@@ -180,44 +180,39 @@ class DatasetInfo(_Entry):
         return self
 
 
-def describe_samples(
-    name: str,
-    image_shape: tuple[int, int, int],
-    parameters: Sequence[ParamSpec],
-    n_train: int,
-    n_test: int,
-    synth_type: str,
-    **keys: Any,
+def new_info(
+    dataset_name: str, image_shape: tuple[int, int, int], space: ParameterSpace, n_split: Mapping[str, int], **keys: Any
 ) -> DatasetInfo:
-    """The description of a dataset, but for the checksums of its files.
+    """The description of a dataset that is to be written, but for `files`.
 
     Args:
-        name: Of the dataset.
+        dataset_name: Name of its directory.
         image_shape: `(channel, height, width)`.
-        parameters: Those that vary, in the order of their ids.
-        n_train: Number of training samples.
-        n_test: Number of test samples.
-        synth_type: Short name of what made the samples.
-        **keys: What else is known, by its key in the JSON.
+        space: Its parameters.
+        n_split: Number of samples of `train` and `test`.
+        keys: All other keys of `DatasetInfo` that it should have.
     """
     channels, height, width = image_shape
+    n_samples = sum(n_split.values())
     return DatasetInfo(
         format="VIMH",
         version="2.1",
-        dataset_name=name,
+        dataset_name=dataset_name,
         output_format="binary",
         height=height,
         width=width,
         channels=channels,
-        varying_parameters=len(parameters),
-        parameter_names=tuple(spec.name for spec in parameters),
-        train_samples=n_train,
-        test_samples=n_test,
-        total_samples=n_train + n_test,
-        n_samples=n_train + n_test,
-        synth_type=synth_type,
+        varying_parameters=len(space.varying),
+        parameter_names=tuple(spec.name for spec in space.varying),
+        train_samples=n_split["train"],
+        test_samples=n_split["test"],
+        total_samples=n_samples,
+        n_samples=n_samples,
         image_size=f"{height}x{width}x{channels}",
-        parameter_mappings={spec.name: mapping_from_spec(spec) for spec in parameters},
+        parameter_mappings={spec.name: mapping_from_spec(spec) for spec in space.varying},
+        fixed_parameters={
+            fixed.name: FixedValue(value=fixed.value, description=fixed.description) for fixed in space.fixed
+        },
         label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
         **keys,
     )

@@ -1,34 +1,25 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from src.evaluation.estimates import NetworkInput, after_coding, mean_parameters, nearest_neighbours, within_ranges
+from src.evaluation.estimates import after_coding, nearest_neighbours, network_features, within_ranges
 from src.params import ParamSpec
 
 
-def test_the_mean_estimate_is_the_mean():
-    value = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    means = mean_parameters(value, 4)
-    assert means.shape == (4, 3)
-    np.testing.assert_allclose(means, np.tile(value.astype(np.float64).mean(axis=0), (4, 1)), rtol=1e-12)
-
-
-def inputs(n, seed=0):
+def features(n, seed=0, n_aux=2):
     rng = np.random.default_rng(seed)
-    return NetworkInput(rng.integers(0, 256, (n, 1, 4, 3), dtype=np.uint8), rng.normal(size=(n, 2)))
+    return network_features(rng.integers(0, 256, (n, 1, 4, 3), dtype=np.uint8), rng.normal(size=(n, n_aux)))
 
 
 @pytest.mark.parametrize("size", [7, 20, 100])
 def test_the_nearest_neighbour_of_a_training_sample_is_itself(size):
-    training = inputs(40)
-    pieces = [NetworkInput(training.image[i : i + size], training.aux[i : i + size]) for i in range(0, 40, size)]
+    training = features(40)
+    pieces = [training[i : i + size] for i in range(0, 40, size)]
     np.testing.assert_array_equal(nearest_neighbours(training, iter(pieces)), np.arange(40))
 
 
 def test_the_nearest_neighbour_is_the_nearest():
-    training, asked = inputs(40), inputs(9, seed=1)
-    distance = ((asked.features()[:, None] - training.features()) ** 2).sum(axis=2)
+    training, asked = features(40), features(9, seed=1)
+    distance = ((asked[:, None] - training) ** 2).sum(axis=2)
     done = []
     np.testing.assert_array_equal(nearest_neighbours(asked, [training], done.append), distance.argmin(axis=1))
     assert done == [40]
@@ -36,13 +27,13 @@ def test_the_nearest_neighbour_is_the_nearest():
 
 def test_where_images_agree_the_conditioning_inputs_decide():
     image = np.zeros((3, 1, 2, 2), np.uint8)
-    training = NetworkInput(image, np.array([[0.0], [1.0], [2.0]]))
-    assert nearest_neighbours(NetworkInput(image[:2], np.array([[1.9], [0.2]])), [training]).tolist() == [2, 0]
+    training = network_features(image, np.array([[0.0], [1.0], [2.0]]))
+    asked = network_features(image[:2], np.array([[1.9], [0.2]]))
+    assert nearest_neighbours(asked, [training]).tolist() == [2, 0]
 
 
 def test_without_conditioning_inputs_images_decide():
-    training = inputs(10)
-    bare = replace(training, aux=np.empty((10, 0)))
+    bare = features(10, n_aux=0)
     np.testing.assert_array_equal(nearest_neighbours(bare, [bare]), np.arange(10))
 
 
