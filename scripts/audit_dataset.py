@@ -108,8 +108,8 @@ def table(audits: list[ParameterAudit], title: str) -> Table:
 
 def markdown(audits: list[ParameterAudit]) -> str:
     """The same for a page of the documentation."""
-    lines = [COLUMNS.keys(), ["---"] * len(COLUMNS)]
-    lines += [[text.format(entry) for text in COLUMNS.values()] for entry in audits]
+    columns = {heading: text for heading, text in COLUMNS.items() if heading != "spec_min dB"}
+    lines = [columns, ["---"] * len(columns), *([text.format(a) for text in columns.values()] for a in audits)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

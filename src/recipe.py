@@ -372,38 +372,35 @@ def check_spectral(overrides: Sequence[str]) -> None:
 
 
 def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
-    """Synth and parameters of a dataset that does not say how it was made."""
+    """Synth and parameters of a dataset that does not say how it was made.
+
+    Its `synth_type` decides, or without one the simplest synth that knows its parameters is taken.
+    """
     constant = {name: entry.min for name, entry in info.parameter_mappings.items() if not entry.varies}
     constant |= {fixed.name: fixed.value for fixed in info.fixed}
-    known = {"sample_rate": info.sample_rate, "duration": info.duration}
-    settings = {key: item for key, item in known.items() if item is not None}
+    settings = {"sample_rate": info.sample_rate, "duration": info.duration}
     settings |= {key: constant.pop(key) for key in SYNTH_SETTINGS if key in constant}
-    missing = [key for key in known if key not in settings]
+    missing = [key for key, item in settings.items() if item is None]
     if missing:
         raise VIMHError(f"{_name(info)}: its description lacks {', '.join(missing)}, so its sounds cannot be rendered.")
-    settings["sample_rate"] = round(settings["sample_rate"])
-    kind = _kind_of_synth(info, {*info.parameter_names, *constant})
-    if kind is SawVoice:
-        settings.pop("note_duration", None)
-    fixed = tuple(FixedParam(name, value) for name, value in constant.items())
-    return kind(**settings), ParameterSpace(info.parameters, fixed)
-
-
-def _kind_of_synth(info: DatasetInfo, names: set[str]) -> type[SawVoice] | type[MoogVoice]:
-    """The synth that a dataset's `synth_type` means, or without one the simplest that knows its parameters."""
     kinds = [kind for part, kind in SYNTHS.items() if not info.synth_type or part in info.synth_type.lower()]
     if not kinds:
         raise VIMHError(
             f"{_name(info)}: was not made by this generator, and its synth_type is {info.synth_type!r}. Only sounds of "
             f"{', '.join(SYNTHS)} can be rendered without a generator.config."
         )
-    for kind in kinds:
-        if names <= set(kind.defaults):
-            return kind
-    raise VIMHError(
-        f"{_name(info)}: was not made by this generator, and {kinds[-1].__name__} does not know its parameter "
-        f"{', '.join(sorted(names - set(kinds[-1].defaults)))}; it knows {', '.join(kinds[-1].defaults)}."
-    )
+    names = {*info.parameter_names, *constant}
+    kind = next((kind for kind in kinds if names <= set(kind.defaults)), None)
+    if kind is None:
+        known = kinds[-1].defaults
+        raise VIMHError(
+            f"{_name(info)}: was not made by this generator, and {kinds[-1].__name__} does not know its parameter "
+            f"{', '.join(sorted(names - set(known)))}; it knows {', '.join(known)}."
+        )
+    if kind is SawVoice:
+        settings.pop("note_duration", None)
+    synth = kind(**settings | {"sample_rate": round(settings["sample_rate"])})
+    return synth, ParameterSpace(info.parameters, tuple(FixedParam(*item) for item in constant.items()))
 
 
 def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:

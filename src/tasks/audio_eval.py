@@ -123,7 +123,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     recipe = Recipe.from_info(datamodule.info, instantiate)
     evaluation = evaluate(run, datamodule, recipe, settings)
     rows = summarize(evaluation.scores, settings.seed, recipe.space.varying)
-    about = describe(ckpt_path, run, datamodule, notes, len(evaluation.batch.value), recipe)
+    about = describe(ckpt_path, run, datamodule, evaluation, notes)
     log.info("Summarizing, and writing the report.")
     report = compose_report(evaluation, about, settings)
     paths = write_all(Path(cfg.paths.output_dir), evaluation, report, rows, about)
@@ -256,7 +256,7 @@ def refine_estimate(
 
 
 def describe(
-    ckpt_path: Path, run: Run, datamodule: LightningDataModule, notes: Sequence[str], n_sounds: int, recipe: Recipe
+    ckpt_path: Path, run: Run, datamodule: LightningDataModule, evaluation: Evaluation, notes: list[str]
 ) -> dict[str, Any]:
     """Where the figures come from, plain data."""
     info = datamodule.info
@@ -271,11 +271,11 @@ def describe(
         "dataset": info.dataset_name or datamodule.data_dir.name,
         "dataset_dir": str(datamodule.data_dir),
         "dataset_files": {name: entry.sha256 for name, entry in info.files.items()},
-        "sample_rate": recipe.synth.sample_rate,
-        "duration": recipe.synth.duration,
-        "n_sounds": n_sounds,
+        "sample_rate": evaluation.recipe.synth.sample_rate,
+        "duration": evaluation.recipe.synth.duration,
+        "n_sounds": len(evaluation.batch.value),
         "n_test_sounds": info.test_samples,
-        "notes": list(notes),
+        "notes": notes,
     }
 
 
@@ -353,19 +353,7 @@ def write_all(
 
 
 def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) -> None:
-    """Print the figures, and where everything is."""
-    console = Console()
-    tables = summary_tables(rows, evaluation)
-    if evaluation.refinement is not None:
-        tables.append(refinement_table(evaluation.refinement))
-    for table in tables:
-        console.print(table, "")
-    for name, path in paths.items():
-        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
-
-
-def summary_tables(rows: Sequence[Row], evaluation: Evaluation) -> list[Table]:
-    """The figures of the first estimate, and the means of all side by side; a row per metric and parameter."""
+    """Print the figures of the first estimate, the means of all side by side, and where everything is."""
     names = [estimate.name for estimate in evaluation.estimates]
     title = f"{names[0]}, {len(evaluation.batch.value):,} test sounds"
     first = plain_table(title[0].upper() + title[1:], ("mean", "median", "95 % interval\nof the mean"))
@@ -378,7 +366,12 @@ def summary_tables(rows: Sequence[Row], evaluation: Evaluation) -> list[Table]:
         interval = f"{format_number(row.low)} … {format_number(row.high)}"
         first.add_row(name, format_number(row.mean), format_number(row.median), interval)
         beside.add_row(name, *(format_number(found[answer, metric].mean) for answer in names))
-    return [first, beside]
+    console = Console()
+    console.print(first, "", beside, "", sep="\n")
+    if evaluation.refinement is not None:
+        console.print(refinement_table(evaluation.refinement), "")
+    for name, path in paths.items():
+        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
 
 
 def refinement_table(figures: dict[str, Any]) -> Table:
