@@ -134,7 +134,11 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         VIMHError: If another dataset is in its place, or the generator failed.
     """
     data_dir = Path(data_dir).absolute()
-    if is_made(data_dir, recipe_config(_compose(config_name, overrides))):
+    check_spectral(overrides)
+    inside_hydra = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside_hydra else initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = recipe_config(compose(config_name, list(overrides)))
+    if is_made(data_dir, config):
         return
     command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={config_name}", *overrides]
     command += [f"output_dir={_quoted(data_dir.parent)}", f"dataset.name={_quoted(data_dir.name)}"]
@@ -146,7 +150,7 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
     """What makes sounds of the kind of a dataset that are not in it.
 
     Args:
-        info: What the dataset says of itself.
+        info: The dataset's JSON.
         instantiate: Makes an object from a section of the generator configuration, which came out of a file.
 
     Returns:
@@ -183,12 +187,3 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
 def _quoted(path: str | Path) -> str:
     """A path as a value of one of Hydra's overrides, whatever characters it holds."""
     return "'" + str(path).replace("'", "\\'") + "'"
-
-
-def _compose(config_name: str, overrides: Sequence[str]) -> Mapping[str, Any]:
-    """A generator configuration, inside a program of Hydra's or outside."""
-    check_spectral(overrides)
-    inside = GlobalHydra.instance().is_initialized()
-    directory = str(ROOT / "configs")
-    with nullcontext() if inside else initialize_config_dir(directory, version_base="1.3"):
-        return compose(config_name, list(overrides))

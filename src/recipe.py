@@ -166,16 +166,9 @@ class Recipe:
 
     def directory_name(self, suffix: str | None = None) -> str:
         """Name that the format prescribes for the dataset's directory."""
-        dataset = self.config["dataset"]
-        return directory_name(
-            self.representation.image_shape,
-            dataset["sample_rate"],
-            dataset["duration"],
-            self.size,
-            dataset["synth_type"],
-            len(self.space.varying),
-            suffix,
-        )
+        dataset, shape, n_parameters = self.config["dataset"], self.representation.image_shape, len(self.space.varying)
+        sample_rate, duration, synth_type = (dataset[key] for key in ("sample_rate", "duration", "synth_type"))
+        return directory_name(shape, sample_rate, duration, self.size, synth_type, n_parameters, suffix)
 
     def values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of the samples `start` to `stop - 1`, as stored: float32, `(sample, parameter)`."""

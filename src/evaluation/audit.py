@@ -50,11 +50,6 @@ class ParameterAudit:
     std_image: float
     stds: np.ndarray
 
-    @property
-    def visible(self) -> bool:
-        """Whether one step shows in at least nine sounds of ten."""
-        return self.invisible <= 0.1
-
 
 def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> list[ParameterAudit]:
     """Audit every parameter over some sounds.
@@ -69,9 +64,13 @@ def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) 
     """
     value = value.astype(np.float64)
     std, std_image = rounding_std(value, parameters, observe)
+    levels_before, db_before = observe(value)
     entries = []
     for p, spec in enumerate(parameters):
-        levels, db = _one_step(value, p, spec, observe)
+        moved = value.copy()  # by one grid step up, or down where up would leave the range
+        moved[:, p] += np.where(value[:, p] + spec.step <= spec.max, spec.step, -spec.step)
+        levels_after, db_after = observe(moved)
+        levels, db = levels_after - levels_before, db_after - db_before
         is_invisible = (np.abs(levels).max(axis=1) < VISIBLE_LEVEL) & (np.abs(db).max(axis=1) < VISIBLE_DB)
         entries.append(
             ParameterAudit(
@@ -151,14 +150,6 @@ def information_std(information: np.ndarray) -> np.ndarray:
     variance = (direction**2 * np.where(seen, 1 / np.where(seen, strength, 1), 0)[:, None, :]).sum(axis=2)
     lost = (direction**2 * ~seen[:, None, :]).sum(axis=2) > 1e-6
     return np.where(lost, np.inf, np.sqrt(variance))
-
-
-def _one_step(value: np.ndarray, p: int, spec: ParamSpec, observe: Observe) -> Observation:
-    """Change of the observation by one grid step up, or down where up would leave the range."""
-    moved = value.copy()
-    moved[:, p] += np.where(value[:, p] + spec.step <= spec.max, spec.step, -spec.step)
-    (levels, db), (moved_levels, moved_db) = observe(value), observe(moved)
-    return moved_levels - levels, moved_db - db
 
 
 def _slopes(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,6 @@ def test_the_change_by_one_step_is_the_slope():
     assert a.level_rms == pytest.approx(np.sqrt(np.mean(SLOPES[:, 0] ** 2)))
     assert b.level_max == pytest.approx(4.0)
     assert (a.invisible, b.invisible, c.invisible) == (0.0, 0.0, 1.0)
-    assert (a.visible, b.visible, c.visible) == (True, True, False)
 
 
 def test_a_parameter_shows_in_the_range_alone():
