@@ -20,6 +20,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import matplotlib  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from rich.box import SIMPLE_HEAD  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
@@ -97,7 +98,8 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
 
 def table(audits: list[ParameterAudit], title: str) -> Table:
     """A row per parameter."""
-    result = Table(title=title, title_justify="left", caption="std: under rounding noise, in grid steps")
+    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    result.caption = "std: under rounding noise, in grid steps"
     for heading in COLUMNS:
         is_name = heading == "parameter"
         result.add_column(heading.replace(" ", "\n"), justify="left" if is_name else "right", no_wrap=is_name)
