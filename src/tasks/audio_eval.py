@@ -56,7 +56,7 @@ REFERENCES = (
 )
 
 
-class Settings(Section):
+class AudioEvalSettings(Section):
     """What is asked for; `configs/audio_eval.yaml` says what each means."""
 
     ckpt_path: Text | None
@@ -111,7 +111,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     Returns:
         Mean of every metric and of every parameter's absolute error: `network/mss`, `nearest neighbour/mss`, …
     """
-    settings = read_section(Settings, cfg)
+    settings = read_section(AudioEvalSettings, cfg)
     ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, settings.trusted_modules)
@@ -204,7 +204,7 @@ def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[
 # ----- estimates and scores
 
 
-def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings: Settings) -> Evaluation:
+def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
     """Estimate the parameters of test sounds by the network, by refinement if asked, and by references; score all.
 
     Raises:
@@ -293,7 +293,7 @@ def git_state() -> dict[str, Any] | None:
     return {"revision": revision, "modified": bool(changes)} if Path(top) == ROOT.resolve() else None
 
 
-def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: Settings) -> Report:
+def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: AudioEvalSettings) -> Report:
     """The listening report."""
     chosen = spread(evaluation.scores[0].metrics[CHOSEN_BY], settings.n_listen)
     git = about["git"]

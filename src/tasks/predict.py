@@ -52,7 +52,7 @@ GAIN = 3.0  # dB either way, to see what depends on the level
 INTERVAL = 1.645  # standard deviations to either side of 90 %
 
 
-class Settings(Section):
+class PredictSettings(Section):
     """What is asked for; `configs/predict.yaml` says what each means."""
 
     ckpt_path: Text | None
@@ -143,7 +143,7 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         ConfigError: If neither or both of `audio` and `dataset` are named, or some recordings could not be used.
     """
-    settings = read_section(Settings, cfg)
+    settings = read_section(PredictSettings, cfg)
     if bool(settings.audio) == bool(settings.dataset):
         raise ConfigError("Name either what to listen to, audio=FILE|DIR|GLOB, or a VIMH set, dataset=DIR.")
     ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
@@ -158,7 +158,7 @@ def predict(cfg: DictConfig) -> None:
 # ----- recordings
 
 
-def predict_recordings(run: Run, ckpt_path: Path, settings: Settings, output_dir: Path) -> None:
+def predict_recordings(run: Run, ckpt_path: Path, settings: PredictSettings, output_dir: Path) -> None:
     """Read every recording, and write what was read, resynthesized sounds and the report.
 
     Raises:
@@ -186,7 +186,7 @@ def predict_recordings(run: Run, ckpt_path: Path, settings: Settings, output_dir
         raise ConfigError(f"{len(skipped)} of {len(files)} recordings were skipped:\n  {lines}")
 
 
-def trained_on(run: Run, settings: Settings) -> TrainedOn:
+def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     """What a network was trained on.
 
     Raises:
@@ -422,7 +422,7 @@ def warnings_of(reading: Reading, trained: TrainedOn) -> list[str]:
 # ----- a dataset
 
 
-def predict_dataset(run: Run, settings: Settings, output_dir: Path) -> None:
+def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> None:
     """Write the predictions for a split of a VIMH set as CSV, beside the true values."""
     reader = VIMHReader(settings.dataset)
     check_same_heads(run.info, reader.info, settings.dataset)

@@ -18,7 +18,15 @@ from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.sections import read_section
 from src.tasks import audio_eval as program
-from src.tasks.audio_eval import Settings, audio_eval, check_dataset, evaluate, find_dataset, git_state, make_again
+from src.tasks.audio_eval import (
+    AudioEvalSettings,
+    audio_eval,
+    check_dataset,
+    evaluate,
+    find_dataset,
+    git_state,
+    make_again,
+)
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 
@@ -287,7 +295,7 @@ def test_outside_git_there_is_no_revision(tmp_path, monkeypatch):
 
 
 def test_a_sound_of_the_evaluation_is_the_one_of_its_number(run, tmp_path):
-    settings = read_section(Settings, compose_audio_eval(tmp_path, "num_samples=5"))
+    settings = read_section(AudioEvalSettings, compose_audio_eval(tmp_path, "num_samples=5"))
     recipe = Recipe.from_info(run.info, instantiate_trusted)
     evaluation = evaluate(run, restore_datamodule(run), recipe, settings)
     sound = evaluation.sound(4)

@@ -20,7 +20,7 @@ from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.recordings import read_recording, resample
 from src.sections import read_section
-from src.tasks.predict import OUTSIDE, Settings, acts_on_level_alone, predict, read_parameters, trained_on
+from src.tasks.predict import OUTSIDE, PredictSettings, acts_on_level_alone, predict, read_parameters, trained_on
 from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def compose_predict(ckpt_path, tmp_path):
 
 @pytest.fixture
 def settings(compose_predict):
-    return read_section(Settings, compose_predict("audio=x"))
+    return read_section(PredictSettings, compose_predict("audio=x"))
 
 
 def predictions(tmp_path):
