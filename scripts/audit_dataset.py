@@ -1,8 +1,8 @@
-"""Audits a dataset: does every parameter show in the image, and how well can it be read at best?
+"""Audits a dataset: does every parameter show in the image, and how well can it be read under rounding noise?
 
 python scripts/audit_dataset.py DIR [--samples 256] [--seed 0] [--output DIR]
 
-Renders all sounds of the set again, demands the stored bytes back, and moves every parameter of some by one step.
+Renders all sounds of the set again, compares them with the stored bytes, and moves every parameter of some by one step.
 Prints a table, and writes audit.json and audit.png.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import rootutils
@@ -19,22 +20,33 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import matplotlib  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from rich.box import SIMPLE_HEAD  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
-from src.evaluation.audit import ParameterAudit, audit  # noqa: E402
-from src.evaluation.refinement import observe  # noqa: E402
+from src.evaluation.audit import ParameterAudit, audit, observe  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 CHUNK = 256
+COLUMNS = {
+    "parameter": "{0.name}",
+    "classes": "{0.n_classes}",
+    "levels RMS": "{0.level_rms:.2f}",
+    "levels max": "{0.level_max:.1f}",
+    "spec_min dB": "{0.spec_min_db:.3f}",
+    "spec_max dB": "{0.spec_max_db:.3f}",
+    "invisible": "{0.invisible:.1%}",
+    "std": "{0.std:.4f}",
+    "std image": "{0.std_image:.4f}",
+}
 
 
-def demand_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
+def compare_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
     """Render every sound again from its stored values, and compare records.
 
     Returns:
@@ -78,65 +90,42 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
             f"{data_dir}: holds samples. What can be read from a picture is asked of spectrograms: audit a set of the "
             "same configuration with spectral=[stft] or spectral=[mel]."
         )
-    n_same = demand_stored_bytes(reader, recipe)
+    n_same = compare_stored_bytes(reader, recipe)
     numbers = np.random.default_rng(seed).permutation(len(reader.train))[:n_samples]
     value = reader.train.read(np.sort(numbers)).value
-    return audit(value, reader.info.parameters, lambda v: observe(recipe, v)), n_same
+    return audit(value, reader.info.parameters, partial(observe, recipe)), n_same
 
 
 def table(audits: list[ParameterAudit], title: str) -> Table:
     """A row per parameter."""
-    result = Table(title=title, title_justify="left")
-    result.add_column("parameter", no_wrap=True)
-    for column in (
-        "classes",
-        "RMS\nlevels",
-        "max\nlevels",
-        "spec_min\ndB",
-        "spec_max\ndB",
-        "not\nseen",
-        "bound",
-        "image\nonly",
-    ):
-        result.add_column(column, justify="right")
+    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    result.caption = "std: under rounding noise, in grid steps"
+    for heading in COLUMNS:
+        is_name = heading == "parameter"
+        result.add_column(heading.replace(" ", "\n"), justify="left" if is_name else "right", no_wrap=is_name)
     for entry in audits:
-        result.add_row(
-            entry.name,
-            str(entry.n_classes),
-            f"{entry.level_rms:.2f}",
-            f"{entry.level_max:.1f}",
-            f"{entry.spec_min_db:.3f}",
-            f"{entry.spec_max_db:.3f}",
-            f"{entry.invisible:.1%}",
-            f"{entry.bound:.4f}",
-            f"{entry.bound_image:.4f}",
-        )
+        result.add_row(*(text.format(entry) for text in COLUMNS.values()))
     return result
 
 
 def markdown(audits: list[ParameterAudit]) -> str:
     """The same for a page of the documentation."""
-    lines = [
-        "| parameter | classes | levels RMS | levels max | spec_max dB | invisible | bound | bound, image alone |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {a.name} | {a.n_classes} | {a.level_rms:.2f} | {a.level_max:.1f} | {a.spec_max_db:.3f} | "
-        f"{a.invisible:.1%} | {a.bound:.4f} | {a.bound_image:.4f} |"
-        for a in audits
-    ]
-    return "\n".join(lines)
+    columns = {heading: text for heading, text in COLUMNS.items() if heading != "spec_min dB"}
+    lines = [columns, ["---"] * len(columns), *([text.format(a) for text in columns.values()] for a in audits)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def draw(audits: list[ParameterAudit], path: Path) -> None:
-    """Cramér-Rao bounds of all sounds, a box per parameter, with half a step as the line that a class needs."""
+    """Standard deviations of all sounds, a box per parameter, with half a step as the line that a class needs."""
     matplotlib.use("Agg")
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.45 * len(audits)), layout="constrained")
-    finite = [np.clip(entry.bounds, 1e-4, 1e2) for entry in audits]
+    finite = [np.clip(entry.stds, 1e-4, 1e2) for entry in audits]
     axis.boxplot(finite, orientation="horizontal", tick_labels=[entry.name for entry in audits], whis=(5, 95), sym="")
     axis.axvline(0.5, color="#c44e2b", linewidth=1)
     axis.text(0.5, 1.01, "half a step", color="#c44e2b", ha="center", va="bottom", transform=axis.get_xaxis_transform())
-    axis.set(xscale="log", xlabel="Cramér-Rao bound (JND steps): 5, 25, 50, 75, 95 % of the sounds")
+    axis.set(
+        xscale="log", xlabel="standard deviation under rounding noise (grid steps): 5, 25, 50, 75, 95 % of the sounds"
+    )
     axis.invert_yaxis()
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -158,7 +147,7 @@ def main() -> int:
         return 1
     output = arguments.output or ROOT / "logs" / "audit" / arguments.data_dir.resolve().name
     output.mkdir(parents=True, exist_ok=True)
-    entries = [{key: item for key, item in asdict(entry).items() if key != "bounds"} for entry in audits]
+    entries = [{key: item for key, item in asdict(entry).items() if key != "stds"} for entry in audits]
     (output / "audit.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
     draw(audits, output / "audit.png")
     console = Console()

@@ -17,10 +17,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import VIMHError, check_number
-from src.recipe import ROOT, WHOLE, Recipe, Sounds, check_spectral, differences, recipe_config
+from src.recipe import ROOT, WHOLE, Recipe, check_spectral, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
-from src.vimh.reader import VIMHReader
+from src.vimh.reader import Batch, VIMHReader
 from src.vimh.writer import VIMHWriter
 
 
@@ -64,11 +64,11 @@ def generate(
     return sum(writer.written.values()) - n_left
 
 
-def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Sounds]]:
+def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Batch]]:
     """Batches in order, each made from its numbers by one thread: only the thread that writes waits for others."""
     n_workers = numba.get_num_threads()
     pool = ThreadPoolExecutor(n_workers, initializer=_use_one_core)
-    pending: deque[tuple[str, Future[Sounds]]] = deque()
+    pending: deque[tuple[str, Future[Batch]]] = deque()
     try:
         for split, start, stop in batches:
             pending.append((split, pool.submit(recipe.make, start, stop)))
@@ -134,7 +134,11 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         VIMHError: If another dataset is in its place, or the generator failed.
     """
     data_dir = Path(data_dir).absolute()
-    if is_made(data_dir, recipe_config(_compose(config_name, overrides))):
+    check_spectral(overrides)
+    inside_hydra = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside_hydra else initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = recipe_config(compose(config_name, list(overrides)))
+    if is_made(data_dir, config):
         return
     command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={config_name}", *overrides]
     command += [f"output_dir={_quoted(data_dir.parent)}", f"dataset.name={_quoted(data_dir.name)}"]
@@ -142,11 +146,11 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
 
-def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Sounds]:
+def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Batch]:
     """What makes sounds of the kind of a dataset that are not in it.
 
     Args:
-        info: What the dataset says of itself.
+        info: The dataset's JSON.
         instantiate: Makes an object from a section of the generator configuration, which came out of a file.
 
     Returns:
@@ -169,7 +173,7 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
             "images than the dataset has. Set data.stream=false, or generate the set anew."
         )
 
-    def make(start: int, stop: int) -> Sounds:
+    def make(start: int, stop: int) -> Batch:
         n_threads = numba.get_num_threads()
         numba.set_num_threads(1)
         try:
@@ -183,12 +187,3 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callab
 def _quoted(path: str | Path) -> str:
     """A path as a value of one of Hydra's overrides, whatever characters it holds."""
     return "'" + str(path).replace("'", "\\'") + "'"
-
-
-def _compose(config_name: str, overrides: Sequence[str]) -> Mapping[str, Any]:
-    """A generator configuration, inside a program of Hydra's or outside."""
-    check_spectral(overrides)
-    inside = GlobalHydra.instance().is_initialized()
-    directory = str(ROOT / "configs")
-    with nullcontext() if inside else initialize_config_dir(directory, version_base="1.3"):
-        return compose(config_name, list(overrides))

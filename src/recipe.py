@@ -1,64 +1,76 @@
-"""TODO."""
+"""`Recipe`: values to waveforms to images, for a generator configuration or for a dataset that somebody else wrote."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
-from pydantic import ValidationError
+from pydantic import Field, FiniteFloat
 
 from src import __version__
-from src.errors import ConfigError
-from src.params import SAMPLINGS, ParameterSpace
-from src.spectral.representation import Representation
+from src.errors import ConfigError, VIMHError
+from src.params import SAMPLINGS, FixedParam, ParameterSpace
+from src.sections import Section, Seed, read_section
+from src.spectral.representation import Representation, SpectralRepresentation
 from src.synth.base import Synth
+from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
-from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, Shard, mapping_from_spec
+from src.vimh.info import DatasetInfo, Shard, new_info
+from src.vimh.reader import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECTRAL = ROOT / "configs" / "spectral"
 SECTIONS = ("dataset", "synth", "parameters", "spectral")
-DATASET_KEYS = ("size", "train_fraction", "seed", "sampling", "sample_rate", "duration", "synth_type")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
-
 
 BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
+VIEW_SIZE = (128, 128)  # rows and columns of the spectrograms that show sets of samples
+SYNTHS = {"simple": SawVoice, "saw": SawVoice, "moog": MoogVoice}  # by what `synth_type` contains
+SYNTH_SETTINGS = ("sample_rate", "duration", "note_duration")  # some datasets list these as fixed parameters
 
 
-class Sounds(NamedTuple):
-    """A batch on its way to the disk.
+class DatasetSection(Section):
+    """The section `dataset` of a generator configuration.
 
     Attributes:
-        image: uint8, `(sample, channel, freq, time)`.
-        code: uint8, `(sample, parameter)`.
-        spec_range: `spec_min`, `spec_max`, dB, float32, `(sample, 2)`.
-        value: Natural units, float32, `(sample, parameter)`.
+        size: Number of samples, train and test together.
+        train_fraction: Share of the samples that train.
+        seed: Of the parameter values.
+        sampling: How the values are drawn: see `ParameterSpace.sample`.
+        sample_rate: Hz.
+        duration: s.
+        synth_type: Short name of the synth, part of the directory's name.
     """
 
-    image: np.ndarray
-    code: np.ndarray
-    spec_range: np.ndarray
-    value: np.ndarray
+    size: int = Field(ge=2, description="it must be a whole number of 2 or more: one to train, one to test")
+    train_fraction: float = Field(gt=0, lt=1, description="it must be above 0 and below 1")
+    seed: Seed
+    sampling: Literal[SAMPLINGS] = Field(description=f"choose one of {', '.join(SAMPLINGS)}")
+    sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
+    duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")
+    synth_type: str = Field(pattern="^[^/]*$", description="it must be a short name, without a slash")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A generator configuration and the objects it names: all that it takes to make any sample of a dataset.
+    """What makes the sounds and the images of a dataset: values are rendered, waveforms represented.
 
     Attributes:
-        config: Plain and resolved; the same as in the dataset's JSON.
+        config: The generator configuration, plain and resolved, as in the dataset's JSON; empty for a dataset of
+            another writer, whose sounds can be rendered again but not drawn anew.
         synth: Renders parameters.
         representation: Turns waveforms into images.
         space: The parameters.
     """
 
-    config: dict[str, Any]
+    config: Mapping[str, Any]
     synth: Synth
     representation: Representation
     space: ParameterSpace
@@ -76,7 +88,7 @@ class Recipe:
             ConfigError: If the configuration cannot be used.
         """
         plain = recipe_config(config)
-        _check_dataset_section(plain["dataset"])
+        read_section(DatasetSection, plain["dataset"], "dataset")
         if "_target_" not in plain["spectral"]:
             raise ConfigError(
                 f"spectral has no first channel, only {', '.join(plain['spectral'])}. Put stft or mel before it: "
@@ -98,6 +110,50 @@ class Recipe:
             )
         return recipe
 
+    @classmethod
+    def from_info(cls, info: DatasetInfo, instantiate: Callable[[Any], Any]) -> "Recipe":
+        """What made the sounds of a dataset.
+
+        A dataset of another writer has no entry `generator`. Its synth is found by its `synth_type` and the names of
+        its parameters, and its representation is an STFT of the size of its images, which need not be what made them.
+
+        Args:
+            info: The dataset's JSON.
+            instantiate: Makes an object from a section of the generator configuration, which came out of a file.
+
+        Raises:
+            VIMHError: If the JSON does not say enough, or no synth knows its parameters.
+        """
+        if info.generator is None:
+            synth, space = _synth_by_names(info)
+            return cls({}, synth, _plain_stft(synth, info.height, info.width), space)
+        config = info.generator.get("config")
+        missing = [key for key in ("synth", "spectral") if not isinstance(config, Mapping) or key not in config]
+        if missing:
+            raise VIMHError(
+                f"{_name(info)}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
+                "nobody knows how its sounds were made. Generate the set anew with generate_vimh.py."
+            )
+        space = ParameterSpace(info.parameters, info.fixed)
+        return cls(config, instantiate(config["synth"]), instantiate(config["spectral"]), space)
+
+    @cached_property
+    def view(self) -> SpectralRepresentation:
+        """Turns waveforms into the spectrograms that are shown and compared.
+
+        That is the representation itself, or an STFT where it has no spectrogram.
+        """
+        if isinstance(self.representation, SpectralRepresentation):
+            return self.representation
+        return _plain_stft(self.synth, *VIEW_SIZE)
+
+    def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
+        """The view of waveforms, `(sound, time)`, before it is rounded to pixels: dB full scale, `(sound, freq, time)`.
+
+        Of several channels the first.
+        """
+        return self.view.spectrogram_db(torch.from_numpy(waveform))[0][:, 0].numpy()
+
     @property
     def size(self) -> int:
         """Number of samples, train and test together."""
@@ -110,16 +166,9 @@ class Recipe:
 
     def directory_name(self, suffix: str | None = None) -> str:
         """Name that the format prescribes for the dataset's directory."""
-        dataset = self.config["dataset"]
-        return directory_name(
-            self.representation.image_shape,
-            dataset["sample_rate"],
-            dataset["duration"],
-            self.size,
-            dataset["synth_type"],
-            len(self.space.varying),
-            suffix,
-        )
+        dataset, shape, n_parameters = self.config["dataset"], self.representation.image_shape, len(self.space.varying)
+        sample_rate, duration, synth_type = (dataset[key] for key in ("sample_rate", "duration", "synth_type"))
+        return directory_name(shape, sample_rate, duration, self.size, synth_type, n_parameters, suffix)
 
     def values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of the samples `start` to `stop - 1`, as stored: float32, `(sample, parameter)`."""
@@ -146,7 +195,7 @@ class Recipe:
         """Codes of stored values, uint8, `(sample, parameter)`."""
         return self.space.encode(value)
 
-    def finish(self, value: np.ndarray, waveform: np.ndarray) -> Sounds:
+    def finish(self, value: np.ndarray, waveform: np.ndarray) -> Batch:
         """What is stored of sounds that are rendered already.
 
         Args:
@@ -154,14 +203,14 @@ class Recipe:
             waveform: `(sample, time)`.
         """
         image, spec_range = self.represent(waveform)
-        return Sounds(image, self.encode(value), spec_range, value)
+        return Batch(image, self.encode(value), spec_range, value)
 
-    def make(self, start: int, stop: int) -> Sounds:
+    def make(self, start: int, stop: int) -> Batch:
         """The samples `start` to `stop - 1`, from nothing but their numbers."""
         value = self.values(start, stop)
         return self.finish(value, self.render(value))
 
-    def make_fresh(self, start: int, stop: int) -> Sounds:
+    def make_fresh(self, start: int, stop: int) -> Batch:
         """Sounds `start` to `stop - 1` of an endless list of sounds of the dataset's kind, none of which is in it.
 
         They are drawn as the dataset's own are, from where its last one ends: the dataset has the numbers below `size`
@@ -235,58 +284,26 @@ class Recipe:
 
     def info(self, dataset_name: str, shard: Shard = WHOLE) -> DatasetInfo:
         """The complete description of a dataset, or of a shard of it, but for the checksums of its files."""
-        dataset = self.config["dataset"]
-        n_train, n_test = (end - first for first, end in self.ranges(shard).values())
-        channels, height, width = self.representation.image_shape
-        return DatasetInfo(
-            format="VIMH",
-            version="2.1",
-            dataset_name=dataset_name,
-            output_format="binary",
-            height=height,
-            width=width,
-            channels=channels,
-            channel_labels=tuple(self.representation.channel_labels),
-            **self._channel_keys(),
-            varying_parameters=len(self.space.varying),
-            parameter_names=tuple(spec.name for spec in self.space.varying),
-            train_samples=n_train,
-            test_samples=n_test,
-            total_samples=n_train + n_test,
-            n_samples=n_train + n_test,
+        dataset, representation = self.config["dataset"], self.representation
+        own = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
+        return new_info(
+            dataset_name,
+            representation.image_shape,
+            self.space,
+            {split: end - first for split, (first, end) in self.ranges(shard).items()},
+            synth_type=dataset["synth_type"],
+            channel_labels=tuple(representation.channel_labels),
+            **{key: tuple(entries) for key, entries in own.items() if entries is not None},
             sample_rate=dataset["sample_rate"],
             duration=dataset["duration"],
-            synth_type=dataset["synth_type"],
-            image_size=f"{height}x{width}x{channels}",
-            parameter_mappings={spec.name: mapping_from_spec(spec) for spec in self.space.varying},
-            fixed_parameters={
-                fixed.name: FixedValue(value=fixed.value, description=fixed.description) for fixed in self.space.fixed
-            },
-            pre_emphasis_coefficient=self.representation.pre_emphasis,
-            spectrogram_config=self.representation.describe(),
-            mel_config=self.representation.describe_mel(),
-            label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
+            pre_emphasis_coefficient=representation.pre_emphasis,
+            spectrogram_config=representation.describe(),
+            mel_config=representation.describe_mel(),
             seed=dataset["seed"],
             sampling=dataset["sampling"],
             generator={"version": __version__, "config": self.config},
             shard=None if shard == WHOLE else shard,
         )
-
-    def _channel_keys(self) -> dict[str, tuple]:
-        """What the JSON says of channels that are not the usual ones; nothing if there are none."""
-        representation = self.representation
-        keys = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
-        return {key: tuple(entries) for key, entries in keys.items() if entries is not None}
-
-
-def shard_from_config(section: Mapping[str, Any]) -> Shard:
-    """The shard that a configuration asks for, with `index` and `count`."""
-    try:
-        return Shard(**section)
-    except (ValidationError, TypeError) as error:
-        raise ConfigError(
-            f"shard is {dict(section)}; shard.index must be a whole number of 0 or more, shard.count one of 1 or more."
-        ) from error
 
 
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,22 +354,43 @@ def check_spectral(overrides: Sequence[str]) -> None:
             )
 
 
-def _check_dataset_section(dataset: Mapping[str, Any]) -> None:
-    """Refuse sizes, rates and names that make no dataset."""
-    missing = [key for key in DATASET_KEYS if key not in dataset]
+def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
+    """Synth and parameters of a dataset that does not say how it was made.
+
+    Its `synth_type` decides, or without one the simplest synth that knows its parameters is taken.
+    """
+    constant = {name: entry.min for name, entry in info.parameter_mappings.items() if not entry.varies}
+    constant |= {fixed.name: fixed.value for fixed in info.fixed}
+    settings = {"sample_rate": info.sample_rate, "duration": info.duration}
+    settings |= {key: constant.pop(key) for key in SYNTH_SETTINGS if key in constant}
+    missing = [key for key, item in settings.items() if item is None]
     if missing:
-        raise ConfigError(f"dataset lacks {', '.join(missing)}; it has the keys {', '.join(dataset)}.")
-    size, fraction = dataset["size"], dataset["train_fraction"]
-    if not isinstance(size, int) or size < len(SPLITS):
-        raise ConfigError(f"dataset.size is {size}; it must be a whole number of 2 or more: one to train, one to test.")
-    if not isinstance(fraction, float) or not 0 < fraction < 1:
-        raise ConfigError(f"dataset.train_fraction is {fraction!r}; it must be above 0 and below 1.")
-    if not isinstance(dataset["synth_type"], str) or "/" in dataset["synth_type"]:
-        raise ConfigError(f"dataset.synth_type is {dataset['synth_type']!r}; it must be a short name, without a slash.")
-    if not isinstance(dataset["seed"], int) or dataset["seed"] < 0:
-        raise ConfigError(f"dataset.seed is {dataset['seed']}; it must be a whole number of 0 or more.")
-    if dataset["sampling"] not in SAMPLINGS:
-        raise ConfigError(f"dataset.sampling is {dataset['sampling']!r}; choose one of {', '.join(SAMPLINGS)}.")
-    for key in ("sample_rate", "duration"):
-        if isinstance(dataset[key], bool) or not isinstance(dataset[key], int | float) or not dataset[key] > 0:
-            raise ConfigError(f"dataset.{key} is {dataset[key]!r}; it must be above 0.")
+        raise VIMHError(f"{_name(info)}: its description lacks {', '.join(missing)}, so its sounds cannot be rendered.")
+    kinds = [kind for part, kind in SYNTHS.items() if not info.synth_type or part in info.synth_type.lower()]
+    if not kinds:
+        raise VIMHError(
+            f"{_name(info)}: was not made by this generator, and its synth_type is {info.synth_type!r}. Only sounds of "
+            f"{', '.join(SYNTHS)} can be rendered without a generator.config."
+        )
+    names = {*info.parameter_names, *constant}
+    kind = next((kind for kind in kinds if names <= set(kind.defaults)), None)
+    if kind is None:
+        known = kinds[-1].defaults
+        raise VIMHError(
+            f"{_name(info)}: was not made by this generator, and {kinds[-1].__name__} does not know its parameter "
+            f"{', '.join(sorted(names - set(known)))}; it knows {', '.join(known)}."
+        )
+    if kind is SawVoice:
+        settings.pop("note_duration", None)
+    synth = kind(**settings | {"sample_rate": round(settings["sample_rate"])})
+    return synth, ParameterSpace(info.parameters, tuple(FixedParam(*item) for item in constant.items()))
+
+
+def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
+    """An STFT of a size, from its first bin to half the sample rate."""
+    win_length = min(2 * height, synth.n_samples)
+    return SpectralRepresentation(synth.sample_rate, synth.duration, height, width, win_length, 2 * height)
+
+
+def _name(info: DatasetInfo) -> str:
+    return info.dataset_name or "The dataset"

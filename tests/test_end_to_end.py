@@ -12,9 +12,11 @@ from hydra import compose, initialize_config_dir
 from scripts.audit_dataset import audit_dataset
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import VIMHError
-from src.evaluation.resynthesis import VIEW, axes_of, voice_of
+from src.evaluation.refinement import refine
 from src.generation import generate
+from src.listening.report import Axes
 from src.programs.run_dirs import register_resolvers
+from src.recipe import VIEW_SIZE, Recipe
 from src.tasks.audio_eval import audio_eval
 from src.tasks.predict import predict
 from src.tasks.train import train
@@ -49,25 +51,25 @@ def program(samples, tmp_path):
 
 
 @pytest.fixture
-def voice(samples):
-    return voice_of(VIMHReader(samples[0]).info, instantiate_trusted)
+def recipe(samples):
+    return Recipe.from_info(VIMHReader(samples[0]).info, instantiate_trusted)
 
 
-def test_a_set_of_samples_is_shown_by_a_spectrogram(samples, voice):
+def test_a_set_of_samples_is_shown_by_a_spectrogram(samples, recipe):
     batch = VIMHReader(samples[0]).test.read(np.arange(N_SOUNDS))
-    db = voice.spectrogram_db(voice.render(batch.value))
-    axes = axes_of(voice.view)
-    assert db.shape == (N_SOUNDS, *VIEW)
-    assert axes.frequency[-1] == voice.synth.sample_rate / 2
+    db = recipe.spectrogram_db(recipe.render(batch.value))
+    axes = Axes.of(recipe.view)
+    assert db.shape == (N_SOUNDS, *VIEW_SIZE)
+    assert axes.frequency[-1] == recipe.synth.sample_rate / 2
     strongest = np.array(axes.frequency)[db[0].max(axis=1).argmax()]
     assert 0 < strongest < 2000  # a sawtooth's fundamental or one of its first harmonics
 
 
-def test_refinement_looks_at_what_the_samples_sound_like(samples, voice):
+def test_refinement_looks_at_what_the_samples_sound_like(samples, recipe):
     batch = VIMHReader(samples[0]).test.read(np.arange(N_SOUNDS))
-    steps = np.array([spec.step for spec in voice.space.varying])
-    start = np.clip(batch.value + 0.4 * steps, *np.array([(spec.min, spec.max) for spec in voice.space.varying]).T)
-    found = voice.refine(batch.image, batch.spec_range, start)
+    steps = np.array([spec.step for spec in recipe.space.varying])
+    start = np.clip(batch.value + 0.4 * steps, *np.array([(spec.min, spec.max) for spec in recipe.space.varying]).T)
+    found = refine(recipe, batch.image, batch.spec_range, start)
     before, after = (np.abs(value - batch.value) / steps for value in (start, found.value))
     assert np.median(after) < 0.1 < np.median(before)
 
@@ -80,15 +82,15 @@ def test_a_checkpoint_is_judged_by_ear_and_by_number(program, tmp_path):
     assert {"network", "nearest neighbour", "mean parameters"} < answers
 
 
-def test_a_recording_is_read_as_the_samples_of_the_set_are(samples, voice, program, tmp_path):
+def test_a_recording_is_read_as_the_samples_of_the_set_are(samples, recipe, program, tmp_path):
     batch = VIMHReader(samples[0]).test.read(np.arange(1))
-    soundfile.write(tmp_path / "sound.wav", voice.render(batch.value)[0], voice.synth.sample_rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "sound.wav", recipe.render(batch.value)[0], recipe.synth.sample_rate, subtype="FLOAT")
     predict(program("predict", f"audio={tmp_path / 'sound.wav'}", "normalize=false"))
     (reading,) = json.loads((tmp_path / "predictions.json").read_text())["recordings"]
     predict(program("predict", f"dataset={samples[0]}"))
     with (tmp_path / "predictions.csv").open() as file:
         first = next(csv.DictReader(file))
-    for spec in voice.space.varying:
+    for spec in recipe.space.varying:
         assert reading["parameters"][spec.name]["value"] == pytest.approx(float(first[spec.name]), rel=1e-3)
 
 

@@ -409,7 +409,7 @@ BAD_VALUES = [
     ({"dataset.size": 1}, "dataset.size is 1"),
     ({"dataset.size": -5}, "dataset.size is -5"),
     ({"dataset.size": 2.5}, "dataset.size is 2.5"),
-    ({"dataset.size": "many"}, "dataset.size is many"),
+    ({"dataset.size": "many"}, "dataset.size is 'many'"),
     ({"dataset.size": None}, "dataset.size is None"),
     ({"dataset.size": True}, "dataset.size is True"),
     ({"dataset.duration": 0}, "dataset.duration is 0"),

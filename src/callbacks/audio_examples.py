@@ -1,7 +1,7 @@
-"""`AudioExamples`: what the network takes some validation sounds for, to listen to."""
+"""`AudioExamples`: true and predicted sounds of some validation samples in TensorBoard."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,26 +10,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from src.callbacks.head_figures import pixels
-from src.callbacks.periodic import Periodic, predict
+from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.writers import tensorboard_writers
 from src.errors import check_number
-from src.params import ParamSpec
-
-
-class Voice(Protocol):
-    """What renders the sounds of a dataset."""
-
-    def render(self, value: np.ndarray) -> np.ndarray:
-        """Waveforms, `(sound, time)`, of values in natural units, `(sound, parameter)`."""
-        ...
-
-    def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
-        """Decibels, `(sound, freq, time)`, of waveforms, `(sound, time)`."""
-        ...
+from src.recipe import Recipe
 
 
 class AudioExamples(Periodic):
-    """Writes sounds to TensorBoard each few epochs, and after the last one: the truth, and what the network hears.
+    """Writes pairs of sounds to TensorBoard each few epochs, and after the last one: the true and the predicted one.
 
     `sounds/{i}/true` and `sounds/{i}/predicted` are the waveforms that belong to the true and to the predicted
     parameters of a validation sample, `sounds/{i}` their spectrograms, with the values. The samples are the first ones
@@ -37,7 +25,7 @@ class AudioExamples(Periodic):
     rendered.
 
     Args:
-        voice_of: Takes the dataset's description, and returns what renders its sounds.
+        recipe_of: Takes the dataset's description, and returns what renders its sounds.
         draw: Takes the dataset's description, the two spectrograms in dB, `(freq, time)` each, and name, true and
             predicted value of each parameter as text; returns a figure.
         every_n_epochs: Epochs from one set of sounds to the next; 0: only after the last epoch.
@@ -46,7 +34,7 @@ class AudioExamples(Periodic):
 
     def __init__(
         self,
-        voice_of: Callable[[Any], Voice],
+        recipe_of: Callable[[Any], Recipe],
         draw: Callable[[Any, np.ndarray, np.ndarray, list[tuple[str, str, str]]], Figure],
         every_n_epochs: int = 10,
         n_sounds: int = 4,
@@ -54,16 +42,16 @@ class AudioExamples(Periodic):
         super().__init__(every_n_epochs)
         check_number("callbacks.audio_examples.every_n_epochs", every_n_epochs, whole=True, least=0)
         check_number("callbacks.audio_examples.n_sounds", n_sounds, whole=True, least=1)
-        self.voice_of = voice_of
+        self.recipe_of = recipe_of
         self.draw = draw
         self.n_sounds = n_sounds
-        self.voice: Voice | None = None
+        self.recipe: Recipe | None = None
         self.batch: Mapping[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning before everything: a dataset that cannot be heard is refused now."""
+        """Called by Lightning before everything: a dataset that cannot be rendered is refused now."""
         if tensorboard_writers(trainer):
-            self.voice = self.voice_of(trainer.datamodule.info)
+            self.recipe = self.recipe_of(trainer.datamodule.info)
 
     def on_validation_batch_end(
         self,
@@ -85,41 +73,25 @@ class AudioExamples(Periodic):
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Render and write all sounds."""
-        if self.voice is None or not self.batch:
+        if self.recipe is None or not self.batch:
             return False
-        specs = pl_module.specs
-        value = self.batch["value"].cpu().numpy()
-        predicted = _predict(trainer, pl_module, self.batch)
-        if not np.isfinite(predicted).all():  # a training that went astray has no sound
+        specs, info, step = pl_module.specs, trainer.datamodule.info, trainer.global_step
+        (found,) = predict_batches(trainer, pl_module, [self.batch])
+        normalized = torch.stack([found[spec.name].normalized.float().clamp(0, 1) for spec in specs], dim=1).cpu()
+        predicted = [spec.value_from_normalized(normalized[:, p]).numpy() for p, spec in enumerate(specs)]
+        pairs = np.stack([self.batch["value"].cpu().numpy(), np.stack(predicted, axis=1)], axis=1)
+        if not np.isfinite(pairs).all():  # a training that diverged has no sound
             return False
-        for number in range(len(value)):
-            pair = np.stack([value[number], predicted[number]])
-            waveforms = self.voice.render(pair)
-            spectrograms = self.voice.spectrogram_db(waveforms)
-            figure = self.draw(trainer.datamodule.info, *spectrograms, _texts(specs, pair))
-            self._add(trainer, f"sounds/{number}", waveforms, pixels(figure))
+        for number, pair in enumerate(pairs):  # (2, parameter)
+            waveforms = self.recipe.render(pair)
+            texts = [
+                (spec.name, f"{true:.4g}", f"{value:.4g} {spec.units}".rstrip())
+                for spec, true, value in zip(specs, *pair, strict=True)
+            ]
+            picture = pixels(self.draw(info, *self.recipe.spectrogram_db(waveforms), texts))
+            audible = torch.from_numpy(waveforms / max(1.0, np.abs(waveforms).max()))  # softer if it would clip
+            for writer in tensorboard_writers(trainer):
+                writer.add_image(f"sounds/{number}", picture, step, dataformats="HWC")
+                for name, waveform in zip(("true", "predicted"), audible, strict=True):
+                    writer.add_audio(f"sounds/{number}/{name}", waveform, step, int(info.sample_rate))
         return True
-
-    def _add(self, trainer: Trainer, tag: str, waveforms: np.ndarray, picture: np.ndarray) -> None:
-        """Write a pair of sounds, as loud as they are unless that would clip."""
-        info, step = trainer.datamodule.info, trainer.global_step
-        scaled = waveforms / max(1.0, np.abs(waveforms).max())
-        for writer in tensorboard_writers(trainer):
-            writer.add_image(tag, picture, step, dataformats="HWC")
-            for name, waveform in zip(("true", "predicted"), scaled, strict=True):
-                writer.add_audio(f"{tag}/{name}", torch.from_numpy(waveform), step, int(info.sample_rate))
-
-
-def _predict(trainer: Trainer, pl_module: LightningModule, batch: Mapping[str, Tensor]) -> np.ndarray:
-    """What the network says of samples, natural units within the ranges, float32, `(sample, parameter)`."""
-    (said,) = predict(trainer, pl_module, [batch])
-    columns = [spec.value_from_normalized(said[spec.name].normalized.float().clamp(0, 1)) for spec in pl_module.specs]
-    return torch.stack(columns, dim=1).cpu().numpy()
-
-
-def _texts(specs: tuple[ParamSpec, ...], pair: np.ndarray) -> list[tuple[str, str, str]]:
-    """Name, true and predicted value of each parameter, `(2, parameter)`."""
-    return [
-        (spec.name, f"{true:.4g}", f"{predicted:.4g} {spec.units}".rstrip())
-        for spec, true, predicted in zip(specs, *pair, strict=True)
-    ]

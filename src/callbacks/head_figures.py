@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from src.callbacks.periodic import Periodic, predict
+from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.writers import tensorboard_writers
 from src.errors import check_number
 from src.params import ParamSpec
@@ -111,7 +111,7 @@ def _predict(
     trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]], n_samples: int
 ) -> dict[str, Said]:
     """What every head says of the first samples of some batches."""
-    found = predict(trainer, pl_module, batches)
+    found = predict_batches(trainer, pl_module, batches)
 
     def joined(name: str, field: str) -> np.ndarray:
         return torch.cat([getattr(said[name], field) for said in found])[:n_samples].float().cpu().numpy()

@@ -39,11 +39,13 @@ class Periodic(Callback, ABC):
             self.written_at = trainer.global_step
 
 
-def predict(trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]) -> list[Mapping]:
-    """What the network says of batches, each as `predict_step` has it; afterwards it trains on as before."""
+def predict_batches(
+    trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]
+) -> list[Mapping]:
+    """Predictions for batches, each as `predict_step` has it; afterwards the module trains on as before."""
     was_training = pl_module.training
     pl_module.eval()
     with torch.no_grad(), trainer.precision_plugin.forward_context():
-        said = [pl_module.predict_step(batch) for batch in batches]
+        predictions = [pl_module.predict_step(batch) for batch in batches]
     pl_module.train(was_training)
-    return said
+    return predictions

@@ -42,6 +42,8 @@ MR_RATE = 24000  # Hz
 MR_FRAMES = ((1024, 600, 120), (2048, 1200, 240), (512, 240, 50))  # FFT, window and hop in samples at MR_RATE
 MR_FLOOR = 1e-8  # of power
 
+Compute = Callable[[Tensor, Tensor, int], Tensor]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -60,12 +62,32 @@ class Metric:
 
     name: str
     definition: str
-    better: Literal["low", "high", 0]
+    better: Literal["low", "high", "0"]
     symmetric: bool
     units: str
     best: float
     sees_phase: bool
-    compute: Callable[[Tensor, Tensor, int], Tensor]
+    compute: Compute
+
+
+METRICS: list[Metric] = []  # in the order of the functions below
+
+
+def metric(
+    definition: str,
+    better: Literal["low", "high", "0"] = "low",
+    symmetric: bool = True,
+    units: str = "",
+    best: float = 0.0,
+    sees_phase: bool = False,
+) -> Callable[[Compute], Compute]:
+    """Makes a function one of `METRICS`, under its own name; arguments as the attributes of `Metric`."""
+
+    def register(compute: Compute) -> Compute:
+        METRICS.append(Metric(compute.__name__, definition, better, symmetric, units, best, sees_phase, compute))
+        return compute
+
+    return register
 
 
 def audio_metrics(x: np.ndarray, y: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
@@ -83,12 +105,18 @@ def audio_metrics(x: np.ndarray, y: np.ndarray, sample_rate: int) -> dict[str, n
         ConfigError: If shapes differ, samples are not finite, the sounds are shorter than 0.1 s or under 1 kHz.
     """
     _check(x, y, sample_rate)
+
+    def compute(x_block: np.ndarray, y_block: np.ndarray) -> list[Tensor]:
+        x_one, y_one = _silenced(x_block), _silenced(y_block)
+        return [metric.compute(x_one, y_one, sample_rate) for metric in METRICS]
+
     n_blocks = -(-x.size // BLOCK)
     with ThreadPoolExecutor(numba.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         # PyTorch's own threads wait by spinning, which on a busy machine costs more than they gain.
         blocks = (np.array_split(waveform, min(n_blocks, len(x))) for waveform in (x, y))
-        parts = list(pool.map(lambda a, b: _metrics_of(_silenced(a), _silenced(b), sample_rate), *blocks))
-    return {metric.name: np.concatenate([part[metric.name] for part in parts]) for metric in METRICS}
+        parts = list(pool.map(compute, *blocks))
+    values = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+    return dict(zip((metric.name for metric in METRICS), values, strict=True))
 
 
 def bootstrap_interval(values: np.ndarray, seed: int, n_resamples: int = 1000) -> tuple[float, float]:
@@ -114,6 +142,11 @@ def bootstrap_interval(values: np.ndarray, seed: int, n_resamples: int = 1000) -
     return float(low), float(high)
 
 
+@metric(
+    "Mean over three log-mel spectrograms (windows of 10, 25, 100 ms; 32, 64, 128 bands) of the mean absolute "
+    "difference, each relative to its own maximum, 80 dB deep",
+    units="dB",
+)
 def mss(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Multi-scale spectral distance, `(sound,)`: mean absolute difference of log-mel spectrograms of three scales."""
     distances = []
@@ -123,23 +156,37 @@ def mss(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     return torch.stack(distances).mean(dim=0)
 
 
+@metric(
+    "20 MFCCs (50 ms windows, 10 ms hop, 128 bands, level included), dynamic time warping, mean absolute "
+    "difference along the path over the sum of the lengths"
+)
 def wmfcc(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Distance of MFCCs after dynamic time warping, `(sound,)`."""
     frames = (np.ascontiguousarray(mfcc(waveform, sample_rate).mT.numpy()) for waveform in (x, y))
     return torch.from_numpy(warped_distance(*frames))
 
 
+@metric(
+    "Spectral optimal transport: Wasserstein-1 distance between spectra of sum 1 (50 ms windows, 20 ms hop), "
+    "the frequency axis scaled to 0 … 1, mean over frames"
+)
 def sot(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Spectral optimal transport, `(sound,)`: mean over frames of the Wasserstein-1 distance of the spectra."""
     x_cdf, y_cdf = (_spectral_cdf(waveform, sample_rate) for waveform in (x, y))  # (sound, freq, frame)
     return (x_cdf - y_cdf).abs().sum(dim=1).mean(dim=1) / (x_cdf.shape[1] - 1)
 
 
+@metric("Cosine of the RMS envelopes (50 ms windows, 25 ms hop)", better="high", best=1.0)
 def rms_cosine(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Cosine of the RMS envelopes, `(sound,)`."""
     return cosine(rms_envelope(x, sample_rate), rms_envelope(y, sample_rate))
 
 
+@metric(
+    "Log-spectral distance: root mean square over bins of the difference in dB (23 ms windows, 6 ms hop, 80 dB "
+    "deep), mean over frames",
+    units="dB",
+)
 def lsd(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Log-spectral distance, dB, `(sound,)`."""
     x_power, y_power = (_stft(waveform, sample_rate).square() for waveform in (x, y))
@@ -148,6 +195,11 @@ def lsd(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     return difference.square().mean(dim=1).sqrt().mean(dim=1)
 
 
+@metric(
+    "Multi-resolution STFT: spectral convergence plus mean absolute difference of the log magnitudes, mean over "
+    "windows of 10, 25 and 50 ms",
+    symmetric=False,
+)
 def mr_stft(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Multi-resolution STFT loss (Yamamoto et al. 2020, Parallel WaveGAN), `(sound,)`."""
     losses = []
@@ -159,154 +211,73 @@ def mr_stft(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     return torch.stack(losses).mean(dim=0)
 
 
+@metric(
+    "Norm of the difference of the magnitude spectrograms (23 ms windows) over that of the true one",
+    symmetric=False,
+)
 def spectral_convergence(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Norm of the difference of the magnitude spectrograms over that of x, `(sound,)`."""
     return _convergence(_stft(x, sample_rate), _stft(y, sample_rate))
 
 
+@metric("Pearson correlation of the magnitude spectrograms (23 ms windows)", better="high", best=1.0)
 def stft_pcc(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Pearson correlation of the magnitude spectrograms (Barkan et al. 2019, InverSynth), `(sound,)`."""
     return correlation(_stft(x, sample_rate).flatten(1), _stft(y, sample_rate).flatten(1))
 
 
+@metric(
+    "RMS level less that of the true sound; mss, sot and rms_cosine do not see it",
+    better="0",
+    symmetric=False,
+    units="dB",
+)
 def level_db(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """RMS level of y minus that of x, dB, `(sound,)`; silence has -120 dB."""
     x_rms, y_rms = (waveform.square().mean(dim=1).sqrt().clamp(min=SILENT) for waveform in (x, y))
     return 20 * torch.log10(y_rms / x_rms)
 
 
+@metric("Scale-invariant signal-to-distortion ratio", better="high", units="dB", best=CAP, sees_phase=True)
 def si_sdr(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019), dB, `(sound,)`; silence holds nothing of x."""
     energy = x.square().sum(dim=1, keepdim=True)
-    heard = (x * y).sum(dim=1, keepdim=True) / energy.clamp(min=TINY) * x
-    ratio = _ratio_db(heard.square().sum(dim=1), (y - heard).square().sum(dim=1))
+    target = (x * y).sum(dim=1, keepdim=True) / energy.clamp(min=TINY) * x
+    ratio = _ratio_db(target.square().sum(dim=1), (y - target).square().sum(dim=1))
     return torch.where((energy[:, 0] > 0) & (y == 0).all(dim=1), -CAP, ratio)
 
 
+@metric(
+    "Signal-to-noise ratio; the noise is the difference",
+    better="high",
+    symmetric=False,
+    units="dB",
+    best=CAP,
+    sees_phase=True,
+)
 def snr(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Signal-to-noise ratio, the noise being y - x, dB, `(sound,)`."""
     return _ratio_db(x.square().sum(dim=1), (y - x).square().sum(dim=1))
 
 
+@metric("Root mean square of the difference of the samples", sees_phase=True)
 def rmse(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Root mean square of y - x, `(sound,)`."""
     return (y - x).square().mean(dim=1).sqrt()
 
 
+@metric("Pearson correlation of the samples", better="high", best=1.0, sees_phase=True)
 def pearson(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Pearson correlation of the samples, `(sound,)`."""
     return correlation(x, y)
 
 
+@metric("Highest cosine of the two sounds at any lag", better="high", best=1.0, sees_phase=True)
 def max_xcorr(x: Tensor, y: Tensor, sample_rate: int) -> Tensor:
     """Highest cosine of x and y at any lag, `(sound,)`."""
     n_fft = next_power_of_two(2 * x.shape[1])
     products = torch.fft.irfft(torch.fft.rfft(x, n_fft).conj() * torch.fft.rfft(y, n_fft), n_fft)
     return _over_norms(products.amax(dim=1), x, y)
-
-
-METRICS = (
-    Metric(
-        "mss",
-        "Mean over three log-mel spectrograms (windows of 10, 25, 100 ms; 32, 64, 128 bands) of the mean absolute "
-        "difference, each relative to its own maximum, 80 dB deep",
-        "low",
-        True,
-        "dB",
-        0.0,
-        False,
-        mss,
-    ),
-    Metric(
-        "wmfcc",
-        "20 MFCCs (50 ms windows, 10 ms hop, 128 bands, level included), dynamic time warping, mean absolute "
-        "difference along the path over the sum of the lengths",
-        "low",
-        True,
-        "",
-        0.0,
-        False,
-        wmfcc,
-    ),
-    Metric(
-        "sot",
-        "Spectral optimal transport: Wasserstein-1 distance between spectra of sum 1 (50 ms windows, 20 ms hop), "
-        "the frequency axis scaled to 0 … 1, mean over frames",
-        "low",
-        True,
-        "",
-        0.0,
-        False,
-        sot,
-    ),
-    Metric(
-        "rms_cosine",
-        "Cosine of the RMS envelopes (50 ms windows, 25 ms hop)",
-        "high",
-        True,
-        "",
-        1.0,
-        False,
-        rms_cosine,
-    ),
-    Metric(
-        "lsd",
-        "Log-spectral distance: root mean square over bins of the difference in dB (23 ms windows, 6 ms hop, 80 dB "
-        "deep), mean over frames",
-        "low",
-        True,
-        "dB",
-        0.0,
-        False,
-        lsd,
-    ),
-    Metric(
-        "mr_stft",
-        "Multi-resolution STFT: spectral convergence plus mean absolute difference of the log magnitudes, mean over "
-        "windows of 10, 25 and 50 ms",
-        "low",
-        False,
-        "",
-        0.0,
-        False,
-        mr_stft,
-    ),
-    Metric(
-        "spectral_convergence",
-        "Norm of the difference of the magnitude spectrograms (23 ms windows) over that of the true one",
-        "low",
-        False,
-        "",
-        0.0,
-        False,
-        spectral_convergence,
-    ),
-    Metric(
-        "stft_pcc",
-        "Pearson correlation of the magnitude spectrograms (23 ms windows)",
-        "high",
-        True,
-        "",
-        1.0,
-        False,
-        stft_pcc,
-    ),
-    Metric(
-        "level_db",
-        "RMS level less that of the true sound; mss, sot and rms_cosine do not see it",
-        "0",
-        False,
-        "dB",
-        0.0,
-        False,
-        level_db,
-    ),
-    Metric("si_sdr", "Scale-invariant signal-to-distortion ratio", "high", True, "dB", CAP, True, si_sdr),
-    Metric("snr", "Signal-to-noise ratio; the noise is the difference", "high", False, "dB", CAP, True, snr),
-    Metric("rmse", "Root mean square of the difference of the samples", "low", True, "", 0.0, True, rmse),
-    Metric("pearson", "Pearson correlation of the samples", "high", True, "", 1.0, True, pearson),
-    Metric("max_xcorr", "Highest cosine of the two sounds at any lag", "high", True, "", 1.0, True, max_xcorr),
-)
 
 
 def magnitude(waveform: Tensor, n_fft: int, win_length: int, hop_length: int, pad_mode: str = "constant") -> Tensor:
@@ -395,10 +366,6 @@ def _silenced(waveform: np.ndarray) -> Tensor:
     """The sounds in float64, silent ones made zeros."""
     waveform = torch.from_numpy(waveform.astype(np.float64))
     return torch.where(waveform.abs().amax(dim=1, keepdim=True) < SILENT, 0.0, waveform)
-
-
-def _metrics_of(x: Tensor, y: Tensor, sample_rate: int) -> dict[str, np.ndarray]:
-    return {metric.name: metric.compute(x, y, sample_rate).numpy() for metric in METRICS}
 
 
 def _stft(waveform: Tensor, sample_rate: int) -> Tensor:

@@ -1,11 +1,14 @@
-"""Can a dataset be learnt at all? How far an image moves when a parameter moves, and what that allows at best."""
+"""How far an image moves when a parameter moves, and how well parameters can be read from it under rounding noise."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from src.params import ParamSpec
+from src.recipe import Recipe
+from src.spectral.representation import SpectralRepresentation
 
 # An image before it is rounded: levels 0 … 255, (sound, pixel), and spec_min, spec_max in dB, (sound, 2).
 Observation = tuple[np.ndarray, np.ndarray]
@@ -15,7 +18,8 @@ LEVEL_NOISE = 1 / np.sqrt(12)  # standard deviation of rounding to whole levels
 RANGE_NOISE = 0.01  # dB, on spec_min and spec_max
 VISIBLE_LEVEL = 1.0  # a step shows if any pixel moves by this,
 VISIBLE_DB = 0.05  # or spec_min or spec_max by this
-DIFFERENCE = 0.05  # JND steps to either side for a derivative
+AT_ONCE = 256  # sounds
+DIFFERENCE = 0.05  # grid steps to either side for a derivative
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,15 @@ class ParameterAudit:
 
     Attributes:
         name: The parameter.
-        n_classes: Points on its JND grid.
-        level_rms: Change of the image by one JND step, root mean square over pixels and sounds, levels.
+        n_classes: Points on its grid.
+        level_rms: Change of the image by one grid step, root mean square over pixels and sounds, levels.
         level_max: The same, mean over sounds of the largest change of a pixel.
         spec_min_db: Mean absolute change of `spec_min` by one step, dB.
         spec_max_db: Mean absolute change of `spec_max` by one step, dB.
         invisible: Share of the sounds in which one step changes less than a level in every pixel and less than 0.05 dB.
-        bound: Median Cramér-Rao bound in JND steps, from the image with `spec_min` and `spec_max`.
-        bound_image: The same from the image alone; infinite where the image does not determine the parameter.
-        bounds: The first bound of each sound, `(sound,)`.
+        std: Median standard deviation under rounding noise, grid steps, from the image with `spec_min` and `spec_max`.
+        std_image: The same from the image alone; infinite where the image does not determine the parameter.
+        stds: The first of each sound, `(sound,)`.
     """
 
     name: str
@@ -42,14 +46,9 @@ class ParameterAudit:
     spec_min_db: float
     spec_max_db: float
     invisible: float
-    bound: float
-    bound_image: float
-    bounds: np.ndarray
-
-    @property
-    def visible(self) -> bool:
-        """Whether one step shows in at least nine sounds of ten."""
-        return self.invisible <= 0.1
+    std: float
+    std_image: float
+    stds: np.ndarray
 
 
 def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> list[ParameterAudit]:
@@ -64,40 +63,87 @@ def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) 
         One entry per parameter.
     """
     value = value.astype(np.float64)
-    steps = [_one_step(value, p, spec, observe) for p, spec in enumerate(parameters)]
-    image_slopes, range_slopes = _slopes(value, parameters, observe)
-    from_image = _information(image_slopes, LEVEL_NOISE)
-    bound_image = cramer_rao(from_image)  # (sound, parameter)
-    bound = cramer_rao(from_image + _information(range_slopes, RANGE_NOISE))
-    return [
-        ParameterAudit(
-            name=spec.name,
-            n_classes=spec.n_classes,
-            level_rms=float(np.sqrt(np.mean(levels**2))),
-            level_max=float(np.abs(levels).max(axis=1).mean()),
-            spec_min_db=float(np.abs(db[:, 0]).mean()),
-            spec_max_db=float(np.abs(db[:, 1]).mean()),
-            invisible=float(_is_invisible(levels, db).mean()),
-            bound=float(np.median(bound[:, p])),
-            bound_image=float(np.median(bound_image[:, p])),
-            bounds=bound[:, p],
+    std, std_image = rounding_std(value, parameters, observe)
+    levels_before, db_before = observe(value)
+    entries = []
+    for p, spec in enumerate(parameters):
+        moved = value.copy()  # by one grid step up, or down where up would leave the range
+        moved[:, p] += np.where(value[:, p] + spec.step <= spec.max, spec.step, -spec.step)
+        levels_after, db_after = observe(moved)
+        levels, db = levels_after - levels_before, db_after - db_before
+        is_invisible = (np.abs(levels).max(axis=1) < VISIBLE_LEVEL) & (np.abs(db).max(axis=1) < VISIBLE_DB)
+        entries.append(
+            ParameterAudit(
+                name=spec.name,
+                n_classes=spec.n_classes,
+                level_rms=float(np.sqrt(np.mean(levels**2))),
+                level_max=float(np.abs(levels).max(axis=1).mean()),
+                spec_min_db=float(np.abs(db[:, 0]).mean()),
+                spec_max_db=float(np.abs(db[:, 1]).mean()),
+                invisible=float(is_invisible.mean()),
+                std=float(np.median(std[:, p])),
+                std_image=float(np.median(std_image[:, p])),
+                stds=std[:, p],
+            )
         )
-        for p, (spec, (levels, db)) in enumerate(zip(parameters, steps, strict=True))
-    ]
+    return entries
 
 
-def cramer_rao(information: np.ndarray) -> np.ndarray:
-    """Smallest standard deviation of any unbiased estimate, all parameters estimated jointly.
+def observe(recipe: Recipe, value: np.ndarray) -> Observation:
+    """The observation that values in natural units make, `(sound, parameter)`, in the recipe's view."""
+    return observe_waveform(recipe.view, torch.from_numpy(recipe.render(value)))
 
-    It is the root of the diagonal of the inverse Fisher information (Kay 1993, Fundamentals of Statistical Signal
-    Processing: Estimation Theory, chapter 3), and infinite for a parameter with a share in a direction that leaves no
-    trace.
+
+def observe_waveform(view: SpectralRepresentation, waveform: torch.Tensor) -> Observation:
+    """The same of waveforms, `(sound, time)`."""
+    db, spec_min, spec_max = view.spectrogram_db(waveform)
+    span = (spec_max - spec_min).clamp(min=1e-6)[..., None, None]
+    levels = (db - spec_min[..., None, None]) * (255 / span)
+    return levels.flatten(1).numpy(), torch.cat([spec_min, spec_max], dim=-1).numpy()
+
+
+def rounding_std(
+    value: np.ndarray,
+    parameters: Sequence[ParamSpec],
+    observe: Observe,
+    advance: Callable[[int], None] = lambda n: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations under rounding noise, with `spec_min` and `spec_max` and without.
+
+    Args:
+        value: Natural units, `(sound, parameter)`.
+        parameters: In the order of the columns.
+        observe: Renders values to images that are not rounded.
+        advance: Called with the number of sounds just done.
+
+    Returns:
+        Grid steps, `(sound, parameter)` each.
+    """
+    parts = []
+    for first in range(0, len(value), AT_ONCE):
+        some = value[first : first + AT_ONCE].astype(np.float64)
+        image_slopes, range_slopes = _slopes(some, parameters, observe)
+        from_image = _information(image_slopes, LEVEL_NOISE)
+        from_both = from_image + _information(range_slopes, RANGE_NOISE)
+        parts.append((information_std(from_both), information_std(from_image)))
+        advance(len(some))
+    std, std_image = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return std, std_image
+
+
+def information_std(information: np.ndarray) -> np.ndarray:
+    """Standard deviations of the parameters, all estimated jointly: root of the diagonal of the inverse information.
+
+    It is what an efficient estimator would reach (Cramér and Rao: Kay 1993, Fundamentals of Statistical Signal
+    Processing: Estimation Theory, chapter 3) if rounding were Gaussian noise of that standard deviation, independent
+    from pixel to pixel. Rounding is not, so this is no limit of what can be read from rounded images.
 
     Args:
         information: Fisher information, `(sound, parameter, parameter)`.
 
     Returns:
-        Bounds in the units of the parameters, `(sound, parameter)`.
+        In the units of the parameters, `(sound, parameter)`; infinite for a parameter with a share in a direction that
+        leaves no trace.
     """
     strength, direction = np.linalg.eigh(information)  # (sound, k), (sound, parameter, k)
     seen = strength > 1e-12 * strength.max(axis=1, keepdims=True).clip(min=1e-300)
@@ -106,21 +152,8 @@ def cramer_rao(information: np.ndarray) -> np.ndarray:
     return np.where(lost, np.inf, np.sqrt(variance))
 
 
-def _one_step(value: np.ndarray, p: int, spec: ParamSpec, observe: Observe) -> Observation:
-    """Change of the observation by one JND step up, or down where up would leave the range."""
-    moved = value.copy()
-    moved[:, p] += np.where(value[:, p] + spec.step <= spec.max, spec.step, -spec.step)
-    (levels, db), (moved_levels, moved_db) = observe(value), observe(moved)
-    return moved_levels - levels, moved_db - db
-
-
-def _is_invisible(levels: np.ndarray, db: np.ndarray) -> np.ndarray:
-    """Whether a change shows nowhere, `(sound,)`."""
-    return (np.abs(levels).max(axis=1) < VISIBLE_LEVEL) & (np.abs(db).max(axis=1) < VISIBLE_DB)
-
-
 def _slopes(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives by JND steps, by central differences: `(sound, pixel, parameter)` and `(sound, 2, parameter)`."""
+    """Derivatives by grid steps, by central differences: `(sound, pixel, parameter)` and `(sound, 2, parameter)`."""
     images, ranges = [], []
     for p, spec in enumerate(parameters):
         low, high = value.copy(), value.copy()

@@ -1,76 +1,41 @@
 """Analysis by synthesis: from a prediction to the parameters whose spectrogram is nearest to the one observed.
 
 The residuals are those of the audit: levels of the image before it is rounded, and `spec_min` and `spec_max`, each over
-the standard deviation of its noise. So a residual of 1 is what rounding alone leaves, and the best that least squares
-can do is the Cramér-Rao bound of the audit.
+the standard deviation of its noise. So a residual of 1 is what rounding alone leaves.
 
 Spectrograms in decibels have deep notches where harmonics meet within a band, and a derivative at a point says little
 about the next notch. Derivatives are therefore central differences, wide at first and narrower once nothing is gained.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import torch
-from scipy.optimize import least_squares
 
 from src.errors import ConfigError
-from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE, Observation, cramer_rao
-from src.params import ParameterSpace
-from src.spectral.representation import SpectralRepresentation
+from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE, information_std, observe_waveform
+from src.params import ParamSpec
+from src.recipe import Recipe
 
-WIDTHS = (0.1, 0.02, 0.004, 0.001)  # JND steps to either side for a derivative, one stage after the other
+WIDTHS = (0.1, 0.02, 0.004, 0.001)  # grid steps to either side for a derivative, one stage after the other
 OUTLIER = 10.0  # standard deviations from which on a residual counts linearly (Huber 1964)
 TOLERANCE = 0.1  # of the cost, half a sum of squares; 0.5 is one standard deviation of one parameter
-MAX_STEP = 2.0  # JND steps at a time
+MAX_STEP = 2.0  # grid steps at a time
 MAX_RENDERS = 60
 SWEEPS = 5
 FAR = 2.0  # a residual that rounding does not explain
-SCATTER = 0.5  # JND steps, standard deviation of the new starts
+SCATTER = 0.5  # grid steps, standard deviation of the new starts
+AT_ONCE = 256  # sounds that are searched side by side
 BLOCK = 1 << 22  # samples rendered at a time
 CACHED = 32  # sounds represented at a time: what they need then stays in the cache
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-8, 1e6
-
-
-class Recipe(Protocol):
-    """What makes sounds and their images of parameters: `src.recipe.Recipe` is one."""
-
-    @property
-    def space(self) -> ParameterSpace:
-        """The parameters."""
-        ...
-
-    @property
-    def representation(self) -> SpectralRepresentation:
-        """Turns waveforms into images."""
-        ...
-
-    def render(self, value: np.ndarray) -> np.ndarray:
-        """Waveforms, `(sound, time)`, of values in natural units, `(sound, parameter)`."""
-        ...
-
-
-def observe(recipe: Recipe, value: np.ndarray) -> Observation:
-    """Images of values before they are rounded, levels `(sound, pixel)`, and their range, dB `(sound, 2)`.
-
-    Args:
-        recipe: Renders.
-        value: Natural units, `(sound, parameter)`.
-    """
-    return _observe(recipe.representation, torch.from_numpy(recipe.render(value)))
-
-
-def _observe(representation: SpectralRepresentation, waveform: torch.Tensor) -> Observation:
-    """The same of waveforms, `(sound, time)`."""
-    db, spec_min, spec_max = representation.spectrogram_db(waveform)
-    span = (spec_max - spec_min).clamp(min=1e-6)[..., None, None]
-    levels = (db - spec_min[..., None, None]) * (255 / span)
-    return levels.flatten(1).numpy(), torch.cat([spec_min, spec_max], dim=-1).numpy()
+MEDIAN_OF_GAUSSIAN = 0.6745  # median absolute error of a Gaussian, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -81,8 +46,8 @@ class Refinement:
         value: Natural units, within the ranges, float64, `(sound, parameter)`.
         residual_before: Root mean square of the residuals at the start, standard deviations of the noise, `(sound,)`.
         residual: The same at `value`; about 1 where nothing but rounding is left.
-        bound: Cramér-Rao bound at `value`, JND steps, `(sound, parameter)`; infinite for what does not show. It tells
-            of rounding alone: where the residual is far above 1, the errors are far above it.
+        std: Standard deviation under rounding noise at `value`, grid steps, `(sound, parameter)`; infinite for what
+            does not show. Where the residual is far above 1, the errors are far above it.
         n_renders: Renders of the sound, `(sound,)`, each of one voice and two per parameter.
         milliseconds: Wall time per sound.
     """
@@ -90,62 +55,141 @@ class Refinement:
     value: np.ndarray
     residual_before: np.ndarray
     residual: np.ndarray
-    bound: np.ndarray
+    std: np.ndarray
     n_renders: np.ndarray
     milliseconds: float
 
 
-class Quadratic(NamedTuple):
-    """The cost near a point: cost + gradient d + d curvature d / 2, for every sound.
+def refine(
+    recipe: Recipe,
+    image: np.ndarray,
+    spec_range: np.ndarray | None,
+    start: np.ndarray,
+    restarts: int = 2,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Refinement:
+    """Search from `start` for the parameters that explain observed images best.
+
+    This is Levenberg-Marquardt within the ranges on many sounds side by side, so that one render serves many. From a
+    quarter of a grid step away in every parameter of the basic set it took 10 ms of one processor a sound.
+
+    Args:
+        recipe: Renders; a recording is made an image by its `represent`.
+        image: Observed, uint8, `(sound, channel, freq, time)`; the first channel counts. Images without a spectrogram
+            are looked at in the recipe's view.
+        spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where the level means nothing.
+        start: Where to begin, natural units, `(sound, parameter)`; brought into the ranges.
+        restarts: From how many places near its start a sound that is not explained begins again; the best end counts.
+        seed: Of where that is.
+        advance: Called with the number of sounds just done.
+
+    Raises:
+        ConfigError: If shapes do not fit the recipe, or a parameter is categorical.
+    """
+    _check(recipe, image, spec_range, start)
+    if recipe.representation is not recipe.view:
+        waveform = recipe.representation.to_waveform(torch.from_numpy(np.array(image)))
+        image, levels = (tensor.numpy() for tensor in recipe.view.to_image(waveform))
+        spec_range = None if spec_range is None else levels
+    began = time.perf_counter()
+    parts = []
+    # PyTorch's own threads wait by spinning, which costs more than spectrograms do.
+    with ThreadPoolExecutor(numba.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for first in range(0, len(image), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            problem = Problem(recipe, pool, image[part], None if spec_range is None else spec_range[part])
+            position = problem.position(start[part].astype(np.float64))
+            before = problem.unexplained(position)
+            best, n_renders = _search_repeatedly(problem, position, restarts, np.random.default_rng(seed))
+            std = information_std(best.curvature)
+            parts.append((problem.value(best.position), before, best.residual, std, n_renders + 1))
+            advance(len(before))
+    milliseconds = (time.perf_counter() - began) * 1e3 / len(image)
+    return Refinement(*(np.concatenate(column) for column in zip(*parts, strict=True)), milliseconds)
+
+
+def refinement_figures(
+    found: Refinement, start: np.ndarray, true_value: np.ndarray, std: np.ndarray, parameters: Sequence[ParamSpec]
+) -> dict[str, Any]:
+    """What refinement did, as plain data: medians over sounds, errors in grid steps.
+
+    Args:
+        found: By `refine`.
+        start: Where it began, natural units, `(sound, parameter)`.
+        true_value: Natural units, `(sound, parameter)`.
+        std: Standard deviations under rounding noise at the true values, grid steps, `(sound, parameter)`.
+        parameters: In the order of the columns.
+
+    Returns:
+        `milliseconds` a sound, `renders`, `residual_before`, `residual`, and `parameters`: name to the median absolute
+        `error_before` and `error`, the `rounding_std`, the `reachable` median error (0.67 of it, as Gaussian errors of
+        that standard deviation have it) and the `ratio` of error and reachable, the last three None where the standard
+        deviation is infinite.
+    """
+    rows = {}
+    for p, spec in enumerate(parameters):
+        before, after = (
+            np.median(np.abs(value[:, p] - true_value[:, p])) / spec.step for value in (start, found.value)
+        )
+        median_std = float(np.median(std[:, p]))
+        reachable = MEDIAN_OF_GAUSSIAN * median_std
+        known = {"rounding_std": median_std, "reachable": reachable, "ratio": float(after) / reachable}
+        rows[spec.name] = {
+            "error_before": float(before),
+            "error": float(after),
+            **(known if np.isfinite(median_std) else dict.fromkeys(known)),
+        }
+    return {
+        "milliseconds": found.milliseconds,
+        "renders": float(np.median(found.n_renders)),
+        "residual_before": float(np.median(found.residual_before)),
+        "residual": float(np.median(found.residual)),
+        "parameters": rows,
+    }
+
+
+class Point(NamedTuple):
+    """Where every sound is, and the cost near there: cost + gradient d + d curvature d / 2.
 
     Attributes:
+        position: Grid steps from the lowest value, `(sound, parameter)`.
         cost: Half the sum of squared residuals, outliers linear, `(sound,)`.
         residual: Root mean square of the residuals, `(sound,)`.
         gradient: `(sound, parameter)`.
         curvature: By Gauss and Newton, `(sound, parameter, parameter)`.
     """
 
+    position: np.ndarray
     cost: np.ndarray
     residual: np.ndarray
     gradient: np.ndarray
     curvature: np.ndarray
 
+    def replace(self, sound: np.ndarray, other: "Point", chosen: np.ndarray) -> None:
+        """Put the chosen sounds of another point, `(sound,)` of them True, in the place of those numbered `sound`."""
+        for mine, theirs in zip(self, other, strict=True):
+            mine[sound[chosen]] = theirs[chosen]
 
-@dataclass(frozen=True)
+
 class Problem:
-    """Observed sounds, and how well parameters explain them. Positions are in JND steps from the lowest value.
+    """Observed sounds, and how well parameters explain them. Positions are in grid steps from the lowest value.
 
-    Attributes:
+    Args:
         recipe: Renders.
         pool: Makes spectrograms, on threads that PyTorch does not split further.
-        observed: Levels, then `spec_min` and `spec_max` if they count, over their noise, float32, `(sound, residual)`.
-        with_range: Whether `spec_min` and `spec_max` count.
-        low: Lowest values, natural units, `(parameter,)`.
-        high: Highest values, natural units, `(parameter,)`.
-        step: JND steps, natural units, `(parameter,)`.
+        image: Observed, uint8, `(sound, channel, freq, time)`.
+        spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where they do not count.
     """
 
-    recipe: Recipe
-    pool: ThreadPoolExecutor
-    observed: np.ndarray
-    with_range: bool
-    low: np.ndarray
-    high: np.ndarray
-    step: np.ndarray
-
-    @classmethod
-    def of(
-        cls, recipe: Recipe, pool: ThreadPoolExecutor, image: np.ndarray, spec_range: np.ndarray | None
-    ) -> "Problem":
-        """The problem that observed images pose."""
-        observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)
-        space = recipe.space
-        return cls(recipe, pool, observed, spec_range is not None, space.low, space.high, space.step)
-
-    @property
-    def end(self) -> np.ndarray:
-        """Highest position, `(parameter,)`; the lowest is 0."""
-        return (self.high - self.low) / self.step
+    def __init__(
+        self, recipe: Recipe, pool: ThreadPoolExecutor, image: np.ndarray, spec_range: np.ndarray | None
+    ) -> None:
+        self.recipe, self.pool = recipe, pool
+        self.low, self.high, self.step = recipe.space.low, recipe.space.high, recipe.space.step
+        self.end = (self.high - self.low) / self.step  # highest position, (parameter,); the lowest is 0
+        self.with_range = spec_range is not None
+        self.observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)  # (sound, residual)
 
     def value(self, position: np.ndarray) -> np.ndarray:
         """Natural units of positions, never out of range."""
@@ -155,20 +199,16 @@ class Problem:
         """Positions of values, those out of range at its nearer end."""
         return np.clip((value - self.low) / self.step, 0, self.end)
 
-    def predict(self, position: np.ndarray) -> np.ndarray:
+    def observe(self, position: np.ndarray) -> np.ndarray:
         """What positions, `(voice, parameter)`, would look like unrounded, float32, `(voice, residual)`."""
         waveform = torch.from_numpy(self.recipe.render(self.value(position)))
-        return np.concatenate(list(self.pool.map(self._look, waveform.split(CACHED))))
-
-    def _look(self, waveform: torch.Tensor) -> np.ndarray:
-        """What waveforms look like, float32, `(voice, residual)`."""
-        levels, ranges = _observe(self.recipe.representation, waveform)
-        return _over_noise(levels, ranges if self.with_range else None)
+        observations = self.pool.map(partial(observe_waveform, self.recipe.view), waveform.split(CACHED))
+        return np.concatenate([_over_noise(levels, ends if self.with_range else None) for levels, ends in observations])
 
     def unexplained(self, position: np.ndarray) -> np.ndarray:
         """Root mean square of the residuals of every sound, `(sound,)`, at `position`, `(sound, parameter)`."""
         blocks = self._blocks(len(position), 1)
-        return np.concatenate([_rms(self.predict(position[block]) - self.observed[block]) for block in blocks])
+        return np.concatenate([_rms(self.observe(position[block]) - self.observed[block]) for block in blocks])
 
     def linearize(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Residuals and their derivatives, in one render.
@@ -176,10 +216,10 @@ class Problem:
         Args:
             sound: Numbers of the sounds, `(sound,)`.
             position: `(sound, parameter)`.
-            width: Of the central differences, JND steps to either side, `(sound,)`.
+            width: Of the central differences, grid steps to either side, `(sound,)`.
 
         Returns:
-            Residuals, `(sound, residual)`, and slopes per JND step, `(sound, parameter, residual)`, both float32.
+            Residuals, `(sound, residual)`, and slopes per grid step, `(sound, parameter, residual)`, both float32.
         """
         n_sounds, n_parameters = position.shape
         below = np.maximum(position - width[:, None], 0)
@@ -187,72 +227,23 @@ class Problem:
         moved = np.stack([below, above], axis=1)[..., None, :]  # (sound, side, 1, parameter)
         moved = np.where(np.eye(n_parameters, dtype=bool), moved, position[:, None, None])
         voices = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)
-        seen = self.predict(voices.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * n_parameters, -1)
+        seen = self.observe(voices.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * n_parameters, -1)
         rise = seen[:, 1 + n_parameters :] - seen[:, 1 : 1 + n_parameters]
         return seen[:, 0] - self.observed[sound], rise / (above - below)[..., None].astype(np.float32)
 
-    def approximate(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> Quadratic:
+    def approximate(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> Point:
         """The cost near `position`; arguments as for `linearize`, in blocks that fit in memory."""
         blocks = self._blocks(len(sound), 1 + 2 * position.shape[1])
         parts = [_quadratic(*self.linearize(sound[block], position[block], width[block])) for block in blocks]
-        return Quadratic(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return Point(position, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _blocks(self, n_sounds: int, n_voices: int) -> list[slice]:
         """Sounds of `n_voices` voices each, as many at a time as fit in memory."""
-        size = max(1, BLOCK // (self.recipe.representation.n_samples * n_voices))
+        size = max(1, BLOCK // (self.recipe.view.n_samples * n_voices))
         return [slice(first, first + size) for first in range(0, n_sounds, size)]
 
 
-def refine(
-    recipe: Recipe,
-    image: np.ndarray,
-    spec_range: np.ndarray | None,
-    start: np.ndarray,
-    engine: str = "lm",
-    restarts: int = 2,
-    seed: int = 0,
-) -> Refinement:
-    """Search from `start` for the parameters that explain observed images best.
-
-    `lm` is Levenberg-Marquardt within bounds on all sounds side by side, so that one render serves many. `trf` is
-    scipy's bounded trust region (`least_squares`), one sound at a time. They find the same; from a quarter of a JND
-    step away in every parameter of the basic set, the first took 10 ms of one processor a sound, the second 150.
-
-    Args:
-        recipe: Renders; a recording is made an image by its `represent`.
-        image: Observed, uint8, `(sound, channel, freq, time)`; the first channel counts.
-        spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where the level means nothing.
-        start: Where to begin, natural units, `(sound, parameter)`; brought into the ranges.
-        engine: `lm` or `trf`.
-        restarts: From how many places near its start a sound that is not explained begins again; the best end counts.
-        seed: Of where that is.
-
-    Raises:
-        ConfigError: If shapes do not fit the recipe, the engine is unknown, or a parameter is categorical.
-    """
-    _check(recipe, image, spec_range, start, engine)
-    began = time.perf_counter()
-    with _single_threads() as pool:
-        problem = Problem.of(recipe, pool, image, spec_range)
-        position = problem.position(start.astype(np.float64))
-        before = problem.unexplained(position)
-        best = _search_repeatedly(problem, position, engine, restarts, np.random.default_rng(seed))
-    return Refinement(
-        value=problem.value(best.position),
-        residual_before=before,
-        residual=best.residual,
-        bound=cramer_rao(best.curvature),
-        n_renders=best.n_renders + 1,
-        milliseconds=(time.perf_counter() - began) * 1e3 / len(image),
-    )
-
-
-def _single_threads() -> ThreadPoolExecutor:
-    """Threads that PyTorch does not split further: its own wait by spinning, which costs more than spectrograms do."""
-    return ThreadPoolExecutor(numba.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,))
-
-
-def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, start: np.ndarray, engine: str) -> None:
+def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, start: np.ndarray) -> None:
     """Refuse what does not belong together."""
     n_sounds, n_parameters = len(image), len(recipe.space.varying)
     if n_sounds == 0 or image.shape[1:] != recipe.representation.image_shape:
@@ -264,55 +255,30 @@ def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, sta
         raise ConfigError(f"start, of shape {start.shape}, must hold {n_sounds} x {n_parameters} finite numbers.")
     if spec_range is not None and spec_range.shape != (n_sounds, 2):
         raise ConfigError(f"spec_range has the shape {spec_range.shape}; it must be ({n_sounds}, 2), or None.")
-    if engine not in ("lm", "trf"):
-        raise ConfigError(f"engine is {engine!r}; choose lm or trf.")
     categorical = [spec.name for spec in recipe.space.varying if spec.names]
     if categorical:
         raise ConfigError(f"{', '.join(categorical)}: a categorical parameter has no slope; it cannot be refined.")
 
 
-class End(NamedTuple):
-    """Where a search came to.
-
-    Attributes:
-        position: `(sound, parameter)`.
-        cost: `(sound,)`.
-        residual: Root mean square, `(sound,)`.
-        curvature: `(sound, parameter, parameter)`.
-        n_renders: `(sound,)`.
-    """
-
-    position: np.ndarray
-    cost: np.ndarray
-    residual: np.ndarray
-    curvature: np.ndarray
-    n_renders: np.ndarray
-
-    def improved(self, sound: np.ndarray, other: "End") -> "End":
-        """This, with what `other` found for some sounds where it is better, and its renders counted."""
-        better = other.cost < self.cost[sound]
-        columns = [column.copy() for column in self]
-        for mine, theirs in zip(columns, other, strict=True):
-            mine[sound[better]] = theirs[better]
-        columns[-1][sound] = self.n_renders[sound] + other.n_renders
-        return End(*columns)
-
-
 def _search_repeatedly(
-    problem: Problem, position: np.ndarray, engine: str, restarts: int, rng: np.random.Generator
-) -> End:
-    """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again."""
-    search = {"lm": _search_together, "trf": _search_singly}[engine]
-    best = search(problem, np.arange(len(position)), position)
+    problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator
+) -> tuple[Point, np.ndarray]:
+    """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again.
+
+    Returns:
+        The best that was found, and the number of renders, `(sound,)`.
+    """
+    best, n_renders = _Search(problem, np.arange(len(position)), position).run()
     scattered = position + SCATTER * rng.standard_normal((restarts, *position.shape))
     (far,) = np.nonzero(best.residual > FAR)
-    if not far.size or not restarts:
-        return best
-    starts = np.clip(scattered[:, far], 0, problem.end).reshape(-1, position.shape[1])
-    ends = search(problem, np.tile(far, restarts), starts)
-    for first in range(0, len(starts), far.size):
-        best = best.improved(far, End(*(column[first : first + far.size] for column in ends)))
-    return best
+    if far.size and restarts:
+        starts = np.clip(scattered[:, far], 0, problem.end).reshape(-1, position.shape[1])
+        ends, more_renders = _Search(problem, np.tile(far, restarts), starts).run()
+        n_renders[far] += more_renders.reshape(restarts, -1).sum(axis=0)
+        for first in range(0, len(starts), far.size):
+            end = Point(*(column[first : first + far.size] for column in ends))
+            best.replace(far, end, end.cost < best.cost[far])
+    return best, n_renders
 
 
 class _Search:
@@ -320,46 +286,47 @@ class _Search:
 
     A stage is over when nothing is to be gained; a sound is done when the narrower derivatives of the next stage say so
     as well.
+
+    Args:
+        problem: What is to be explained.
+        sound: Numbers of the sounds, `(sound,)`.
+        position: Where to begin, `(sound, parameter)`.
     """
 
     def __init__(self, problem: Problem, sound: np.ndarray, position: np.ndarray) -> None:
         n, p = position.shape
         self.problem, self.sound = problem, sound
-        self.position, self.trial = position.copy(), position.copy()
-        self.at = Quadratic(np.full(n, np.inf), np.full(n, np.inf), np.zeros((n, p)), np.zeros((n, p, p)))
+        self.at = Point(position.copy(), np.full(n, np.inf), np.full(n, np.inf), np.zeros((n, p)), np.zeros((n, p, p)))
+        self.trial = position.copy()
         self.expected = np.full(n, np.inf)  # gain of the trial by the quadratic
         self.damping = np.full(n, FIRST_DAMPING)
-        self.stage = np.zeros(n, dtype=int)
-        self.n_in_stage = np.zeros(n, dtype=int)
-        self.n_renders = np.zeros(n, dtype=int)
+        self.stage, self.n_in_stage, self.n_renders = np.zeros((3, n), dtype=int)
 
-    def run(self) -> End:
-        """Search until every sound is done."""
+    def run(self) -> tuple[Point, np.ndarray]:
+        """Search until every sound is done; returns where that is, and the number of renders, `(sound,)`."""
         active = np.arange(len(self.sound))
         while active.size:
-            settled = self._look(active)
+            settled = self._evaluate(active)
             settled |= self._propose(active)
-            active = active[~self._turn(active, settled)]
-        return End(self.position, self.at.cost, self.at.residual, self.at.curvature, self.n_renders)
+            active = active[~self._next_stage(active, settled)]
+        return self.at, self.n_renders
 
-    def _look(self, k: np.ndarray) -> np.ndarray:
+    def _evaluate(self, k: np.ndarray) -> np.ndarray:
         """Render the trials of the sounds `k`, keep those that are better; whether the gain was too small to go on."""
         found = self.problem.approximate(self.sound[k], self.trial[k], np.array(WIDTHS)[self.stage[k]])
-        gain = self.at.cost[k] - found.cost  # infinite at the first look of a stage
+        gain = self.at.cost[k] - found.cost  # infinite at the first render of a stage
         better = gain > 0
         ratio = np.where(np.isinf(gain), 0.5, gain) / np.where(np.isinf(gain), 1.0, self.expected[k].clip(min=1e-12))
         factor = np.where(better, np.where(ratio > 0.75, 0.1, np.where(ratio < 0.25, 3.0, 0.5)), 8.0)
         self.damping[k] = (self.damping[k] * factor).clip(min=LEAST_DAMPING)
-        self.position[k[better]] = self.trial[k[better]]
-        for kept, new in zip(self.at, found, strict=True):
-            kept[k[better]] = new[better]
+        self.at.replace(k, found, better)
         self.n_renders[k] += 1
         self.n_in_stage[k] += 1
         return better & (gain < TOLERANCE)
 
     def _propose(self, k: np.ndarray) -> np.ndarray:
         """Choose the next trials of the sounds `k`; whether next to nothing is expected of them."""
-        at = self.position[k]
+        at = self.at.position[k]
         curvature, gradient = self.at.curvature[k], self.at.gradient[k]
         strength = np.einsum("npp->np", curvature)
         strength = np.maximum(strength, 1e-6 * strength.max(axis=1, keepdims=True)) + 1e-12
@@ -370,7 +337,7 @@ class _Search:
         self.expected[k] = -(gradient * step).sum(axis=1) - 0.5 * np.einsum("np,npq,nq->n", step, curvature, step)
         return (self.expected[k] < TOLERANCE) | (self.damping[k] > MOST_DAMPING)
 
-    def _turn(self, k: np.ndarray, settled: np.ndarray) -> np.ndarray:
+    def _next_stage(self, k: np.ndarray, settled: np.ndarray) -> np.ndarray:
         """Send settled sounds to their next stage; whether a sound is done."""
         agreed = settled & (self.stage[k] > 0) & (self.n_in_stage[k] == 1) & (self.expected[k] < TOLERANCE)
         last = settled & (self.stage[k] == len(WIDTHS) - 1)
@@ -378,63 +345,10 @@ class _Search:
         onward = k[settled & ~done]
         self.stage[onward] += 1
         self.n_in_stage[onward] = 0
-        self.trial[onward] = self.position[onward]
+        self.trial[onward] = self.at.position[onward]
         self.at.cost[onward] = np.inf
         self.damping[onward] = 0.1 * FIRST_DAMPING
         return done
-
-
-def _search_together(problem: Problem, sound: np.ndarray, position: np.ndarray) -> End:
-    """All sounds side by side."""
-    return _Search(problem, sound, position).run()
-
-
-def _search_singly(problem: Problem, sound: np.ndarray, position: np.ndarray) -> End:
-    """Sound after sound by scipy's trust region."""
-    ends = [_trust_region(problem, number, start) for number, start in zip(sound, position, strict=True)]
-    return End(*(np.concatenate(column) for column in zip(*ends, strict=True)))
-
-
-def _trust_region(problem: Problem, number: int, start: np.ndarray) -> End:
-    """One sound by `scipy.optimize.least_squares`, stage by stage."""
-    sound, n_renders = np.array([number]), 0
-    position = start
-    for stage, width in enumerate(WIDTHS):
-        remember = _Memory(lambda at, width=width: problem.linearize(sound, at[None], np.array([width])))
-        result = least_squares(
-            lambda at, both=remember: both(at)[0][0].astype(np.float64),
-            np.clip(position, 1e-9, problem.end - 1e-9),
-            jac=lambda at, both=remember: both(at)[1][0].T.astype(np.float64),
-            bounds=(0, problem.end),
-            method="trf",
-            loss="huber",
-            f_scale=OUTLIER,
-            ftol=1e-4,
-            xtol=1e-6,
-            gtol=None,
-            max_nfev=MAX_RENDERS // len(WIDTHS),
-        )
-        n_renders += remember.n_calls
-        position = result.x
-        if stage and result.nfev <= 2:
-            break
-    at = _quadratic(*remember(position))
-    return End(position[None], at.cost, at.residual, at.curvature, np.array([n_renders]))
-
-
-class _Memory:
-    """A function that remembers its last result: scipy asks for residuals and slopes one after the other."""
-
-    def __init__(self, function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
-        self.function, self.n_calls = function, 0
-        self.key: bytes = b""
-        self.result: tuple[np.ndarray, np.ndarray] = ()
-
-    def __call__(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if at.tobytes() != self.key:
-            self.key, self.result = at.tobytes(), self.function(at)
-            self.n_calls += 1
-        return self.result
 
 
 def box_step(curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -466,23 +380,16 @@ def box_step(curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high:
         held |= outside
         if not outside.any():
             break
-    return _descend(step, curvature, gradient, low, high) if held.any() else step
-
-
-def _descend(
-    step: np.ndarray, curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
-    """The step after `SWEEPS` sweeps over the parameters; arguments as for `box_step`."""
-    step = step.copy()
-    for _ in range(SWEEPS):
-        for p in range(step.shape[1]):
-            slope = gradient[:, p] + (curvature[:, p] * step).sum(axis=1)
-            step[:, p] = np.clip(step[:, p] - slope / curvature[:, p, p], low[:, p], high[:, p])
+    if held.any():
+        for _ in range(SWEEPS):
+            for p in range(step.shape[1]):
+                slope = gradient[:, p] + (curvature[:, p] * step).sum(axis=1)
+                step[:, p] = np.clip(step[:, p] - slope / curvature[:, p, p], low[:, p], high[:, p])
     return step
 
 
-def _quadratic(residual: np.ndarray, slopes: np.ndarray) -> Quadratic:
-    """The cost and its derivatives.
+def _quadratic(residual: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The cost and its derivatives: what a `Point` holds beside the position.
 
     Args:
         residual: `(sound, residual)`.
@@ -490,14 +397,10 @@ def _quadratic(residual: np.ndarray, slopes: np.ndarray) -> Quadratic:
     """
     size = np.abs(residual)
     weight = OUTLIER / np.maximum(size, OUTLIER)
-    cost = np.where(size > OUTLIER, OUTLIER * (size - OUTLIER / 2), size**2 / 2)
+    cost = np.where(size > OUTLIER, OUTLIER * (size - OUTLIER / 2), size**2 / 2).sum(axis=1, dtype=np.float64)
     weighted = slopes * weight[:, None]
-    return Quadratic(
-        cost.sum(axis=1, dtype=np.float64),
-        _rms(residual),
-        (weighted @ residual[..., None])[..., 0].astype(np.float64),
-        (weighted @ slopes.mT).astype(np.float64),
-    )
+    gradient, curvature = (weighted @ residual[..., None])[..., 0], weighted @ slopes.mT
+    return cost, _rms(residual), gradient.astype(np.float64), curvature.astype(np.float64)
 
 
 def _over_noise(levels: np.ndarray, ranges: np.ndarray | None) -> np.ndarray:

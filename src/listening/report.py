@@ -19,9 +19,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from src.errors import ConfigError
-from src.evaluation.audio_metrics import CAP, METRICS, Metric, bootstrap_interval
+from src.evaluation.audio_metrics import CAP, METRICS, Metric
+from src.evaluation.scoring import Row, Scores, summarize
 from src.params import ParamSpec
-from src.vimh.axes import Axis, round_numbers
+from src.spectral.representation import SpectralRepresentation
+from src.vimh.axes import Axis, mel_centres, round_numbers
 
 HERE = Path(__file__).parent
 MAX_LEVEL = 255
@@ -45,20 +47,15 @@ class Axes:
     frequency: Sequence[float]
     time: Sequence[float]
 
-
-@dataclass(frozen=True)
-class Scores:
-    """How good one source of estimates is on all sounds: the network, the mean parameters, the nearest neighbour.
-
-    Attributes:
-        name: Shown on the page.
-        metrics: Name to values, `(sound,)`.
-        errors: Absolute errors, natural units, `(sound, parameter)`; None where the truth is not known.
-    """
-
-    name: str
-    metrics: Mapping[str, np.ndarray]
-    errors: np.ndarray | None
+    @classmethod
+    def of(cls, representation: SpectralRepresentation) -> "Axes":
+        """Where a representation has them."""
+        frequency = np.arange(1, representation.height + 1) * representation.sample_rate / representation.n_fft
+        mel = representation.describe_mel()
+        if mel is not None:
+            frequency = mel_centres(*(mel[key] for key in ("n_mels", "f_min", "f_max", "mel_scale")))
+        middle = np.arange(representation.width) * representation.hop_length + representation.window.numel() / 2
+        return cls(frequency.tolist(), (middle / representation.sample_rate).tolist())
 
 
 @dataclass(frozen=True)
@@ -121,27 +118,6 @@ class Report:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Row:
-    """One metric of one answer, over all sounds.
-
-    Attributes:
-        answer: Name of the answer.
-        metric: Name of the metric, or of the parameter whose absolute error it is.
-        mean: Over sounds.
-        median: Over sounds.
-        low: Lower end of the 95 % bootstrap interval of the mean.
-        high: Upper end.
-    """
-
-    answer: str
-    metric: str
-    mean: float
-    median: float
-    low: float
-    high: float
-
-
 def render_report(report: Report) -> str:
     """The whole page, HTML.
 
@@ -167,28 +143,6 @@ def render_report(report: Report) -> str:
         script=Markup(script),
         policy=_policy(style, script),
     )
-
-
-def summarize(answers: Sequence[Scores], seed: int, parameters: Sequence[ParamSpec] = ()) -> list[Row]:
-    """Mean, median and interval of every metric, and of the absolute error of every parameter, for every answer.
-
-    Args:
-        answers: Any number.
-        seed: Of the bootstrap; the same sounds are drawn for every answer and metric.
-        parameters: Those of `Scores.errors`; without them, metrics only.
-
-    Returns:
-        Rows in the order of the answers; of one answer, metrics first.
-    """
-    rows = []
-    for answer in answers:
-        columns = dict(answer.metrics)
-        if answer.errors is not None:
-            columns |= {spec.name: answer.errors[:, p] for p, spec in enumerate(parameters)}
-        for name, values in columns.items():
-            interval = bootstrap_interval(np.asarray(values), seed)
-            rows.append(Row(answer.name, name, float(np.mean(values)), float(np.median(values)), *interval))
-    return rows
 
 
 def encode_wav(waveform: np.ndarray, sample_rate: int) -> bytes:

@@ -18,8 +18,8 @@ from matplotlib.backends.registry import BackendFilter, backend_registry
 from matplotlib.figure import Figure
 
 from src.errors import ConfigError, NSMError
-from src.evaluation.resynthesis import Voice, voice_of
 from src.pictures.plots import SIZE, fitted, sample_figure, value_texts
+from src.recipe import Recipe
 from src.spectral.representation import Mel, SpectralRepresentation
 from src.vimh.axes import ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
@@ -178,19 +178,19 @@ def show(reader: VIMHReader, listen: Listen, place: Place) -> None:
         pyplot.show()
 
 
+@dataclass(frozen=True)
 class Player:
     """Plays samples of a dataset: rendered from their values where its synth is known, by Griffin-Lim otherwise.
 
-    Args:
-        info: What the dataset says of itself.
+    Attributes:
+        info: The dataset's JSON.
         instantiate: Makes an object from a section of its generator configuration, which came out of a file.
         directory: Where WAV files go where nothing can be played.
     """
 
-    def __init__(self, info: DatasetInfo, instantiate: Callable[[Any], Any], directory: Path) -> None:
-        self.info = info
-        self.instantiate = instantiate
-        self.directory = directory
+    info: DatasetInfo
+    instantiate: Callable[[Any], Any]
+    directory: Path
 
     def __call__(self, batch: Batch, name: str) -> str:
         """Play the one sample of a batch; returns what came of it."""
@@ -207,15 +207,15 @@ class Player:
             NSMError: If nothing tells how the sample sounds.
         """
         try:
-            voice = self._voice
+            recipe = self._recipe
         except NSMError:
             representation = representation_of(self.info)
             return griffin_lim(representation, batch), representation.sample_rate, "Griffin-Lim"
-        return voice.render(batch.value)[0], voice.synth.sample_rate, "Rendered from its values"
+        return recipe.render(batch.value)[0], recipe.synth.sample_rate, "Rendered from its values"
 
     @cached_property
-    def _voice(self) -> Voice:
-        return voice_of(self.info, self.instantiate)
+    def _recipe(self) -> Recipe:
+        return Recipe.from_info(self.info, self.instantiate)
 
 
 def representation_of(info: DatasetInfo) -> SpectralRepresentation:

@@ -1,63 +1,42 @@
-"""Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares what is heard.
+"""Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares the two.
 
 python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt] [num_samples=256] [refine=true]
 
-Writes a report to listen to, WAV files, a row per sound and answer, and a summary.
+Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
 
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
-import torch
 from lightning.pytorch import LightningDataModule
-from matplotlib import pyplot
-from matplotlib.backend_bases import Event
-from matplotlib.figure import Figure
-from matplotlib.widgets import Button, Slider
 from omegaconf import DictConfig
+from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
-from src.data.vimh_dataset import Samples
-from src.errors import ConfigError, VIMHError, check_number
+from src.errors import ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
-from src.evaluation.resynthesis import (
-    Estimate,
-    Look,
-    Voice,
-    axes_of,
-    bounds_of_audit,
-    csv_of,
-    mean_parameters,
-    nearest_neighbours,
-    refine_all,
-    refinement_figures,
-    score,
-    spread,
-    voice_of,
-)
+from src.evaluation.audit import observe, rounding_std
+from src.evaluation.estimates import Estimate, network_values, reference_estimates
+from src.evaluation.refinement import refine, refinement_figures
+from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.generation import generate
-from src.listening.report import Axes, Report, Row, Scores, Sound, format_number, render_report, summarize
-from src.models.predictor import Predictor
-from src.pictures.plots import draw_color_bar, draw_spectrogram, value_text
-from src.pictures.viewer import can_show, play
+from src.listening.report import Axes, Report, Sound, format_number, render_report
 from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
-from src.recipe import Recipe
-from src.vimh.axes import Axis, ChannelInfo, limits
+from src.recipe import WHOLE, Recipe
+from src.sections import Count, Flag, Modules, Section, Seed, Text, read_section
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
 
@@ -65,44 +44,60 @@ ROOT = Path(__file__).resolve().parents[2]
 
 log = RankedLogger(__name__)
 
-BATCH = 256  # sounds that the network predicts at a time
 PIECE = 1024  # training sounds that are looked through at a time
 CHOSEN_BY = "mss"  # the sounds of the report
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
+REFERENCES = (
+    "Nearest neighbour: the training sound whose image and conditioning inputs are nearest. Mean parameters: the mean "
+    "of the training set for every sound. 8-bit coding: the true values as the labels store them."
+)
+
+
+class AudioEvalSettings(Section):
+    """What is asked for; `configs/audio_eval.yaml` says what each means."""
+
+    ckpt_path: Text | None
+    num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
+    n_listen: Count
+    refine: Flag
+    seed: Seed
+    data_dir: Text | None
+    trusted_modules: Modules
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Test sounds, and what the network and others say of them.
+    """Test sounds, and what the network and others estimate of them.
 
     Attributes:
-        voice: Renders them.
+        recipe: Renders them.
         batch: As the dataset has them.
-        claims: The first is heard.
-        answers: What each claim is worth, in the same order.
+        estimates: The report lets listen to the first.
+        scores: What each estimate is worth, in the same order.
         refinement: What it did, plain data; None without it.
     """
 
-    voice: Voice
+    recipe: Recipe
     batch: Batch
-    claims: "Sequence[Estimate]"
-    answers: "Sequence[Scores]"
+    estimates: Sequence[Estimate]
+    scores: Sequence[Scores]
     refinement: dict[str, Any] | None
 
     def sound(self, number: int) -> Sound:
         """One of the sounds, to listen to."""
-        true_value, claim, one = self.batch.value[number], self.claims[0], slice(number, number + 1)
-        true, predicted = (self.voice.render(value[one]) for value in (self.batch.value, claim.value))
+        estimate = self.estimates[0]
+        true_value, value = self.batch.value[number], estimate.value[number]
+        true, predicted = (self.recipe.render(one[None]) for one in (true_value, value))
         return Sound(
             name=f"test {number}",
             true=true[0],
             predicted=predicted[0],
-            true_db=self.voice.spectrogram_db(true)[0],
-            predicted_db=self.voice.spectrogram_db(predicted)[0],
+            true_db=self.recipe.spectrogram_db(true)[0],
+            predicted_db=self.recipe.spectrogram_db(predicted)[0],
             true_value=true_value,
-            value=claim.value[number],
-            std=None if claim.std is None else claim.std[number],
-            metrics={name: float(values[number]) for name, values in self.answers[0].metrics.items()},
+            value=value,
+            std=None if estimate.std is None else estimate.std[number],
+            metrics={name: float(values[number]) for name, values in self.scores[0].metrics.items()},
         )
 
 
@@ -112,64 +107,49 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     Returns:
         Mean of every metric and of every parameter's absolute error: `network/mss`, `nearest neighbour/mss`, …
     """
-    check_settings(cfg)
-    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
+    settings = read_section(AudioEvalSettings, cfg)
+    ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
     log.info("Checkpoint: %s", ckpt_path)
-    run = load_run(ckpt_path, cfg.trusted_modules)
-    datamodule, notes = ensure_dataset(run, cfg)
-    log.info("Dataset: %s", datamodule.data_dir)
-    trial = make_trial(run, datamodule, cfg)
+    run = load_run(ckpt_path, settings.trusted_modules)
+    instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
+    data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)
+    log.info("Dataset: %s", data_dir)
+    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=str(data_dir))
+    notes = check_dataset(run.info, datamodule)
+    recipe = Recipe.from_info(datamodule.info, instantiate)
+    evaluation = evaluate(run, datamodule, recipe, settings)
     log.info("Summarizing, and writing the report.")
-    about = describe(ckpt_path, run, datamodule, trial, [*notes, *notes_on(datamodule)])
-    report = compose_report(trial, about, cfg)
-    rows = summarize(trial.answers, cfg.seed, report.parameters)
-    output_dir = Path(cfg.paths.output_dir)
-    paths = write_all(output_dir, trial, report, rows, about)
-    show(rows, trial, paths)
-    if cfg.interactive:
-        open_window(trial, report.axes, paths["Sounds"])
+    rows = summarize(evaluation.scores, settings.seed, recipe.space.varying)
+    about = describe(ckpt_path, run, datamodule, evaluation, notes)
+    report = compose_report(evaluation, about, settings)
+    paths = write_all(Path(cfg.paths.output_dir), evaluation, report, rows, about)
+    show(rows, evaluation, paths)
     return {f"{row.answer}/{row.metric}": row.mean for row in rows}
-
-
-def check_settings(cfg: DictConfig) -> None:
-    """Refuse what is no number of sounds, or no seed, before anything is read."""
-    check_number("n_listen", cfg.n_listen, whole=True, least=1)
-    if cfg.num_samples is not None:
-        check_number("num_samples", cfg.num_samples, whole=True, least=1)
-    check_number("seed", cfg.seed, whole=True, least=0)
 
 
 # ----- the dataset
 
 
-def ensure_dataset(run: Run, cfg: DictConfig) -> tuple[LightningDataModule, list[str]]:
-    """The dataset of a checkpoint, made again where it is gone, and what a reader should know of it."""
-    data_dir = Path(cfg.data_dir) if cfg.data_dir else place_of(run, Path(cfg.paths.data_dir))
-    if not cfg.data_dir and not data_dir.exists():
-        make_again(run.info, data_dir, cfg.trusted_modules)
-    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=str(data_dir))
-    datamodule.prepare_data()
-    check_same_heads(run.info, datamodule.info, str(data_dir))
-    differing = differing_files(run.info, datamodule.info)
-    if not differing:
-        return datamodule, []
-    note = (
-        f"The dataset is not the very one of the training: other checksums of {', '.join(differing)}. It is another "
-        "set, or another version of this program or type of machine made it."
-    )
-    log.warning("%s: %s", data_dir, note)
-    return datamodule, [note]
+def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable[[Any], Any]) -> Path:
+    """Directory of the dataset of a checkpoint; what is gone is made again, as in the training or on this machine.
 
-
-def place_of(run: Run, here: Path) -> Path:
-    """Where the dataset of a checkpoint is, or is to be made again: as in the training, or among this machine's."""
+    Args:
+        run: From the checkpoint.
+        wanted: Another directory of the same dataset; it must be there.
+        here: Where this machine has its datasets.
+        instantiate: Makes an object from a section that came out of the checkpoint.
+    """
+    if wanted:
+        return Path(wanted)
     then = Path(run.config["data"]["data_dir"])
-    if then.exists() or (then.parent.is_dir() and not (here / then.name).exists()):
-        return then
-    return here / then.name
+    is_there = then.exists() or (then.parent.is_dir() and not (here / then.name).exists())
+    data_dir = then if is_there else here / then.name
+    if not data_dir.exists():
+        make_again(run.info, data_dir, instantiate)
+    return data_dir
 
 
-def make_again(info: DatasetInfo, data_dir: Path, trusted_modules: Sequence[str]) -> None:
+def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[[Any], Any]) -> None:
     """Make the dataset that a checkpoint was trained on, from the description in the checkpoint.
 
     Raises:
@@ -183,27 +163,31 @@ def make_again(info: DatasetInfo, data_dir: Path, trusted_modules: Sequence[str]
             "checkpoint has no generator.config, so another program made it. Restore the directory, or say where the "
             "dataset is: data_dir=PATH"
         )
-    recipe = Recipe.from_config(config, partial(instantiate_trusted, trusted_modules=trusted_modules))
-    shard = {} if info.shard is None else {"shard": info.shard}
-    check_same_heads(info, recipe.info(data_dir.name, **shard), "generator.config in the checkpoint")
+    recipe, shard = Recipe.from_config(config, instantiate), info.shard or WHOLE
+    check_same_heads(info, recipe.info(data_dir.name, shard), "generator.config in the checkpoint")
     log.info("%s is gone; it is made again from the description in the checkpoint.", data_dir)
     with progress(info.train_samples + info.test_samples, "Making the dataset again", "samples") as advance:
-        generate(recipe, data_dir, pickle="train_batch" in info.files, advance=advance, **shard)
+        generate(recipe, data_dir, pickle="train_batch" in info.files, shard=shard, advance=advance)
 
 
-def differing_files(stored: DatasetInfo, found: DatasetInfo) -> list[str]:
-    """Names of the files whose checksum a checkpoint knows, and the dataset has another."""
-    return [
+def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[str]:
+    """Refuse a dataset with other heads than the checkpoint's; returns what a reader should know of it."""
+    datamodule.prepare_data()
+    found = datamodule.info
+    check_same_heads(stored, found, str(datamodule.data_dir))
+    notes = []
+    differing = [
         name
         for name, entry in stored.files.items()
         if name not in found.files or found.files[name].sha256 != entry.sha256
     ]
-
-
-def notes_on(datamodule: LightningDataModule) -> list[str]:
-    """What a reader should know of a dataset."""
-    notes = []
-    if datamodule.info.generator is None:
+    if differing:
+        notes.append(
+            f"The dataset is not the very one of the training: other checksums of {', '.join(differing)}. It is "
+            "another set, or another version of this program or type of machine made it."
+        )
+        log.warning("%s: %s", datamodule.data_dir, notes[0])
+    if found.generator is None:
         notes.append(
             "The dataset does not say how its sounds were made. They are rendered by the voice of this project that "
             "knows its parameters, which may sound otherwise than what the network saw."
@@ -213,87 +197,62 @@ def notes_on(datamodule: LightningDataModule) -> list[str]:
     return notes
 
 
-# ----- what the network and others say
+# ----- estimates and scores
 
 
-def make_trial(run: Run, datamodule: LightningDataModule, cfg: DictConfig) -> Evaluation:
-    """Predict, refine if asked, look up the references, and judge all of them."""
-    voice = voice_of(datamodule.info, partial(instantiate_trusted, trusted_modules=cfg.trusted_modules))
-    check_refinable(datamodule.info, cfg.refine)
-    samples = datamodule.test_set[: cfg.num_samples]
-    batch = datamodule.reader.test.read(slice(0, cfg.num_samples))
-    network = predict(run, samples)
-    claims, figures = refined(voice, batch, network, cfg.seed) if cfg.refine else ([network], None)
-    claims += references(datamodule, samples)
-    with progress(len(claims) * len(batch.value), "Rendering and comparing", "sounds") as advance:
-        answers = [score(claim, voice, batch.value, advance) for claim in claims]
-    return Evaluation(voice, batch, claims, answers, figures)
+def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
+    """Estimate the parameters of test sounds by the network, by refinement if asked, and by references; score all.
 
-
-def check_refinable(info: DatasetInfo, refine: bool) -> None:
-    """Refuse to explain images by another representation than the one that made them."""
-    if refine and info.generator is None:
+    Raises:
+        ConfigError: If refinement is asked for, and the dataset does not say how its images were made.
+    """
+    info = datamodule.info
+    if settings.refine and info.generator is None:
         raise ConfigError(
             f"refine=true: {info.dataset_name or 'the dataset'} does not say how its images were made (no "
             "generator.config), so nothing can be searched that explains them. Leave refine=false."
         )
+    some = slice(settings.num_samples)
+    samples, batch = datamodule.test_set[some], datamodule.reader.test.read(some)
+    value, std = network_values(run.module, samples["image"], samples["aux"])
+    estimates, figures = [Estimate("network", recipe.space.clip(value), std)], None
+    if settings.refine:
+        estimates, figures = refine_estimate(estimates[0], recipe, batch, settings.seed)
+
+    train_set, statistics = datamodule.train_set, datamodule.aux_statistics()
+    with progress(len(train_set), "Looking for the nearest neighbours", "training sounds") as advance:
+        training = (train_set[first : first + PIECE] for first in range(0, len(train_set), PIECE))
+        estimates += reference_estimates(samples, training, statistics, recipe.space, advance)
+    with progress(len(estimates) * len(batch.value), "Rendering and comparing", "sounds") as advance:
+        scores = [score(estimate, recipe, batch.value, advance) for estimate in estimates]
+    return Evaluation(recipe, batch, estimates, scores, figures)
 
 
-def predict(run: Run, samples: dict[str, Tensor]) -> "Estimate":
-    """What the network says of samples, a batch of tensors."""
-    predictor = Predictor(run.module)
-    with torch.inference_mode():
-        pairs = zip(samples["image"].split(BATCH), samples["aux"].split(BATCH), strict=True)
-        value, std = (torch.cat(parts).numpy() for parts in zip(*(predictor(*pair) for pair in pairs), strict=True))
-    # Rounding to float32 may carry a value over the end of its range.
-    return Estimate("network", run.info.space.clip(value.astype(np.float64)), std)
-
-
-def refined(voice: Voice, batch: Batch, network: "Estimate", seed: int) -> "tuple[list[Estimate], dict[str, Any]]":
-    """Claims after and before analysis by synthesis, and what it did."""
+def refine_estimate(
+    network: Estimate, recipe: Recipe, batch: Batch, seed: int
+) -> tuple[list[Estimate], dict[str, Any]]:
+    """Estimates after and before analysis by synthesis, and what it did."""
+    parameters = recipe.space.varying
     spec_range = batch.spec_range if batch.spec_range.size else None
     with progress(len(batch.value), "Refining", "sounds") as advance:
-        found = refine_all(voice, batch.image, spec_range, network.value, seed, advance)
-    parameters = voice.space.varying
-    std = found.bound * voice.space.step
-    after = Estimate("refined", found.value, std, {"residual": found.residual, "n_renders": found.n_renders})
+        found = refine(recipe, batch.image, spec_range, network.value, seed=seed, advance=advance)
+    with progress(len(batch.value), "Finding the information", "sounds") as advance:
+        std, _ = rounding_std(batch.value, parameters, partial(observe, recipe), advance)
+    after = Estimate(
+        "refined",
+        found.value,
+        found.std * recipe.space.step,
+        {"residual": found.residual, "n_renders": found.n_renders},
+    )
     before = replace(network, columns={"residual": found.residual_before})
-    with progress(len(batch.value), "Finding the bound", "sounds") as advance:
-        bounds = bounds_of_audit(voice, batch.value, advance)
-    return [after, before], refinement_figures(found, network.value, batch.value, bounds, parameters)
-
-
-def references(datamodule: LightningDataModule, samples: dict[str, Tensor]) -> "list[Estimate]":
-    """Answers that need no network, to know what its figures are worth."""
-    true_value, train_set, space = samples["value"].numpy(), datamodule.train_set, datamodule.info.space
-    statistics = datamodule.aux_statistics()
-    with progress(len(train_set), "Looking for the nearest neighbours", "training sounds") as advance:
-        training = (look_of(piece, statistics) for piece in pieces(train_set))
-        nearest = nearest_neighbours(look_of(samples, statistics), training, advance)
-    train_value = np.concatenate([piece["value"].numpy() for piece in pieces(train_set)])
-    return [
-        Estimate("nearest neighbour", train_value[nearest].astype(np.float64)),
-        Estimate("mean parameters", mean_parameters(train_value, len(true_value))),
-        Estimate("8-bit coding", space.decode(space.encode(true_value))),
-    ]
-
-
-def pieces(samples: Samples) -> Iterator[dict[str, Tensor]]:
-    """All samples, some at a time."""
-    return (samples[first : first + PIECE] for first in range(0, len(samples), PIECE))
-
-
-def look_of(samples: dict[str, Tensor], statistics: tuple[list[float], list[float]]) -> Look:
-    """What the network sees of samples; `statistics` are mean and standard deviation of the conditioning inputs."""
-    mean, std = np.array(statistics)
-    return Look(samples["image"].numpy(), (samples["aux"].numpy() - mean) / std)
+    return [after, before], refinement_figures(found, network.value, batch.value, std, parameters)
 
 
 # ----- what is written and shown
 
 
 def describe(
-    ckpt_path: Path, run: Run, datamodule: LightningDataModule, trial: Evaluation, notes: Sequence[str]
+    ckpt_path: Path, run: Run, datamodule: LightningDataModule, evaluation: Evaluation, notes: list[str]
 ) -> dict[str, Any]:
     """Where the figures come from, plain data."""
     info = datamodule.info
@@ -308,11 +267,11 @@ def describe(
         "dataset": info.dataset_name or datamodule.data_dir.name,
         "dataset_dir": str(datamodule.data_dir),
         "dataset_files": {name: entry.sha256 for name, entry in info.files.items()},
-        "sample_rate": trial.voice.synth.sample_rate,
-        "duration": trial.voice.synth.duration,
-        "n_sounds": len(trial.batch.value),
+        "sample_rate": evaluation.recipe.synth.sample_rate,
+        "duration": evaluation.recipe.synth.duration,
+        "n_sounds": len(evaluation.batch.value),
         "n_test_sounds": info.test_samples,
-        "notes": list(notes),
+        "notes": notes,
     }
 
 
@@ -330,10 +289,17 @@ def git_state() -> dict[str, Any] | None:
     return {"revision": revision, "modified": bool(changes)} if Path(top) == ROOT.resolve() else None
 
 
-def compose_report(trial: Evaluation, about: dict[str, Any], cfg: DictConfig) -> Report:
+def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: AudioEvalSettings) -> Report:
     """The listening report."""
-    chosen = spread(trial.answers[0].metrics[CHOSEN_BY], cfg.n_listen)
+    chosen = spread(evaluation.scores[0].metrics[CHOSEN_BY], settings.n_listen)
     git = about["git"]
+    notes = [*about["notes"], REFERENCES]
+    if evaluation.refinement is not None:
+        notes.append(
+            "Refined: searched from the network's prediction on, by rendering, for what explains the image best. Its "
+            "error bars are the standard deviation under rounding noise. It took "
+            f"{evaluation.refinement['milliseconds']:.1f} ms a sound."
+        )
     return Report(
         title=f"Audio evaluation of {about['experiment_name']}",
         facts={
@@ -344,34 +310,20 @@ def compose_report(trial: Evaluation, about: dict[str, Any], cfg: DictConfig) ->
             "Duration": f"{about['duration']:g} s",
             "Revision": f"{git['revision'][:12]}{', with changes' * git['modified']}" if git else "not in git",
         },
-        parameters=trial.voice.space.varying,
+        parameters=evaluation.recipe.space.varying,
         sample_rate=about["sample_rate"],
-        axes=axes_of(trial.voice.view),
-        answers=trial.answers,
-        true_value=trial.batch.value,
-        value=trial.claims[0].value,
-        sounds=[trial.sound(number) for number in chosen],
-        notes=[*about["notes"], *remarks(trial)],
-        seed=cfg.seed,
+        axes=Axes.of(evaluation.recipe.view),
+        answers=evaluation.scores,
+        true_value=evaluation.batch.value,
+        value=evaluation.estimates[0].value,
+        sounds=[evaluation.sound(number) for number in chosen],
+        notes=notes,
+        seed=settings.seed,
     )
 
 
-def remarks(trial: Evaluation) -> list[str]:
-    """What the answers are."""
-    texts = [
-        "Nearest neighbour: the training sound whose image and conditioning inputs are nearest. Mean parameters: the "
-        "mean of the training set for every sound. 8-bit coding: the true values as the labels store them."
-    ]
-    if trial.refinement is not None:
-        texts.append(
-            "Refined: searched from the network's prediction on, by rendering, for what explains the image best. Its "
-            f"error bars are the Cramér-Rao bound. It took {trial.refinement['milliseconds']:.1f} ms a sound."
-        )
-    return texts
-
-
 def write_all(
-    output_dir: Path, trial: Evaluation, report: Report, rows: Sequence[Row], about: dict[str, Any]
+    output_dir: Path, evaluation: Evaluation, report: Report, rows: Sequence[Row], about: dict[str, Any]
 ) -> dict[str, Path]:
     """Write everything; returns what to where."""
     paths = {
@@ -380,67 +332,52 @@ def write_all(
         "Every sound": output_dir / "metrics.csv",
         "Summary": output_dir / "summary.json",
     }
-    table = csv_of(trial.claims, trial.answers, trial.batch.value, trial.voice.space.varying)
+    answers: dict[str, dict[str, Any]] = {estimate.name: {} for estimate in evaluation.estimates}
+    for row in rows:
+        answers[row.answer][row.metric] = {key: getattr(row, key) for key in ("mean", "median", "low", "high")}
+    summary = about | {"seed": report.seed, "answers": answers, "refinement": evaluation.refinement}
+    table = scores_csv(evaluation.estimates, evaluation.scores, evaluation.batch.value, report.parameters)
     write_atomically(paths["Report"], render_report(report).encode())
     write_atomically(paths["Every sound"], table.encode())
-    write_atomically(paths["Summary"], summary_of(trial, rows, about | {"seed": report.seed}).encode())
+    write_atomically(paths["Summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     paths["Sounds"].mkdir(exist_ok=True)
     for sound in report.sounds:
         for kind, waveform in (("true", sound.true), ("predicted", sound.predicted)):
-            soundfile.write(wav_path(paths["Sounds"], sound, kind), waveform, report.sample_rate, subtype="FLOAT")
+            path = paths["Sounds"] / f"{sound.name.replace(' ', '_')}_{kind}.wav"
+            soundfile.write(path, waveform, report.sample_rate, subtype="FLOAT")
     return paths
 
 
-def wav_path(wav_dir: Path, sound: Sound, kind: str) -> Path:
-    """Where a sound is written; `kind` is `true` or `predicted`."""
-    return wav_dir / f"{sound.name.replace(' ', '_')}_{kind}.wav"
-
-
-def summary_of(trial: Evaluation, rows: Sequence[Row], about: dict[str, Any]) -> str:
-    """JSON: where the figures come from, and all of them."""
-    answers: dict[str, dict[str, Any]] = {claim.name: {} for claim in trial.claims}
-    for row in rows:
-        answers[row.answer][row.metric] = {key: getattr(row, key) for key in ("mean", "median", "low", "high")}
-    return json.dumps(about | {"answers": answers, "refinement": trial.refinement}, indent=2, allow_nan=False) + "\n"
-
-
-def show(rows: Sequence[Row], trial: Evaluation, paths: dict[str, Path]) -> None:
-    """Print the figures, and where everything is."""
+def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) -> None:
+    """Print the figures of the first estimate, the means of all side by side, and where everything is."""
+    names = [estimate.name for estimate in evaluation.estimates]
+    title = f"{names[0]}, {len(evaluation.batch.value):,} test sounds"
+    first = plain_table(title[0].upper() + title[1:], ("mean", "median", "95 % interval\nof the mean"))
+    beside = plain_table("Means beside other answers", [name.replace(" ", "\n") for name in names])
+    found = {(row.answer, row.metric): row for row in rows}
+    labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
+    labels |= {spec.name: f"{spec.name} {spec.units} {ARROWS['low']}" for spec in evaluation.recipe.space.varying}
+    for metric, label in labels.items():
+        name, row = " ".join(label.split()), found[names[0], metric]
+        interval = f"{format_number(row.low)} … {format_number(row.high)}"
+        first.add_row(name, format_number(row.mean), format_number(row.median), interval)
+        beside.add_row(name, *(format_number(found[answer, metric].mean) for answer in names))
     console = Console()
-    tables = summary_tables(rows, trial)
-    if trial.refinement is not None:
-        tables.append(refinement_table(trial.refinement))
-    for table in tables:
-        console.print(table, "")
+    console.print(first, "", beside, "", sep="\n")
+    if evaluation.refinement is not None:
+        console.print(refinement_table(evaluation.refinement), "")
     for name, path in paths.items():
         console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
 
 
-def summary_tables(rows: Sequence[Row], trial: Evaluation) -> list[Table]:
-    """The figures of the answer that is heard, and the means of all side by side; a row per metric and parameter."""
-    names = [claim.name for claim in trial.claims]
-    title = f"{names[0]}, {len(trial.batch.value):,} test sounds"
-    heard = plain_table(title[0].upper() + title[1:], ("mean", "median", "95 % interval\nof the mean"))
-    beside = plain_table("Means beside other answers", [name.replace(" ", "\n") for name in names])
-    found = {(row.answer, row.metric): row for row in rows}
-    labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
-    labels |= {spec.name: f"{spec.name} {spec.units} {ARROWS['low']}" for spec in trial.voice.space.varying}
-    for metric, label in labels.items():
-        name, row = " ".join(label.split()), found[names[0], metric]
-        interval = f"{format_number(row.low)} … {format_number(row.high)}"
-        heard.add_row(name, format_number(row.mean), format_number(row.median), interval)
-        beside.add_row(name, *(format_number(found[answer, metric].mean) for answer in names))
-    return [heard, beside]
-
-
 def refinement_table(figures: dict[str, Any]) -> Table:
-    """A row per parameter: errors before and after, beside the bound."""
+    """A row per parameter: errors before and after, beside what rounding noise would leave."""
     table = plain_table(
         "Refinement: {milliseconds:.1f} ms and {renders:g} renders a sound\n"
         "Residual {residual_before:.3g} before, {residual:.3g} after (rounding: 1)".format(**figures),
         ("error\nbefore", "error\nafter", "reach-\nable", "ratio"),
     )
-    table.caption = "Medians; errors in JND steps. Reachable: 0.67 of the Cramér-Rao bound."
+    table.caption = "Medians; errors in grid steps. Reachable: 0.67 of the standard deviation under rounding noise."
     for name, row in figures["parameters"].items():
         cells = (row[key] for key in ("error_before", "error", "reachable", "ratio"))
         table.add_row(name, *("–" if cell is None else format_number(cell) for cell in cells))
@@ -462,77 +399,3 @@ def plain_table(title: str, columns: Sequence[str]) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-# ----- the window
-
-
-class Window:
-    """Shows a sound and what was said of it, chosen by a slider, and plays both.
-
-    Args:
-        figure: Empty.
-        trial: What is shown.
-        axes: Of the spectrograms.
-        wav_dir: Where a sound is written that cannot be played.
-    """
-
-    def __init__(self, figure: Figure, trial: Evaluation, axes: Axes, wav_dir: Path) -> None:
-
-        self.figure, self.trial, self.wav_dir = figure, trial, wav_dir
-        rows, columns = Axis("frequency (Hz)", np.array(axes.frequency)), Axis("time (s)", np.array(axes.time))
-        self.channel = ChannelInfo("", rows, columns, "dB", None)
-        *self.pictures, self.color_bar = figure.subplots(1, 3, width_ratios=(1, 1, 0.05))
-        figure.subplots_adjust(left=0.09, right=0.92, bottom=0.45, top=0.93, wspace=0.3)
-        self.text = figure.text(0.09, 0.36, "", va="top", family="monospace", fontsize=8, parse_math=False)
-        last = len(trial.batch.value) - 1
-        self.slider = Slider(figure.add_axes((0.16, 0.03, 0.36, 0.04)), "sound", 0, last, valinit=0, valstep=1)
-        self.slider.on_changed(lambda number: self.draw())
-        self.buttons = {
-            kind: Button(figure.add_axes((left, 0.02, 0.16, 0.06)), f"play {kind}")
-            for kind, left in (("true", 0.6), ("predicted", 0.78))
-        }
-        for kind, button in self.buttons.items():
-            button.on_clicked(partial(self.play, kind))
-        self.draw()
-
-    def draw(self, message: str = "") -> None:
-        """Draw the sound that is chosen, with a message below."""
-        sound = self.trial.sound(int(self.slider.val))
-        pair = {f"{sound.name}, true": sound.true_db, f"predicted ({self.trial.claims[0].name})": sound.predicted_db}
-        ends = limits(np.stack(list(pair.values())))
-        for axes, (title, level) in zip(self.pictures, pair.items(), strict=True):
-            axes.clear()
-            drawn = draw_spectrogram(axes, level, self.channel, ends)
-            axes.set_title(title)
-        self.pictures[1].set_ylabel("")
-        self.color_bar.clear()
-        draw_color_bar(self.color_bar, drawn, self.channel)
-        self.text.set_text("\n".join([*self.lines(sound), "", message]))
-        self.figure.canvas.draw_idle()
-
-    def lines(self, sound: Sound) -> list[str]:
-        """The parameters of a sound as a table of text."""
-        specs = self.trial.voice.space.varying
-        rows = [("", "true", "predicted")] + [
-            (spec.name, value_text(spec, sound.true_value[p]), value_text(spec, sound.value[p]))
-            for p, spec in enumerate(specs)
-        ]
-        return [f"{name:24.24}{true:>18}{predicted:>18}" for name, true, predicted in rows]
-
-    def play(self, kind: str, event: Event | None = None) -> None:
-        """Play the sound that is shown, `true` or `predicted`, and say what came of it."""
-        sound = self.trial.sound(int(self.slider.val))
-        waveform = {"true": sound.true, "predicted": sound.predicted}[kind]
-        self.draw(play(waveform, self.trial.voice.synth.sample_rate, wav_path(self.wav_dir, sound, kind)))
-
-
-def open_window(trial: Evaluation, axes: Axes, wav_dir: Path) -> None:
-    """Open the window and wait until it is closed, or say that there is no display."""
-    if not can_show():
-        log.warning("interactive=true: there is no display here, so no window is opened. Listen to index.html instead.")
-        return
-
-    figure = pyplot.figure("Audio evaluation", figsize=(10.0, 6.5))
-    figure.window = Window(figure, trial, axes, wav_dir)  # callbacks hold it by a weak reference
-    pyplot.show()

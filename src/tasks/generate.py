@@ -17,8 +17,10 @@ from omegaconf import DictConfig
 from src.errors import check_number
 from src.generation import generate, is_made
 from src.programs.output import progress
-from src.recipe import Recipe, check_spectral, shard_from_config
+from src.recipe import Recipe, check_spectral
+from src.sections import read_section
 from src.synth import kernels
+from src.vimh.info import Shard
 from src.vimh.writer import partial_dir
 
 
@@ -26,7 +28,7 @@ def generate_dataset(cfg: DictConfig) -> None:
     """Make the dataset of a configuration, or find it made already."""
     check_spectral(HydraConfig.get().overrides.task)
     recipe = Recipe.from_config(cfg, instantiate)
-    shard = shard_from_config(cfg.shard)
+    shard = read_section(Shard, cfg.shard, "shard")
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
     name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
     data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")

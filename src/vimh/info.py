@@ -67,8 +67,8 @@ class FileEntry(_Entry):
 class Shard(_Entry):
     """Which part of a dataset this is, where several machines make one."""
 
-    index: Count
-    count: Annotated[int, Field(ge=1)]
+    index: int = Field(ge=0, description="it must be a whole number of 0 or more")
+    count: int = Field(ge=1, description="it must be a whole number of 1 or more")
 
 
 class DatasetInfo(_Entry):

@@ -37,7 +37,7 @@ class Module(torch.nn.Module):
         return {spec.name: SimpleNamespace(normalized=torch.full((n,), self.normalized).bfloat16()) for spec in SPECS}
 
 
-class Voice:
+class Louder:
     """A sound is as loud as its resonance, all through."""
 
     def render(self, value):
@@ -77,7 +77,7 @@ def trainer(tmp_path):
 
 
 def make(**settings):
-    return AudioExamples(voice_of=lambda info: Voice(), draw=draw, **settings)
+    return AudioExamples(recipe_of=lambda info: Louder(), draw=draw, **settings)
 
 
 def run(callback, trainer, module, epochs, n_batches=2):
@@ -135,7 +135,7 @@ def test_what_is_heard_is_the_truth_and_the_prediction(trainer):
 
 
 def test_a_loud_pair_is_scaled_together(trainer, capsys):
-    class Loud(Voice):
+    class Loud(Louder):
         def render(self, value):
             return 4 * super().render(value)
 

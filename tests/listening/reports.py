@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from src.listening.report import Axes, Report, Scores, Sound
+from src.evaluation.scoring import Scores
+from src.listening.report import Axes, Report, Sound
 from src.params import ParamSpec
 
 SAMPLE_RATE = 8000

@@ -24,8 +24,9 @@ from reports import (
 
 from src.errors import ConfigError
 from src.evaluation.audio_metrics import bootstrap_interval
+from src.evaluation.scoring import summarize
 from src.listening import report as module
-from src.listening.report import encode_wav, format_number, render_report, summarize
+from src.listening.report import encode_wav, format_number, render_report
 
 
 class Page(HTMLParser):

@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
-from matplotlib.backend_bases import MouseEvent
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from src.checkpoints.run import load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
-from src.evaluation.resynthesis import axes_of, voice_of
 from src.programs.run_dirs import register_resolvers
+from src.recipe import Recipe
+from src.sections import read_section
 from src.tasks import audio_eval as program
-from src.tasks.audio_eval import Window, audio_eval, git_state, make_again, make_trial, open_window, place_of
+from src.tasks.audio_eval import (
+    AudioEvalSettings,
+    audio_eval,
+    check_dataset,
+    evaluate,
+    find_dataset,
+    git_state,
+    make_again,
+)
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 
@@ -127,15 +133,15 @@ def test_the_summary_says_where_the_figures_come_from(evaluated, table, ckpt_pat
 
 
 def test_wav_files_are_the_sounds_of_the_true_and_the_predicted_values(evaluated, table, run, saw_dir):
-    voice = voice_of(run.info, instantiate_trusted)
+    recipe = Recipe.from_info(run.info, instantiate_trusted)
     exact = np.load(saw_dir / "test_values.npy")
     by_mss = sorted(range(N_SOUNDS), key=lambda number: float(table[4 * number]["mss"]))
     for number in (by_mss[0], by_mss[-1]):  # the best and the worst
-        said = [[float(table[4 * number][f"{name}_value"]) for name in run.info.parameter_names]]
-        for kind, value in (("true", exact[number : number + 1]), ("predicted", np.array(said))):
+        predicted = [[float(table[4 * number][f"{name}_value"]) for name in run.info.parameter_names]]
+        for kind, value in (("true", exact[number : number + 1]), ("predicted", np.array(predicted))):
             waveform, rate = soundfile.read(evaluated[1] / "wav" / f"test_{number}_{kind}.wav", dtype="float32")
             assert rate == run.info.sample_rate
-            np.testing.assert_allclose(waveform, voice.render(value)[0], atol=1e-5)
+            np.testing.assert_allclose(waveform, recipe.render(value)[0], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -203,46 +209,47 @@ def test_without_a_checkpoint_it_says_how_to_get_one(tmp_path):
 def test_a_dataset_that_is_gone_is_made_again_byte_for_byte(run, saw_dir, tmp_path, moved):
     then = tmp_path / ("no such disk" if moved else "there") / saw_dir.name
     (tmp_path / "there").mkdir()
-    cfg = compose_audio_eval(tmp_path, f"paths.data_dir={tmp_path}/data")
-    datamodule, notes = program.ensure_dataset(of_dataset(run, then), cfg)
-    assert datamodule.data_dir == (tmp_path / "data" / saw_dir.name if moved else then)
-    assert notes == []
+    data_dir = find_dataset(of_dataset(run, then), None, tmp_path / "data", instantiate_trusted)
+    assert data_dir == (tmp_path / "data" / saw_dir.name if moved else then)
+    assert check_dataset(run.info, restore_datamodule(run, data_dir=str(data_dir))) == []
     for path in saw_dir.iterdir():
-        assert (datamodule.data_dir / path.name).read_bytes() == path.read_bytes(), path.name
+        assert (data_dir / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_dataset_of_this_machine_is_found_though_the_checkpoint_comes_from_another(run, saw_dir, tmp_path):
     moved = of_dataset(run, Path("/no/such/place") / saw_dir.name)
-    assert place_of(moved, saw_dir.parent) == saw_dir
-    assert place_of(of_dataset(run, tmp_path / saw_dir.name), saw_dir.parent) == saw_dir
-    assert place_of(of_dataset(run, tmp_path / saw_dir.name), tmp_path / "data") == tmp_path / saw_dir.name
+    assert find_dataset(moved, None, saw_dir.parent, instantiate_trusted) == saw_dir
+    here = of_dataset(run, tmp_path / saw_dir.name)
+    assert find_dataset(here, None, saw_dir.parent, instantiate_trusted) == saw_dir
+    assert find_dataset(here, None, tmp_path / "data", instantiate_trusted) == tmp_path / saw_dir.name
 
 
 def test_what_is_missing_to_make_it_again_is_said(run, tmp_path):
     data_dir = tmp_path / "vimh-gone"
     for generator in (None, {"version": "0"}):
         with pytest.raises(VIMHError, match=r"vimh-gone: .*is gone.*no generator\.config.*data_dir=PATH"):
-            make_again(with_info(run, generator=generator).info, data_dir, [])
+            make_again(with_info(run, generator=generator).info, data_dir, instantiate_trusted)
     config = run.info.generator["config"]
     stranger = config | {"synth": {"_target_": "os.system"}}
     with pytest.raises(CheckpointError, match=r"os\.system"):
-        make_again(with_info(run, generator={"config": stranger}).info, data_dir, [])
+        make_again(with_info(run, generator={"config": stranger}).info, data_dir, instantiate_trusted)
     other = config | {"spectral": config["spectral"] | {"width": 16}}
     with pytest.raises(CheckpointError, match=r"generator\.config in the checkpoint.*\n.*image"):
-        make_again(with_info(run, generator={"config": other}).info, data_dir, [])
+        make_again(with_info(run, generator={"config": other}).info, data_dir, instantiate_trusted)
     assert not data_dir.exists()
 
 
 def test_a_place_that_is_named_is_not_made(run, tmp_path):
+    data_dir = find_dataset(run, f"{tmp_path}/gone", tmp_path, instantiate_trusted)
     with pytest.raises(VIMHError, match=r"no such directory|no dataset there"):
-        program.ensure_dataset(run, compose_audio_eval(tmp_path, f"data_dir={tmp_path}/gone"))
+        check_dataset(run.info, restore_datamodule(run, data_dir=str(data_dir)))
     assert not (tmp_path / "gone").exists()
 
 
-def test_other_checksums_are_said(run, tmp_path, caplog):
+def test_other_checksums_are_said(run, caplog):
     files = run.info.to_dict()["files"]
     other = with_info(run, files=files | {"test": files["test"] | {"sha256": "0" * 64}})
-    _, notes = program.ensure_dataset(other, compose_audio_eval(tmp_path))
+    notes = check_dataset(other.info, restore_datamodule(run))
     assert len(notes) == 1
     assert "not the very one of the training: other checksums of test. It" in notes[0]
     assert notes[0] in caplog.text
@@ -271,7 +278,7 @@ def test_sets_of_the_original_project_are_evaluated(ckpt_path, theirs, tmp_path)
         audio_eval(compose_audio_eval(tmp_path, *settings, "refine=true"))
 
 
-# ----- git and the window
+# ----- git and the sounds
 
 
 def test_the_revision_is_that_of_git():
@@ -281,70 +288,17 @@ def test_the_revision_is_that_of_git():
 
 
 def test_outside_git_there_is_no_revision(tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "root", tmp_path)
+    monkeypatch.setattr(program, "ROOT", tmp_path)
     assert git_state() is None
     monkeypatch.setenv("PATH", "")
     assert git_state() is None
 
 
-@pytest.fixture(scope="module")
-def trial(run, tmp_path_factory):
-    cfg = compose_audio_eval(tmp_path_factory.mktemp("trial"), "num_samples=5")
-    return make_trial(run, restore_datamodule(run), cfg)
-
-
-@pytest.fixture
-def window(trial, tmp_path):
-    figure = Figure(figsize=(10.0, 6.5))
-    FigureCanvasAgg(figure)
-    return Window(figure, trial, axes_of(trial.voice.representation), tmp_path)
-
-
-def test_without_a_display_it_says_so(trial, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("src.pictures.viewer.can_show", lambda: False)
-    open_window(trial, axes_of(trial.voice.representation), tmp_path)
-    assert "there is no display here, so no window is opened" in caplog.text
-
-
-def click(window, kind):
-    """Press and release the mouse over a button."""
-    canvas, axes = window.figure.canvas, window.buttons[kind].ax
-    x, y = axes.transAxes.transform((0.5, 0.5))
-    for name in ("button_press_event", "button_release_event"):
-        canvas.callbacks.process(name, MouseEvent(name, canvas, x, y, button=1))
-
-
-def test_the_window_shows_the_sound_that_the_slider_chooses(window):
-    for number in (0, 3):
-        window.slider.set_val(number)
-        sound = window.trial.sound(number)
-        shown = [axes.images[0].get_array() for axes in window.pictures]
-        np.testing.assert_array_equal(shown[0], sound.true_db)
-        np.testing.assert_array_equal(shown[1], sound.predicted_db)
-        assert window.pictures[0].get_title() == f"test {number}, true"
-        assert f"{sound.true_value[0]:.4g} MIDI" in window.text.get_text()
-    assert window.pictures[0].images[0].get_clim() == window.pictures[1].images[0].get_clim()
-
-
-def test_the_buttons_play_what_is_shown(window, monkeypatch):
-    played = []
-
-    def play(waveform, sample_rate, path):
-        played.append((waveform, sample_rate, path.name))
-        return "playing"
-
-    monkeypatch.setattr("src.pictures.viewer.play", play)
-    window.slider.set_val(2)
-    for kind in ("true", "predicted"):
-        click(window, kind)
-        waveform, sample_rate, name = played[-1]
-        np.testing.assert_array_equal(waveform, getattr(window.trial.sound(2), kind))
-        assert (sample_rate, name) == (8000, f"test_2_{kind}.wav")
-        assert window.text.get_text().endswith("playing")
-
-
-def test_a_sound_of_the_trial_is_the_one_of_its_number(trial):
-    sound = trial.sound(4)
-    np.testing.assert_array_equal(sound.true, trial.voice.render(trial.batch.value)[4])
-    np.testing.assert_array_equal(sound.predicted, trial.voice.render(trial.claims[0].value)[4])
-    assert sound.metrics["mss"] == trial.answers[0].metrics["mss"][4]
+def test_a_sound_of_the_evaluation_is_the_one_of_its_number(run, tmp_path):
+    settings = read_section(AudioEvalSettings, compose_audio_eval(tmp_path, "num_samples=5"))
+    recipe = Recipe.from_info(run.info, instantiate_trusted)
+    evaluation = evaluate(run, restore_datamodule(run), recipe, settings)
+    sound = evaluation.sound(4)
+    np.testing.assert_array_equal(sound.true, recipe.render(evaluation.batch.value)[4])
+    np.testing.assert_array_equal(sound.predicted, recipe.render(evaluation.estimates[0].value)[4])
+    assert sound.metrics["mss"] == evaluation.scores[0].metrics["mss"][4]

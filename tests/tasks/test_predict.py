@@ -18,15 +18,9 @@ from src.models.predictor import Predictor
 from src.programs.command_line import hydra_arguments
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
-from src.recordings import read_recording
-from src.tasks.predict import (
-    OUTSIDE,
-    TrainedOn,
-    acts_on_level_alone,
-    kind_of,
-    predict,
-    read_parameters,
-)
+from src.recordings import read_recording, resample
+from src.sections import read_section
+from src.tasks.predict import OUTSIDE, PredictSettings, acts_on_level_alone, predict, read_parameters, trained_on
 from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +70,11 @@ def compose_predict(ckpt_path, tmp_path):
     return compose_with
 
 
+@pytest.fixture
+def settings(compose_predict):
+    return read_section(PredictSettings, compose_predict("audio=x"))
+
+
 def predictions(tmp_path):
     return json.loads((tmp_path / "out" / "predictions.json").read_text())
 
@@ -94,8 +93,6 @@ def test_the_sounds_of_a_dataset_are_read_as_its_images_are(run, samples, sounds
 def test_gain_rate_channels_and_silence_before_a_sound_change_little(recipe, sounds, compose_predict, tmp_path):
     rate = 44100
     for path in sorted(sounds.glob("*.wav")):
-        from src.recordings import resample
-
         waveform = resample(soundfile.read(path)[0], recipe.synth.sample_rate, rate)
         both = np.stack([np.pad(0.1 * waveform, (9000, 0))] * 2, axis=1)
         soundfile.write(path.with_suffix(".flac"), both, rate, subtype="PCM_24")
@@ -138,10 +135,10 @@ def test_refinement_finds_the_parameters_of_a_sound_of_any_gain(samples, sounds,
                 assert abs(entry["parameters"][spec.name]["value"] - samples.value[number, p]) < 0.2 * spec.step
 
 
-def test_what_acts_on_level_alone_is_known(run, compose_predict):
-    kind = kind_of(run, compose_predict("audio=x"))
+def test_what_acts_on_level_alone_is_known(run, settings):
+    trained = trained_on(run, settings)
     names = [spec.name for spec in run.info.parameters]
-    assert dict(zip(names, kind.level_only, strict=True)) == {name: name == "note_velocity" for name in names}
+    assert dict(zip(names, trained.level_only, strict=True)) == {name: name == "note_velocity" for name in names}
 
 
 def test_velocity_that_drives_a_filter_does_more_than_level():
@@ -201,22 +198,22 @@ def test_a_peak_that_is_none_is_refused(sounds, compose_predict, peak):
         predict(compose_predict(f"audio={sounds}", f"peak={peak}"))
 
 
-def test_the_peak_is_what_was_asked_for(run, sounds, compose_predict):
-    kind: TrainedOn = kind_of(run, compose_predict("audio=x"))
-    synth = kind.voice.synth
-    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, kind.lead)
-    assert np.abs(read_parameters(recording, kind, 0.25).heard).max() == pytest.approx(0.25)
-    assert read_parameters(recording, kind, None).gain_db == 0
+def test_the_peak_is_what_was_asked_for(run, sounds, settings):
+    trained = trained_on(run, settings)
+    synth = trained.recipe.synth
+    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, trained.lead)
+    assert np.abs(read_parameters(recording, trained, 0.25).waveform).max() == pytest.approx(0.25)
+    assert read_parameters(recording, trained, None).gain_db == 0
 
 
-def test_an_unknown_gain_widens_the_error_bars(run, sounds, compose_predict):
-    kind = kind_of(run, compose_predict("audio=x"))
-    synth = kind.voice.synth
-    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, kind.lead)
+def test_an_unknown_gain_widens_the_error_bars(run, sounds, settings):
+    trained = trained_on(run, settings)
+    synth = trained.recipe.synth
+    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, trained.lead)
     peak = float(np.abs(recording.waveform).max())
-    known, unknown = read_parameters(recording, kind, None), read_parameters(recording, kind, peak)
+    known, unknown = read_parameters(recording, trained, None), read_parameters(recording, trained, peak)
     for p, spec in enumerate(run.info.parameters):
-        joins = spec.range / 12**0.5 if kind.level_only[p] else known.by_gain[p] * spec.step
+        joins = spec.range / 12**0.5 if trained.level_only[p] else known.by_gain[p] * spec.step
         assert unknown.std[p] == pytest.approx(np.hypot(known.std[p], joins), rel=1e-6)
 
 
@@ -234,10 +231,10 @@ def test_a_dataset_is_predicted_as_csv(run, saw_dir, compose_predict, tmp_path):
             assert np.allclose([float(row[name]) for row in rows], expected[:, p], rtol=1e-4)
 
 
-def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_recording(run, compose_predict):
+def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_recording(run, settings):
     info = run.info.model_copy(update={"generator": None})
     with pytest.raises(VIMHError, match=r"no entry generator.*dataset=DIR"):
-        kind_of(type(run)(run.module, info, run.config), compose_predict("audio=x"))
+        trained_on(type(run)(run.module, info, run.config), settings)
 
 
 @pytest.mark.parametrize(
