@@ -154,7 +154,7 @@ def test_nothing_of_a_dataset_is_changed(copy, tmp_path):
     ("options", "message"),
     [
         (["--save", "a.pdf"], ".png or .html"),
-        (["--save", "a.png", "--samples", "0"], "--samples 0"),
+        (["--save", "a.png", "--samples", "0"], "--samples is 0; it must be a whole number of 1 or more"),
         (["--save", "a.png", "--channel", "delay"], "channels 0 to 0, called log_magnitude"),
         (["--save", "/dev/null/a.png", "--samples", "1"], "cannot be written"),
     ],
