@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import VIMHError
-from src.recipe import ROOT, WHOLE, Recipe, Sounds, check_count, check_spectral, differences, recipe_config
+from src.recipe import ROOT, WHOLE, Recipe, Sounds, check_count, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import VIMHReader
@@ -187,7 +187,6 @@ def _quoted(path: str | Path) -> str:
 
 def _compose(config_name: str, overrides: Sequence[str]) -> Mapping[str, Any]:
     """A generator configuration, inside a program of Hydra's or outside."""
-    check_spectral(overrides)
     inside = GlobalHydra.instance().is_initialized()
     directory = str(ROOT / "configs")
     with nullcontext() if inside else initialize_config_dir(directory, version_base="1.3"):

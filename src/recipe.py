@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from src import __version__
 from src.errors import ConfigError
+from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, ParameterSpace
 from src.spectral.representation import Representation
 from src.synth.base import Synth
@@ -20,8 +20,7 @@ from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, FixedValue, LabelEncoding, Shard, mapping_from_spec
 
 ROOT = Path(__file__).resolve().parents[1]
-SPECTRAL = ROOT / "configs" / "spectral"
-SECTIONS = ("dataset", "synth", "parameters", "spectral")
+SECTIONS = ("dataset", "synth", "parameters", "representation", "channels")
 DATASET_KEYS = ("size", "train_fraction", "seed", "sampling", "sample_rate", "duration", "synth_type")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
 
@@ -64,11 +63,11 @@ class Recipe:
     space: ParameterSpace
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], instantiate: Callable[[Any], Any]) -> "Recipe":
+    def from_config(cls, config: Mapping[str, Any], instantiate: Callable[..., Any]) -> "Recipe":
         """Build the objects that a generator configuration names.
 
         Args:
-            config: With the sections `dataset`, `synth`, `parameters` and `spectral`.
+            config: With the sections `dataset`, `synth`, `parameters`, `representation` and `channels`.
             instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's,
                 the trusted one for a configuration out of a file.
 
@@ -77,15 +76,10 @@ class Recipe:
         """
         plain = recipe_config(config)
         _check_dataset_section(plain["dataset"])
-        if "_target_" not in plain["spectral"]:
-            raise ConfigError(
-                f"spectral has no first channel, only {', '.join(plain['spectral'])}. Put stft or mel before it: "
-                "spectral=[stft,instantaneous_frequency]."
-            )
         recipe = cls(
             plain,
             instantiate(plain["synth"]),
-            instantiate(plain["spectral"]),
+            instantiate(plain["representation"], channels=plain["channels"]),
             ParameterSpace.from_config(plain["parameters"]),
         )
         # Refuses images that no record can hold.
@@ -272,7 +266,7 @@ class Recipe:
             label_encoding=LabelEncoding(metadata_bytes=METADATA_BYTES),
             seed=dataset["seed"],
             sampling=dataset["sampling"],
-            generator={"version": __version__, "config": self.config},
+            generator={"version": __version__, "config_version": CONFIG_VERSION, "config": self.config},
             shard=None if shard == WHOLE else shard,
         )
 
@@ -322,29 +316,6 @@ def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
             for line in differences(stored.get(name, missing), wanted.get(name, missing), f"{key}.{name}".lstrip("."))
         ]
     return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
-
-
-def check_spectral(overrides: Sequence[str]) -> None:
-    """Refuse a choice of representations and channels of which Hydra would silently keep some and drop the others.
-
-    Args:
-        overrides: Hydra overrides, of which those of the group `spectral` count. Unknown names are left to Hydra.
-
-    Raises:
-        ConfigError: If there is not one representation, at the front, or a name stands twice.
-    """
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        chosen = override.value() if override.key_or_group == "spectral" else None
-        names = [chosen] if isinstance(chosen, str) else chosen
-        if not isinstance(names, list) or not all((SPECTRAL / f"{name}.yaml").is_file() for name in names):
-            continue
-        first = [name for name in names if set(OmegaConf.load(SPECTRAL / f"{name}.yaml")) != {"channels"}]
-        if first != names[:1] or len(set(names)) < len(names):
-            raise ConfigError(
-                f"spectral=[{','.join(names)}]: one representation comes first, such as stft or mel, and further "
-                "channels behind it, each once; waveform and bits stand alone. make lc lists "
-                "them."
-            )
 
 
 def _check_dataset_section(dataset: Mapping[str, Any]) -> None:

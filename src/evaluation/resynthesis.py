@@ -101,14 +101,15 @@ def voice_of(info: DatasetInfo, instantiate: Instantiate) -> Voice:
     if info.generator is None:
         return _voice_by_names(info)
     config = info.generator.get("config")
-    sections = [key for key in ("synth", "spectral") if not isinstance(config, Mapping) or key not in config]
+    sections = [key for key in ("synth", "representation") if not isinstance(config, Mapping) or key not in config]
     if sections:
         raise VIMHError(
             f"{_name(info)}: its description lacks {_listed(f'generator.config.{key}' for key in sections)}, so nobody "
             "knows how its sounds were made. Generate the set anew with generate_vimh.py."
         )
     space = ParameterSpace(info.parameters, info.fixed)
-    return Voice.of(instantiate(config["synth"]), instantiate(config["spectral"]), space)
+    representation = instantiate(config["representation"], channels=config.get("channels", {}))
+    return Voice.of(instantiate(config["synth"]), representation, space)
 
 
 def _voice_by_names(info: DatasetInfo) -> Voice:

@@ -1,5 +1,7 @@
 """The sound itself as an image, for networks that get no spectrogram: samples, or their bits."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -8,10 +10,9 @@ from torch import Tensor
 from src.errors import ConfigError
 
 # A generator configuration sets these for its spectrograms; they say nothing about samples.
-OF_SPECTROGRAMS = (
-    *("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel"),
-)
+OF_SPECTROGRAMS = ("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel")
 N_BITS = 16
+NO_CHANNELS: Mapping[str, Any] = MappingProxyType({})
 
 
 def to_pcm8(waveform: Tensor) -> Tensor:
@@ -65,6 +66,7 @@ class _Samples:
         sample_rate: Hz.
         duration: Length of the sounds, s.
         pre_emphasis: 0: samples are stored as they are.
+        channels: None: further channels need a spectrogram.
         **of_spectrograms: Those of `OF_SPECTROGRAMS` that a generator configuration sets; not used.
 
     Raises:
@@ -76,17 +78,25 @@ class _Samples:
     ends: tuple[float, float, str]
     rows: ClassVar[dict[str, Any]]
 
-    def __init__(self, sample_rate: int, duration: float, pre_emphasis: float = 0.0, **of_spectrograms: Any) -> None:
+    def __init__(
+        self,
+        sample_rate: int,
+        duration: float,
+        pre_emphasis: float = 0.0,
+        channels: Mapping[str, Any] = NO_CHANNELS,
+        **of_spectrograms: Any,
+    ) -> None:
+        name = type(self).__name__
+        if channels:
+            raise ConfigError(
+                f"{name} takes samples as they are, and no channels ({', '.join(channels)}): those need a spectrogram, "
+                "representation=stft or mel."
+            )
         unknown = sorted(of_spectrograms.keys() - set(OF_SPECTROGRAMS))
         if unknown:
-            raise ConfigError(
-                f"{type(self).__name__} does not know {', '.join(unknown)}. Samples stand alone; channels need a "
-                "spectrogram before them: spectral=[stft,…]."
-            )
+            raise ConfigError(f"{name} does not know {', '.join(unknown)}; it takes sample_rate and duration.")
         if pre_emphasis:
-            raise ConfigError(
-                f"pre_emphasis is {pre_emphasis}, but {type(self).__name__} takes samples as they are: 0."
-            )
+            raise ConfigError(f"pre_emphasis is {pre_emphasis}, but {name} takes samples as they are: 0.")
         self.sample_rate = sample_rate
         self.n_samples = round(sample_rate * duration)
         self.pre_emphasis = 0.0

@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import numba
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.generation import generate, is_made
 from src.programs.program import INTERRUPTED
 from src.programs.progress import progress
-from src.recipe import Recipe, check_count, check_spectral, shard_from_config
+from src.recipe import Recipe, check_count, shard_from_config
 from src.synth import kernels
 from src.vimh.info import Shard
 from src.vimh.writer import partial_dir
@@ -25,7 +24,6 @@ from src.vimh.writer import partial_dir
 
 def generate_dataset(cfg: DictConfig) -> None:
     """Make the dataset of a configuration, or find it made already."""
-    check_spectral(HydraConfig.get().overrides.task)
     recipe = Recipe.from_config(cfg, instantiate)
     shard = shard_from_config(cfg.shard)
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())

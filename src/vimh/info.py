@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
-from src.errors import VIMHError
+from src.errors import NSMError, VIMHError
+from src.migration import upgraded
 from src.params import MAX_PARAMETERS, FixedParam, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
@@ -118,7 +119,7 @@ class DatasetInfo(_Entry):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise VIMHError(_explain(error, where)) from error
-        except VIMHError as error:
+        except NSMError as error:
             raise VIMHError(f"{where}: {error}") from error
 
     @classmethod
@@ -155,6 +156,12 @@ class DatasetInfo(_Entry):
     def n_split(self, split: str) -> int:
         """Number of samples of a split, `train` or `test`."""
         return {"train": self.train_samples, "test": self.test_samples}[split]
+
+    @field_validator("generator")
+    @classmethod
+    def _upgrade(cls, generator: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The generator's configuration in today's names."""
+        return None if generator is None else upgraded(generator)
 
     @model_validator(mode="after")
     def _check(self) -> "DatasetInfo":

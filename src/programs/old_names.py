@@ -1,0 +1,60 @@
+"""Old names of groups, options and keys on a command line, and what to write today.
+
+Hydra would call them unknown, or take them for something new. One table, from a pattern of the override to the answer,
+in which `{0}` is the override; docs/migration.md lists the same for people.
+"""
+
+import re
+from collections.abc import Sequence
+
+REPRESENTATIONS = ("stft", "mel", "waveform", "bits")
+RATIOS = {"short_window": "0.25", "medium_window": "1", "long_window": "4"}  # of windows that were options of their own
+WINDOW = "|".join(RATIOS)
+WINDOWS = "windows are one option with a list of ratios: channels=[windows] channels.windows.ratios=[0.25,4]."
+OLD_NAMES = {
+    r"/?spectral=.*": "{0} is now {spectral}.",
+    rf"(spectral\.)?channels(=.*|\.)\b({WINDOW}|window_[\d.]+)\b.*": "{0}: " + WINDOWS,
+    r"spectral\.(channels\..*)": "{0} is now {1}.",
+    r"spectral\.(.*)": "{0} is now representation.{1}.",
+    r"representation=\[.*,.*": "{0}: there is one representation. Further channels are a list of their own: "
+    "representation=stft channels=[windows,modulation].",
+    r"channels=\[(?:.*,)?\s*(\w+)\s*,(?:.*,)?\s*\1\s*[,\]].*": "{0} names {1} twice; name each channel once.",
+    r"experiment=moog_vit_(\w+)": "{0} is now experiment=moog_cnn_{1} model=vit_tiny experiment_name=moog_vit_{1}.",
+    r"callbacks(=.*|\.)\blean_loop\b.*": "{0}: training needs no such callback any more. Leave it out.",
+    r"callbacks(=.*|\.)\blr_monitor\b.*": "{0}: the learning rate is logged without a callback. Leave it out.",
+    r"logger(=.*|\.)\bneptune\b.*": "{0}: Neptune is not supported any more; make lc lists the loggers that are.",
+    r"interactive=.*": "{0}: audio_eval.py has no window of its own any more. Open the report that it writes, or start "
+    "display_vimh.py.",
+    r"model\.net\.(input_shape|head_sizes|n_aux|aux_mean|aux_std)=.*": "{0}: a network is given what it has to know of "
+    "its dataset when it is made. Leave it out.",
+    r"--spectral\b.*": "{0}: the options are now --representation NAME and --channels A,B, as in --representation stft "
+    "--channels windows,modulation.",
+}
+
+
+def answer_to_old_name(overrides: Sequence[str]) -> str | None:
+    """What to tell someone whose command line holds a name that is gone.
+
+    Args:
+        overrides: The command line, without the program.
+
+    Returns:
+        One sentence about the first of them; None if there is none.
+    """
+    for override in overrides:
+        for pattern, answer in OLD_NAMES.items():
+            if match := re.fullmatch(pattern, override.lstrip("+~")):
+                return answer.format(override, match[1] if match.re.groups else "", spectral=_of_spectral(override))
+    return None
+
+
+def _of_spectral(override: str) -> str:
+    """The overrides that stand for `spectral=NAMES`."""
+    names = [name.strip(" '\"") for name in override.partition("=")[2].strip("[]").split(",")]
+    first = [name for name in names if name in REPRESENTATIONS]
+    ratios = [RATIOS[name] for name in names if name in RATIOS]
+    others = [name for name in names if name not in (*REPRESENTATIONS, *RATIOS)]
+    channels = ",".join([*(["windows"] if ratios else []), *others])
+    parts = [f"representation={(first or ['stft'])[0]}", f"channels=[{channels}]" if channels else ""]
+    parts.append(f"channels.windows.ratios=[{','.join(ratios)}]" if ratios else "")
+    return " ".join(part for part in parts if part)
