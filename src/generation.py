@@ -142,7 +142,7 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
 
-def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Sounds]:
+def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable[[int, int], Sounds]:
     """What makes sounds of the kind of a dataset that are not in it.
 
     Args:

@@ -31,7 +31,7 @@ MEDIAN_OF_GAUSSIAN = 0.6745  # median absolute error of a Gaussian, in standard 
 SETTINGS = ("sample_rate", "duration", "note_duration")  # of a voice, which some datasets list as fixed parameters
 KINDS = {"simple": SawVoice, "saw": SawVoice, "moog": MoogVoice}  # by what `synth_type` contains
 
-Instantiate = Callable[[Any], Any]
+Instantiate = Callable[..., Any]
 Advance = Callable[[int], None]
 
 

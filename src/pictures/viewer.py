@@ -198,7 +198,7 @@ class Player:
         directory: Where WAV files go where nothing can be played.
     """
 
-    def __init__(self, info: DatasetInfo, instantiate: Callable[[Any], Any], directory: Path) -> None:
+    def __init__(self, info: DatasetInfo, instantiate: Callable[..., Any], directory: Path) -> None:
         self.info = info
         self.instantiate = instantiate
         self.directory = directory

@@ -112,8 +112,8 @@ def test_a_voice_that_cannot_be_found_is_asked_for_by_name(recipe_of):
     with pytest.raises(VIMHError, match=r"SawVoice does not know its parameter detune; it knows note_number"):
         voice_of(by_another_writer(recipe, **odd), instantiate_trusted)
     with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, so"):
-        voice_of(by_another_writer(recipe, generator={"config": {"spectral": {}}}), instantiate_trusted)
-    with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, generator\.config\.spectral"):
+        voice_of(by_another_writer(recipe, generator={"config": {"representation": {}}}), instantiate_trusted)
+    with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, generator\.config\.representation"):
         voice_of(by_another_writer(recipe, generator={}), instantiate_trusted)
 
 
