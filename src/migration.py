@@ -41,12 +41,12 @@ def upgraded(entry: Mapping[str, Any]) -> dict[str, Any]:
     config = entry.get("config")
     if version == CONFIG_VERSION or not isinstance(config, Mapping):
         return dict(entry)
-    config = _split_spectral(_moved(config))
+    stored, config = config, _split_spectral(_moved(config))
     model = config.get("model")
     if isinstance(model, Mapping) and isinstance(model.get("net"), Mapping):
         net = {key: item for key, item in model["net"].items() if key not in GIVEN_TO_NETWORKS}
         config["model"] = model | {"net": net}
-    return dict(entry) | {"config": config, "config_version": CONFIG_VERSION}
+    return dict(entry) | ({} if config == stored else {"config": config, "config_version": CONFIG_VERSION})
 
 
 def _moved(node: Any, depth: int = 0) -> Any:

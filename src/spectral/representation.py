@@ -6,7 +6,6 @@ same grid. `src/spectral/waveform.py` has those without a spectrogram.
 
 import warnings
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -19,8 +18,6 @@ from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
 from src.spectral.channels import Channel, Ends, View
 from src.spectral.settings import Count, Positive, Settings, Window
-
-NO_CHANNELS: Mapping[str, Channel] = MappingProxyType({})
 
 
 class Mel(Settings):
@@ -150,6 +147,7 @@ class SpectralRepresentation:
         height: Rows.
         width: Columns.
         win_length: Window, samples.
+        n_fft: FFT length, samples; `win_length` if None.
         channels: Name to channel, of what follows the spectrogram, in this order.
         **settings: The others of `Spectrogram`.
 
@@ -164,14 +162,14 @@ class SpectralRepresentation:
         height: int,
         width: int,
         win_length: int,
-        channels: Mapping[str, Channel] = NO_CHANNELS,
+        n_fft: int | None = None,
+        channels: Mapping[str, Channel] | None = None,
         **settings: Any,
     ) -> None:
         if settings.get("mel") is not None:
             settings["mel"] = Mel(**settings["mel"])
-        known = Spectrogram(
-            sample_rate=sample_rate, duration=duration, height=height, width=width, win_length=win_length, **settings
-        )
+        settings |= {"height": height, "width": width, "win_length": win_length, "n_fft": n_fft}
+        known = Spectrogram(sample_rate=sample_rate, duration=duration, **settings)
         self.sample_rate, self.n_samples = sample_rate, known.n_samples
         self.height, self.width = height, width
         self.n_fft = known.n_fft or win_length
@@ -185,7 +183,7 @@ class SpectralRepresentation:
             mel_filters=None if self.mel is None else self._mel_filters,
         )
         self._first = Analysis(grid, win_length, known.window)
-        self.views = placed(channels, grid)
+        self.views = placed(channels or {}, grid)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,18 +1,15 @@
 """The sound itself as an image, for networks that get no spectrogram: samples, or their bits."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from src.errors import ConfigError
+from src.spectral.representation import Spectrogram
 
-# A generator configuration sets these for its spectrograms; they say nothing about samples.
-OF_SPECTROGRAMS = ("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel")
 N_BITS = 16
-NO_CHANNELS: Mapping[str, Any] = MappingProxyType({})
 
 
 def to_pcm8(waveform: Tensor) -> Tensor:
@@ -67,7 +64,7 @@ class _Samples:
         duration: Length of the sounds, s.
         pre_emphasis: 0: samples are stored as they are.
         channels: None: further channels need a spectrogram.
-        **of_spectrograms: Those of `OF_SPECTROGRAMS` that a generator configuration sets; not used.
+        **of_spectrograms: Those of `Spectrogram` that a generator configuration sets for its spectrograms; not used.
 
     Raises:
         ConfigError: If a setting is not known.
@@ -83,7 +80,7 @@ class _Samples:
         sample_rate: int,
         duration: float,
         pre_emphasis: float = 0.0,
-        channels: Mapping[str, Any] = NO_CHANNELS,
+        channels: Mapping[str, Any] | None = None,
         **of_spectrograms: Any,
     ) -> None:
         name = type(self).__name__
@@ -92,7 +89,7 @@ class _Samples:
                 f"{name} takes samples as they are, and no channels ({', '.join(channels)}): those need a spectrogram, "
                 "representation=stft or mel."
             )
-        unknown = sorted(of_spectrograms.keys() - set(OF_SPECTROGRAMS))
+        unknown = sorted(of_spectrograms.keys() - Spectrogram.model_fields.keys())
         if unknown:
             raise ConfigError(f"{name} does not know {', '.join(unknown)}; it takes sample_rate and duration.")
         if pre_emphasis:
