@@ -23,20 +23,33 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 import src  # noqa: E402, F401, I001  (it says how threads wait before PyTorch is there)
+import lightning.pytorch  # noqa: E402
+import torch  # noqa: E402
+from hydra import compose, initialize_config_dir  # noqa: E402
+from hydra.utils import instantiate  # noqa: E402
 from rich.console import Console  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from scripts.study_page import RUNS, keep, read_json, write_json  # noqa: E402
+from src.checkpoints.run import build_model  # noqa: E402
+from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
-
-if TYPE_CHECKING:
-    from src.vimh.info import DatasetInfo
+from src.generation import make_dataset  # noqa: E402
+from src.models.costs import multiply_adds  # noqa: E402
+from src.programs.instantiators import instantiate_callbacks  # noqa: E402
+from src.programs.program import extras  # noqa: E402
+from src.programs.progress import progress  # noqa: E402
+from src.programs.run_dirs import register_resolvers  # noqa: E402
+from src.recipe import Recipe  # noqa: E402
+from src.vimh.format import METADATA_BYTES, record_dtype  # noqa: E402
+from src.vimh.info import DatasetInfo  # noqa: E402
 
 N_TRAIN, N_TEST = 65_536, 4_096
 SIZES = (256, 1_024, 4_096, 16_384, 65_536)  # sounds to train and validate with
@@ -220,10 +233,6 @@ class Job:
 
 def config_of(job: Job, *overrides: str) -> Any:
     """Configuration of the training that a job means."""
-    from hydra import compose, initialize_config_dir
-
-    from src.programs.run_dirs import register_resolvers
-
     register_resolvers()
     cell = job.cell
     choice = [
@@ -263,12 +272,6 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
         Key of the arm; `steps`, `parameters`, and of one sound `multiply_adds` of the network and
         `picture_multiply_adds` of what it looks at.
     """
-    import torch
-    from hydra.utils import instantiate
-
-    from src.checkpoints.run import build_model
-    from src.models.costs import multiply_adds
-
     cfg = config_of(job)
     datamodule = instantiate(cfg.data)
     module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
@@ -295,17 +298,12 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
     }
 
 
-def picture_multiply_adds(info: "DatasetInfo") -> int:
+def picture_multiply_adds(info: DatasetInfo) -> int:
     """Multiply-adds of the FFTs and matrix products that turn one sound of a dataset into its image.
 
     A real FFT of n points counts as 1.25 n log2 n (FFTW's convention of 2.5 n log2 n operations), and filterbanks as
     the dense products that they are computed by. Samples cost nothing.
     """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from src.checkpoints.trusted import instantiate_trusted
-    from src.recipe import Recipe
 
     def forward(shape: Sequence[int], dim: Sequence[int], *_: Any, out_shape: Sequence[int]) -> int:
         return round(2.5 * math.prod(shape) * math.log2(shape[dim[-1]]))
@@ -332,17 +330,10 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
     Returns:
         Key of the run, and what is kept of it.
     """
-    import lightning
-    from hydra.utils import instantiate
-
-    from src.checkpoints.run import build_model
-    from src.programs.instantiators import instantiate_callbacks
-    from src.programs.program import extras
-
     cell, n_steps = job.cell, job.cost["steps"]
     cfg = config_of(job, *schedule(n_steps))
     extras(cfg)
-    lightning.seed_everything(cell.seed, workers=True, verbose=False)
+    lightning.pytorch.seed_everything(cell.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
     trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks, with_logger=False), logger=False)
@@ -371,9 +362,6 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
 
 def start_worker() -> None:
     """What a process of the pool does first: one core each, and Ctrl-C is the business of the one that asked."""
-    import lightning.pytorch  # noqa: F401  (its import sets the level that is set below)
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its lines would tear the progress bar
@@ -385,8 +373,6 @@ def make_sets(grid: RunGrid, wanted: Sequence[Cell]) -> None:
     Raises:
         ConfigError: If the disk does not hold them.
     """
-    from src.generation import make_dataset
-
     pairs = dict.fromkeys((cell.set, cell.representation) for cell in wanted)
     missing = [pair for pair in pairs if not grid.data_dir(*pair).exists()]
     grid.sets_dir.mkdir(parents=True, exist_ok=True)
@@ -404,12 +390,6 @@ def make_sets(grid: RunGrid, wanted: Sequence[Cell]) -> None:
 
 def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> int:
     """Bytes of a dataset's records."""
-    from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
-
-    from src.recipe import Recipe
-    from src.vimh.format import METADATA_BYTES, record_dtype
-
     config_name, overrides = grid.recipe(set_name, representation)
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         recipe = Recipe.from_config(compose(config_name, overrides), instantiate)
@@ -419,7 +399,6 @@ def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> i
 
 def run_all(grid: RunGrid, cells: Sequence[Cell], budget: float, jobs: int, output_dir: Path) -> None:
     """Measure some runs, a process on each core, and keep every result when it is there."""
-    from src.programs.progress import progress
 
     def job_of(cell: Cell) -> Job:
         directory = ROOT / "logs" / output_dir.name / re.sub(r"\W+", "-", cell.key)

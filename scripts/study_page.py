@@ -121,7 +121,7 @@ def with_tables(page: str, runs: Runs) -> str:
     _, _, after = rest.partition(MARKS[1])
     parts = [f"![{title}]({name})" for name, title in FIGURES.items()]
     for set_name in values(runs, "set"):
-        parts += [f"### {set_name}: error in JND steps", error_table(runs, set_name)]
+        parts += [f"### {set_name}: error in grid steps", error_table(runs, set_name)]
         parts += [f"### {set_name}: error less that of {BASE}", difference_table(runs, set_name)]
         parts += [f"### {set_name}: what it costs", cost_table(runs, set_name)]
     return f"{before}{MARKS[0]}\n" + "\n\n".join(parts) + f"\n\n{MARKS[1]}{after}"
@@ -262,7 +262,7 @@ def draw_over_cost(runs: Runs) -> bytes:
 
 def decorate(panel: Axes, title: str, x_label: str) -> None:
     """What both figures have: logarithmic axes with plain numbers, names, and a faint grid."""
-    panel.set(xscale="log", yscale="log", title=title, xlabel=x_label, ylabel="mean absolute error, JND steps")
+    panel.set(xscale="log", yscale="log", title=title, xlabel=x_label, ylabel="mean absolute error, grid steps")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))

@@ -162,7 +162,7 @@ def test_results_are_kept_for_people_and_programs(tmp_path, runs):
     for name in FIGURES:
         root = ElementTree.parse(tmp_path / name).getroot()
         texts = {"".join(element.itertext()) for element in root.iter(f"{SVG}text")}
-        assert {"log-mel", "waveform, 64k", "mean absolute error, JND steps"} <= texts
+        assert {"log-mel", "waveform, 64k", "mean absolute error, grid steps"} <= texts
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     keep(read_json(tmp_path / RUNS), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
