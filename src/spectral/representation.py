@@ -96,42 +96,28 @@ class Representation(Protocol):
     """What generation needs of one.
 
     Attributes:
+        image_shape: `(channel, freq, time)`.
+        channel_labels: Name of each channel.
+        channel_ranges: Of each channel what its pixels mean, None: the record's `spec_min` and `spec_max`; None: so for
+            all.
+        channel_axes: Of each channel what rows and columns are, empty: frequency and time; None: so for all.
         pre_emphasis: Coefficient of a first difference, for the JSON.
     """
 
+    image_shape: tuple[int, int, int]
+    channel_labels: list[str]
+    channel_ranges: list[Ends | None] | None
+    channel_axes: list[dict[str, Any]] | None
     pre_emphasis: float
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(channel, freq, time)`."""
-        ...
-
-    @property
-    def channel_labels(self) -> list[str]:
-        """Name of each channel."""
-        ...
-
-    @property
-    def channel_ranges(self) -> list[Ends | None] | None:
-        """Of each channel what its pixels mean, None: the record's `spec_min` and `spec_max`; None: so for all."""
-        ...
-
-    @property
-    def channel_axes(self) -> list[dict[str, Any]] | None:
-        """Of each channel what rows and columns are, empty: frequency and time; None: so for all."""
-        ...
 
     def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Image of a sound, uint8, `(..., channel, freq, time)`; its `spec_min` and `spec_max`, dB, `(..., 2)`."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON: plain data."""
-        ...
 
     def describe_mel(self) -> dict[str, Any] | None:
         """The mel filterbank as it acts, or None."""
-        ...
 
 
 class SpectralRepresentation:
@@ -184,26 +170,11 @@ class SpectralRepresentation:
         )
         self._first = Analysis(grid, win_length, known.window)
         self.views = placed(channels or {}, grid)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(channel, freq, time)`."""
-        return 1 + len(self.views), self.height, self.width
-
-    @property
-    def channel_labels(self) -> list[str]:
-        """Name of each channel."""
-        return ["log_magnitude" if self.mel is None else "log_mel", *self.views]
-
-    @property
-    def channel_ranges(self) -> list[Ends | None] | None:
-        """Of each channel what its pixels mean; None for the first, which `spec_min` and `spec_max` belong to."""
-        return [None, *(view.ends for view in self.views.values())] if self.views else None
-
-    @property
-    def channel_axes(self) -> list[dict[str, Any]] | None:
-        """Of each channel what rows and columns are; empty for frequency and time."""
-        return [{}, *(dict(view.axes) for view in self.views.values())] if self.views else None
+        views = self.views.values()
+        self.image_shape = 1 + len(views), height, width
+        self.channel_labels = ["log_magnitude" if self.mel is None else "log_mel", *self.views]
+        self.channel_ranges = [None, *(view.ends for view in views)] if views else None
+        self.channel_axes = [{}, *(dict(view.axes) for view in views)] if views else None
 
     def spectrogram_db(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Spectrogram in dB full scale, the first channel, before it is rounded to pixels.
@@ -225,8 +196,7 @@ class SpectralRepresentation:
         Returns:
             float32, `(..., channel, freq, time)`.
         """
-        spectra = self._spectra(waveform)
-        return torch.cat([self._first_db(spectra)[0], self._others(spectra)], dim=-3)
+        return self._levels(waveform)[0]
 
     def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """8-bit image of a sound.
@@ -237,12 +207,8 @@ class SpectralRepresentation:
         Returns:
             uint8, `(..., channel, freq, time)`; `spec_min` and `spec_max` in dB, `(..., 2)`.
         """
-        spectra = self._spectra(waveform)
-        db, spec_min, spec_max = self._first_db(spectra)
-        image = F.quantize_db(db, spec_min, spec_max)
-        if self.views:
-            image = torch.cat([image, F.quantize_db(self._others(spectra), *self._ends(db.device))], dim=-3)
-        return image, torch.cat([spec_min, spec_max], dim=-1)
+        levels, spec_range = self._levels(waveform)
+        return F.quantize_db(levels, *self._ends(spec_range)), spec_range
 
     def decode(self, image: Tensor, spec_range: Tensor) -> Tensor:
         """Every channel in its own units, to within half a level.
@@ -254,8 +220,7 @@ class SpectralRepresentation:
         Returns:
             float32, `(..., channel, freq, time)`.
         """
-        others = F.dequantize_db(image[..., 1:, :, :], *self._ends(image.device))
-        return torch.cat([self.to_db(image, spec_range), others], dim=-3)
+        return F.dequantize_db(image, *self._ends(spec_range))
 
     def to_db(self, image: Tensor, spec_range: Tensor) -> Tensor:
         """Decibels of an image's first channel, to within half a level.
@@ -336,16 +301,22 @@ class SpectralRepresentation:
         """The first channel and its range in dB, as `spectrogram_db` returns them."""
         return F.power_to_db(spectra.rows(self._first).unsqueeze(-3), self.top_db)
 
-    def _others(self, spectra: Spectra) -> Tensor:
-        """The other channels in their units, `(..., channel, freq, time)`."""
-        if not self.views:
-            return spectra.waveform.new_empty(*spectra.waveform.shape[:-1], 0, self.height, self.width)
-        return torch.stack([view.measure(spectra) for view in self.views.values()], dim=-3)
+    def _levels(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Every channel in its own units, `(..., channel, freq, time)`; `spec_min` and `spec_max`, dB, `(..., 2)`."""
+        spectra = self._spectra(waveform)
+        db, spec_min, spec_max = self._first_db(spectra)
+        others = [view.measure(spectra).unsqueeze(-3) for view in self.views.values()]
+        return torch.cat([db, *others], dim=-3) if others else db, torch.cat([spec_min, spec_max], dim=-1)
 
-    def _ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Levels of the pixels 0 and 255 of the other channels, `(channel,)` each."""
-        low, high = (torch.tensor([view.ends[end] for view in self.views.values()], device=device) for end in (0, 1))
-        return low, high
+    def _ends(self, spec_range: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels of the pixels 0 and 255 of every channel, `(..., channel)` each.
+
+        Args:
+            spec_range: `spec_min` and `spec_max`, dB, `(..., 2)`.
+        """
+        others = spec_range.new_tensor([view.ends[:2] for view in self.views.values()]).reshape(-1, 2)
+        others = others.expand(*spec_range.shape[:-1], -1, -1)
+        return torch.cat([spec_range.unsqueeze(-2), others], dim=-2).unbind(dim=-1)
 
     @property
     def _f_max(self) -> float:

@@ -97,27 +97,10 @@ class _Samples:
         self.sample_rate = sample_rate
         self.n_samples = round(sample_rate * duration)
         self.pre_emphasis = 0.0
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(channel, row, time)`."""
-        return 1, self.height, self.n_samples
-
-    @property
-    def channel_labels(self) -> list[str]:
-        """Name of the channel."""
-        return [self.label]
-
-    @property
-    def channel_ranges(self) -> list[tuple[float, float, str]]:
-        """What the pixels 0 and 255 mean, and its units."""
-        return [self.ends]
-
-    @property
-    def channel_axes(self) -> list[dict[str, Any]]:
-        """What rows and columns are."""
-        columns = {"columns": "time", "column_first": 0.0, "column_step": 1 / self.sample_rate, "column_units": "s"}
-        return [self.rows | columns]
+        self.image_shape = 1, self.height, self.n_samples
+        self.channel_labels, self.channel_ranges = [self.label], [self.ends]
+        columns = {"columns": "time", "column_first": 0.0, "column_step": 1 / sample_rate, "column_units": "s"}
+        self.channel_axes = [self.rows | columns]
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON."""
