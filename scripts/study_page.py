@@ -99,9 +99,10 @@ def arms(runs: Runs) -> list[Arm]:
     return sorted(found, key=lambda arm: (order.index(arm[0]), arm[1]))
 
 
-def select(runs: Runs, **wanted: Any) -> list[Mapping[str, Any]]:
-    """Runs whose entries are as wanted."""
-    return [run for run in runs.values() if all(run[key] == value for key, value in wanted.items())]
+def runs_of(runs: Runs, set_name: str, arm: Arm, size: int) -> list[Mapping[str, Any]]:
+    """Runs of an arm on a set, with so many sounds."""
+    keys = ("set", "representation", "model", "sounds")
+    return [run for run in runs.values() if tuple(run[key] for key in keys) == (set_name, *arm, size)]
 
 
 def values(runs: Runs, key: str) -> list[Any]:
@@ -150,8 +151,7 @@ def difference_table(runs: Runs, set_name: str) -> str:
 
 def errors_of(runs: Runs, set_name: str, arm: Arm, size: int) -> dict[int, float]:
     """Test errors of an arm by their seeds."""
-    found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
-    return {run["seed"]: run["error_jnd"] for run in found}
+    return {run["seed"]: run["error_jnd"] for run in runs_of(runs, set_name, arm, size)}
 
 
 def table_over_sounds(runs: Runs, set_name: str, rows: Sequence[Arm], cell: Callable[[Arm, int], str]) -> str:
@@ -180,7 +180,7 @@ def cost_table(runs: Runs, set_name: str) -> str:
         "|---" * 8 + "|",
     ]
     for arm in arms(runs):
-        found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
+        found = runs_of(runs, set_name, arm, size)
         if found:
             first = found[0]
             mean = {key: statistics.fmean(run[key] for run in found) for key in ("seconds", "epochs", "acc", "nmae")}
@@ -197,67 +197,63 @@ def cost_table(runs: Runs, set_name: str) -> str:
 @matplotlib.rc_context(STYLE)
 def draw_over_sounds(runs: Runs) -> bytes:
     """Error over training sounds, a curve for each arm with intervals, a panel for each set; SVG."""
-    sets = values(runs, "set")
-    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
-    panels = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
-    for panel, set_name in zip(panels, sets, strict=True):
+    sizes = values(runs, "sounds")
+    figure, panels = figure_of(runs)
+    for panel, set_name in panels:
         for number, arm in enumerate(arms(runs)):
-            color, marker = LOOKS[arm[0]]
-            points = []
-            for size in values(runs, "sounds"):
-                found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
-                if found:
-                    points.append((size, *interval([run["error_jnd"] for run in found])))
+            found = [runs_of(runs, set_name, arm, size) for size in sizes]
+            points = [
+                (size * APART ** (number - 4.5), *interval([run["error_jnd"] for run in group]))
+                for size, group in zip(sizes, found, strict=True)
+                if group
+            ]
             if points:
-                sizes, means, halves = zip(*points, strict=True)
-                panel.errorbar(
-                    [size * APART ** (number - 4.5) for size in sizes],
-                    means,
-                    [[min(half, 0.9 * mean) for mean, half in zip(means, halves, strict=True)], halves],
-                    fmt="--" if arm[1] == LARGE else "-",
-                    color=color,
-                    marker=marker,
-                    markersize=5,
-                    markerfacecolor="white" if arm[1] == LARGE else color,
-                    lw=1.3,
-                    elinewidth=0.8,
-                    capsize=2,
-                    label=label(arm),
-                )
+                style = {"fmt": "--" if arm[1] == LARGE else "-", "markersize": 5, "lw": 1.3, "elinewidth": 0.8}
+                draw_points(panel, arm, points, capsize=2, **style)
         decorate(panel, set_name, "training sounds")
-        panel.set_xticks(values(runs, "sounds"), [f"{size:,}" for size in values(runs, "sounds")])
+        panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
         panel.minorticks_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return svg(figure)
 
 
 @matplotlib.rc_context(STYLE)
 def draw_over_cost(runs: Runs) -> bytes:
     """Error with the most training sounds over multiply-adds, a point for each arm, a panel for each set; SVG."""
-    sets, size = values(runs, "set"), max(values(runs, "sounds"), default=0)
-    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
-    panels = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
-    for panel, set_name in zip(panels, sets, strict=True):
+    size = max(values(runs, "sounds"), default=0)
+    figure, panels = figure_of(runs)
+    for panel, set_name in panels:
         for arm in arms(runs):
-            found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
+            found = runs_of(runs, set_name, arm, size)
             if found:
-                color, marker = LOOKS[arm[0]]
-                mean, half = interval([run["error_jnd"] for run in found])
-                panel.errorbar(
-                    (found[0]["picture_multiply_adds"] + found[0]["multiply_adds"]) / 1e6,
-                    mean,
-                    None if math.isnan(half) else [[min(half, 0.9 * mean)], [half]],
-                    color=color,
-                    marker=marker,
-                    markersize=9 if arm[1] == LARGE else 6,
-                    markerfacecolor="white" if arm[1] == LARGE else color,
-                    linestyle="none",
-                    capsize=3,
-                    label=label(arm),
-                )
+                cost = (found[0]["picture_multiply_adds"] + found[0]["multiply_adds"]) / 1e6
+                points = [(cost, *interval([run["error_jnd"] for run in found]))]
+                draw_points(panel, arm, points, linestyle="none", markersize=9 if arm[1] == LARGE else 6, capsize=3)
         decorate(panel, f"{set_name}, {size:,} training sounds", "million multiply-adds a sound, picture and network")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return svg(figure)
+
+
+def figure_of(runs: Runs) -> tuple[Figure, list[tuple[Axes, str]]]:
+    """A figure with a panel for each set."""
+    sets = values(runs, "set")
+    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
+    return figure, list(zip(figure.subplots(1, len(sets), squeeze=False, sharey=True)[0], sets, strict=True))
+
+
+def draw_points(panel: Axes, arm: Arm, points: Sequence[tuple[float, float, float]], **style: Any) -> None:
+    """Means of an arm with their intervals, which end above 0 on the logarithmic axis.
+
+    Args:
+        panel: Where to draw.
+        arm: Representation and model.
+        points: Position, mean, and half the width of its interval.
+        **style: More for `Axes.errorbar`.
+    """
+    at, means, halves = zip(*points, strict=True)
+    below = [min(half, 0.9 * mean) for mean, half in zip(means, halves, strict=True)]
+    color, marker = LOOKS[arm[0]]
+    fill = "white" if arm[1] == LARGE else color
+    looks = {"color": color, "marker": marker, "markerfacecolor": fill, "label": label(arm)}
+    panel.errorbar(at, means, [below, halves], **looks, **style)
 
 
 def decorate(panel: Axes, title: str, x_label: str) -> None:
@@ -271,7 +267,8 @@ def decorate(panel: Axes, title: str, x_label: str) -> None:
 
 
 def svg(figure: Figure) -> bytes:
-    """A figure as SVG, without the time at which it was drawn."""
+    """A figure with its legend as SVG, without the time at which it was drawn."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
