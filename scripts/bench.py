@@ -4,9 +4,9 @@ python scripts/bench.py [--records 1000000] [--only SECTION ...] [--write docs/b
 """
 
 import argparse
+import contextlib
 import copy
-import importlib
-import importlib.util
+import functools
 import itertools
 import logging
 import os
@@ -29,17 +29,26 @@ import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import rich  # noqa: E402
 import torch  # noqa: E402
-from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.markup import escape  # noqa: E402
 from rich.table import Table  # noqa: E402
 
+from scripts.pages import table  # noqa: E402
+from scripts.setups import (  # noqa: E402
+    compose_config,
+    core_seconds,
+    median_seconds,
+    optimizer_step,
+    recipe_of,
+    seconds_of,
+)
 from src.checkpoints.run import SaveRun, build_model  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
 from src.generation import generate  # noqa: E402
+from src.models.predictor import Predictor  # noqa: E402
 from src.programs.instantiators import instantiate_callbacks, instantiate_loggers  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.progress import progress  # noqa: E402
@@ -53,6 +62,7 @@ BATCH = 128
 TRAINED_ON = 16384  # samples of the set, those of the test among them
 EPOCHS = 20  # of a training, so that the figures of `head_figures`, each 20 epochs, have their share
 ROUNDS = 3  # trainings
+RUSAGE_MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # in units of ru_maxrss
 
 # The progress bar draws as it does on a terminal, which takes longer than into a pipe.
 ON_TERMINAL = "{force_terminal: true, width: 120, file: {_target_: io.StringIO}}"
@@ -66,33 +76,19 @@ class Row(NamedTuple):
     beside: str = ""
 
 
-def median_seconds(
-    function: Callable[[], Any], repeats: int = 7, clock: Callable[[], float] = time.perf_counter
-) -> float:
-    """Median time of a call, after one that does not count."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        function()
-        times.append(clock() - start)
-    return statistics.median(times)
+saw_recipe = functools.partial(recipe_of, "synth/generate_simple_saw")
 
 
-def core_seconds(function: Callable[[], Any], repeats: int = 25) -> float:
-    """Median time that a call keeps one core busy; what else the machine does stays out of it, but for its memory."""
-    return median_seconds(function, repeats, time.thread_time)
-
-
-def recipe_of(name: str, *overrides: str) -> Recipe:
-    """Recipe of the configuration `synth/generate_NAME`."""
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return Recipe.from_config(compose(f"synth/generate_{name}", list(overrides)), instantiate)
-
-
-def saw_recipe(*overrides: str) -> Recipe:
-    """Recipe of the saw set."""
-    return recipe_of("simple_saw", *overrides)
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Within it, PyTorch and Numba compute on one thread."""
+    cores = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with cpu_threads(1):
+            yield
+    finally:
+        numba.set_num_threads(cores)
 
 
 def bench_generation(directory: Path, n_records: int) -> Iterator[Row]:
@@ -101,24 +97,20 @@ def bench_generation(directory: Path, n_records: int) -> Iterator[Row]:
     n = 256
     value = recipe.values(0, n)
     waveform = recipe.render(value)
-    threads = torch.get_num_threads()
     stages: dict[str, Callable[[], Any]] = {
         "sample parameters": lambda: recipe.values(0, n),
         "render, all cores": lambda: recipe.render(value),
         "represent, one core": lambda: recipe.represent(waveform),
         "encode parameters": lambda: recipe.encode(value),
     }
-    torch.set_num_threads(1)
-    frames = torch.from_numpy(waveform)[:, : 32 * 240].reshape(-1, 80)
-    bare = median_seconds(lambda: torch.fft.rfft(frames)) / (len(frames) / 32 / n) / n
-    for name, stage in stages.items():
-        seconds = median_seconds(stage) / n
-        beside = f"bare FFT of the same frames: {bare * 1e6:.1f} µs" if name.startswith("represent") else ""
-        yield Row(f"generation: {name}", f"{seconds * 1e6:.1f} µs/sample", beside)
-    torch.set_num_threads(threads)
-    start = time.perf_counter()
-    generate(recipe, directory / "whole")
-    seconds = time.perf_counter() - start
+    with cpu_threads(1):  # of PyTorch; the synth renders on all cores
+        frames = torch.from_numpy(waveform)[:, : 32 * 240].reshape(-1, 80)
+        bare = median_seconds(lambda: torch.fft.rfft(frames)) / (len(frames) / 32 / n) / n
+        for name, stage in stages.items():
+            seconds = median_seconds(stage) / n
+            beside = f"bare FFT of the same frames: {bare * 1e6:.1f} µs" if name.startswith("represent") else ""
+            yield Row(f"generation: {name}", f"{seconds * 1e6:.1f} µs/sample", beside)
+    seconds = seconds_of(lambda: generate(recipe, directory / "whole"))
     mega = recipe.size * waveform.shape[1] / seconds / 1e6
     yield Row(
         "generation: whole program, start-up apart",
@@ -131,45 +123,46 @@ def bench_ladder(directory: Path, n_records: int) -> Iterator[Row]:
     """The ladder alone, beside a C++ ladder that filters one voice at a time, and the whole voice."""
     n_voices, rate = 64, 8000  # a second of sound at the rate of the Moog sets
     x = np.random.default_rng(0).uniform(-0.5, 0.5, (n_voices, rate)).astype(np.float32)
-    cutoff = np.full((n_voices, 1), 1000.0, np.float32)
-    k = np.full(n_voices, 2.0, np.float32)
 
     def filter_all() -> np.ndarray:
-        return kernels.ladder(x, cutoff, k, rate)
+        return bare_ladder(x, rate)
 
-    cores = numba.get_num_threads()
-    every = x.size / median_seconds(filter_all, 25) / 1e6
-    numba.set_num_threads(1)
-    alone = x.size / core_seconds(filter_all) / 1e6
-    yield Row("ladder alone, 1 core", f"{alone:.0f} Msamples/s", "goal 100")
-    yield Row(f"ladder alone, {cores} cores", f"{every:.0f} Msamples/s", f"{every / alone:.2f} of 1 core")
-    other = _pedalboard_speed(x, rate)
-    if other is None:
-        yield Row("ladder against pedalboard's LadderFilter", "not measured", "pip install -e '.[bench]'")
-    else:
-        yield Row(
-            "ladder against pedalboard's LadderFilter, 1 core",
-            f"{alone / other:.2f} times as fast",
-            f"that one: {other:.0f} Msamples/s, goal 2",
-        )
-    for name in ("moog_basic", "moog_envelope"):
-        recipe = recipe_of(name)
-        value = recipe.values(0, 256)
-        n_samples = recipe.render(value).size
-        voice = n_samples / core_seconds(lambda r=recipe, v=value: r.render(v)) / 1e6
-        yield Row(
-            f"whole voice, {name}, 1 core",
-            f"{voice:.0f} Msamples/s",
-            f"{voice / alone:.2f} of the bare ladder, goal 80",
-        )
-    numba.set_num_threads(cores)
+    every, cores = x.size / median_seconds(filter_all, 25) / 1e6, numba.get_num_threads()
+    with one_core():
+        alone = x.size / core_seconds(filter_all) / 1e6
+        yield Row("ladder alone, 1 core", f"{alone:.0f} Msamples/s", "goal 100")
+        yield Row(f"ladder alone, {cores} cores", f"{every:.0f} Msamples/s", f"{every / alone:.2f} of 1 core")
+        other = _pedalboard_speed(x, rate)
+        if other is None:
+            yield Row("ladder against pedalboard's LadderFilter", "not measured", "pip install -e '.[bench]'")
+        else:
+            yield Row(
+                "ladder against pedalboard's LadderFilter, 1 core",
+                f"{alone / other:.2f} times as fast",
+                f"that one: {other:.0f} Msamples/s, goal 2",
+            )
+        for name in ("moog_basic", "moog_envelope"):
+            recipe = recipe_of(f"synth/generate_{name}")
+            value = recipe.values(0, 256)
+            n_samples = recipe.render(value).size
+            voice = n_samples / core_seconds(functools.partial(recipe.render, value)) / 1e6
+            beside = f"{voice / alone:.2f} of the bare ladder, goal 80"
+            yield Row(f"whole voice, {name}, 1 core", f"{voice:.0f} Msamples/s", beside)
+
+
+def bare_ladder(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A ladder at 1 kHz over `(voice, time)`."""
+    n_voices = len(waveform)
+    cutoff, k = np.full((n_voices, 1), 1000.0, np.float32), np.full(n_voices, 2.0, np.float32)
+    return kernels.ladder(waveform, cutoff, k, sample_rate)
 
 
 def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
     """Msamples/s of a C++ ladder on one core, or None where it is not installed."""
-    if importlib.util.find_spec("pedalboard") is None:
+    try:
+        import pedalboard  # optional: `pip install -e .[bench]`
+    except ImportError:
         return None
-    pedalboard = importlib.import_module("pedalboard")
     ladder = pedalboard.LadderFilter(mode=pedalboard.LadderFilter.LPF24, cutoff_hz=1000, resonance=0.5)
     return x.size / core_seconds(lambda: [ladder(row, rate) for row in x]) / 1e6
 
@@ -177,22 +170,20 @@ def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
 def bench_moog(directory: Path, n_records: int) -> Iterator[Row]:
     """The Moog sets as a whole, their stages, memory and start-up."""
     for name, goal in (("moog_basic", 10_000), ("moog_envelope", 5_000), ("moog_resonance", None)):
-        recipe = recipe_of(name)
-        yield from _moog_stages(recipe, name)
-        start = time.perf_counter()
-        generate(recipe, directory / name)
-        seconds = time.perf_counter() - start
+        recipe = recipe_of(f"synth/generate_{name}")
+        with one_core():
+            yield from _moog_stages(recipe, name)
+        seconds = seconds_of(functools.partial(generate, recipe, directory / name))
         beside = "" if goal is None else f"goal {goal:,}"
         yield Row(f"whole program, {name}, start-up apart", f"{recipe.size / seconds:,.0f} sounds/s", beside)
-    small, large = (_generate_in_new_process(directory, size) for size in (1_000, 100_000))
-    yield Row("peak memory of 100,000 sounds over that of 1,000", f"{large[1] - small[1]:.0f} MB more", "goal 100 MB")
+    small, large = (_generate_in_new_process(directory, size)[1] for size in (1_000, 100_000))
+    yield Row("peak memory of 100,000 sounds over that of 1,000", f"{large - small:.0f} MB more", "goal 100 MB")
     warm, _ = _generate_in_new_process(directory, 2)
-    command = [sys.executable, "-c", "import torch"]
-    torch_alone = median_seconds(lambda: subprocess.run(command, check=True), 3)
+    torch_alone = median_seconds(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True), 3)
     beside = f"import torch alone: {torch_alone:.1f} s, goal 3 s"
     yield Row("start-up of the generator, compile cache warm", f"{warm:.1f} s", beside)
     with tempfile.TemporaryDirectory() as cache:
-        cold, _ = _generate_in_new_process(directory, 2, {"NUMBA_CACHE_DIR": cache})
+        cold, _ = _generate_in_new_process(directory, 2, NUMBA_CACHE_DIR=cache)
     yield Row("start-up of the generator, compile cache cold", f"{cold:.1f} s", "goal 15 s")
 
 
@@ -200,11 +191,7 @@ def _moog_stages(recipe: Recipe, name: str) -> Iterator[Row]:
     """Time of each stage, as a share of what the bare ladder takes for as many samples."""
     value = recipe.values(0, 256)
     waveform = recipe.render(value)
-    threads, cores = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    cutoff, k = np.full((256, 1), 1000.0, np.float32), np.full(256, 2.0, np.float32)
-    bare = core_seconds(lambda: kernels.ladder(waveform, cutoff, k, recipe.synth.sample_rate))
+    bare = core_seconds(lambda: bare_ladder(waveform, recipe.synth.sample_rate))
     for stage, call in (
         ("render", lambda: recipe.render(value)),
         ("represent", lambda: recipe.represent(waveform)),
@@ -213,13 +200,18 @@ def _moog_stages(recipe: Recipe, name: str) -> Iterator[Row]:
         seconds = core_seconds(call)
         what = f"{name}: {stage}, 1 core"
         yield Row(what, f"{seconds / 256 * 1e6:.1f} µs/sound", f"{seconds / bare:.2f} of the bare ladder's time")
-    torch.set_num_threads(threads)
-    numba.set_num_threads(cores)
 
 
-def _generate_in_new_process(
-    directory: Path, size: int, environment: dict[str, str] | None = None
-) -> tuple[float, float]:
+def _figures_of(code: str, *arguments: str, **environment: str) -> list[float]:
+    """Numbers that some Python code prints in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    run = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+    )
+    return [float(word) for word in run.stdout.split()]
+
+
+def _generate_in_new_process(directory: Path, size: int, **environment: str) -> tuple[float, float]:
     """Seconds and peak megabytes of `generate_vimh.py` making a basic set of some size."""
     code = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
@@ -228,32 +220,22 @@ def _generate_in_new_process(
     command = [sys.executable, str(ROOT / "generate_vimh.py"), "--config-name=synth/generate_moog_basic"]
     overrides = [f"dataset.size={size}", f"output_dir={directory}", "dataset.name=one", "overwrite=true"]
     start = time.perf_counter()
-    run = subprocess.run(
-        [sys.executable, "-c", code, *command, *overrides],
-        env=os.environ | (environment or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=True,
-    )
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return time.perf_counter() - start, int(run.stdout) / unit
+    (memory,) = _figures_of(code, *command, *overrides, **environment)
+    return time.perf_counter() - start, memory / RUSAGE_MEGABYTE
 
 
 def bench_reading(directory: Path, n_records: int) -> Iterator[Row]:
     """Opening a large set, and batches through the DataLoader."""
     recipe = saw_recipe(f"dataset.size={n_records}", "dataset.train_fraction=0.99")
     data_dir = directory / "large"
-    start = time.perf_counter()
     with progress(n_records, "Generating", "samples") as advance:
-        generate(recipe, data_dir, advance=advance)
-    yield Row(f"reading: {n_records:,} records made for it", f"{time.perf_counter() - start:.0f} s")
-    opening, mebibytes = _open_in_new_process(data_dir)
+        seconds = seconds_of(lambda: generate(recipe, data_dir, advance=advance))
+    yield Row(f"reading: {n_records:,} records made for it", f"{seconds:.0f} s")
+    opening, megabytes = _open_in_new_process(data_dir)
     parsing = _parse_seconds_per_record(data_dir) * n_records
-    yield Row("reading: open and check", f"{opening * 1e3:.1f} ms, {mebibytes:.1f} MB", "goal 100 ms, 50 MB")
-    yield Row(
-        "reading: open, against parsing record by record", f"{parsing / opening:,.0f} times faster", f"{parsing:.1f} s"
-    )
+    yield Row("reading: open and check", f"{opening * 1e3:.1f} ms, {megabytes:.1f} MB", "goal 100 ms, 50 MB")
+    faster = f"{parsing / opening:,.0f} times faster"
+    yield Row("reading: open, against parsing record by record", faster, f"{parsing:.1f} s")
     datamodule = VIMHDataModule(data_dir, batch_size=BATCH)
     n_batches = 2000
     seconds = median_seconds(lambda: _exhaust(datamodule.train_dataloader(), n_batches), 3)
@@ -274,22 +256,15 @@ def _exhaust(loader: Any, n_batches: int) -> None:
 
 
 def _open_in_new_process(data_dir: Path) -> tuple[float, float]:
-    """Seconds and megabytes of opening a dataset, imports apart; the smallest of five processes."""
+    """Median seconds and most megabytes of opening a dataset in five processes, imports apart."""
     code = (
         "import time, resource, sys; from src.vimh.reader import VIMHReader\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter()\n"
         "VIMHReader(sys.argv[1]); seconds = time.perf_counter() - start\n"
         "print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code, str(data_dir)], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        for _ in range(5)
-    ]
-    figures = [[float(word) for word in run.stdout.split()] for run in runs]
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return statistics.median(seconds for seconds, _ in figures), max(size for _, size in figures) / unit
+    seconds, sizes = zip(*(_figures_of(code, str(data_dir)) for _ in range(5)), strict=True)
+    return statistics.median(seconds), max(sizes) / RUSAGE_MEGABYTE
 
 
 def _parse_seconds_per_record(data_dir: Path) -> float:
@@ -312,8 +287,7 @@ def _parse_seconds_per_record(data_dir: Path) -> float:
 
 def training_config(*overrides: str) -> Any:
     """Configuration of `train.py` for `cnn_tiny` on the large saw set."""
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", ["model=cnn_tiny", "data=vimh_16kdss", "hydra.output_subdir=null", *overrides])
+    return compose_config("train", "model=cnn_tiny", "data=vimh_16kdss", "hydra.output_subdir=null", *overrides)
 
 
 def bench_training(directory: Path, n_records: int) -> Iterator[Row]:
@@ -419,21 +393,14 @@ def _bare_epochs(model: Any, datamodule: VIMHDataModule) -> Iterator[None]:
 
 def bench_heads(directory: Path, n_records: int) -> Iterator[Row]:
     """Step time with more heads, `cnn_tiny` at 32x32."""
-    data_dir = directory / "heads"
-    generate(saw_recipe("dataset.size=512"), data_dir)
-    info = VIMHReader(data_dir).info
-    cfg = training_config()
-    counts = (1, 2, 4, 10)
-    steps = {count: _head_step(cfg, info, count) for count in counts}
-    times: dict[int, list[float]] = {count: [] for count in counts}
-    for _ in range(7):  # in turn, so that a noisy moment meets all of them
-        for count in counts:
-            times[count].append(median_seconds(steps[count], 9))
-    medians = {count: statistics.median(times[count]) for count in counts}
-    for count in counts:
-        goal = {2: ", goal 1.15", 10: ", goal 1.5"}.get(count, "")
-        beside = f"{medians[count] / medians[1]:.2f} of one head{goal}"
-        yield Row(f"heads: training step with {count}, batch {BATCH}", f"{medians[count] * 1e3:.2f} ms", beside)
+    cfg, info = training_config(), saw_recipe().info("heads")
+    goals = {1: "", 2: ", goal 1.15", 4: "", 10: ", goal 1.5"}
+    steps = [_head_step(cfg, info, count) for count in goals]
+    rounds = [[median_seconds(step, 9) for step in steps] for _ in range(7)]  # in turn: a noisy moment meets all
+    medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
+    for (count, goal), seconds in zip(goals.items(), medians, strict=True):
+        beside = f"{seconds / medians[0]:.2f} of one head{goal}"
+        yield Row(f"heads: training step with {count}, batch {BATCH}", f"{seconds * 1e3:.2f} ms", beside)
 
 
 def _head_step(cfg: Any, info: Any, n_heads: int) -> Callable[[], None]:
@@ -448,13 +415,7 @@ def _head_step(cfg: Any, info: Any, n_heads: int) -> Callable[[], None]:
         "normalized": torch.rand(BATCH, n_heads, generator=generator),
         "aux": torch.randn(BATCH, 2, generator=generator),
     }
-
-    def step() -> None:
-        optimizer.zero_grad()
-        model.compute_loss(model.net(batch["image"], batch["aux"]), batch).backward()
-        optimizer.step()
-
-    return step
+    return lambda: optimizer_step(model, optimizer, batch)
 
 
 def _with_heads(info: Any, n_heads: int) -> Any:
@@ -466,12 +427,10 @@ def _with_heads(info: Any, n_heads: int) -> Any:
 
 def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
     """Latency of `cnn_tiny` at 32x32 as `make onnx` measures it, one thread."""
+    # ONNX is optional: `pip install -e .[export]`.
     from src.models.onnx_export import measure_latency, open_session, to_onnx
-    from src.models.predictor import Predictor
 
-    data_dir = directory / "export"
-    generate(saw_recipe("dataset.size=8"), data_dir)
-    info = VIMHReader(data_dir).info
+    info = saw_recipe().info("export")
     about = {"image_shape": list(info.image_shape), "aux": list(training_config().data.aux)}
     rng = np.random.default_rng(0)
     for loss, n_heads, n_images in itertools.product(("soft_target", "regression"), (2, 4, 10), (1, 256)):
@@ -485,39 +444,9 @@ def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
         yield Row(f"{what}, onnxruntime", f"{found['onnxruntime']:.3f} ms", f"PyTorch: {found['pytorch']:.3f} ms{goal}")
 
 
-SECTIONS = {
-    "generation": bench_generation,
-    "ladder": bench_ladder,
-    "moog": bench_moog,
-    "reading": bench_reading,
-    "training": bench_training,
-    "heads": bench_heads,
-    "export": bench_export,
-}
-
-
-def machine() -> str:
-    """What these figures were measured on."""
-    return (
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )
-
-
-def write_page(rows: list[Row], path: Path) -> None:
-    """The table as a page of the documentation."""
-    lines = [
-        "# Measurements",
-        "",
-        f'Made by `make bench ARGS="--write {path}"` on {machine()}.',
-        "Times are medians; ratios were taken within one run. Figures of 1 core count the time that the core was busy.",
-        "On another machine they will differ, ratios less so.",
-        "",
-        "| what | measured | beside it |",
-        "|---|---|---|",
-        *(f"| {row.what} | {row.figure} | {row.beside} |" for row in rows),
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+ALL = (bench_generation, bench_ladder, bench_moog, bench_reading, bench_training, bench_heads, bench_export)
+SECTIONS = {section.__name__.removeprefix("bench_"): section for section in ALL}
+COLUMNS = ("what", "measured", "beside it")
 
 
 def main() -> None:
@@ -532,13 +461,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name in arguments.only:
             Console(stderr=True).print(f"Measuring {name} ...")
-            rows += list(SECTIONS[name](Path(directory), arguments.records))
-    table = Table("what", "measured", "beside it", title=machine(), title_justify="left")
+            rows += SECTIONS[name](Path(directory), arguments.records)
+    machine = (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+    shown = Table(*COLUMNS, title=machine, title_justify="left")
     for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
+        shown.add_row(*map(escape, row))
+    Console().print(shown)
     if arguments.write:
-        write_page(rows, arguments.write)
+        lines = [
+            "# Measurements",
+            "",
+            f'Made by `make bench ARGS="--write {arguments.write}"` on {machine}.',
+            "Times are medians; ratios were taken within one run. Figures of 1 core count the time that the core was "
+            "busy.",
+            "On another machine they will differ, ratios less so.",
+            "",
+            *table(COLUMNS, rows),
+        ]
+        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
         Console().print(f"Written: {arguments.write}")
 
 

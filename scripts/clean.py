@@ -16,12 +16,10 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("data", "logs", "caches")
 
 # The JSON goes last: a directory with it is a dataset, so that an interrupted deletion can be repeated.
 INFO_FILE = "vimh_dataset_info.json"
@@ -44,31 +42,29 @@ class Plan:
     directories: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.files or self.trees or self.directories)
-
 
 def is_directory(path: Path) -> bool:
     """Whether a path is a directory itself, not a link to one."""
     return not path.is_symlink() and path.is_dir()
 
 
-def entries(directory: Path) -> Iterator[Path]:
+def entries(directory: Path) -> list[Path]:
     """What is in a directory, sorted; nothing if it is a link or not there."""
-    if is_directory(directory):
-        yield from sorted(directory.iterdir())
+    return sorted(directory.iterdir()) if is_directory(directory) else []
 
 
-def is_being_written(partial: Path) -> bool:
-    """Whether the writer of an unfinished dataset is at work: it holds a lock on the directory."""
-    descriptor = os.open(partial, os.O_RDONLY)
+def is_abandoned(path: Path) -> bool:
+    """Whether a directory is an unfinished dataset that nobody is writing: a writer holds a lock on it."""
+    if not PARTIAL.fullmatch(path.name):
+        return False
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
         return True
+    except BlockingIOError:
+        return False
     finally:
         os.close(descriptor)
-    return False
 
 
 def is_generated(dataset: Path) -> bool:
@@ -77,15 +73,9 @@ def is_generated(dataset: Path) -> bool:
     if info_file.is_symlink() or not info_file.is_file():
         return False
     try:
-        info = json.loads(info_file.read_bytes())
-    except (ValueError, RecursionError):
+        return isinstance(json.loads(info_file.read_bytes())["generator"], dict)
+    except (ValueError, LookupError, TypeError, RecursionError):
         return False
-    return isinstance(info, dict) and isinstance(info.get("generator"), dict)
-
-
-def is_abandoned(path: Path) -> bool:
-    """Whether a directory is an unfinished dataset that nobody is writing."""
-    return PARTIAL.fullmatch(path.name) is not None and not is_being_written(path)
 
 
 def entries_of(directory: Path, plan: Plan) -> list[Path]:
@@ -96,49 +86,42 @@ def entries_of(directory: Path, plan: Plan) -> list[Path]:
 
 
 def plan_data(root: Path, plan: Plan) -> None:
-    """Adds the datasets under `root`/data, finished and partial ones."""
+    """Adds the datasets under `root`/data, finished and partial ones; a directory only if nothing else is in it."""
     for path in entries_of(root / "data", plan):
-        if is_directory(path) and (is_abandoned(path) or is_generated(path)):
-            plan_dataset(path, plan)
-        else:
+        if not is_directory(path) or not (is_abandoned(path) or is_generated(path)):
             plan.kept.append(path)
-
-
-def plan_dataset(dataset: Path, plan: Plan) -> None:
-    """Adds the files of one dataset, and its directory if nothing else is in it."""
-    mine = [dataset / name for name in DATASET_FILES if os.path.lexists(dataset / name)]
-    mine = [path for path in mine if path.is_file() and not path.is_symlink()]
-    foreign = [path for path in entries(dataset) if path not in mine]
-    plan.files += mine
-    plan.kept += foreign
-    if not foreign:
-        plan.directories.append(dataset)
+            continue
+        found = (path / name for name in DATASET_FILES)
+        files = [file for file in found if file.is_file() and not file.is_symlink()]
+        foreign = [entry for entry in entries(path) if entry not in files]
+        plan.files += files
+        plan.kept += foreign
+        if not foreign:
+            plan.directories.append(path)
 
 
 def plan_logs(root: Path, plan: Plan) -> None:
     """Adds the runs under `root`/logs, and the directories around them that hold nothing else."""
     for path in entries_of(root / "logs", plan):
-        plan_log_directory(path, plan)
+        plan_log(path, plan)
 
 
-def plan_log_directory(path: Path, plan: Plan) -> bool:
-    """Adds what is a run, at any depth; whether nothing is left of `path`."""
+def plan_log(path: Path, plan: Plan) -> bool:
+    """Adds what was made for a run, at any depth: Hydra wrote its configuration there, or date and time are its name.
+
+    Returns:
+        Whether nothing will be left of `path`.
+    """
     if not is_directory(path):
         plan.kept.append(path)
         return False
-    if is_run(path):
+    if is_directory(path / ".hydra") or (path / "multirun.yaml").is_file() or RUN_NAME.fullmatch(path.name):
         plan.trees.append(path)
         return True
-    empties = [plan_log_directory(entry, plan) for entry in entries(path)]
+    empties = [plan_log(entry, plan) for entry in entries(path)]
     if all(empties):
         plan.directories.append(path)
     return all(empties)
-
-
-def is_run(path: Path) -> bool:
-    """Whether a directory was made for a run: Hydra wrote its configuration there, or it is named by date and time."""
-    written = is_directory(path / ".hydra") or (path / "multirun.yaml").is_file()
-    return written or RUN_NAME.fullmatch(path.name) is not None
 
 
 def plan_caches(root: Path, plan: Plan) -> None:
@@ -159,36 +142,23 @@ def plan_code_caches(directory: Path, plan: Plan) -> None:
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a directory; links count as nothing."""
-    if not is_directory(path):
-        status = path.lstat()
-        return status.st_size if stat.S_ISREG(status.st_mode) else 0
-    return sum(size_of(entry) for entry in path.iterdir())
+    found = path.rglob("*") if is_directory(path) else [path]
+    return sum(status.st_size for status in (entry.lstat() for entry in found) if stat.S_ISREG(status.st_mode))
 
 
 def show(plan: Plan, root: Path) -> None:
     """Prints what will go and what will stay."""
     for path in (*plan.files, *plan.trees):
-        slash = "/" if is_directory(path) else ""
-        print(f"{size_of(path):>15,} bytes  {path.relative_to(root)}{slash}")
+        print(f"{size_of(path):>15,} bytes  {path.relative_to(root)}{'/' * is_directory(path)}")
     for path in plan.directories:
         print(f"{'directory':>21}  {path.relative_to(root)}/")
     for path in plan.kept:
         print(f"{'kept':>21}  {path.relative_to(root)}")
-    if not plan:
+    if not (plan.files or plan.trees or plan.directories):
         print("Nothing to delete.")
 
 
-def delete(plan: Plan) -> None:
-    """Does what the plan says."""
-    for path in plan.files:
-        path.unlink()
-    for path in plan.trees:
-        shutil.rmtree(path)
-    for path in plan.directories:
-        path.rmdir()
-
-
-PLANNERS = {"data": plan_data, "logs": plan_logs, "caches": plan_caches}
+KINDS = {"data": plan_data, "logs": plan_logs, "caches": plan_caches}
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -199,11 +169,16 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     plan = Plan()
     for kind in dict.fromkeys(options.kinds):
-        PLANNERS[kind](root, plan)
+        KINDS[kind](root, plan)
     show(plan, root)
     if not options.dry_run:
         sys.stdout.flush()
-        delete(plan)
+        for path in plan.files:
+            path.unlink()
+        for path in plan.trees:
+            shutil.rmtree(path)
+        for path in plan.directories:
+            path.rmdir()
     return 0
 
 

@@ -3,37 +3,35 @@
 python scripts/collect_results.py [LOG_DIR]
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from scripts.pages import read_json, table  # noqa: E402
+
+COLUMNS = (
+    *("experiment", "parameters", "training set", "training time"),
+    *("head", "accuracy", "majority", "error in grid steps"),
+)
 
 
-def newest_results(log_dir: Path) -> list[dict[str, Any]]:
-    """Content of the newest `results.json` of every experiment, by name."""
+def markdown(log_dir: Path) -> str:
+    """A row per head of the newest run of every experiment, in the order of their names."""
     files = sorted(log_dir.glob("*/*/results.json"), key=lambda path: path.stat().st_mtime)
     newest = {path.parent.parent.name: path for path in files}
-    return [json.loads(newest[name].read_text(encoding="utf-8")) for name in sorted(newest)]
-
-
-def markdown(results: list[dict[str, Any]]) -> str:
-    """A row per head of every run."""
-    lines = [
-        "| experiment | parameters | training set | training time | head | accuracy | majority | error in JND steps |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for run in results:
-        about = (
-            f"| {run['experiment_name']} | {run['parameters']:,} | {run['training_samples']:,} | "
-            f"{run['training_seconds']:.0f} s, {run['epochs']} epochs"
-        )
-        for name, head in run["heads"].items():
-            lines.append(f"{about} | {name} | {head['acc']:.3f} | {head['majority']:.3f} | {head['steps']:.3f} |")
-            about = "| | | | "
-    return "\n".join(lines)
+    rows = []
+    for name in sorted(newest):
+        run = read_json(newest[name])
+        time = f"{run['training_seconds']:.0f} s, {run['epochs']} epochs"
+        about = (run["experiment_name"], f"{run['parameters']:,}", f"{run['training_samples']:,}", time)
+        for head, figures in run["heads"].items():
+            rows.append((*about, head, *(f"{figures[key]:.3f}" for key in ("acc", "majority", "steps"))))
+            about = ("",) * len(about)
+    return "\n".join(table(COLUMNS, rows))
 
 
 if __name__ == "__main__":
-    print(markdown(newest_results(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "logs" / "train")))
+    print(markdown(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "logs" / "train"))

@@ -17,10 +17,10 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra import compose, initialize_config_dir  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from scripts.pages import table  # noqa: E402
+from scripts.setups import recipe_of, seconds_of  # noqa: E402
 from src.pictures.plots import STYLE, draw_spectrogram  # noqa: E402
 from src.recipe import BLOCK, Recipe  # noqa: E402
 from src.vimh.axes import ChannelInfo, channels_of  # noqa: E402
@@ -33,16 +33,10 @@ RATIOS = (0.25, 1, 4)  # of the windows
 SIZE = ("representation.height=127", "representation.width=64", "representation.win_length=256")  # up to 4 kHz
 
 
-def recipe_of(name: str, *overrides: str) -> Recipe:
-    """Recipe of the configuration `synth/generate_NAME`."""
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return Recipe.from_config(compose(f"synth/generate_{name}", list(overrides)), instantiate)
-
-
 def draw(sample: int, output: Path) -> None:
     """Draw one sound of the envelope set."""
     channels = (f"channels=[{','.join(CHANNELS)}]", f"channels.windows.ratios=[{','.join(map(str, RATIOS))}]")
-    recipe = recipe_of("moog_envelope", "representation=stft", *channels, *SIZE)
+    recipe = recipe_of("synth/generate_moog_envelope", "representation=stft", *channels, *SIZE)
     sounds, info = recipe.make(sample, sample + 1), recipe.info("channels")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 12), layout="constrained")
@@ -66,7 +60,7 @@ def draw_samples(figure: Figure, plots: np.ndarray, recipe: Recipe, sample: int)
     waveform = torch.from_numpy(recipe.render(recipe.values(sample, sample + 1)))
     rate = recipe.synth.sample_rate
     for plot, name in zip(plots, ("waveform", "bits"), strict=True):
-        representation = recipe_of("moog_envelope", f"representation={name}").representation
+        representation = recipe_of("synth/generate_moog_envelope", f"representation={name}").representation
         pixels = representation.to_image(waveform)[0][0, 0, :, : rate // 50].numpy()
         low, high, units = representation.channel_ranges[0]
         level = low + pixels * (high - low) / 255
@@ -83,13 +77,12 @@ def draw_samples(figure: Figure, plots: np.ndarray, recipe: Recipe, sample: int)
 def print_costs() -> None:
     """Microseconds of one core per sound, of the first channel alone and of one more at a time."""
     sets = {
-        "basic": ("moog_basic", "stft"),
-        "envelope": ("moog_envelope", "mel"),
-        "127 x 64": ("moog_envelope", "stft"),
+        "basic": ("synth/generate_moog_basic", "stft"),
+        "envelope": ("synth/generate_moog_envelope", "mel"),
+        "127 x 64": ("synth/generate_moog_envelope", "stft"),
     }
     apart = {f"window_{ratio:g}": ("channels=[windows]", f"channels.windows.ratios=[{ratio}]") for ratio in RATIOS}
     apart |= {channel: (f"channels=[{channel}]",) for channel in CHANNELS[1:]}
-    print("| channel | " + " | ".join(sets) + " |")
     rows: dict[str, list[str]] = {}
     for label, (name, first) in sets.items():
         overrides = SIZE if label == "127 x 64" else ()
@@ -103,8 +96,7 @@ def print_costs() -> None:
         more = [base, *(time_ - base for time_ in seconds[1 : 1 + len(apart)]), *seconds[1 + len(apart) :]]
         for what, second in zip(("first channel", *apart, "waveform", "bits"), more, strict=True):
             rows.setdefault(what, []).append(f"{1e6 * second / BLOCK:.0f} ({second / base:.2f})")
-    for what, cells in rows.items():
-        print(f"| {what} | " + " | ".join(cells) + " |")
+    print(*table(("channel", *sets), ((what, *cells) for what, cells in rows.items())), sep="\n")
 
 
 def partial_image(representation: Any, waveform: torch.Tensor) -> Callable[[], object]:
@@ -119,9 +111,7 @@ def medians(calls: list[Callable[[], object]], rounds: int = 7, repeats: int = 7
         for call, taken in zip(calls, times, strict=True):
             call()
             for _ in range(repeats):
-                start = time.thread_time()
-                call()
-                taken.append(time.thread_time() - start)
+                taken.append(seconds_of(call, time.thread_time))
     return [statistics.median(taken) for taken in times]
 
 

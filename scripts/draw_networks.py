@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from html import escape
 from math import log2
 from pathlib import Path
-from typing import Any
 
 import rootutils
 
@@ -21,7 +20,9 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 
 from scripts.list_configs import CONFIGS, description, groups, is_complete, size  # noqa: E402
 from scripts.network_structure import Network, Row, describe_network  # noqa: E402
+from scripts.pages import table  # noqa: E402
 from src.errors import NSMError  # noqa: E402
+from src.pictures import plots  # noqa: E402
 
 WIDTH, MARGIN, GAP = 840, 24, 18
 BOX_X, BOX_WIDTH, PADDING = 96, 396, 12
@@ -38,43 +39,55 @@ ORANGE, ORANGE_FILL = "#a8481f", "#fcf1ea"
 # ----- what SVG is made of
 
 
-def text(
-    x: float, y: float, content: str, size: float = 12, color: str = INK, bold: bool = False, anchor: str = "start"
-) -> str:
-    """A line of text that begins at `x`, ends there, or has its middle there."""
-    style = ' font-weight="bold"' * bold + f' text-anchor="{anchor}"' * (anchor != "start")
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{color}"{style}>{escape(content)}</text>'
+class Picture(list[str]):
+    """Elements of an SVG, from the back to the front."""
 
+    def text(
+        self, x: float, y: float, content: str, size: float = 12, color: str = INK, bold: bool = False, anchor: str = ""
+    ) -> None:
+        """A line of text that begins at `x`, ends there (anchor `end`), or has its middle there (`middle`)."""
+        style = ' font-weight="bold"' * bold + f' text-anchor="{anchor}"' * bool(anchor)
+        self.append(f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{color}"{style}>{escape(content)}</text>')
 
-def box(x: float, y: float, width: float, height: float, fill: str, stroke: str, radius: float = 6) -> str:
-    """A rounded rectangle."""
-    return (
-        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}" fill="{fill}" '
-        f'stroke="{stroke}"/>'
-    )
+    def box(self, x: float, y: float, width: float, height: float, fill: str, stroke: str, radius: float = 6) -> None:
+        """A rounded rectangle."""
+        place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"'
+        self.append(f'<rect {place} fill="{fill}" stroke="{stroke}"/>')
 
+    def chips(self, x: float, y: float, lines: Sequence[Sequence[str]], color: str, fill: str) -> None:
+        """Names in small frames, line by line; `y` is the upper edge."""
+        for number, line in enumerate(lines):
+            left, top = x, y + 26 * number
+            for name in line:
+                width = text_width(name, 11) + 16
+                self.box(left, top, width, 20, fill, color, 10)
+                self.text(left + width / 2, top + 14, name, 11, color, anchor="middle")
+                left += width + 6
 
-def polygon(points: Sequence[tuple[float, float]], fill: str) -> str:
-    """A closed shape."""
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polygon points="{corners}" fill="{fill}" stroke="{BLUE}" stroke-linejoin="round"/>'
+    def glyph(self, shape: Sequence[int], x: float, y: float) -> None:
+        """A tensor to scale, its middle at `x`, `y`: a block of channels, a sheet of tokens, or a bar."""
+        depth, width = 0.0, 5.0
+        if len(shape) == 3:
+            depth = 2 * log2(shape[0])
+            height, width = (max(3.0, min(38.0, 38 * side / max(32, *shape[1:]))) for side in shape[1:])
+        elif len(shape) == 2:
+            height, width = (max(3.0, min(40.0, 9 * log2(side))) for side in shape)
+        else:
+            height = max(3.0, min(44.0, 6 * log2(shape[0])))
+        shift = depth / 2
+        left, right = x - (width + shift) / 2, x + (width - shift) / 2
+        top, bottom = y - (height - shift) / 2, y + (height + shift) / 2
+        back = [(left + shift, top - shift), (right + shift, top - shift), (right + shift, bottom - shift)]
+        lid = [(left, top), *back, (right, bottom), (right, top)]
+        front = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        for points, fill in [(lid, "#c9dceb")] * (depth > 0) + [(front, "#dfeaf3")]:
+            corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            self.append(f'<polygon points="{corners}" fill="{fill}" stroke="{BLUE}" stroke-linejoin="round"/>')
 
 
 def text_width(content: str, size: float, bold: bool = False) -> float:
-    """Width of a text in the widest of the fonts that a viewer may take, pixels."""
-    face = widest_font(bold)
-    face.set_size(size, 72)
-    face.set_text(content)
-    return face.get_width_height()[0] / 64
-
-
-@functools.cache
-def widest_font(bold: bool) -> Any:
-    """DejaVu Sans, which matplotlib brings along."""
-    from matplotlib.font_manager import FontProperties, findfont
-    from matplotlib.ft2font import FT2Font
-
-    return FT2Font(findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")))
+    """Width of a text in DejaVu Sans, the widest of the fonts that a viewer may take, pixels."""
+    return 72 * plots.text_width(content, size, bold)
 
 
 def wrap(pieces: Sequence[str], width: float, size: float, gap: float) -> list[list[str]]:
@@ -87,66 +100,28 @@ def wrap(pieces: Sequence[str], width: float, size: float, gap: float) -> list[l
     return lines
 
 
-def chips(x: float, y: float, lines: Sequence[Sequence[str]], color: str, fill: str) -> list[str]:
-    """Names in small frames, line by line; `y` is the upper edge."""
-    drawn = []
-    for line in lines:
-        left = x
-        for name in line:
-            width = text_width(name, 11) + 16
-            drawn += [
-                box(left, y, width, 20, fill, color, 10),
-                text(left + width / 2, y + 14, name, 11, color, anchor="middle"),
-            ]
-            left += width + 6
-        y += 26
-    return drawn
-
-
-def glyph(shape: Sequence[int], x: float, y: float) -> list[str]:
-    """A tensor to scale, its middle at `x`, `y`: a block of channels, a sheet of tokens, or a bar."""
-    if not shape:
-        return []
-    if len(shape) == 3:
-        depth = 2 * log2(shape[0])
-        height, width = (max(3.0, min(38.0, 38 * side / max(32, *shape[1:]))) for side in shape[1:])
-    elif len(shape) == 2:
-        depth, (height, width) = 0, (max(3.0, min(40.0, 9 * log2(side))) for side in shape)
-    else:
-        depth, height, width = 0, max(3.0, min(44.0, 6 * log2(shape[0]))), 5
-    shift = depth / 2
-    left, right = x - (width + shift) / 2, x + (width - shift) / 2
-    top, bottom = y - (height - shift) / 2, y + (height + shift) / 2
-    back = [(left + shift, top - shift), (right + shift, top - shift), (right + shift, bottom - shift)]
-    front = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    lid = [(left, top), *back, (right, bottom), (right, top)]
-    return [polygon(lid, "#c9dceb")] * (depth > 0) + [polygon(front, "#dfeaf3")]
-
-
 # ----- a picture
 
 
 def draw(network: Network) -> str:
     """The picture of a network, SVG."""
-    parts = [
-        text(MARGIN, 42, network.model, 20, bold=True),
-        text(MARGIN, 62, f"{network.kind}, {totals(network)}", 12, FAINT),
-    ]
-    parts += [text(right, 92, name, 11, FAINT, anchor="end") for name, right in COLUMNS.items()]
-    y = 104.0
-    drawn, y = draw_inputs(network, y)
-    parts += drawn
+    picture = Picture()
+    picture.text(MARGIN, 42, network.model, 20, bold=True)
+    picture.text(MARGIN, 62, f"{network.kind}, {totals(network)}", 12, FAINT)
+    for name, right in COLUMNS.items():
+        picture.text(right, 92, name, 11, FAINT, anchor="end")
+    y = draw_inputs(picture, network, 104.0)
     for row in network.rows:
-        drawn, y = draw_row(row, network, y + GAP)
-        parts += drawn
+        y = draw_row(picture, row, network, y + GAP)
     height = y + MARGIN
-    card = box(0.5, 0.5, WIDTH - 1, height - 1, "#ffffff", LINE, 12)  # light behind dark text, whatever the page
+    card = Picture()  # light behind dark text, whatever the page
+    card.box(0.5, 0.5, WIDTH - 1, height - 1, "#ffffff", LINE, 12)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" viewBox="0 0 {WIDTH} {height:g}" '
         f'font-family="{FONT}" role="img">'
     )
     title = f"<title>{escape(network.model)}: {escape(totals(network))}</title>"
-    return "\n".join([head, title, card, *parts, "</svg>"]) + "\n"
+    return "\n".join([head, title, *card, *picture, "</svg>"]) + "\n"
 
 
 def totals(network: Network) -> str:
@@ -154,75 +129,57 @@ def totals(network: Network) -> str:
     return f"{network.n_parameters:,} parameters, {network.multiply_adds:,} multiply-adds for an image"
 
 
-def draw_inputs(network: Network, y: float) -> tuple[list[str], float]:
-    """Image and conditioning inputs; returns the lower edge too."""
+def draw_inputs(picture: Picture, network: Network, y: float) -> float:
+    """Image and conditioning inputs; returns the lower edge."""
     lines = wrap(network.aux, BOX_WIDTH - 2 * PADDING - AUX_X - 16, 11, 22)
     height = max(48.0, 8 + 26 * len(lines))
-    parts = [
-        *glyph(network.image_shape, BOX_X / 2 + 4, y + height / 2),
-        box(BOX_X, y, BOX_WIDTH, height, "#ffffff", LINE),
-        text(BOX_X + PADDING, y + 21, "image", 13, bold=True),
-        text(BOX_X + PADDING, y + 38, "uint8 to -1 … 1", 11, FAINT),
-        text(COLUMNS["output"], y + 21, shape_text(network.image_shape), anchor="end"),
-    ]
+    picture.glyph(network.image_shape, BOX_X / 2 + 4, y + height / 2)
+    picture.box(BOX_X, y, BOX_WIDTH, height, "#ffffff", LINE)
+    picture.text(BOX_X + PADDING, y + 21, "image", 13, bold=True)
+    picture.text(BOX_X + PADDING, y + 38, "uint8 to -1 … 1", 11, FAINT)
+    picture.text(COLUMNS["output"], y + 21, shape_text(network.image_shape), anchor="end")
     if network.aux:
-        parts.append(text(BOX_X + PADDING + AUX_X - 34, y + 21, "aux", 13, ORANGE, bold=True))
-        parts += chips(BOX_X + PADDING + AUX_X, y + 7, lines, ORANGE, ORANGE_FILL)
-    return parts, y + height
+        picture.text(BOX_X + PADDING + AUX_X - 34, y + 21, "aux", 13, ORANGE, bold=True)
+        picture.chips(BOX_X + PADDING + AUX_X, y + 7, lines, ORANGE, ORANGE_FILL)
+    return y + height
 
 
-def draw_row(row: Row, network: Network, y: float) -> tuple[list[str], float]:
-    """A block with its numbers; returns the lower edge too."""
+def draw_row(picture: Picture, row: Row, network: Network, y: float) -> float:
+    """A block with its numbers, and bars of its shares of the network; returns the lower edge."""
     left = BOX_X + 2 * LANE if row.side else BOX_X  # beside the lane of the arrows
     color, fill = (ORANGE, ORANGE_FILL) if row.side else (BLUE, BLUE_FILL)
     inner = BOX_X + BOX_WIDTH - left - 2 * PADDING
     operations = wrap(row.operations, inner - text_width(ARROW, 11), 11, text_width(ARROW, 11))
-    lines = [ARROW.join(line) for line in operations]
     heads = network.heads.items() if row is network.rows[-1] else []
     names = wrap([f"{name}  {n_outputs}" for name, n_outputs in heads], inner - 16, 11, 22)
-    height = 32.0 + 16 * len(lines) + 26 * len(names) * bool(heads)
-    parts = [
-        box(left, y, BOX_X + BOX_WIDTH - left, height, fill, color),
-        text(left + PADDING, y + 20, row.name + f"  × {row.count}" * (row.count > 1), 13, color, bold=True),
-    ]
-    for number, line in enumerate(lines):
-        parts.append(text(left + PADDING, y + 38 + 16 * number, line + ARROW.rstrip() * (number < len(lines) - 1), 11))
-    parts += chips(left + PADDING, y + 29 + 16 * len(lines), names, BLUE, "#ffffff")
+    height = 32.0 + 16 * len(operations) + 26 * len(names) * bool(heads)
+    picture.box(left, y, BOX_X + BOX_WIDTH - left, height, fill, color)
+    picture.text(left + PADDING, y + 20, row.name + f"  × {row.count}" * (row.count > 1), 13, color, bold=True)
+    for number, line in enumerate(operations, 1):
+        more = ARROW.rstrip() * (number < len(operations))
+        picture.text(left + PADDING, y + 22 + 16 * number, ARROW.join(line) + more, 11)
+    picture.chips(left + PADDING, y + 29 + 16 * len(operations), names, BLUE, "#ffffff")
     if row.joins:
         label = f"with {len(network.aux)} aux"
-        parts += chips(BOX_X + BOX_WIDTH - PADDING - text_width(label, 11) - 16, y + 5, [[label]], ORANGE, ORANGE_FILL)
-    parts += [lane(y, height) if row.side else arrow(y), *glyph(row.output, BOX_X / 2 + 4, y + height / 2)]
-    return parts + draw_numbers(row, network, y + 20, color), y + height
-
-
-def draw_numbers(row: Row, network: Network, y: float, color: str) -> list[str]:
-    """Shape, parameters and multiply-adds of a block, with their shares of the network; `y` is the base line."""
-    parts = [text(COLUMNS["output"], y, shape_text(row.output), anchor="end")] if row.output else []
+        x = BOX_X + BOX_WIDTH - PADDING - text_width(label, 11) - 16
+        picture.chips(x, y + 5, [[label]], ORANGE, ORANGE_FILL)
+    # The image goes by a block of conditioning inputs, and into any other one.
+    end = f"V{y + height:g}" if row.side else f"V{y - 2:g}m-4 -4l4 4l4 -4"
+    picture.append(f'<path d="M{BOX_X + LANE} {y - GAP:g}{end}" fill="none" stroke="{FAINT}"/>')
+    if row.output:
+        picture.glyph(row.output, BOX_X / 2 + 4, y + height / 2)
+        picture.text(COLUMNS["output"], y + 20, shape_text(row.output), anchor="end")
     for name, part, whole in (
         ("parameters", row.n_parameters, network.n_parameters),
         ("multiply-adds", row.multiply_adds, network.multiply_adds),
     ):
-        parts += [text(COLUMNS[name], y, f"{part:,}", anchor="end"), bar(COLUMNS[name], y + 7, part / whole, color)]
-    return parts
-
-
-def arrow(y: float) -> str:
-    """From what is above to the block whose upper edge is at `y`."""
-    return f'<path d="M{BOX_X + LANE} {y - GAP:g}V{y - 2:g}m-4 -4l4 4l4 -4" fill="none" stroke="{FAINT}"/>'
-
-
-def lane(y: float, height: float) -> str:
-    """What the image became goes by a block that it does not go through."""
-    return f'<path d="M{BOX_X + LANE} {y - GAP:g}V{y + height:g}" fill="none" stroke="{FAINT}"/>'
-
-
-def bar(right: float, y: float, share: float, color: str) -> str:
-    """A share of the whole network."""
-    filled = BAR * share
-    return (
-        f'<rect x="{right - BAR:g}" y="{y:g}" width="{BAR}" height="4" fill="#edf0f2"/>'
-        f'<rect x="{right - filled:.1f}" y="{y:g}" width="{filled:.1f}" height="4" fill="{color}"/>'
-    )
+        right, filled = COLUMNS[name], BAR * part / whole
+        picture.text(right, y + 20, f"{part:,}", anchor="end")
+        picture.append(
+            f'<rect x="{right - BAR:g}" y="{y + 27:g}" width="{BAR}" height="4" fill="#edf0f2"/>'
+            f'<rect x="{right - filled:.1f}" y="{y + 27:g}" width="{filled:.1f}" height="4" fill="{color}"/>'
+        )
+    return y + height
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -251,31 +208,29 @@ def summary(network: Network) -> str:
 
 def index_page(networks: Sequence[Network]) -> str:
     """The page that shows all pictures, Markdown."""
+    first = networks[0]
     lines = [
         "# Networks",
         "",
-        f"Drawn by `make td`, for {network_input(networks[0])}.",
+        f"Drawn by `make td`, for images of {shape_text(first.image_shape)} with "
+        f"{', '.join(first.aux) or 'no conditioning inputs'}, and heads for {', '.join(first.heads)}.",
         "Networks for samples are drawn for the same sounds as 1 × 1 × 8000 samples, without conditioning inputs.",
         "Multiply-adds are those of convolutions and matrix products, attention included, for one image. Orange is",
         "what conditioning inputs (`aux`) go through; a bar is a block's share of the network.",
         "",
-        "| model | parameters | multiply-adds | input | picture |",
-        "|---|---|---|---|---|",
     ]
-    for network in networks:
-        lines.append(
-            f"| `{network.model}` | {network.n_parameters:,} | {network.multiply_adds:,} | "
-            f"{shape_text(network.image_shape)}, {len(network.aux)} aux | [{network.model}.svg]({network.model}.svg) |"
+    rows = [
+        (
+            *(f"`{network.model}`", f"{network.n_parameters:,}", f"{network.multiply_adds:,}"),
+            f"{shape_text(network.image_shape)}, {len(network.aux)} aux",
+            f"[{network.model}.svg]({network.model}.svg)",
         )
+        for network in networks
+    ]
+    lines += table(("model", "parameters", "multiply-adds", "input", "picture"), rows)
     for network in networks:
         lines += ["", f"## {network.model}", "", f"![{network.model}: {totals(network)}]({network.model}.svg)"]
     return "\n".join(lines) + "\n"
-
-
-def network_input(network: Network) -> str:
-    """Image, conditioning inputs and heads in words."""
-    aux = ", ".join(network.aux) or "no conditioning inputs"
-    return f"images of {shape_text(network.image_shape)} with {aux}, and heads for {', '.join(network.heads)}"
 
 
 @functools.cache

@@ -4,7 +4,6 @@ python scripts/draw_oversampling.py [--output docs/oversampling.png]
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import rootutils
@@ -15,6 +14,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.signal import resample_poly, stft  # noqa: E402
 
+from scripts.pages import table  # noqa: E402
+from scripts.setups import seconds_of  # noqa: E402
 from src.synth.voices import MoogVoice  # noqa: E402
 
 SAMPLE_RATE, DURATION = 8000, 2.0
@@ -34,24 +35,10 @@ SWEEP = {
 }
 
 
-def render(oversample: int, n_voices: int = 1) -> np.ndarray:
+def render(oversample: int, n_voices: int = 1, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """The sweep, `(voice, time)`."""
-    voice = MoogVoice(SAMPLE_RATE, DURATION, oversample=oversample)
+    voice = MoogVoice(sample_rate, DURATION, oversample=oversample)
     return voice.render({name: np.full(n_voices, value) for name, value in SWEEP.items()})
-
-
-def reference() -> np.ndarray:
-    """The sweep at 32 times the rate, decimated by a long filter, `(time,)`."""
-    voice = MoogVoice(SAMPLE_RATE * REFERENCE, DURATION)
-    (fine,) = voice.render({name: np.array([value]) for name, value in SWEEP.items()})
-    return resample_poly(fine.astype(np.float64), 1, REFERENCE, window=("kaiser", 12.0))
-
-
-def spectrum_db(waveform: np.ndarray) -> np.ndarray:
-    """Spectrogram in dB under its own maximum, `(freq, time)`."""
-    *_, spectrum = stft(waveform, SAMPLE_RATE, window=("kaiser", 14.0), nperseg=1024, noverlap=896)
-    power = np.abs(spectrum) ** 2
-    return 10 * np.log10(power / power.max() + 1e-12)
 
 
 def magnitude_error_db(waveform: np.ndarray, target: np.ndarray) -> float:
@@ -64,24 +51,20 @@ def magnitude_error_db(waveform: np.ndarray, target: np.ndarray) -> float:
 
 
 def seconds_per_voice(oversample: int) -> float:
-    """Smallest of five times, over 64 voices."""
-    render(oversample, N_VOICES)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        render(oversample, N_VOICES)
-        times.append(time.perf_counter() - start)
-    return min(times) / N_VOICES
+    """Smallest of five times, over 64 voices, after one that does not count."""
+    times = [seconds_of(lambda: render(oversample, N_VOICES)) for _ in range(6)]
+    return min(times[1:]) / N_VOICES
 
 
 def draw(sounds: dict[str, np.ndarray], path: Path) -> None:
-    """Spectrograms side by side, on one scale."""
+    """Spectrograms side by side, dB under the maximum of each, on one scale."""
     figure, axes = plt.subplots(1, len(sounds), figsize=(12, 3.6), layout="constrained", sharey=True)
     for axis, (name, waveform) in zip(axes, sounds.items(), strict=True):
+        *_, spectrum = stft(waveform, SAMPLE_RATE, window=("kaiser", 14.0), nperseg=1024, noverlap=896)
+        power = np.abs(spectrum) ** 2
+        level = 10 * np.log10(power / power.max() + 1e-12)
         extent = (0, DURATION, 0, SAMPLE_RATE / 2)
-        picture = axis.imshow(
-            spectrum_db(waveform), origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-100, vmax=0
-        )
+        picture = axis.imshow(level, "magma", aspect="auto", vmin=-100, vmax=0, origin="lower", extent=extent)
         axis.set(title=name, xlabel="time (s)")
     axes[0].set_ylabel("frequency (Hz)")
     figure.colorbar(picture, ax=axes, label="level (dB)")
@@ -93,14 +76,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "oversampling.png")
     output = parser.parse_args().output
-    target = reference()
+    # The reference: at 32 times the rate, decimated by a long filter.
+    fine = render(1, sample_rate=SAMPLE_RATE * REFERENCE)[0].astype(np.float64)
+    target = resample_poly(fine, 1, REFERENCE, window=("kaiser", 12.0))
     sounds = {oversample: render(oversample)[0] for oversample in (1, 2, 4)}
     draw({"1x": sounds[1], "4x": sounds[4], "32x, reference": target}, output)
     base = seconds_per_voice(1)
-    print("| oversample | difference from the 32x reference | time, of 1x |\n|---|---|---|")
-    for oversample, waveform in sounds.items():
-        cost = seconds_per_voice(oversample) / base
-        print(f"| {oversample} | {magnitude_error_db(waveform, target):.1f} dB | {cost:.1f} |")
+    rows = [
+        (f"{times}", f"{magnitude_error_db(sound, target):.1f} dB", f"{seconds_per_voice(times) / base:.1f}")
+        for times, sound in sounds.items()
+    ]
+    print(*table(("oversample", "difference from the 32x reference", "time, of 1x"), rows), sep="\n")
     print(output)
 
 

@@ -33,34 +33,27 @@ def draw(ckpt_path: Path, sample: int, output: Path) -> None:
     with torch.no_grad():
         logits = run.module(batch["image"], batch["aux"])
     specs = reader.info.parameters
-    figure, axes = plt.subplots(
-        1, 2 + len(specs), figsize=(13, 3.2), layout="constrained", width_ratios=[1.2, 1.2, 1, 1]
-    )
+    size = {"figsize": (13, 3.2), "width_ratios": [1.2, 1.2, 1, 1]}
+    figure, axes = plt.subplots(1, 2 + len(specs), layout="constrained", **size)
     seconds = np.arange(waveform.size) / reader.info.sample_rate
     axes[0].plot(seconds, waveform, color=INK, linewidth=0.4)
     axes[0].set(title="waveform", xlabel="time (s)", ylabel="amplitude", xlim=(0, reader.info.duration))
-    draw_image(axes[1], figure, batch, recipe)
-    for head, spec in enumerate(specs):
+    representation = recipe.representation
+    db = representation.to_db(batch["image"], batch["aux"])[0, 0].numpy()
+    bin_width = representation.sample_rate / representation.n_fft
+    end = representation.width * representation.hop_length / representation.sample_rate
+    extent = (0, end, 0.5 * bin_width, (representation.height + 0.5) * bin_width)
+    picture = axes[1].imshow(db, "magma", aspect="auto", origin="lower", extent=extent)
+    axes[1].set(title="image, 32 x 32 x 1", xlabel="time (s)", ylabel="frequency (Hz)")
+    figure.colorbar(picture, ax=axes[1], label="level (dB full scale)")
+    for head, (axis, spec) in enumerate(zip(axes[2:], specs, strict=True)):
         grid = spec.value_from_index(np.arange(spec.n_classes))
         probability = logits[spec.name][0].softmax(-1).numpy()
-        axis = axes[2 + head]
         axis.bar(grid, probability, width=spec.step * 0.85, color=INK, label="network")
         axis.axvline(batch["value"][0, head].item(), color=TRUTH, linewidth=2, label="truth")
         axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 0.5))
     axes[2].legend(frameon=False)
     figure.savefig(output, dpi=110)
-
-
-def draw_image(axis: plt.Axes, figure: plt.Figure, batch: dict[str, torch.Tensor], recipe: Recipe) -> None:
-    """The image in decibels, with frequencies and times as they are."""
-    representation = recipe.representation
-    db = representation.to_db(batch["image"], batch["aux"])[0, 0].numpy()
-    bin_width = representation.sample_rate / representation.n_fft
-    column = representation.hop_length / representation.sample_rate
-    extent = (0, representation.width * column, 0.5 * bin_width, (representation.height + 0.5) * bin_width)
-    picture = axis.imshow(db, origin="lower", aspect="auto", extent=extent, cmap="magma")
-    axis.set(title="image, 32 x 32 x 1", xlabel="time (s)", ylabel="frequency (Hz)")
-    figure.colorbar(picture, ax=axis, label="level (dB full scale)")
 
 
 def main() -> None:

@@ -1,17 +1,17 @@
 """Lists the options of every configuration group, and how large each model is."""
 
+import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import rootutils
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
-CONFIGS = ROOT / "configs"
+
+from hydra.utils import instantiate  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
+
+from scripts.setups import CONFIGS, compose_config  # noqa: E402
 
 # What the sizes are measured with: the saw sets, 32x32x1 with two parameters and two conditioning inputs.
 FROM_DATASET = {
@@ -23,42 +23,29 @@ FROM_DATASET = {
 FROM_SAMPLES = FROM_DATASET | {"input_shape": [1, 1, 8000], "n_aux": 0}
 
 
-def groups(config_dir: Path = CONFIGS) -> dict[str, list[str]]:
+def groups() -> dict[str, list[str]]:
     """Group to its options, both sorted."""
-    files = sorted(config_dir.glob("*/*.yaml"))
-    return {
-        directory.name: [file.stem for file in files if file.parent == directory]
-        for directory in sorted({file.parent for file in files})
-    }
+    found: dict[str, list[str]] = {}
+    for file in sorted(CONFIGS.glob("*/*.yaml")):
+        found.setdefault(file.parent.name, []).append(file.stem)
+    return found
 
 
 def description(file: Path) -> str:
     """The first sentence of the comment that begins a configuration; empty if there is none."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    comments = [line.lstrip("# ") for line in _leading_comment(lines)]
+    leading = itertools.takewhile(lambda line: line.startswith("#") or not line.strip(), lines)
+    comments = [line.lstrip("# ") for line in leading if line.strip() and "@package" not in line]
     return " ".join(comments).partition(". ")[0].rstrip(".")
 
 
-def _leading_comment(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        if line.startswith("#") and "@package" not in line:
-            yield line
-        elif line.strip() and not line.startswith("#"):
-            return
-
-
-def model_config(model: str, config_dir: Path = CONFIGS) -> "DictConfig":
+def model_config(model: str) -> DictConfig:
     """Configuration of a model alone."""
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(config_dir), version_base="1.3"):
-        return compose(f"model/{model}").model
+    return compose_config(f"model/{model}").model
 
 
 def is_complete(model: str) -> bool:
     """Whether a model can be trained; others are what several models share."""
-    from omegaconf import OmegaConf
-
     cfg = model_config(model)
     missing = {key.rpartition(".")[2] for key in OmegaConf.missing_keys(cfg)}
     return "net" in cfg and missing <= FROM_DATASET.keys()
@@ -71,8 +58,6 @@ def takes_samples(model: str) -> bool:
 
 def parameter_count(model: str) -> int:
     """Number of parameters of a model's network on the saw sets."""
-    from hydra.utils import instantiate
-
     dataset = FROM_SAMPLES if takes_samples(model) else FROM_DATASET
     net = instantiate(model_config(model).net, **dataset, _convert_="all")
     return sum(parameter.numel() for parameter in net.parameters())

@@ -2,29 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 import torch  # noqa: E402
+import torchinfo  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
 from torch import nn  # noqa: E402
+from torchinfo.layer_info import LayerInfo  # noqa: E402
 
 from scripts.list_configs import takes_samples  # noqa: E402
+from scripts.setups import compose_config, recipe_of  # noqa: E402
+from src.checkpoints.run import build_model  # noqa: E402
 from src.models.components import cnn, conditioning, convnext, inputs, vit  # noqa: E402
 from src.models.components.heads import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-    from torchinfo.layer_info import LayerInfo
-
-    from src.vimh.info import DatasetInfo
-
-CONFIGS = ROOT / "configs"
+from src.vimh.info import DatasetInfo  # noqa: E402
+from src.vimh.reader import read_info  # noqa: E402
 
 WORDS = {
     nn.BatchNorm1d: "batch norm",
@@ -98,17 +97,11 @@ class Network:
 def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
     """Build a network as `train.py model=… overrides` would, and look at what runs in it.
 
-    Unless the overrides say otherwise, it is built for the small saw set, one for samples for that set as samples.
+    Unless the overrides choose other data, it is built for the small saw set; one for samples for that set as samples.
     """
-    from hydra import compose, initialize_config_dir
-
-    from src.checkpoints.run import build_model
-    from src.programs.run_dirs import register_resolvers
-
-    register_resolvers()
-    data = ["data=vimh_256dss_waveform"] if takes_samples(model) and not chosen(overrides, "data") else []
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", [*data, f"model={model}", *overrides])
+    is_set_chosen = any(override.partition("=")[0] == "data" for override in overrides)
+    data = ["data=vimh_256dss_waveform"] if takes_samples(model) and not is_set_chosen else []
+    cfg = compose_config("train", *data, f"model={model}", *overrides)
     info = dataset_info(cfg)
     net = build_model(cfg, info).net.eval()
     aux = tuple(cfg.data.aux)
@@ -117,24 +110,12 @@ def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
     return Network(model, type(net).__name__, info.image_shape, aux, heads, rows_of(net, example))
 
 
-def chosen(overrides: Sequence[str], group: str) -> bool:
-    """Whether overrides choose an option of a group."""
-    return any(override.partition("=")[0] == group for override in overrides)
-
-
-def dataset_info(cfg: "DictConfig") -> "DatasetInfo":
-    """What a dataset would say of itself, by its generator's recipe; without such a recipe it must be there."""
-    from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
-
-    from src.recipe import Recipe
-    from src.vimh.reader import read_info
-
-    recipe = cfg.data.make_dataset
-    if recipe is None or "config_name" not in recipe:
+def dataset_info(cfg: DictConfig) -> DatasetInfo:
+    """Description of a dataset by its generator's recipe; without such a recipe the dataset must be there."""
+    maker = cfg.data.make_dataset
+    if maker is None or "config_name" not in maker:
         return read_info(Path(cfg.data.data_dir))
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return Recipe.from_config(compose(recipe.config_name, list(recipe.overrides)), instantiate).info("")
+    return recipe_of(maker.config_name, *maker.overrides).info("")
 
 
 def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...]:
@@ -144,8 +125,6 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
         net: In eval mode.
         example: A batch of one of its inputs: image and conditioning inputs.
     """
-    import torchinfo
-
     layers = torchinfo.summary(net, input_data=example, verbose=0, depth=9).summary_list
     counts, n_aux = multiply_adds(net, example), example[1].shape[1]
     rows: list[Row] = []
@@ -154,8 +133,13 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
         row = row_of(name, unit, parts, counts)
         if not row.operations:
             continue
-        if after_layer and isinstance(unit.module, SMALL):
-            rows[-1] = merge(rows[-1], row)
+        if after_layer and isinstance(unit.module, SMALL):  # one block with the layer before it
+            rows[-1] = replace(
+                rows[-1],
+                operations=rows[-1].operations + row.operations,
+                n_parameters=rows[-1].n_parameters + row.n_parameters,
+                multiply_adds=rows[-1].multiply_adds + row.multiply_adds,
+            )
         elif row.side:
             rows.append(row)
         else:
@@ -168,7 +152,7 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
     return collapse(with_own_parameters(rows, net))
 
 
-def units(layers: Sequence["LayerInfo"]) -> list[tuple[str, "LayerInfo", list["LayerInfo"]]]:
+def units(layers: Sequence[LayerInfo]) -> list[tuple[str, LayerInfo, list[LayerInfo]]]:
     """Name and call of every block with the calls in it: a child of the network, or of a mere list in the network."""
     found: list[tuple[str, LayerInfo, list[LayerInfo]]] = []
     for layer in layers[1:]:  # the first is the network itself
@@ -183,7 +167,7 @@ def units(layers: Sequence["LayerInfo"]) -> list[tuple[str, "LayerInfo", list["L
     return found
 
 
-def row_of(name: str, unit: "LayerInfo", parts: Sequence["LayerInfo"], counts: dict[str, int]) -> Row:
+def row_of(name: str, unit: LayerInfo, parts: Sequence[LayerInfo], counts: dict[str, int]) -> Row:
     """A block from the calls in it."""
     side = isinstance(unit.module, conditioning.Standardize | conditioning.Film)
     operations = tuple(operations_of(unit.module, parts or [unit]))
@@ -195,7 +179,7 @@ def row_of(name: str, unit: "LayerInfo", parts: Sequence["LayerInfo"], counts: d
     return Row(name, operations, output, unit.num_params, counts.get(name, 0), side)
 
 
-def operations_of(block: nn.Module, layers: Sequence["LayerInfo"]) -> Iterator[str]:
+def operations_of(block: nn.Module, layers: Sequence[LayerInfo]) -> Iterator[str]:
     """What a block does, in words."""
     for layer in layers:
         module = layer.module
@@ -235,27 +219,12 @@ def with_own_parameters(rows: list[Row], net: nn.Module) -> list[Row]:
     return [*rows[: first + 1], row, *rows[first + 1 :]]
 
 
-def merge(row: Row, small: Row) -> Row:
-    """A layer together with the norm or activation after it."""
-    return replace(
-        row,
-        operations=row.operations + small.operations,
-        n_parameters=row.n_parameters + small.n_parameters,
-        multiply_adds=row.multiply_adds + small.multiply_adds,
-    )
-
-
 def collapse(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Blocks that are alike and follow each other as one row, with their number and their sums."""
-    collapsed: list[Row] = []
-    alike: Row | None = None
-    for row in rows:
-        if alike is not None and replace(row, name=alike.name, joins=alike.joins) == alike:
-            last = collapsed.pop()
-            count = last.count + 1
-            sums = {"n_parameters": row.n_parameters * count, "multiply_adds": row.multiply_adds * count}
-            collapsed.append(replace(last, count=count, **sums))
-        else:
-            collapsed.append(row)
-            alike = row
+    collapsed = []
+    for _, alike in groupby(rows, key=lambda row: replace(row, name="", joins=False)):
+        first, *others = alike
+        count = 1 + len(others)
+        sums = {"n_parameters": first.n_parameters * count, "multiply_adds": first.multiply_adds * count}
+        collapsed.append(replace(first, count=count, **sums))
     return tuple(collapsed)

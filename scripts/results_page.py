@@ -1,7 +1,6 @@
 """What `scripts/benchmark_models.py` measures, and its results as JSON, as a page and as the README's table."""
 
 import fcntl
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
 from src.programs.files import write_atomically  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "runs.json"
@@ -37,17 +37,8 @@ OTHERS = ("mlp_linear", "mlp", "cnn_tiny", "convnext_nano", "vit_micro", "vit_ti
 MEASURED = "data.aux=[spec_min,spec_max,decay_time,spectral_centroid,level]"
 
 COLUMNS = (
-    "network",
-    "parameters",
-    "million multiply-adds",
-    "images/s",
-    "seconds",
-    "epochs",
-    "accuracy",
-    "error / range",
-    "error, JND steps",
-    "90 %",
-    "goal",
+    *("network", "parameters", "million multiply-adds", "images/s", "seconds", "epochs"),
+    *("accuracy", "error / range", "error, grid steps", "90 %", "goal"),
 )
 
 Runs = Mapping[str, dict[str, Any]]
@@ -107,20 +98,19 @@ def entries() -> Iterator[Entry]:
         yield Entry("basic", "cnn_tiny", f"loss {loss}", (f"loss={loss}",))
 
 
-def read_runs() -> dict[str, dict[str, Any]]:
-    """Every run so far, by the name of its entry and its seed."""
-    return json.loads(RUNS.read_text(encoding="utf-8")) if RUNS.exists() else {}
+def run_key(entry: Entry, seed: int) -> str:
+    """Name of a run of an entry among the runs."""
+    return f"{entry.name}, seed {seed}"
 
 
 def keep(new: Mapping[str, Any]) -> None:
     """Add to the runs, and write them, the page and the README's table, each in one step."""
-    RUNS.parent.mkdir(parents=True, exist_ok=True)
-    with (ROOT / "logs" / "benchmark_models.lock").open("w") as lock:  # another one of us may run beside
+    with (ROOT / "logs" / "benchmark_models.lock").open("w") as lock:  # another one of these programs may run beside
         fcntl.flock(lock, fcntl.LOCK_EX)
-        runs = read_runs() | new
-        write_atomically(RUNS, f"{json.dumps(runs, indent=1)}\n".encode())
+        runs = read_json(RUNS) | new
+        write_json(runs, RUNS)
         for path, new_text in ((PAGE, tables(runs)), (README, summary(runs))):
-            write_atomically(path, between_marks(path.read_text(encoding="utf-8"), new_text).encode())
+            write_atomically(path, between_marks(path.read_text(encoding="utf-8"), MARKS, new_text).encode())
 
 
 def spread(figures: Sequence[float], digits: int) -> str:
@@ -129,36 +119,51 @@ def spread(figures: Sequence[float], digits: int) -> str:
     return mean if len(figures) == 1 else f"{mean} ({min(figures):,.{digits}f}–{max(figures):,.{digits}f})"
 
 
+def spread_of(found: Sequence[Mapping[str, Any]], key: str, digits: int) -> str:
+    """Mean and range of what some runs have in common; nothing if they have not."""
+    return spread([run[key] for run in found], digits) if key in found[0] else ""
+
+
 def mean_of(found: Sequence[Mapping[str, Any]], key: str, digits: int, scale: float = 1.0) -> str:
     """Mean of what some runs have in common; nothing if they have not."""
     return f"{scale * statistics.fmean(run[key] for run in found):,.{digits}f}" if key in found[0] else ""
 
 
-def runs_of(entry: Entry, runs: Runs) -> list[dict[str, Any]]:
-    """The runs of an entry that are there; where it has a budget of its own, the set's synthesis is in the seconds."""
-    found = [runs[key] for seed in entry.seeds if (key := f"{entry.name}, seed {seed}") in runs]
-    if entry.budget is None:
-        return found
-    before = runs.get(f"{entry.set}, synthesis", {"seconds": 0.0})["seconds"]
-    return [run | {"seconds": run["seconds"] + before} for run in found]
+def measured(name: str, runs: Runs, only_main: bool = False) -> Iterator[tuple[Entry, list[dict[str, Any]]]]:
+    """The entries of a set that were run, each with its runs.
+
+    Where an entry has a budget of its own, the set's synthesis is in the seconds.
+
+    Args:
+        name: Of the set.
+        runs: All of them.
+        only_main: Whether only the networks that were trained for three minutes and the references are wanted.
+    """
+    synthesis = runs.get(f"{name}, synthesis", {"seconds": 0.0})["seconds"]
+    for entry in entries():
+        is_wanted = not only_main or entry.variant == "3 min" or entry.model in REFERENCES
+        found = [runs[key] for seed in entry.seeds if (key := run_key(entry, seed)) in runs]
+        if entry.budget is not None:
+            found = [run | {"seconds": run["seconds"] + synthesis} for run in found]
+        if entry.set == name and is_wanted and found:
+            yield entry, found
 
 
-def row(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
-    """A line of the table."""
-    cells = [
+def cells(entry: Entry, found: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A row of the table, `COLUMNS`."""
+    return (
         f"{entry.model} {entry.variant}".strip(),
         mean_of(found, "parameters", 0),
         mean_of(found, "multiply_adds", 2, 1e-6),
         mean_of(found, "images_per_second", 0),
-        spread([run["seconds"] for run in found], 0) if "seconds" in found[0] else "",
+        spread_of(found, "seconds", 0),
         mean_of(found, "epochs", 0),
-        spread([run["acc"] for run in found], 3),
-        spread([run["nmae"] for run in found], 4),
-        spread([run["steps"] for run in found], 2),
+        spread_of(found, "acc", 3),
+        spread_of(found, "nmae", 4),
+        spread_of(found, "steps", 2),
         mean_of(found, "coverage", 2),
         goal(entry, found),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    )
 
 
 def goal(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
@@ -174,41 +179,48 @@ def goal(entry: Entry, found: Sequence[Mapping[str, Any]]) -> str:
     return f"{wanted}: {verdict}, {len(found)} of {len(entry.seeds)} seeds"
 
 
-def between_marks(text: str, new: str) -> str:
-    """A text with something new between its marks; what was written around them stays."""
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return f"{before}{MARKS[0]}{new}{MARKS[1]}{after}"
-
-
 def tables(runs: Runs) -> str:
-    """The tables of the page, a section for each set."""
+    """The tables of the page, a section for each set, and one for fresh sounds."""
     lines = []
     for name in EXPERIMENTS:
-        rows = [row(entry, found) for entry in entries() if entry.set == name and (found := runs_of(entry, runs))]
-        if rows:
-            lines += ["", f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows]
-            lines += heads_table(name, runs)
+        if rows := [cells(entry, found) for entry, found in measured(name, runs)]:
+            lines += ["", f"## {name}", "", *table(COLUMNS, rows), *heads_table(name, runs)]
     return "\n".join([*lines, *stream_table(runs), ""])
+
+
+def heads_table(name: str, runs: Runs) -> list[str]:
+    """Accuracy and error of every head for the networks of a set that have goals, and for the references."""
+    shown = {entry.model: [run["heads"] for run in found] for entry, found in measured(name, runs, only_main=True)}
+    if not shown:
+        return []
+    rows = []
+    for head in next(iter(shown.values()))[0]:
+        per_model = [[heads[head] for heads in found] for found in shown.values()]
+        rows.append([head, *(f"{mean_of(found, 'acc', 2)}, {mean_of(found, 'steps', 2)}" for found in per_model)])
+    return ["", *table(["head: accuracy, error in grid steps", *shown], rows)]
 
 
 def stream_table(runs: Runs) -> list[str]:
     """Fresh sounds beside the stored set."""
-    lines = []
-    for entry in entries():
-        found = [run for run in runs_of(entry, runs) if "training_seconds" in run]
-        if entry.model == "cnn_tiny" and entry.budget and found:
+    rows = []
+    for name in EXPERIMENTS:
+        for entry, all_found in measured(name, runs):
+            found = [run for run in all_found if "training_seconds" in run]
+            if entry.model != "cnn_tiny" or not entry.budget or not found:
+                continue
             is_fresh = "data.stream=true" in entry.overrides
-            passes = [1 if is_fresh else run["epochs"] for run in found]  # fresh sounds are heard once
+            passes = [1 if is_fresh else run["epochs"] for run in found]  # the network sees fresh sounds once
             rates = [n * run["training_sounds"] / run["training_seconds"] for n, run in zip(passes, found, strict=True)]
-            cells = (
-                *(entry.set, "fresh" if is_fresh else "stored", mean_of(found, "training_sounds", 0)),
-                *(spread(rates, 0), mean_of(found, "training_seconds", 0)),
-                *(mean_of(found, "acc", 3), mean_of(found, "nmae", 4)),
+            rows.append(
+                (
+                    *(name, "fresh" if is_fresh else "stored", mean_of(found, "training_sounds", 0)),
+                    *(spread(rates, 0), mean_of(found, "training_seconds", 0)),
+                    *(mean_of(found, "acc", 3), mean_of(found, "nmae", 4)),
+                )
             )
-            lines.append(f"| {' | '.join(cells)} |")
-    if not lines:
+    if not rows:
         return []
+    columns = ("set", "sounds", "different ones", "training sounds/s", "training, s", "accuracy", "error / range")
     return [
         "",
         "## Fresh sounds beside stored ones",
@@ -216,49 +228,17 @@ def stream_table(runs: Runs) -> list[str]:
         "`cnn_tiny` in the same three minutes: stored sounds are synthesized before the training, fresh ones on the "
         "second core while the first one trains.",
         "",
-        "| set | sounds | different ones | training sounds/s | training, s | accuracy | error / range |",
-        "|---|---|---|---|---|---|---|",
-        *sorted(lines, key=lambda line: [*EXPERIMENTS].index(line.split("|")[1].strip())),
+        *table(columns, rows),
     ]
 
 
 def summary(runs: Runs) -> str:
     """The README's table: what was trained for three minutes on the Moog sets, and the references."""
-    lines = [
-        "| set | network | parameters | seconds | accuracy | error / range | error, JND steps | runs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ("set", "network", "parameters", "seconds", "accuracy", "error / range", "error, grid steps", "runs")
+    digits = {"seconds": 0, "acc": 3, "nmae": 4, "steps": 3}
+    rows = []
     for name in MOOG:
-        for entry in entries():
-            is_shown = entry.set == name and (entry.variant == "3 min" or entry.model in REFERENCES)
-            if is_shown and (found := runs_of(entry, runs)):
-                digits = {"seconds": 0, "acc": 3, "nmae": 4, "steps": 3}
-                figures = [
-                    spread([run[key] for run in found], n) if key in found[0] else "" for key, n in digits.items()
-                ]
-                cells = (name, entry.model, mean_of(found, "parameters", 0), *figures, str(len(found)))
-                lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
-
-
-def heads_table(name: str, runs: Runs) -> list[str]:
-    """Accuracy and error of every head for the networks of a set that have goals, and for the references."""
-    shown = [
-        (entry.model, [run["heads"] for run in found])
-        for entry in entries()
-        if entry.set == name
-        and (entry.variant == "3 min" or entry.model in REFERENCES)
-        and (found := runs_of(entry, runs))
-    ]
-    if not shown:
-        return []
-    lines = [
-        "",
-        f"| head: accuracy, error in JND steps | {' | '.join(model for model, _ in shown)} |",
-        "|---" * (len(shown) + 1) + "|",
-    ]
-    for head in shown[0][1][0]:
-        of_head = [[heads[head] for heads in found] for _, found in shown]
-        cells = [f"{mean_of(entries_, 'acc', 2)}, {mean_of(entries_, 'steps', 2)}" for entries_ in of_head]
-        lines.append(f"| {head} | {' | '.join(cells)} |")
-    return lines
+        for entry, found in measured(name, runs, only_main=True):
+            figures = [spread_of(found, key, n) for key, n in digits.items()]
+            rows.append((name, entry.model, mean_of(found, "parameters", 0), *figures, str(len(found))))
+    return "\n".join([*table(columns, rows), ""])

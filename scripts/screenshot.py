@@ -8,10 +8,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.chrome.service import Service
 
 BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
@@ -25,16 +25,12 @@ class NoBrowser(Exception):
     """No browser starts; the message says which were tried, and what to install."""
 
 
-def open_browser() -> "Chrome":
+def open_browser() -> webdriver.Chrome:
     """A driver of the first browser that starts.
 
     Raises:
         NoBrowser: If none does.
     """
-    from selenium import webdriver
-    from selenium.common.exceptions import WebDriverException
-    from selenium.webdriver.chrome.service import Service
-
     os.environ.setdefault("SE_AVOID_STATS", "true")
     reasons = []
     for binary in filter(None, map(shutil.which, BROWSERS)):

@@ -30,15 +30,16 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 import src  # noqa: E402, F401, I001  (it says how threads wait before PyTorch is there)
-import lightning.pytorch  # noqa: E402
+import lightning  # noqa: E402
 import torch  # noqa: E402
-from hydra import compose, initialize_config_dir  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
 from rich.console import Console  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from scripts.study_page import RUNS, keep, read_json, write_json  # noqa: E402
-from src.checkpoints.run import build_model  # noqa: E402
+from scripts.pages import read_json, write_json  # noqa: E402
+from scripts.setups import compose_config, optimizer_step, recipe_of, seconds_of, set_up  # noqa: E402
+from scripts.study_page import RUNS, keep  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
 from src.generation import make_dataset  # noqa: E402
@@ -46,7 +47,6 @@ from src.models.costs import multiply_adds  # noqa: E402
 from src.programs.instantiators import instantiate_callbacks  # noqa: E402
 from src.programs.program import extras  # noqa: E402
 from src.programs.progress import progress  # noqa: E402
-from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.vimh.format import METADATA_BYTES, record_dtype  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
@@ -231,9 +231,8 @@ class Job:
     cost: Mapping[str, int] | None = None
 
 
-def config_of(job: Job, *overrides: str) -> Any:
+def config_of(job: Job, *overrides: str) -> DictConfig:
     """Configuration of the training that a job means."""
-    register_resolvers()
     cell = job.cell
     choice = [
         *(f"experiment=moog_cnn_{cell.set}", f"model={cell.model}", f"seed={cell.seed}", "trainer=cpu", "threads=1"),
@@ -246,8 +245,7 @@ def config_of(job: Job, *overrides: str) -> Any:
         f"paths.output_dir='{job.output_dir}'",
         f"paths.work_dir='{ROOT}'",
     ]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", [*choice, *overrides])
+    return compose_config("train", *choice, *overrides)
 
 
 def schedule(n_steps: int) -> list[str]:
@@ -273,17 +271,12 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
         `picture_multiply_adds` of what it looks at.
     """
     cfg = config_of(job)
-    datamodule = instantiate(cfg.data)
-    module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    module, datamodule = set_up(cfg)
     optimizer = module.make_optimizer(params=module.parameters())
     n_steps, seconds = CALIBRATION
     times: list[float] = []
     for batch in _endless(datamodule.train_dataloader()):
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        module.compute_loss(module(batch["image"], batch["aux"]), batch).backward()
-        optimizer.step()
-        times.append(time.perf_counter() - start)
+        times.append(seconds_of(lambda batch=batch: optimizer_step(module, optimizer, batch)))
         if len(times) >= n_steps or (sum(times) > seconds and len(times) > 10):
             break
     step = statistics.quantiles(times[2:], n=4)[0]  # of a machine that does nothing else
@@ -333,9 +326,8 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
     cell, n_steps = job.cell, job.cost["steps"]
     cfg = config_of(job, *schedule(n_steps))
     extras(cfg)
-    lightning.pytorch.seed_everything(cell.seed, workers=True, verbose=False)
-    datamodule = instantiate(cfg.data)
-    module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    lightning.seed_everything(cell.seed, workers=True, verbose=False)
+    module, datamodule = set_up(cfg)
     trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks, with_logger=False), logger=False)
     start = time.monotonic()
     trainer.fit(module, datamodule=datamodule)
@@ -391,8 +383,7 @@ def make_sets(grid: RunGrid, wanted: Sequence[Cell]) -> None:
 def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> int:
     """Bytes of a dataset's records."""
     config_name, overrides = grid.recipe(set_name, representation)
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        recipe = Recipe.from_config(compose(config_name, overrides), instantiate)
+    recipe = recipe_of(config_name, *overrides)
     record = record_dtype(recipe.representation.image_shape, len(recipe.space.varying), METADATA_BYTES)
     return recipe.size * record.itemsize
 

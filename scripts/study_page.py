@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
+from scripts.pages import between_marks, table, write_json
 from src.programs.files import write_atomically
 
 RUNS = "runs.json"
@@ -53,16 +53,6 @@ Runs = Mapping[str, Mapping[str, Any]]
 Arm = tuple[str, str]  # representation and model
 
 
-def read_json(path: Path) -> dict[str, dict[str, Any]]:
-    """Entries by their keys; none if there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def write_json(entries: Mapping[str, Any], path: Path) -> None:
-    """The inverse."""
-    write_atomically(path, (json.dumps(entries, indent=1) + "\n").encode())
-
-
 def keep(runs: Runs, output_dir: Path) -> None:
     """Write the runs, the table for other programs, the figures, and the tables of the page; the rest of it stays."""
     write_json(runs, output_dir / RUNS)
@@ -99,10 +89,9 @@ def arms(runs: Runs) -> list[Arm]:
     return sorted(found, key=lambda arm: (order.index(arm[0]), arm[1]))
 
 
-def runs_of(runs: Runs, set_name: str, arm: Arm, size: int) -> list[Mapping[str, Any]]:
-    """Runs of an arm on a set, with so many sounds."""
-    keys = ("set", "representation", "model", "sounds")
-    return [run for run in runs.values() if tuple(run[key] for key in keys) == (set_name, *arm, size)]
+def select(runs: Runs, **wanted: Any) -> list[Mapping[str, Any]]:
+    """Runs whose entries are as wanted."""
+    return [run for run in runs.values() if all(run[key] == value for key, value in wanted.items())]
 
 
 def values(runs: Runs, key: str) -> list[Any]:
@@ -118,14 +107,12 @@ def label(arm: Arm) -> str:
 
 def with_tables(page: str, runs: Runs) -> str:
     """A page whose tables and figures are those of the runs."""
-    before, _, rest = page.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
     parts = [f"![{title}]({name})" for name, title in FIGURES.items()]
     for set_name in values(runs, "set"):
         parts += [f"### {set_name}: error in grid steps", error_table(runs, set_name)]
         parts += [f"### {set_name}: error less that of {BASE}", difference_table(runs, set_name)]
         parts += [f"### {set_name}: what it costs", cost_table(runs, set_name)]
-    return f"{before}{MARKS[0]}\n" + "\n\n".join(parts) + f"\n\n{MARKS[1]}{after}"
+    return between_marks(page, MARKS, "\n" + "\n\n".join(parts) + "\n\n")
 
 
 def error_table(runs: Runs, set_name: str) -> str:
@@ -151,18 +138,15 @@ def difference_table(runs: Runs, set_name: str) -> str:
 
 def errors_of(runs: Runs, set_name: str, arm: Arm, size: int) -> dict[int, float]:
     """Test errors of an arm by their seeds."""
-    return {run["seed"]: run["error_jnd"] for run in runs_of(runs, set_name, arm, size)}
+    found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
+    return {run["seed"]: run["error_jnd"] for run in found}
 
 
 def table_over_sounds(runs: Runs, set_name: str, rows: Sequence[Arm], cell: Callable[[Arm, int], str]) -> str:
     """A table with a row for every arm and a column for every number of sounds."""
     sizes = values(runs, "sounds")
-    lines = [
-        f"| representation, network | {' | '.join(f'{size:,} sounds' for size in sizes)} |",
-        "|---" * (len(sizes) + 1) + "|",
-    ]
-    lines += [f"| {', '.join(arm)} | {' | '.join(cell(arm, size) for size in sizes)} |" for arm in rows]
-    return "\n".join(lines)
+    columns = ("representation, network", *(f"{size:,} sounds" for size in sizes))
+    return "\n".join(table(columns, ((", ".join(arm), *(cell(arm, size) for size in sizes)) for arm in rows)))
 
 
 def shown(mean_and_half: tuple[float, float], sign: str = "") -> str:
@@ -174,101 +158,106 @@ def shown(mean_and_half: tuple[float, float], sign: str = "") -> str:
 def cost_table(runs: Runs, set_name: str) -> str:
     """Size, operations and time of every arm with the most sounds, and what it reached."""
     size = max(values(runs, "sounds"))
-    lines = [
-        f"| representation, network, {size:,} sounds | parameters | million multiply-adds: picture | network "
-        "| training, s | epochs | accuracy | error / range |",
-        "|---" * 8 + "|",
-    ]
+    columns = (
+        *(f"representation, network, {size:,} sounds", "parameters", "million multiply-adds: picture", "network"),
+        *("training, s", "epochs", "accuracy", "error / range"),
+    )
+    rows = []
     for arm in arms(runs):
-        found = runs_of(runs, set_name, arm, size)
+        found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
         if found:
             first = found[0]
             mean = {key: statistics.fmean(run[key] for run in found) for key in ("seconds", "epochs", "acc", "nmae")}
-            cells = (
-                ", ".join(arm),
-                f"{first['parameters']:,}",
-                *(f"{first[key] / 1e6:.2f}" for key in ("picture_multiply_adds", "multiply_adds")),
-                *(f"{mean['seconds']:.0f}", f"{mean['epochs']:.1f}", f"{mean['acc']:.3f}", f"{mean['nmae']:.4f}"),
+            rows.append(
+                (
+                    *(", ".join(arm), f"{first['parameters']:,}"),
+                    *(f"{first[key] / 1e6:.2f}" for key in ("picture_multiply_adds", "multiply_adds")),
+                    *(f"{mean['seconds']:.0f}", f"{mean['epochs']:.1f}", f"{mean['acc']:.3f}", f"{mean['nmae']:.4f}"),
+                )
             )
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(table(columns, rows))
 
 
 @matplotlib.rc_context(STYLE)
+def draw_panels(runs: Runs, draw_arm: Callable[[Axes, str, int, Arm], None], title: str, x_label: str) -> bytes:
+    """A panel for each set with logarithmic axes, plain numbers and a faint grid, and one legend of the arms; SVG.
+
+    Args:
+        runs: What is drawn.
+        draw_arm: Draws into a panel the runs of a set by an arm, of which it is given the number as well.
+        title: Of a panel, with the set for `{}`.
+        x_label: Of the abscissa.
+    """
+    sets = values(runs, "set")
+    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
+    panels = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
+    for panel, set_name in zip(panels, sets, strict=True):
+        for number, arm in enumerate(arms(runs)):
+            draw_arm(panel, set_name, number, arm)
+        y_label = "mean absolute error, grid steps"
+        panel.set(xscale="log", yscale="log", title=title.format(set_name), xlabel=x_label, ylabel=y_label)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+            axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        panel.grid(alpha=0.25, lw=0.6)
+        if x_label == "training sounds":
+            panel.set_xticks(values(runs, "sounds"), [f"{size:,}" for size in values(runs, "sounds")])
+            panel.minorticks_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})  # without the time at which it was drawn
+    return file.getvalue()
+
+
 def draw_over_sounds(runs: Runs) -> bytes:
     """Error over training sounds, a curve for each arm with intervals, a panel for each set; SVG."""
-    sizes = values(runs, "sounds")
-    figure, panels = figure_of(runs)
-    for panel, set_name in panels:
-        for number, arm in enumerate(arms(runs)):
-            found = [runs_of(runs, set_name, arm, size) for size in sizes]
-            points = [
-                (size * APART ** (number - 4.5), *interval([run["error_jnd"] for run in group]))
-                for size, group in zip(sizes, found, strict=True)
-                if group
-            ]
-            if points:
-                style = {"fmt": "--" if arm[1] == LARGE else "-", "markersize": 5, "lw": 1.3, "elinewidth": 0.8}
-                draw_points(panel, arm, points, capsize=2, **style)
-        decorate(panel, set_name, "training sounds")
-        panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        panel.minorticks_off()
-    return svg(figure)
+
+    def draw_arm(panel: Axes, set_name: str, number: int, arm: Arm) -> None:
+        errors = {size: errors_of(runs, set_name, arm, size) for size in values(runs, "sounds")}
+        points = [(size, *interval(list(found.values()))) for size, found in errors.items() if found]
+        if points:
+            sizes, means, halves = zip(*points, strict=True)
+            color, marker = LOOKS[arm[0]]
+            panel.errorbar(
+                [size * APART ** (number - 4.5) for size in sizes],
+                means,
+                [[min(half, 0.9 * mean) for mean, half in zip(means, halves, strict=True)], halves],
+                fmt="--" if arm[1] == LARGE else "-",
+                color=color,
+                marker=marker,
+                markersize=5,
+                markerfacecolor="white" if arm[1] == LARGE else color,
+                lw=1.3,
+                elinewidth=0.8,
+                capsize=2,
+                label=label(arm),
+            )
+
+    return draw_panels(runs, draw_arm, "{}", "training sounds")
 
 
-@matplotlib.rc_context(STYLE)
 def draw_over_cost(runs: Runs) -> bytes:
     """Error with the most training sounds over multiply-adds, a point for each arm, a panel for each set; SVG."""
     size = max(values(runs, "sounds"), default=0)
-    figure, panels = figure_of(runs)
-    for panel, set_name in panels:
-        for arm in arms(runs):
-            found = runs_of(runs, set_name, arm, size)
-            if found:
-                cost = (found[0]["picture_multiply_adds"] + found[0]["multiply_adds"]) / 1e6
-                points = [(cost, *interval([run["error_jnd"] for run in found]))]
-                draw_points(panel, arm, points, linestyle="none", markersize=9 if arm[1] == LARGE else 6, capsize=3)
-        decorate(panel, f"{set_name}, {size:,} training sounds", "million multiply-adds a sound, picture and network")
-    return svg(figure)
 
+    def draw_arm(panel: Axes, set_name: str, number: int, arm: Arm) -> None:
+        found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
+        if found:
+            color, marker = LOOKS[arm[0]]
+            mean, half = interval([run["error_jnd"] for run in found])
+            panel.errorbar(
+                (found[0]["picture_multiply_adds"] + found[0]["multiply_adds"]) / 1e6,
+                mean,
+                None if math.isnan(half) else [[min(half, 0.9 * mean)], [half]],
+                color=color,
+                marker=marker,
+                markersize=9 if arm[1] == LARGE else 6,
+                markerfacecolor="white" if arm[1] == LARGE else color,
+                linestyle="none",
+                capsize=3,
+                label=label(arm),
+            )
 
-def figure_of(runs: Runs) -> tuple[Figure, list[tuple[Axes, str]]]:
-    """A figure with a panel for each set."""
-    sets = values(runs, "set")
-    figure = Figure(figsize=(5.0 * len(sets) + 2.4, 5.6), layout="constrained")
-    return figure, list(zip(figure.subplots(1, len(sets), squeeze=False, sharey=True)[0], sets, strict=True))
-
-
-def draw_points(panel: Axes, arm: Arm, points: Sequence[tuple[float, float, float]], **style: Any) -> None:
-    """Means of an arm with their intervals, which end above 0 on the logarithmic axis.
-
-    Args:
-        panel: Where to draw.
-        arm: Representation and model.
-        points: Position, mean, and half the width of its interval.
-        **style: More for `Axes.errorbar`.
-    """
-    at, means, halves = zip(*points, strict=True)
-    below = [min(half, 0.9 * mean) for mean, half in zip(means, halves, strict=True)]
-    color, marker = LOOKS[arm[0]]
-    fill = "white" if arm[1] == LARGE else color
-    looks = {"color": color, "marker": marker, "markerfacecolor": fill, "label": label(arm)}
-    panel.errorbar(at, means, [below, halves], **looks, **style)
-
-
-def decorate(panel: Axes, title: str, x_label: str) -> None:
-    """What both figures have: logarithmic axes with plain numbers, names, and a faint grid."""
-    panel.set(xscale="log", yscale="log", title=title, xlabel=x_label, ylabel="mean absolute error, grid steps")
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    panel.grid(alpha=0.25, lw=0.6)
-
-
-def svg(figure: Figure) -> bytes:
-    """A figure with its legend as SVG, without the time at which it was drawn."""
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    title, x_label = f"{{}}, {size:,} training sounds", "million multiply-adds a sound, picture and network"
+    return draw_panels(runs, draw_arm, title, x_label)

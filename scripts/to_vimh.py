@@ -17,45 +17,69 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from hydra import compose, initialize_config_dir  # noqa: E402
+from hydra.errors import HydraException, InstantiationException  # noqa: E402
+from hydra.utils import instantiate  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+from omegaconf.errors import OmegaConfBaseException  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torchaudio.transforms import Resample  # noqa: E402
+
+from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
+from src.params import ParamSpec  # noqa: E402
 from src.programs.config_names import config_names  # noqa: E402
 from src.programs.old_names import answer_to_old_name  # noqa: E402
+from src.programs.program import find_cause  # noqa: E402
 from src.programs.progress import progress  # noqa: E402
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from src.spectral.representation import Representation
-    from src.vimh.convert import About, Choices, LabelledFiles, Packed, Part, SampleBatch
+from src.spectral.representation import Representation  # noqa: E402
+from src.vimh import convert, pictures  # noqa: E402
+from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
 LONGEST = 2**26  # samples of a sound: 20 minutes at 55 kHz
+SECTIONS = ("representation", "channels")  # of a configuration: what makes images of sounds
 NO_SETTINGS = ("_target_", "sample_rate", "duration")  # of a representation: options of their own say these
 
-Converted = tuple["About", list["Part"]]
+Converted = tuple[About, list[Part]]
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("directory", type=Path, metavar="DIR")
+    common.add_argument("--output", type=Path, metavar="DIR", help="the dataset's directory; default: named in data/")
+    common.add_argument("--name", help="short name of the set, part of the directory's; default: that of DIR")
+    common.add_argument("--seed", type=int, default=42, help="of the division into training and test; default 42")
+    common.add_argument("--test-fraction", type=float, default=0.2, metavar="SHARE", help="default 0.2")
+    common.add_argument("--strict", action="store_true", help="stop at a damaged file, rather than leave it out")
+
+    pairs = {"type": pair, "action": "append", "default": []}
+    labels = argparse.ArgumentParser(add_help=False)
+    labels.add_argument("--csv", type=Path, metavar="FILE", help="file names and labels; default: folders are classes")
+    labels.add_argument("--labels", type=lambda text: text.split(","), default=[], metavar="A,B", help="columns to use")
+    a_number = "a label that is a number; the others are categories"
+    labels.add_argument("--number", **pairs, metavar="NAME=STEP[,MIN,MAX]", help=a_number)
+    labels.add_argument("--units", **pairs, metavar="NAME=UNITS", help="of a number")
+
+    label = argparse.ArgumentParser(add_help=False)
+    label.add_argument("--label", default="label", help="name of the label where nothing else names it")
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    images = kinds.add_parser("images", help="image files, labelled by folders or a CSV")
-    idx = kinds.add_parser("idx", help="MNIST's IDX files, plain or .gz")
-    cifar = kinds.add_parser("cifar", help="the binary files of CIFAR-10 or CIFAR-100")
-    audio = kinds.add_parser("audio", help="audio files, labelled by folders or a CSV")
-    for kind in (images, idx, cifar, audio):
-        _add_common(kind)
-    for kind in (images, audio):
-        _add_labels(kind)
-    for kind in (images, idx, audio):
-        kind.add_argument("--label", default="label", help="name of the label where nothing else names it")
+    parents = [common, labels, label]
+    images = kinds.add_parser("images", parents=parents, help="image files, labelled by folders or a CSV")
+    idx = kinds.add_parser("idx", parents=[common, label], help="MNIST's IDX files, plain or .gz")
+    kinds.add_parser("cifar", parents=[common], help="the binary files of CIFAR-10 or CIFAR-100")
+    audio = kinds.add_parser("audio", parents=parents, help="audio files, labelled by folders or a CSV")
     idx.add_argument("--names", type=Path, metavar="FILE", help="names of the labels 0, 1, …, a line each")
     images.add_argument("--resize", type=size, metavar="HxW", help="make all of this many rows and columns")
     images.add_argument("--color", choices=("auto", "grey", "rgb"), default="auto", help="default: as they are")
@@ -64,28 +88,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     audio.add_argument("--representation", default="stft", metavar="NAME", help="of configs/representation")
     audio.add_argument("--channels", default="", metavar="A,B", help="beside the spectrogram, of configs/channels")
     audio.add_argument("--spectral", help=argparse.SUPPRESS)  # the old name of both
-    _add_pairs(audio, "--set", "VALUE", "a setting, such as height=64 or channels.modulation.max_frequency=20")
+    a_setting = "a setting, such as height=64 or channels.modulation.max_frequency=20"
+    audio.add_argument("--set", **pairs, metavar="NAME=VALUE", help=a_setting)
     return parser.parse_args(argv)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="the dataset's directory; default: named in data/")
-    parser.add_argument("--name", help="short name of the set, part of the directory's; default: that of DIR")
-    parser.add_argument("--seed", type=int, default=42, help="of the division into training and test; default 42")
-    parser.add_argument("--test-fraction", type=float, default=0.2, metavar="SHARE", help="default 0.2")
-    parser.add_argument("--strict", action="store_true", help="stop at a damaged file, rather than leave it out")
-
-
-def _add_labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="file names and labels; default: folders are classes")
-    parser.add_argument("--labels", type=lambda text: text.split(","), default=[], metavar="A,B", help="columns to use")
-    _add_pairs(parser, "--number", "STEP[,MIN,MAX]", "a label that is a number; the others are categories")
-    _add_pairs(parser, "--units", "UNITS", "of a number")
-
-
-def _add_pairs(parser: argparse.ArgumentParser, option: str, value: str, what: str) -> None:
-    parser.add_argument(option, type=pair, action="append", default=[], metavar=f"NAME={value}", help=what)
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -104,71 +109,55 @@ def size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def labelled(options: argparse.Namespace, suffixes: frozenset[str]) -> "LabelledFiles":
-    """The files that are asked for, with their labels."""
-    from src.vimh.convert import files_of_folders, files_of_table
-
+def labelled(
+    options: argparse.Namespace, suffixes: frozenset[str], load: Callable[[Path, np.ndarray], SampleBatch]
+) -> tuple[tuple[ParamSpec, ...], list[Part]]:
+    """The files that are asked for: the parameters that their labels become, and how each is read with its values."""
     if options.csv is not None:
-        return files_of_table(options.directory, options.csv, options.labels)
-    if options.labels:
+        files = convert.files_of_table(options.directory, options.csv, options.labels)
+    elif options.labels:
         raise ConfigError("--labels names columns of a CSV: give --csv as well.")
-    return files_of_folders(options.directory, suffixes, options.label)
+    else:
+        files = convert.files_of_folders(options.directory, suffixes, options.label)
+    grids = {name: LabelGrid.parse(text) for name, text in options.number}
+    specs, values = convert.parameters_of(files, grids, dict(options.units))
+    parts = [Part(str(path), partial(load, path, value)) for path, value in zip(files.paths, values, strict=True)]
+    return specs, parts
 
 
 def convert_images(options: argparse.Namespace) -> Converted:
     """A directory of image files."""
-    from src.vimh.convert import About, Part, parameters_of
-    from src.vimh.pictures import SUFFIXES, PictureFormat, load_picture, picture_keys
-
-    files = labelled(options, SUFFIXES)
-    specs, values = parameters_of(files, grids(options), dict(options.units))
-    look = PictureFormat(options.color, options.resize)
-    parts = [Part(str(path), partial(load_picture, path, values[n], look)) for n, path in enumerate(files.paths)]
-    return About(set_name(options), specs, picture_keys, {"kind": "images"}), parts
+    form = pictures.PictureFormat(options.color, options.resize)
+    specs, parts = labelled(options, pictures.SUFFIXES, lambda *file: pictures.load_picture(*file, form))
+    return About(set_name(options), specs, pictures.picture_keys, {"kind": "images"}), parts
 
 
 def convert_idx(options: argparse.Namespace) -> Converted:
-    """MNIST, and what comes as it does."""
-    from src.vimh.convert import About
-    from src.vimh.pictures import idx_set, picture_keys, read_names
-
-    names = None if options.names is None else read_names(options.names)
-    spec, parts = idx_set(options.directory, options.label, names)
-    return About(set_name(options), (spec,), picture_keys, {"kind": "idx"}), parts
+    """MNIST, and what comes in the same files."""
+    names = None if options.names is None else pictures.read_names(options.names)
+    spec, parts = pictures.idx_set(options.directory, options.label, names)
+    return About(set_name(options), (spec,), pictures.picture_keys, {"kind": "idx"}), parts
 
 
 def convert_cifar(options: argparse.Namespace) -> Converted:
     """CIFAR-10 or CIFAR-100."""
-    from src.vimh.convert import About
-    from src.vimh.pictures import cifar_set, picture_keys
-
-    name, specs, parts = cifar_set(options.directory)
-    return About(set_name(options, name), specs, picture_keys, {"kind": name}), parts
+    name, specs, parts = pictures.cifar_set(options.directory)
+    return About(set_name(options, name), specs, pictures.picture_keys, {"kind": name}), parts
 
 
 def convert_audio(options: argparse.Namespace) -> Converted:
     """A directory of audio files."""
-    from src.recordings import SUFFIXES
-    from src.vimh.convert import About, Part, parameters_of
-
-    files = labelled(options, SUFFIXES)
-    specs, values = parameters_of(files, grids(options), dict(options.units))
     config = image_config(options)
     representation = make_representation(config)
-    keys = sound_keys(representation, options.sample_rate, options.duration)
     n_samples = round(options.sample_rate * options.duration)
     load = partial(load_sound, representation=representation, sample_rate=options.sample_rate, n_samples=n_samples)
-    parts = [Part(str(path), partial(load, path, values[n])) for n, path in enumerate(files.paths)]
+    specs, parts = labelled(options, recordings.SUFFIXES, load)
+    keys = sound_keys(representation, options.sample_rate, options.duration)
     return About(set_name(options), specs, lambda shape: keys, {"kind": "audio", **config}), parts
 
 
 def image_config(options: argparse.Namespace) -> dict[str, Any]:
     """The sections `representation` and `channels`, plain and resolved."""
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     check_sound(options.sample_rate, options.duration)
     channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
     chosen = [f"+representation={options.representation}", f"channels=[{','.join(channels)}]"]
@@ -184,16 +173,14 @@ def image_config(options: argparse.Namespace) -> dict[str, Any]:
         check_settings(options, compose("generate", chosen)["representation"])
         try:
             cfg = compose("generate", [*chosen, *settings])
-            return {
-                section: OmegaConf.to_container(cfg[section], resolve=True, throw_on_missing=True)
-                for section in ("representation", "channels")
-            }
+            sections = {key: OmegaConf.to_container(cfg[key], resolve=True, throw_on_missing=True) for key in SECTIONS}
         except (HydraException, OmegaConfBaseException) as error:
             given = " ".join(f"--set {name}={value}" for name, value in options.set)
             reason = str(error).splitlines()[0].rstrip(".")
             raise ConfigError(
                 f"{given}: {reason}. configs/representation and configs/channels show what can be set."
             ) from error
+    return sections
 
 
 def check_sound(sample_rate: int, duration: float) -> None:
@@ -226,13 +213,8 @@ def check_settings(options: argparse.Namespace, representation: Mapping[str, Any
         )
 
 
-def make_representation(config: Mapping[str, Any]) -> "Representation":
+def make_representation(config: Mapping[str, Any]) -> Representation:
     """What makes images of sounds, from the sections `representation` and `channels`."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    from src.programs.program import find_cause
-
     try:
         return instantiate(config["representation"], channels=config["channels"])
     except InstantiationException as error:
@@ -240,7 +222,7 @@ def make_representation(config: Mapping[str, Any]) -> "Representation":
         raise ConfigError(f"The representation cannot be made: {reason}") from error
 
 
-def sound_keys(representation: "Representation", sample_rate: int, duration: float) -> dict[str, Any]:
+def sound_keys(representation: Representation, sample_rate: int, duration: float) -> dict[str, Any]:
     """Keys of `DatasetInfo` for sounds."""
     channels = {"channel_ranges": representation.channel_ranges, "channel_axes": representation.channel_axes}
     return {
@@ -255,8 +237,8 @@ def sound_keys(representation: "Representation", sample_rate: int, duration: flo
 
 
 def load_sound(
-    path: Path, value: "np.ndarray", representation: "Representation", sample_rate: int, n_samples: int
-) -> "SampleBatch":
+    path: Path, value: np.ndarray, representation: Representation, sample_rate: int, n_samples: int
+) -> SampleBatch:
     """Read an audio file.
 
     Args:
@@ -269,26 +251,16 @@ def load_sound(
     Raises:
         DamagedFileError: If it is no audio, damaged, or empty.
     """
-    import torch
-
-    from src.vimh.convert import SampleBatch
-
     waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
     image, spec_range = representation.to_image(waveform[None])
     return SampleBatch(image.numpy(), spec_range.numpy(), value[None])
 
 
-def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
+def read_sound(path: Path, sample_rate: int, n_samples: int) -> np.ndarray:
     """The beginning of an audio file, mono, at another rate, padded with silence, float32, `(time,)`."""
-    import numpy as np
-    import torch
-
-    from src.recordings import RecordingError, read_samples
-    from src.vimh.convert import DamagedFileError
-
     try:
-        samples, rate = read_samples(path, n_samples / sample_rate + MARGIN)
-    except RecordingError as error:
+        samples, rate = recordings.read_samples(path, n_samples / sample_rate + MARGIN)
+    except recordings.RecordingError as error:
         raise DamagedFileError(str(error)) from error
     mono = torch.from_numpy(samples.mean(axis=1)).float()
     sound = (mono if rate == sample_rate else resampler(rate, sample_rate)(mono)).numpy()[:n_samples]
@@ -296,21 +268,9 @@ def read_sound(path: Path, sample_rate: int, n_samples: int) -> "np.ndarray":
 
 
 @cache
-def resampler(rate: int, sample_rate: int) -> "Callable[[Tensor], Tensor]":
+def resampler(rate: int, sample_rate: int) -> Callable[[Tensor], Tensor]:
     """Changes a rate as `predict.py` does. Its filter takes longer to make than to apply."""
-    import torch
-    from torchaudio.transforms import Resample
-
-    from src.recordings import RESAMPLING
-
-    return Resample(rate, sample_rate, dtype=torch.float64, **RESAMPLING).float()
-
-
-def grids(options: argparse.Namespace) -> Mapping[str, Any]:
-    """Steps and ranges of the labels that are numbers."""
-    from src.vimh.convert import LabelGrid
-
-    return {name: LabelGrid.parse(text) for name, text in options.number}
+    return Resample(rate, sample_rate, dtype=torch.float64, **recordings.RESAMPLING).float()
 
 
 def set_name(options: argparse.Namespace, default: str | None = None) -> str:
@@ -319,29 +279,19 @@ def set_name(options: argparse.Namespace, default: str | None = None) -> str:
     return re.sub(r"[^\w.-]+", "-", name)
 
 
-def choices(options: argparse.Namespace) -> "Choices":
-    """Where the dataset goes, and how it is divided."""
-    from src.vimh.convert import Choices
-
-    return Choices(options.output, ROOT / "data", options.seed, options.test_fraction, options.strict)
-
-
-def convert(options: argparse.Namespace) -> "Packed":
-    """Do what is asked for."""
-    from src.vimh.convert import pack
-
-    chosen = choices(options)
-    converters = {"images": convert_images, "idx": convert_idx, "cifar": convert_cifar, "audio": convert_audio}
-    about, parts = converters[options.kind](options)
-    with progress(len(parts), "Reading", "files") as advance:
-        return pack(parts, about, chosen, advance, lambda message: print(f"Skipped: {message}", file=sys.stderr))
+CONVERTERS = {"images": convert_images, "idx": convert_idx, "cifar": convert_cifar, "audio": convert_audio}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert, and say what came of it."""
+    """Convert, and print what was made and what was left out."""
     options = arguments(argv)
     try:
-        packed = convert(options)
+        choices = Choices(options.output, ROOT / "data", options.seed, options.test_fraction, options.strict)
+        about, parts = CONVERTERS[options.kind](options)
+        with progress(len(parts), "Reading", "files") as advance:
+            packed = convert.pack(
+                parts, about, choices, advance, lambda message: print(f"Skipped: {message}", file=sys.stderr)
+            )
     except NSMError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

@@ -47,19 +47,19 @@ def test_the_ratio_is_that_of_the_figures_beside_it(small, pairs, tmp_path):
 
 
 def test_a_training_and_a_bare_loop_take_turns():
-    heard = []
+    calls = []
 
     def epochs():
         for epoch in range(2):
-            heard.append(f"bare {epoch}")
+            calls.append(f"bare {epoch}")
             yield
 
     turns = bench.InTurn(epochs())
     turns.on_train_start(None, None)
     for epoch in range(2):
         turns.on_train_epoch_start(None, None)
-        heard.append(f"whole {epoch}")
+        calls.append(f"whole {epoch}")
     turns.pause()
-    assert heard == ["bare 0", "whole 0", "bare 1", "whole 1"]
+    assert calls == ["bare 0", "whole 0", "bare 1", "whole 1"]
     assert turns.bare > 0
     assert turns.whole > 0

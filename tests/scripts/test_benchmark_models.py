@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from scripts.benchmark_models import config_of, errors, fit_reference
+from scripts.pages import between_marks, read_json
 from scripts.results_page import (
     EXPERIMENTS,
     GOALS,
@@ -14,11 +15,10 @@ from scripts.results_page import (
     PAGE,
     README,
     REFERENCES,
+    RUNS,
     Entry,
-    between_marks,
     entries,
     goal,
-    read_runs,
     spread,
     summary,
     tables,
@@ -88,7 +88,7 @@ def test_the_synthesis_of_the_set_counts():
     assert "reached late" not in tables(runs | {"basic, synthesis": {"seconds": 4.0}})
 
 
-def test_sounds_are_counted_as_often_as_they_were_heard():
+def test_sounds_are_counted_as_often_as_the_network_saw_them():
     """Stored ones once an epoch, fresh ones once: of those, the run says how many there were in all."""
     run = RUN | {"epochs": 50, "training_seconds": 100.0, "heads": HEADS}
     runs = {
@@ -107,10 +107,10 @@ def test_every_network_is_on_every_set_beside_every_reference():
 
 
 def test_the_documentation_shows_the_runs_that_are_there():
-    runs = read_runs()
+    runs = read_json(RUNS)
     for path, text in ((PAGE, tables(runs)), (README, summary(runs))):
         page = path.read_text()
-        assert between_marks(page, text) == page
+        assert between_marks(page, MARKS, text) == page
 
 
 def test_a_reference_learns_from_the_training_samples_of_the_networks(monkeypatch):
@@ -142,9 +142,9 @@ def test_what_needs_no_picture_is_what_training_says_of_it(trained_run, monkeypa
 def test_the_table_of_the_readme_is_replaced_and_nothing_else():
     runs = {"basic cnn_tiny 3 min, seed 42": RUN | {"parameters": 8942, "heads": HEADS}}
     readme = f"before\n{MARKS[0]}old\n{MARKS[1]}after\n"
-    new = between_marks(readme, summary(runs))
+    new = between_marks(readme, MARKS, summary(runs))
     assert new.startswith("before\n")
     assert new.endswith("<!-- end of results -->\nafter\n")
     assert "old" not in new
     assert "| basic | cnn_tiny | 8,942 | 61 | 0.900 | 0.0100 | 0.100 | 1 |" in new
-    assert between_marks(new, summary(runs)) == new
+    assert between_marks(new, MARKS, summary(runs)) == new

@@ -7,6 +7,7 @@ import pytest
 from hydra.utils import instantiate
 
 from scripts import study
+from scripts.pages import read_json
 from scripts.study import (
     FULL,
     N_TEST,
@@ -22,7 +23,7 @@ from scripts.study import (
     schedule,
     set_bytes,
 )
-from scripts.study_page import FIGURES, LOOKS, MARKS, RUNS, difference_table, interval, keep, read_json, with_tables
+from scripts.study_page import FIGURES, LOOKS, MARKS, RUNS, difference_table, interval, keep, with_tables
 from src.checkpoints.run import build_model
 
 SVG = "{http://www.w3.org/2000/svg}"

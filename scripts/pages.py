@@ -1,0 +1,35 @@
+"""Results as JSON, and as Markdown tables in pages of the documentation."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import rootutils
+
+rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from src.programs.files import write_atomically  # noqa: E402
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Entries by their keys; none if there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write_json(entries: Mapping[str, Any], path: Path) -> None:
+    """The inverse, in one step."""
+    write_atomically(path, f"{json.dumps(entries, indent=1)}\n".encode())
+
+
+def table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
+    return [lines[0], "|---" * len(columns) + "|", *lines[1:]]
+
+
+def between_marks(page: str, marks: tuple[str, str], new: str) -> str:
+    """A page whose text between two marks is replaced; what was written around them stays."""
+    before, _, rest = page.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    return f"{before}{marks[0]}{new}{marks[1]}{after}"
