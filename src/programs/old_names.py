@@ -7,12 +7,12 @@ in which `{0}` is the override; docs/migration.md lists the same for people.
 import re
 from collections.abc import Sequence
 
-REPRESENTATIONS = ("stft", "mel", "waveform", "bits")
-RATIOS = {"short_window": "0.25", "medium_window": "1", "long_window": "4"}  # of windows that were options of their own
-WINDOW = "|".join(RATIOS)
+WINDOW = "short_window|medium_window|long_window"  # options of their own before
 WINDOWS = "windows are one option with a list of ratios: channels=[windows] channels.windows.ratios=[0.25,4]."
 OLD_NAMES = {
-    r"/?spectral=.*": "{0} is now {spectral}.",
+    r"/?spectral=\[?(stft|mel|waveform|bits)\]?": "{0} is now representation={1}.",
+    r"/?spectral=.*": "{0}: the first name is now representation=NAME, the others channels=[NAME,NAME]; windows are "
+    "one option for the ratios 0.25 (short_window), 1 and 4 (long_window): channels=[windows] channels.windows.ratios=[4].",
     rf"(spectral\.)?channels(=.*|\.)\b({WINDOW}|window_[\d.]+)\b.*": "{0}: " + WINDOWS,
     r"spectral\.(channels\..*)": "{0} is now {1}.",
     r"spectral\.(.*)": "{0} is now representation.{1}.",
@@ -44,17 +44,5 @@ def answer_to_old_name(overrides: Sequence[str]) -> str | None:
     for override in overrides:
         for pattern, answer in OLD_NAMES.items():
             if match := re.fullmatch(pattern, override.lstrip("+~")):
-                return answer.format(override, match[1] if match.re.groups else "", spectral=_of_spectral(override))
+                return answer.format(override, *match.groups())
     return None
-
-
-def _of_spectral(override: str) -> str:
-    """The overrides that stand for `spectral=NAMES`."""
-    names = [name.strip(" '\"") for name in override.partition("=")[2].strip("[]").split(",")]
-    first = [name for name in names if name in REPRESENTATIONS]
-    ratios = [RATIOS[name] for name in names if name in RATIOS]
-    others = [name for name in names if name not in (*REPRESENTATIONS, *RATIOS)]
-    channels = ",".join([*(["windows"] if ratios else []), *others])
-    parts = [f"representation={(first or ['stft'])[0]}", f"channels=[{channels}]" if channels else ""]
-    parts.append(f"channels.windows.ratios=[{','.join(ratios)}]" if ratios else "")
-    return " ".join(part for part in parts if part)

@@ -5,11 +5,10 @@ from src.programs.old_names import OLD_NAMES, answer_to_old_name
 ANSWERS = {
     "spectral=mel": "spectral=mel is now representation=mel.",
     "/spectral=waveform": "representation=waveform.",
-    "+spectral=[stft]": "representation=stft.",
-    "spectral=[stft,long_window]": "is now representation=stft channels=[windows] channels.windows.ratios=[4].",
-    "spectral=[mel, short_window,group_delay,long_window]": "is now representation=mel channels=[windows,group_delay] "
-    "channels.windows.ratios=[0.25,4].",
-    "spectral=modulation": "representation=stft channels=[modulation].",
+    "+spectral=[stft]": "spectral=[stft] is now representation=stft.",
+    "spectral=[stft,long_window]": "the first name is now representation=NAME, the others channels=[NAME,NAME]",
+    "spectral=[mel, short_window,group_delay,long_window]": "4 (long_window): channels=[windows] channels.windows.",
+    "spectral=modulation": "the others channels=[NAME,NAME]",
     "spectral.height=64": "spectral.height=64 is now representation.height=64.",
     "~spectral.mel": "representation.mel",
     "spectral.channels.modulation.max_frequency=20": "is now channels.modulation.max_frequency=20.",
