@@ -127,15 +127,15 @@ emer moog-envelope-regression: $(ENV)
 
 ## emvitb moog-vit-basic: Train the tiny ViT on the Moog set basic
 emvitb moog-vit-basic: $(ENV)
-	$(PYTHON) src/train.py experiment=moog_vit_basic $(ARGS)
+	$(PYTHON) src/train.py experiment=moog_cnn_basic model=vit_tiny experiment_name=moog_vit_basic $(ARGS)
 
 ## emvite moog-vit-envelope: Train the tiny ViT on the Moog set envelope
 emvite moog-vit-envelope: $(ENV)
-	$(PYTHON) src/train.py experiment=moog_vit_envelope $(ARGS)
+	$(PYTHON) src/train.py experiment=moog_cnn_envelope model=vit_tiny experiment_name=moog_vit_envelope $(ARGS)
 
 ## emvitr moog-vit-resonance: Train the tiny ViT on the Moog set resonance
 emvitr moog-vit-resonance: $(ENV)
-	$(PYTHON) src/train.py experiment=moog_vit_resonance $(ARGS)
+	$(PYTHON) src/train.py experiment=moog_cnn_resonance model=vit_tiny experiment_name=moog_vit_resonance $(ARGS)
 
 ## emvit moog-vit: Train the tiny ViT on each Moog set
 emvit moog-vit: emvitb emvite emvitr

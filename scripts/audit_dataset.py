@@ -88,7 +88,7 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
     if not isinstance(recipe.representation, SpectralRepresentation):
         raise VIMHError(
             f"{data_dir}: holds samples. What can be read from a picture is asked of spectrograms: audit a set of the "
-            "same configuration with spectral=[stft] or spectral=[mel]."
+            "same configuration with representation=stft or representation=mel."
         )
     n_same = compare_stored_bytes(reader, recipe)
     numbers = np.random.default_rng(seed).permutation(len(reader.train))[:n_samples]

@@ -26,15 +26,17 @@ from src.recipe import BLOCK, Recipe  # noqa: E402
 from src.vimh.axes import ChannelInfo, channels_of  # noqa: E402
 
 CHANNELS = (
-    *("short_window", "medium_window", "long_window", "instantaneous_frequency", "group_delay"),
-    *("modulation", "temporal_envelope", "spectral_envelope", "normalized"),
+    *("windows", "instantaneous_frequency", "group_delay", "modulation"),
+    *("temporal_envelope", "spectral_envelope", "normalized"),
 )
-SIZE = ("spectral.height=127", "spectral.width=64", "spectral.win_length=256")  # up to 4 kHz
+RATIOS = (0.25, 1, 4)  # of the windows
+SIZE = ("representation.height=127", "representation.width=64", "representation.win_length=256")  # up to 4 kHz
 
 
 def draw(sample: int, output: Path) -> None:
     """Draw one sound of the envelope set."""
-    recipe = recipe_of("synth/generate_moog_envelope", f"spectral=[stft,{','.join(CHANNELS)}]", *SIZE)
+    channels = (f"channels=[{','.join(CHANNELS)}]", f"channels.windows.ratios=[{','.join(map(str, RATIOS))}]")
+    recipe = recipe_of("synth/generate_moog_envelope", "representation=stft", *channels, *SIZE)
     sounds, info = recipe.make(sample, sample + 1), recipe.info("channels")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 12), layout="constrained")
@@ -58,7 +60,7 @@ def draw_samples(figure: Figure, plots: np.ndarray, recipe: Recipe, sample: int)
     waveform = torch.from_numpy(recipe.render(recipe.values(sample, sample + 1)))
     rate = recipe.synth.sample_rate
     for plot, name in zip(plots, ("waveform", "bits"), strict=True):
-        representation = recipe_of("synth/generate_moog_envelope", f"spectral={name}").representation
+        representation = recipe_of("synth/generate_moog_envelope", f"representation={name}").representation
         pixels = representation.to_image(waveform)[0][0, 0, :, : rate // 50].numpy()
         low, high, units = representation.channel_ranges[0]
         level = low + pixels * (high - low) / 255
@@ -79,18 +81,20 @@ def print_costs() -> None:
         "envelope": ("synth/generate_moog_envelope", "mel"),
         "127 x 64": ("synth/generate_moog_envelope", "stft"),
     }
+    apart = {f"window_{ratio:g}": ("channels=[windows]", f"channels.windows.ratios=[{ratio}]") for ratio in RATIOS}
+    apart |= {channel: (f"channels=[{channel}]",) for channel in CHANNELS[1:]}
     rows: dict[str, list[str]] = {}
     for label, (name, first) in sets.items():
         overrides = SIZE if label == "127 x 64" else ()
-        alone = recipe_of(name, f"spectral={first}", *overrides)
+        alone = recipe_of(name, f"representation={first}", *overrides)
         waveform = torch.from_numpy(alone.render(alone.values(0, BLOCK)))
-        others = [recipe_of(name, f"spectral=[{first},{channel}]", *overrides) for channel in CHANNELS]
-        samples = [recipe_of(name, f"spectral={what}", *overrides) for what in ("waveform", "bits")]
+        others = [recipe_of(name, f"representation={first}", *one, *overrides) for one in apart.values()]
+        samples = [recipe_of(name, f"representation={what}", *overrides) for what in ("waveform", "bits")]
         calls = [partial_image(recipe.representation, waveform) for recipe in (alone, *others, *samples)]
         seconds = medians(calls)
         base = seconds[0]
-        more = [base, *(time_ - base for time_ in seconds[1 : 1 + len(CHANNELS)]), *seconds[1 + len(CHANNELS) :]]
-        for what, second in zip(("first channel", *CHANNELS, "waveform", "bits"), more, strict=True):
+        more = [base, *(time_ - base for time_ in seconds[1 : 1 + len(apart)]), *seconds[1 + len(apart) :]]
+        for what, second in zip(("first channel", *apart, "waveform", "bits"), more, strict=True):
             rows.setdefault(what, []).append(f"{1e6 * second / BLOCK:.0f} ({second / base:.2f})")
     print(*table(("channel", *sets), ((what, *cells) for what, cells in rows.items())), sep="\n")
 

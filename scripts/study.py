@@ -73,42 +73,42 @@ class Representation:
 
     Attributes:
         name: For people.
-        spectral: The option of the group.
-        settings: Overrides of it, by set; those of "" hold for all.
+        option: Of the group `representation`.
+        settings: Further overrides, by set; those of "" hold for all.
     """
 
     name: str
-    spectral: str
+    option: str
     settings: Mapping[str, tuple[str, ...]]
 
     @property
     def is_samples(self) -> bool:
         """Whether it is the sound itself, and no spectrogram."""
-        return not self.spectral.startswith("[")
+        return self.option in ("waveform", "bits")
 
     def overrides(self, set_name: str) -> tuple[str, ...]:
         """Those of `generate_vimh.py` that make it."""
-        return (f"spectral={self.spectral}", *self.settings.get("", ()), *self.settings.get(set_name, ()))
+        return (f"representation={self.option}", *self.settings.get("", ()), *self.settings.get(set_name, ()))
 
 
 def on_mel(name: str, *channels: str) -> Representation:
     """The log-mel spectrogram of the envelope set, 32 bands with a window of 64 ms, and channels on top of it."""
-    window = ("spectral.win_length=512", "spectral.window=hann")
-    return Representation(name, f"[{','.join(['mel', *channels])}]", {"": window})
+    window = ("representation.win_length=512", "representation.window=hann")
+    return Representation(name, "mel", {"": (f"channels=[{','.join(channels)}]", *window)})
 
 
 REPRESENTATIONS = (
     # The window is one period of the basic set's pitch, as in that set.
     Representation(
         "log-magnitude",
-        "[stft]",
+        "stft",
         {
-            "basic": ("spectral.win_length=80", "spectral.window=boxcar"),
-            "envelope": ("spectral.win_length=80", "spectral.window=hann"),
+            "basic": ("representation.win_length=80", "representation.window=boxcar"),
+            "envelope": ("representation.win_length=80", "representation.window=hann"),
         },
     ),
     on_mel("log-mel"),
-    on_mel("multi-resolution", "short_window", "long_window"),
+    on_mel("multi-resolution", "windows"),
     on_mel("+ instantaneous frequency", "instantaneous_frequency"),
     on_mel("+ group delay", "group_delay"),
     on_mel("+ modulation", "modulation"),
@@ -187,7 +187,7 @@ class Cell:
     @property
     def is_of_last(self) -> bool:
         """Whether it is done when everything else is."""
-        return self.model == OF_SAMPLES[0] or self.representation.spectral == "bits"
+        return self.model == OF_SAMPLES[0] or self.representation.option == "bits"
 
     @property
     def arm(self) -> str:

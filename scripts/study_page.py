@@ -109,7 +109,7 @@ def with_tables(page: str, runs: Runs) -> str:
     """A page whose tables and figures are those of the runs."""
     parts = [f"![{title}]({name})" for name, title in FIGURES.items()]
     for set_name in values(runs, "set"):
-        parts += [f"### {set_name}: error in JND steps", error_table(runs, set_name)]
+        parts += [f"### {set_name}: error in grid steps", error_table(runs, set_name)]
         parts += [f"### {set_name}: error less that of {BASE}", difference_table(runs, set_name)]
         parts += [f"### {set_name}: what it costs", cost_table(runs, set_name)]
     return between_marks(page, MARKS, "\n" + "\n\n".join(parts) + "\n\n")
@@ -194,7 +194,7 @@ def draw_panels(runs: Runs, draw_arm: Callable[[Axes, str, int, Arm], None], tit
     for panel, set_name in zip(panels, sets, strict=True):
         for number, arm in enumerate(arms(runs)):
             draw_arm(panel, set_name, number, arm)
-        y_label = "mean absolute error, JND steps"
+        y_label = "mean absolute error, grid steps"
         panel.set(xscale="log", yscale="log", title=title.format(set_name), xlabel=x_label, ylabel=y_label)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))

@@ -4,7 +4,7 @@
     python scripts/to_vimh.py images PICTURES --csv labels.csv --number angle=5,0,355 --units angle=degrees
     python scripts/to_vimh.py idx MNIST --label digit
     python scripts/to_vimh.py cifar cifar-10-batches-bin
-    python scripts/to_vimh.py audio SOUNDS --sample-rate 16000 --duration 1 --spectral mel --set height=64
+    python scripts/to_vimh.py audio SOUNDS --sample-rate 16000 --duration 1 --representation mel --set height=64
 
 docs/to_vimh.md explains everything.
 """
@@ -38,12 +38,14 @@ from src.params import ParamSpec  # noqa: E402
 from src.programs.command_line import config_names  # noqa: E402
 from src.programs.explain import find_cause  # noqa: E402
 from src.programs.output import progress  # noqa: E402
+from src.programs.old_names import answer_to_old_name  # noqa: E402
 from src.spectral.representation import Representation  # noqa: E402
 from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
 LONGEST = 2**26  # samples of a sound: 20 minutes at 55 kHz
+SECTIONS = ("representation", "channels")  # of a configuration: what makes images of sounds
 NO_SETTINGS = ("_target_", "sample_rate", "duration")  # of a representation: options of their own say these
 
 Converted = tuple[About, list[Part]]
@@ -82,8 +84,10 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     images.add_argument("--color", choices=("auto", "grey", "rgb"), default="auto", help="default: as they are")
     audio.add_argument("--sample-rate", type=int, required=True, metavar="HZ")
     audio.add_argument("--duration", type=float, required=True, metavar="S", help="longer ones are cut, others padded")
-    audio.add_argument("--spectral", default="stft", metavar="A,B", help="channels, of configs/spectral; default stft")
-    a_setting = "a setting of the representation, such as height=64"
+    audio.add_argument("--representation", default="stft", metavar="NAME", help="of configs/representation")
+    audio.add_argument("--channels", default="", metavar="A,B", help="beside the spectrogram, of configs/channels")
+    audio.add_argument("--spectral", help=argparse.SUPPRESS)  # the old name of both
+    a_setting = "a setting, such as height=64 or channels.modulation.max_frequency=20"
     audio.add_argument("--set", **pairs, metavar="NAME=VALUE", help=a_setting)
     return parser.parse_args(argv)
 
@@ -142,30 +146,40 @@ def convert_cifar(options: argparse.Namespace) -> Converted:
 
 def convert_audio(options: argparse.Namespace) -> Converted:
     """A directory of audio files."""
-    config = spectral_config(options)
+    config = image_config(options)
     representation = make_representation(config)
     n_samples = round(options.sample_rate * options.duration)
     load = partial(load_sound, representation=representation, sample_rate=options.sample_rate, n_samples=n_samples)
     specs, parts = labelled(options, recordings.SUFFIXES, load)
     keys = sound_keys(representation, options.sample_rate, options.duration)
-    return About(set_name(options), specs, lambda shape: keys, {"kind": "audio", "spectral": config}), parts
+    return About(set_name(options), specs, lambda shape: keys, {"kind": "audio", **config}), parts
 
 
-def spectral_config(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings of the representation, plain and resolved."""
+def image_config(options: argparse.Namespace) -> dict[str, Any]:
+    """The sections `representation` and `channels`, plain and resolved."""
     check_sound(options.sample_rate, options.duration)
-    names = spectral_names(options.spectral)
-    sound = [f"dataset.sample_rate={options.sample_rate}", f"dataset.duration={options.duration}"]
-    chosen = [f"+spectral=[{','.join(names)}]", *sound]
+    channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
+    chosen = [f"+representation={options.representation}", f"channels=[{','.join(channels)}]"]
+    old = [] if options.spectral is None else [f"--spectral {options.spectral}"]
+    if answer := answer_to_old_name([*old, *chosen]):
+        raise ConfigError(answer)
+    check_option("representation", [options.representation])
+    check_option("channels", channels)
+    chosen += [f"dataset.sample_rate={options.sample_rate}", f"dataset.duration={options.duration}"]
+    places = [name if name.startswith("channels.") else f"representation.{name}" for name, _ in options.set]
+    settings = [f"{place}={value}" for place, (_, value) in zip(places, options.set, strict=True)]
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        check_settings(options, compose("generate", chosen)["spectral"])
+        check_settings(options, compose("generate", chosen)["representation"])
         try:
-            cfg = compose("generate", [*chosen, *(f"spectral.{name}={value}" for name, value in options.set)])
-            return OmegaConf.to_container(cfg["spectral"], resolve=True, throw_on_missing=True)
+            cfg = compose("generate", [*chosen, *settings])
+            sections = {key: OmegaConf.to_container(cfg[key], resolve=True, throw_on_missing=True) for key in SECTIONS}
         except (HydraException, OmegaConfBaseException) as error:
-            settings = " ".join(f"--set {name}={value}" for name, value in options.set)
+            given = " ".join(f"--set {name}={value}" for name, value in options.set)
             reason = str(error).splitlines()[0].rstrip(".")
-            raise ConfigError(f"{settings}: {reason}. configs/spectral shows what can be set.") from error
+            raise ConfigError(
+                f"{given}: {reason}. configs/representation and configs/channels show what can be set."
+            ) from error
+    return sections
 
 
 def check_sound(sample_rate: int, duration: float) -> None:
@@ -179,37 +193,29 @@ def check_sound(sample_rate: int, duration: float) -> None:
         )
 
 
-def spectral_names(spectral: str) -> list[str]:
-    """The configurations that `--spectral` names.
-
-    Raises:
-        ConfigError: If it names none, or one that is not there.
-    """
-    known = config_names(ROOT / "configs" / "spectral", "*")
-    names = [name.strip() for name in spectral.split(",")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(f"--spectral {spectral!r}: {unknown[0]!r} is none of {', '.join(known)}.")
-    return names
+def check_option(group: str, names: Sequence[str]) -> None:
+    """Refuse what is no option of a group of configurations."""
+    known = config_names(ROOT / "configs" / group, "*")
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--{group} {','.join(names)!r}: {name!r} is none of {', '.join(known)}.")
 
 
-def check_settings(options: argparse.Namespace, config: Mapping[str, Any]) -> None:
-    """Refuse channels without a first one, and settings that a representation does not have."""
-    if "_target_" not in config:
-        raise ConfigError(f"--spectral {options.spectral}: has no first channel. Put stft or mel before it.")
-    known = [name for name in config if name not in NO_SETTINGS]
-    unknown = [name for name, _ in options.set if name.split(".")[0] not in known]
+def check_settings(options: argparse.Namespace, representation: Mapping[str, Any]) -> None:
+    """Refuse settings that a representation does not have."""
+    known = [name for name in representation if name not in NO_SETTINGS]
+    unknown = [name for name, _ in options.set if name.split(".")[0] not in (*known, "channels")]
     if unknown:
         raise ConfigError(
-            f"--set {', '.join(unknown)}: --spectral {options.spectral} has no such setting; it has "
+            f"--set {', '.join(unknown)}: --representation {options.representation} has no such setting; it has "
             f"{', '.join(known) or 'none'}."
         )
 
 
 def make_representation(config: Mapping[str, Any]) -> Representation:
-    """What makes images of sounds."""
+    """What makes images of sounds, from the sections `representation` and `channels`."""
     try:
-        return instantiate(config)
+        return instantiate(config["representation"], channels=config["channels"])
     except InstantiationException as error:
         reason = " ".join(str(find_cause(error, NSMError) or error).split())
         raise ConfigError(f"The representation cannot be made: {reason}") from error

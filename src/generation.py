@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import VIMHError, check_number
-from src.recipe import ROOT, WHOLE, Recipe, check_spectral, differences, recipe_config
+from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import Batch, VIMHReader
@@ -146,7 +146,7 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
 
-def fresh_sounds(info: DatasetInfo, instantiate: Callable[[Any], Any]) -> Callable[[int, int], Batch]:
+def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable[[int, int], Batch]:
     """What makes sounds of the kind of a dataset that are not in it.
 
     Args:

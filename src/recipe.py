@@ -1,6 +1,6 @@
 """`Recipe`: values to waveforms to images, for a generator configuration or for a dataset that somebody else wrote."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat
 
@@ -17,6 +16,7 @@ from src.errors import ConfigError, VIMHError
 from src.params import SAMPLINGS, FixedParam, ParameterSpace
 from src.sections import Section, Seed, read_section
 from src.spectral.representation import Representation, SpectralRepresentation
+from src.migration import CONFIG_VERSION
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
@@ -24,8 +24,7 @@ from src.vimh.info import DatasetInfo, Shard, new_info
 from src.vimh.reader import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
-SPECTRAL = ROOT / "configs" / "spectral"
-SECTIONS = ("dataset", "synth", "parameters", "spectral")
+SECTIONS = ("dataset", "synth", "parameters", "representation", "channels")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
 
 BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
@@ -76,11 +75,11 @@ class Recipe:
     space: ParameterSpace
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], instantiate: Callable[[Any], Any]) -> "Recipe":
+    def from_config(cls, config: Mapping[str, Any], instantiate: Callable[..., Any]) -> "Recipe":
         """Build the objects that a generator configuration names.
 
         Args:
-            config: With the sections `dataset`, `synth`, `parameters` and `spectral`.
+            config: With the sections `dataset`, `synth`, `parameters`, `representation` and `channels`.
             instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's,
                 the trusted one for a configuration out of a file.
 
@@ -89,15 +88,10 @@ class Recipe:
         """
         plain = recipe_config(config)
         read_section(DatasetSection, plain["dataset"], "dataset")
-        if "_target_" not in plain["spectral"]:
-            raise ConfigError(
-                f"spectral has no first channel, only {', '.join(plain['spectral'])}. Put stft or mel before it: "
-                "spectral=[stft,instantaneous_frequency]."
-            )
         recipe = cls(
             plain,
             instantiate(plain["synth"]),
-            instantiate(plain["spectral"]),
+            instantiate(plain["representation"], channels=plain["channels"]),
             ParameterSpace.from_config(plain["parameters"]),
         )
         # Refuses images that no record can hold.
@@ -111,7 +105,7 @@ class Recipe:
         return recipe
 
     @classmethod
-    def from_info(cls, info: DatasetInfo, instantiate: Callable[[Any], Any]) -> "Recipe":
+    def from_info(cls, info: DatasetInfo, instantiate: Callable[..., Any]) -> "Recipe":
         """What made the sounds of a dataset.
 
         A dataset of another writer has no entry `generator`. Its synth is found by its `synth_type` and the names of
@@ -128,14 +122,15 @@ class Recipe:
             synth, space = _synth_by_names(info)
             return cls({}, synth, _plain_stft(synth, info.height, info.width), space)
         config = info.generator.get("config")
-        missing = [key for key in ("synth", "spectral") if not isinstance(config, Mapping) or key not in config]
+        missing = [key for key in ("synth", "representation") if not isinstance(config, Mapping) or key not in config]
         if missing:
             raise VIMHError(
                 f"{_name(info)}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
                 "nobody knows how its sounds were made. Generate the set anew with generate_vimh.py."
             )
         space = ParameterSpace(info.parameters, info.fixed)
-        return cls(config, instantiate(config["synth"]), instantiate(config["spectral"]), space)
+        representation = instantiate(config["representation"], channels=config.get("channels", {}))
+        return cls(config, instantiate(config["synth"]), representation, space)
 
     @cached_property
     def view(self) -> SpectralRepresentation:
@@ -301,7 +296,7 @@ class Recipe:
             mel_config=representation.describe_mel(),
             seed=dataset["seed"],
             sampling=dataset["sampling"],
-            generator={"version": __version__, "config": self.config},
+            generator={"version": __version__, "config_version": CONFIG_VERSION, "config": self.config},
             shard=None if shard == WHOLE else shard,
         )
 
@@ -329,29 +324,6 @@ def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
             for line in differences(stored.get(name, missing), wanted.get(name, missing), f"{key}.{name}".lstrip("."))
         ]
     return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
-
-
-def check_spectral(overrides: Sequence[str]) -> None:
-    """Refuse a choice of representations and channels of which Hydra would silently keep some and drop the others.
-
-    Args:
-        overrides: Hydra overrides, of which those of the group `spectral` count. Unknown names are left to Hydra.
-
-    Raises:
-        ConfigError: If there is not one representation, at the front, or a name stands twice.
-    """
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        chosen = override.value() if override.key_or_group == "spectral" else None
-        names = [chosen] if isinstance(chosen, str) else chosen
-        if not isinstance(names, list) or not all((SPECTRAL / f"{name}.yaml").is_file() for name in names):
-            continue
-        first = [name for name in names if set(OmegaConf.load(SPECTRAL / f"{name}.yaml")) != {"channels"}]
-        if first != names[:1] or len(set(names)) < len(names):
-            raise ConfigError(
-                f"spectral=[{','.join(names)}]: one representation comes first, such as stft or mel, and further "
-                "channels behind it, each once; waveform and bits stand alone. make lc lists "
-                "them."
-            )
 
 
 def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:

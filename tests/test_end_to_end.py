@@ -30,7 +30,7 @@ N_SOUNDS = 4
 def samples(request, recipe_of, compose_run, tmp_path_factory):
     """A set of samples, and the directory of a run on it."""
     data_dir = tmp_path_factory.mktemp("samples") / request.param
-    generate(recipe_of("dataset.size=40", f"spectral={request.param}"), data_dir)
+    generate(recipe_of("dataset.size=40", f"representation={request.param}"), data_dir)
     run_dir = tmp_path_factory.mktemp("run")
     data = ("data=vimh_256dss_waveform", f"data.data_dir={data_dir}", "data.make_dataset=null")
     train(compose_run(run_dir, "model=wave_cnn", *data, "trainer.max_epochs=1", "logger=none"))
@@ -95,5 +95,5 @@ def test_a_recording_is_read_as_the_samples_of_the_set_are(samples, recipe, prog
 
 
 def test_an_audit_asks_for_spectrograms(samples):
-    with pytest.raises(VIMHError, match=r"holds samples.*spectral=\[stft\]"):
+    with pytest.raises(VIMHError, match=r"holds samples.*representation=stft"):
         audit_dataset(samples[0], 4, 0)

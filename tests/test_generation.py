@@ -30,8 +30,8 @@ from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = str(ROOT / "generate_vimh.py")
-SMALL = ("dataset.size=24", "spectral.height=8", "spectral.width=8", "dataset.duration=0.1")
-MEL = ("spectral=mel", "spectral.n_fft=512", "spectral.height=8", "spectral.width=8", "dataset.duration=0.1")
+SMALL = ("dataset.size=24", "representation.height=8", "representation.width=8", "dataset.duration=0.1")
+MEL = ("representation=mel", "representation.n_fft=512", *SMALL[1:])
 
 
 def content(data_dir):
@@ -166,7 +166,7 @@ def test_the_json_holds_all_it_takes_to_make_the_set_again(saw_dir, tmp_path):
 
 def test_the_json_names_no_place_and_no_machine(saw_dir):
     generator = json.loads((saw_dir / INFO_NAME).read_text())["generator"]
-    assert generator["config"].keys() == {"dataset", "synth", "parameters", "spectral"}
+    assert generator["config"].keys() == {"dataset", "synth", "parameters", "representation", "channels"}
     words = ("output_dir", "batch_size", "num_threads", "overwrite", "pickle", "suffix", str(ROOT), str(saw_dir.parent))
     assert not [word for word in words if word in json.dumps(generator)]
 
@@ -236,11 +236,11 @@ def test_rendering_never_runs_far_ahead_of_writing(recipe_of, tmp_path):
 
 
 def test_differences_are_told_key_by_key():
-    stored = {"dataset": {"size": 4, "seed": 1}, "spectral": {"hop": None}, "gone": 1}
-    wanted = {"dataset": {"size": 8, "seed": 1}, "spectral": {"hop": 256}, "new": {"a": 1}}
+    stored = {"dataset": {"size": 4, "seed": 1}, "representation": {"hop": None}, "gone": 1}
+    wanted = {"dataset": {"size": 8, "seed": 1}, "representation": {"hop": 256}, "new": {"a": 1}}
     assert differences(stored, wanted) == [
         "dataset.size: 4 there, 8 asked for",
-        "spectral.hop: None there, 256 asked for",
+        "representation.hop: None there, 256 asked for",
         "gone: 1 there, (absent) asked for",
         "new: (absent) there, {'a': 1} asked for",
     ]
@@ -378,7 +378,7 @@ BAD_COMMANDS = {
     "parameters.note_velocity.min=200": ["note_velocity: min 200.0 is not below max 127.0"],
     "parameters.note_velocity.step=-7": ["note_velocity: step -7.0 is not above 0"],
     "parameters.note_velocity=100": ["parameters.note_velocity is 100"],
-    "spectral.hop_length=9000": ["hop_length is 9000", "1 to 8000, the sound's samples"],
+    "representation.hop_length=9000": ["hop_length is 9000", "8000"],
     "dataset.synth_type=???": ["dataset.synth_type has no value"],
     "dataset.name=vimh-64x64x1_mine": ["vimh-64x64x1_mine", "claims", "64x64x1", "32x32x1"],
     f"dataset.name={'x' * 300}": ["xxx", "could not be written"],
@@ -388,7 +388,7 @@ BAD_COMMANDS = {
     "shard.index=one": ["shard", "index", "one"],
     "shard.index=5": ["shard.index 5 of shard.count 1"],
     "dataset.sice=5": ["dataset.sice"],
-    "spectral=cqt": ["spectral/cqt", "mel", "stft"],
+    "representation=cqt": ["representation/cqt", "mel", "stft"],
     "synth._target_=src.synth.voices.NoVoice": ["src.synth.voices.NoVoice"],
     "--config-name=synth/generate_nothing": ["synth/generate_nothing", "--config-name=synth/generate_simple_saw"],
 }
@@ -437,11 +437,11 @@ BAD_VALUES = [
     ({"parameters.note_number.value": 200}, "note_number is 200"),
     ({"parameters.note_number.value": float("nan")}, "note_number: value nan must be a finite number"),
     ({"parameters.note_number.description": 5}, "parameters.note_number.description is 5"),
-    ({"spectral.hop_length": 0}, "hop_length is 0"),
-    ({"spectral.win_length": 8001}, "win_length 8001 is longer than the sound's 8000 samples"),
-    ({"spectral.height": 41}, "n_fft 80 has 40 bins above DC, but the image has 41 rows"),
-    ({"spectral.height": 70000, "spectral.n_fft": 140000}, "70000x32x1"),
-    ({"spectral.window": "nonsense"}, "nonsense"),
+    ({"representation.hop_length": 0}, "hop_length is 0"),
+    ({"representation.win_length": 8001}, "win_length 8001 is longer than the sound's 8000 samples"),
+    ({"representation.height": 41}, "n_fft 80 has 40 bins above DC, but the image has 41 rows"),
+    ({"representation.height": 70000, "representation.n_fft": 140000}, "70000x32x1"),
+    ({"representation.window": "nonsense"}, "nonsense"),
 ]
 
 
@@ -518,7 +518,9 @@ def test_a_set_with_another_kind_of_recipe_is_not_taken_for_ours(recipe_of, thei
         is_made(theirs, recipe_of(*SMALL).config)
 
 
-@pytest.mark.parametrize("key", ["dataset", "synth", "parameters", "spectral", "dataset.size", "dataset.duration"])
+@pytest.mark.parametrize(
+    "key", ["dataset", "synth", "parameters", "representation", "channels", "dataset.size", "dataset.duration"]
+)
 def test_a_stored_configuration_that_lacks_something_is_refused(saw_dir, key):
     config = json.loads((saw_dir / INFO_NAME).read_text())["generator"]["config"]
     section, _, name = key.partition(".")
@@ -533,11 +535,13 @@ def test_a_configuration_is_resolved_when_it_is_the_users_own():
             "dataset": {"rate": 8, "name": "x", "suffix": "y"},
             "synth": {"rate": "${dataset.rate}"},
             "parameters": {},
-            "spectral": {},
+            "representation": {},
+            "channels": {},
         }
     )
-    assert recipe_config(config) == {"dataset": {"rate": 8}, "synth": {"rate": 8}, "parameters": {}, "spectral": {}}
-    with pytest.raises(ConfigError, match="spectral is None"):
+    others = {"parameters": {}, "representation": {}, "channels": {}}
+    assert recipe_config(config) == {"dataset": {"rate": 8}, "synth": {"rate": 8}, **others}
+    with pytest.raises(ConfigError, match="representation is None"):
         recipe_config({"dataset": {}, "synth": {}, "parameters": {}})
 
 

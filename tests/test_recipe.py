@@ -78,7 +78,7 @@ def test_what_a_description_lacks_is_named(recipe_of):
     with pytest.raises(VIMHError, match=r"SawVoice does not know its parameter detune; it knows note_number"):
         Recipe.from_info(by_another_writer(recipe, **odd), instantiate_trusted)
     with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, so"):
-        Recipe.from_info(by_another_writer(recipe, generator={"config": {"spectral": {}}}), instantiate_trusted)
+        Recipe.from_info(by_another_writer(recipe, generator={"config": {"representation": {}}}), instantiate_trusted)
     with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, generator\.config\.spectral"):
         Recipe.from_info(by_another_writer(recipe, generator={}), instantiate_trusted)
 

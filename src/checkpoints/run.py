@@ -1,9 +1,11 @@
-"""A run as plain data: building its network, saving what it takes to build it again, and doing so."""
+"""What a checkpoint holds beside weights, how it is written, and how a network is built from it again.
+
+The entry `nsm_run` of a checkpoint is plain data: the configuration of the run, the description of its dataset, and
+statistics of the training images. Nothing that a file holds is executed (`trusted.py`).
+"""
 
 import pickle
 import re
-import struct
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,27 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, NSMError
 from src.models.components.network import NetIO
+from src.migration import CONFIG_VERSION, upgraded
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
 DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
 STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
-
-# What a damaged file makes PyTorch raise, beside the refusal of what is not plain data.
-_DAMAGE = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-)
 
 Instantiate = Callable[..., Any]
 
@@ -78,6 +65,7 @@ class SaveRun(Callback):
     def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, Any] | None = None) -> None:
         plain = OmegaConf.to_container(cfg, resolve=True)
         self.entry = {
+            "config_version": CONFIG_VERSION,
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
             "dataset_info": info.to_dict(),
             "domain": None if domain is None else dict(domain),
@@ -116,23 +104,20 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
         CheckpointError: If the file is no checkpoint of this project, names a class that is not allowed, or its weights
             do not fit its description.
     """
-    checkpoint = read_checkpoint(ckpt_path)
-    config, info_dict, weights = _entries(checkpoint, ckpt_path)
+    entry, weights = _parts(read_checkpoint(ckpt_path), ckpt_path)
 
     def instantiate(section: Any, *args: Any, **kwargs: Any) -> Any:
-        if args:  # TODO(migration table): the network; older checkpoints hold the five fields of NetIO in its section
-            section = {key: item for key, item in section.items() if key not in NetIO.__dataclass_fields__}
         return instantiate_trusted(section, trusted_modules, *args, **kwargs)
 
     try:
-        info = DatasetInfo.from_dict(info_dict, "its dataset_info")
-        module = build_model(config, info, instantiate=instantiate)
+        info = DatasetInfo.from_dict(entry["dataset_info"], "its dataset_info")
+        module = build_model(entry["config"], info, instantiate=instantiate)
         module.load_state_dict(weights, strict=True)
     except NSMError as error:
         raise CheckpointError(f"{ckpt_path}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{ckpt_path}: its weights do not fit its configuration: {error}") from error
-    return Run(module.eval(), info, config, checkpoint[ENTRY].get("domain"))
+    return Run(module.eval(), info, entry["config"], entry.get("domain"))
 
 
 def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:
@@ -149,18 +134,19 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     return instantiate_trusted(run.config["data"] | changes, trusted_modules)
 
 
-def _entries(
-    checkpoint: dict[str, Any], ckpt_path: str | Path
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Configuration, description of the dataset and weights of a checkpoint."""
-    try:
-        entry = checkpoint[ENTRY]
-        return dict(entry["config"]), dict(entry["dataset_info"]), dict(checkpoint["state_dict"])
-    except (KeyError, TypeError, ValueError) as error:
+def _parts(checkpoint: dict[str, Any], ckpt_path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entry of a run, with its configuration in today's names, and the weights."""
+    entry, weights = checkpoint.get(ENTRY), checkpoint.get("state_dict")
+    parts = [weights, *(entry.get(key) for key in ("config", "dataset_info"))] if isinstance(entry, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
         raise CheckpointError(
             f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: {ENTRY} or state_dict is missing "
             "or no dict. Name one that train.py wrote."
-        ) from error
+        )
+    try:
+        return upgraded(entry), weights
+    except NSMError as error:
+        raise CheckpointError(f"{ckpt_path}: {error}") from error
 
 
 def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
@@ -175,14 +161,15 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        refused = re.search(r"(?:GLOBAL|class) ([\w.]+\w)", str(error))  # the name alone, out of a long message
         raise CheckpointError(
             f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read"
-            f"{_refused_part(error)}. Name one that train.py wrote."
+            f"{f' ({refused[1]})' if refused else ''}. Name one that train.py wrote."
         ) from error
-    except _DAMAGE as error:
-        raise CheckpointError(
-            f"{path}: is not a checkpoint ({_first_line(error)}). Name one that train.py wrote."
-        ) from error
+    except Exception as error:  # a damaged file makes PyTorch raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason.partition("In PyTorch 2.6")[0].rstrip()  # without its advice to run what the file holds
+        raise CheckpointError(f"{path}: is not a checkpoint ({reason}). Name one that train.py wrote.") from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
             f"{path}: holds a {type(checkpoint).__name__}, no checkpoint. Name one that train.py wrote."
@@ -206,9 +193,17 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
         CheckpointError: Naming what differs.
     """
     checkpoint = read_checkpoint(ckpt_path)
-    config, info_dict, weights = _entries(checkpoint, ckpt_path)
-    _check_same_division(config["data"], data, ckpt_path)
-    check_same_heads(DatasetInfo.from_dict(info_dict, str(ckpt_path)), info, "the dataset of this run")
+    entry, weights = _parts(checkpoint, ckpt_path)
+    for key in DIVISION:  # or it would validate on samples that it was trained on
+        before, now = (
+            "null" if section.get(key) is None else section[key] for section in (entry["config"]["data"], data)
+        )
+        if before != now:
+            raise CheckpointError(
+                f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
+                f"that were trained on. Go on with data.{key}={before}."
+            )
+    check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
     found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, torch.Tensor)}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if found != expected:
@@ -218,25 +213,9 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
             f"{ckpt_path}: is of another network: {names} differ. Go on with the model and the loss that it was "
             "trained with."
         )
-    return _steps(checkpoint, ckpt_path)
-
-
-def _steps(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> int:
-    steps = checkpoint.get("global_step")
-    if not isinstance(steps, int):
+    if not isinstance(checkpoint.get("global_step"), int):
         raise CheckpointError(f"{ckpt_path}: does not say how long it was trained (global_step): no run can go on.")
-    return steps
-
-
-def _check_same_division(stored: Mapping[str, Any], data: Mapping[str, Any], ckpt_path: str | Path) -> None:
-    """Refuse what would validate on samples that the checkpoint was trained on."""
-    for key in DIVISION:
-        before, now = ("null" if section.get(key) is None else section[key] for section in (stored, data))
-        if before != now:
-            raise CheckpointError(
-                f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
-                f"that were trained on. Go on with data.{key}={before}."
-            )
+    return checkpoint["global_step"]
 
 
 def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:
@@ -268,15 +247,3 @@ def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> Non
         raise CheckpointError(
             f"{where}: is not a dataset of this checkpoint:\n  " + "\n  ".join(sorted(lines)) + "\nName another one."
         )
-
-
-def _first_line(error: Exception) -> str:
-    """Without PyTorch's advice to read the file in the way that runs what is in it."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line.partition("In PyTorch 2.6")[0].rstrip()
-
-
-def _refused_part(error: pickle.UnpicklingError) -> str:
-    """The class or function that PyTorch did not read, out of much that it says beside."""
-    found = re.search(r"(?:GLOBAL|class) ([\w.]+\w)", str(error))
-    return f" ({found[1]})" if found else ""

@@ -45,30 +45,24 @@ def instantiate_trusted(
             object cannot be made from the configuration.
         ConfigError: If `trusted_modules` is not a list of dotted names.
     """
-    allowed = (*ALLOWED, *_checked_modules(trusted_modules))
+    if isinstance(trusted_modules, str) or not all(map(_is_dotted, trusted_modules)):
+        raise ConfigError(f"trusted_modules must be a list of dotted module names, not {trusted_modules!r}.")
+    allowed = (*ALLOWED, *trusted_modules)
     plain = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
     if not isinstance(plain, Mapping) or "_target_" not in plain:
         raise CheckpointError("A stored configuration has no _target_: the file is damaged or not of this project.")
     targets = [*_targets(plain), *_targets(kwargs)]
-    for target in targets:
-        _check_name(target, allowed)
+    for target in targets:  # all of them before anything is imported
+        if not _is_dotted(target):
+            raise _refusal(target, "is not the dotted name of a class")
+        if not _is_allowed(target, allowed):
+            raise _refusal(target, f"is in none of the packages {', '.join(allowed)}")
     for target in targets:
         _check_class(target, allowed)
     try:
         return hydra.utils.instantiate(dict(plain), *args, **kwargs)
     except (InstantiationException, OmegaConfBaseException, TypeError, RecursionError) as error:
         raise CheckpointError(f"The stored configuration of {plain['_target_']} does not fit: {error}") from error
-
-
-def _checked_modules(trusted_modules: Sequence[str]) -> tuple[str, ...]:
-    names = None if isinstance(trusted_modules, str) else tuple(trusted_modules)
-    if names is None or not all(isinstance(name, str) and _is_dotted(name) for name in names):
-        raise ConfigError(f"trusted_modules must be a list of dotted module names, not {trusted_modules!r}.")
-    return names
-
-
-def _is_dotted(name: str) -> bool:
-    return all(part.isidentifier() for part in name.split("."))
 
 
 def _targets(node: Any, depth: int = 0) -> Iterator[str]:
@@ -88,61 +82,50 @@ def _targets(node: Any, depth: int = 0) -> Iterator[str]:
             yield from _targets(value, depth + 1)
 
 
-def _refuse(target: Any, reason: str) -> CheckpointError:
+def _refusal(target: Any, reason: str) -> CheckpointError:
     return CheckpointError(
         f"The file names _target_: {target!r}, which {reason}. Nothing of it was run."
         " If you trust the file and that package, say so: trusted_modules=[PACKAGE]"
     )
 
 
-def _inside(name: str, packages: Sequence[str]) -> bool:
+def _is_dotted(name: Any) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
+
+
+def _is_inside(name: str, packages: Sequence[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def _is_allowed(name: str, allowed: Sequence[str]) -> bool:
-    return _inside(name, allowed) and not _inside(name, FORBIDDEN)
-
-
-def _check_name(target: Any, allowed: Sequence[str]) -> None:
-    if not isinstance(target, str) or not _is_dotted(target):
-        raise _refuse(target, "is not the dotted name of a class")
-    if not _is_allowed(target, allowed):
-        raise _refuse(target, f"is in none of the packages {', '.join(allowed)}")
+    return _is_inside(name, allowed) and not _is_inside(name, FORBIDDEN)
 
 
 def _check_class(target: str, allowed: Sequence[str]) -> None:
-    """Follows a dotted name as Hydra would, and refuses the first step that leaves the allowed packages."""
+    """Follow a dotted name as Hydra would, and refuse the first part that leads out of the allowed packages."""
     if target in FUNCTIONS:
         return
+
+    def may_pass(module: str) -> bool:  # an allowed one, or the parent of one that is named, such as torch of torch.nn
+        return _is_allowed(module, allowed) or target.startswith(f"{module}.")
+
     first, *rest = target.split(".")
     found: Any = importlib.import_module(first)
     for part in rest:
-        found = _step(found, part, target, allowed)
-        if not _may_pass(found, target, allowed):
-            raise _refuse(target, f"leaves the packages {', '.join(allowed)} at {part!r}")
+        outside = _refusal(target, f"leaves the packages {', '.join(allowed)} at {part!r}")
+        owner, found = found, getattr(found, part, None)
+        if found is None and isinstance(owner, ModuleType):
+            if not may_pass(f"{owner.__name__}.{part}"):
+                raise outside
+            try:
+                found = importlib.import_module(f"{owner.__name__}.{part}")
+            except ImportError as error:
+                raise _refusal(target, f"cannot be imported ({error})") from error
+        if isinstance(found, ModuleType):
+            passes = may_pass(found.__name__)
+        else:
+            passes = isinstance(found, type) and _is_allowed(found.__module__, allowed)
+        if not passes:
+            raise outside
     if not isinstance(found, type):
-        raise _refuse(target, "is not a class")
-
-
-def _step(found: Any, part: str, target: str, allowed: Sequence[str]) -> Any:
-    step = getattr(found, part, None)
-    if step is not None or not isinstance(found, ModuleType):
-        return step
-    submodule = f"{found.__name__}.{part}"
-    if not _is_on_the_way(submodule, target, allowed):
-        raise _refuse(target, f"leaves the packages {', '.join(allowed)} at {part!r}")
-    try:
-        return importlib.import_module(submodule)
-    except ImportError as error:
-        raise _refuse(target, f"cannot be imported ({error})") from error
-
-
-def _may_pass(found: Any, target: str, allowed: Sequence[str]) -> bool:
-    if isinstance(found, ModuleType):
-        return _is_on_the_way(found.__name__, target, allowed)
-    return isinstance(found, type) and _is_allowed(found.__module__, allowed)
-
-
-def _is_on_the_way(module: str, target: str, allowed: Sequence[str]) -> bool:
-    """Whether a module is an allowed one, or the parent of one that the target names, such as torch of torch.nn."""
-    return _is_allowed(module, allowed) or target.startswith(f"{module}.")
+        raise _refusal(target, "is not a class")

@@ -189,7 +189,7 @@ class Player:
     """
 
     info: DatasetInfo
-    instantiate: Callable[[Any], Any]
+    instantiate: Callable[..., Any]
     directory: Path
 
     def __call__(self, batch: Batch, name: str) -> str:

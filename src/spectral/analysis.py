@@ -1,15 +1,21 @@
-"""TODO."""
+"""STFTs for the channels of an image: one per window, all on the rows and columns of the same grid.
+
+`Grid` says what rows and columns are, `Analysis` is an STFT with one window on it, and `Spectra` computes each STFT of
+a batch once, whichever channels need it. Where a row holds several bins (a mel band, or a window longer than the grid's
+FFT), its value is the mean over these bins weighted by power.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from src.errors import ConfigError
 from src.spectral import functional as F
-from src.spectral.views import Window
+from src.spectral.settings import Window
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Analysis:
         self.hop_length = hop_length or grid.hop_length
         self.first = 0 if hop_length else (grid.win_length - win_length) // 2
         self.n_frames = (grid.n_samples - win_length) // hop_length + 1 if hop_length else grid.width
+        self.settings: dict[str, Any] = {"win_length": win_length, "n_fft": self.n_fft, "window": window}
         self.key = (win_length, str(window), hop_length)
         self.height = grid.height
         self.weights = self._weights(grid)

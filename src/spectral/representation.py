@@ -6,21 +6,21 @@ same grid. `src/spectral/waveform.py` has those without a spectrogram.
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import torch
+from pydantic import Field, model_validator
 from scipy.signal import lfilter
 from torch import Tensor
 
-from src.errors import ConfigError, check_number
+from src.errors import ConfigError
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
-from src.spectral.channels import Channel
+from src.spectral.channels import Channel, Ends, View
+from src.spectral.settings import Count, Positive, Settings, Window
 
 
-@dataclass(frozen=True)
-class Mel:
+class Mel(Settings):
     """Settings of a mel filterbank; the image's height is the number of bands.
 
     Attributes:
@@ -36,49 +36,88 @@ class Mel:
     mel_scale: str = "slaney"
 
 
-Ends = tuple[float, float, str]  # at pixel 0, at pixel 255, units
+class Spectrogram(Settings):
+    """What makes a spectrogram of sounds of one length.
+
+    Attributes:
+        sample_rate: Hz.
+        duration: Length of the sounds, s.
+        height: Rows.
+        width: Columns.
+        win_length: Window, samples.
+        n_fft: FFT length, samples; `win_length` if None.
+        window: Any window of `scipy.signal.get_window`.
+        hop_length: Samples from column to column. None: as short as covers the whole sound.
+        hop_multiple: The hop that is found is a multiple of this; one period of the sound keeps it pitch-synchronous.
+        top_db: Dynamic range of an image, dB.
+        pre_emphasis: Coefficient of a first difference before the STFT; 0 for none.
+        mel: A mel filterbank; None for STFT bins.
+    """
+
+    sample_rate: Count
+    duration: Positive
+    height: Count
+    width: Count
+    win_length: Count
+    n_fft: Count | None = None
+    window: Window = "hann"
+    hop_length: int | None = None
+    hop_multiple: Count = 1
+    top_db: Positive = 80.0
+    pre_emphasis: float = Field(0.0, ge=0, le=1)  # within which it can be undone
+    mel: Mel | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the sounds, samples."""
+        return round(self.sample_rate * self.duration)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Spectrogram":
+        """Refuse what makes no image of the sound."""
+        n_samples, win_length, n_fft = self.n_samples, self.win_length, self.n_fft or self.win_length
+        if n_fft < win_length:
+            raise ValueError(f"n_fft {n_fft} is less than win_length {win_length}; it must be at least as long.")
+        if self.hop_length is not None and not 1 <= self.hop_length <= n_samples:
+            raise ValueError(
+                f"hop_length is {self.hop_length}; it must be within 1 and the sound's {n_samples} samples, or null."
+            )
+        if win_length > n_samples:
+            raise ValueError(f"win_length {win_length} is longer than the sound's {n_samples} samples.")
+        if n_fft // 2 < self.height:
+            raise ValueError(
+                f"n_fft {n_fft} has {n_fft // 2} bins above DC, but the image has {self.height} rows. Raise n_fft or "
+                "lower the height."
+            )
+        return self
 
 
 class Representation(Protocol):
     """What generation needs of one.
 
     Attributes:
+        image_shape: `(channel, freq, time)`.
+        channel_labels: Name of each channel.
+        channel_ranges: Of each channel what its pixels mean, None: the record's `spec_min` and `spec_max`; None: so for
+            all.
+        channel_axes: Of each channel what rows and columns are, empty: frequency and time; None: so for all.
         pre_emphasis: Coefficient of a first difference, for the JSON.
     """
 
+    image_shape: tuple[int, int, int]
+    channel_labels: list[str]
+    channel_ranges: list[Ends | None] | None
+    channel_axes: list[dict[str, Any]] | None
     pre_emphasis: float
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(channel, freq, time)`."""
-        ...
-
-    @property
-    def channel_labels(self) -> list[str]:
-        """Name of each channel."""
-        ...
-
-    @property
-    def channel_ranges(self) -> list[Ends | None] | None:
-        """Of each channel what its pixels mean, None: the record's `spec_min` and `spec_max`; None: so for all."""
-        ...
-
-    @property
-    def channel_axes(self) -> list[dict[str, Any]] | None:
-        """Of each channel what rows and columns are, empty: frequency and time; None: so for all."""
-        ...
 
     def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Image of a sound, uint8, `(..., channel, freq, time)`; its `spec_min` and `spec_max`, dB, `(..., 2)`."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON: plain data."""
-        ...
 
     def describe_mel(self) -> dict[str, Any] | None:
         """The mel filterbank as it acts, or None."""
-        ...
 
 
 class SpectralRepresentation:
@@ -95,13 +134,8 @@ class SpectralRepresentation:
         width: Columns.
         win_length: Window, samples.
         n_fft: FFT length, samples; `win_length` if None.
-        window: Any window of `scipy.signal.get_window`.
-        hop_length: Samples from column to column. None: as short as covers the whole sound.
-        hop_multiple: The hop that is found is a multiple of this; one period of the sound keeps it pitch-synchronous.
-        top_db: Dynamic range of an image, dB.
-        pre_emphasis: Coefficient of a first difference before the STFT; 0 for none.
-        mel: Settings of a mel filterbank, or None for STFT bins.
         channels: Name to channel, of what follows the spectrogram, in this order.
+        **settings: The others of `Spectrogram`.
 
     Raises:
         ConfigError: If the settings contradict each other or the sound.
@@ -115,50 +149,32 @@ class SpectralRepresentation:
         width: int,
         win_length: int,
         n_fft: int | None = None,
-        window: str | float | list | tuple = "hann",
-        hop_length: int | None = None,
-        hop_multiple: int = 1,
-        top_db: float = 80.0,
-        pre_emphasis: float = 0.0,
-        mel: Mapping[str, Any] | None = None,
         channels: Mapping[str, Channel] | None = None,
+        **settings: Any,
     ) -> None:
-        self.sample_rate = sample_rate
-        self.n_samples = round(sample_rate * duration)
+        if settings.get("mel") is not None:
+            settings["mel"] = Mel(**settings["mel"])
+        settings |= {"height": height, "width": width, "win_length": win_length, "n_fft": n_fft}
+        known = Spectrogram(sample_rate=sample_rate, duration=duration, **settings)
+        self.sample_rate, self.n_samples = sample_rate, known.n_samples
         self.height, self.width = height, width
-        self.n_fft = win_length if n_fft is None else n_fft
-        self.top_db = top_db
-        self.pre_emphasis = pre_emphasis
-        self._check(win_length, hop_length, hop_multiple)
-        self.window_name = window
-        self.window = F.analysis_window(window, win_length)
-        self.hop_length = hop_length or F.fit_hop_length(self.n_samples, win_length, width, hop_multiple)
-        self._warn_of_lost_time(win_length)
-        self.mel = None if mel is None else _mel(mel)
+        self.n_fft = known.n_fft or win_length
+        self.top_db, self.pre_emphasis, self.mel = known.top_db, known.pre_emphasis, known.mel
+        self.window_name, self.window = known.window, F.analysis_window(known.window, win_length)
+        self.hop_length = known.hop_length or F.fit_hop_length(self.n_samples, win_length, width, known.hop_multiple)
+        self._warn_of_lost_time()
         self.filters = None if self.mel is None else self._mel_filters(self.n_fft)
-        grid = self._grid(win_length)
-        self._first = Analysis(grid, win_length, window)
-        self.views = {name: _checked(name, channel).on(grid) for name, channel in (channels or {}).items()}
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(channel, freq, time)`."""
-        return 1 + len(self.views), self.height, self.width
-
-    @property
-    def channel_labels(self) -> list[str]:
-        """Name of each channel."""
-        return ["log_magnitude" if self.mel is None else "log_mel", *self.views]
-
-    @property
-    def channel_ranges(self) -> list[Ends | None] | None:
-        """Of each channel what its pixels mean; None for the first, which `spec_min` and `spec_max` belong to."""
-        return [None, *(view.ends for view in self.views.values())] if self.views else None
-
-    @property
-    def channel_axes(self) -> list[dict[str, Any]] | None:
-        """Of each channel what rows and columns are; empty for frequency and time."""
-        return [{}, *(dict(view.axes) for view in self.views.values())] if self.views else None
+        grid = Grid(
+            *(sample_rate, self.n_samples, height, width, win_length, self.n_fft, known.window, self.hop_length),
+            mel_filters=None if self.mel is None else self._mel_filters,
+        )
+        self._first = Analysis(grid, win_length, known.window)
+        self.views = placed(channels or {}, grid)
+        views = self.views.values()
+        self.image_shape = 1 + len(views), height, width
+        self.channel_labels = ["log_magnitude" if self.mel is None else "log_mel", *self.views]
+        self.channel_ranges = [None, *(view.ends for view in views)] if views else None
+        self.channel_axes = [{}, *(dict(view.axes) for view in views)] if views else None
 
     def spectrogram_db(self, waveform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Spectrogram in dB full scale, the first channel, before it is rounded to pixels.
@@ -180,8 +196,7 @@ class SpectralRepresentation:
         Returns:
             float32, `(..., channel, freq, time)`.
         """
-        spectra = self._spectra(waveform)
-        return torch.cat([self._first_db(spectra)[0], self._others(spectra)], dim=-3)
+        return self._levels(waveform)[0]
 
     def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """8-bit image of a sound.
@@ -192,12 +207,8 @@ class SpectralRepresentation:
         Returns:
             uint8, `(..., channel, freq, time)`; `spec_min` and `spec_max` in dB, `(..., 2)`.
         """
-        spectra = self._spectra(waveform)
-        db, spec_min, spec_max = self._first_db(spectra)
-        image = F.quantize_db(db, spec_min, spec_max)
-        if self.views:
-            image = torch.cat([image, F.quantize_db(self._others(spectra), *self._ends(db.device))], dim=-3)
-        return image, torch.cat([spec_min, spec_max], dim=-1)
+        levels, spec_range = self._levels(waveform)
+        return F.quantize_db(levels, *self._ends(spec_range)), spec_range
 
     def decode(self, image: Tensor, spec_range: Tensor) -> Tensor:
         """Every channel in its own units, to within half a level.
@@ -209,8 +220,7 @@ class SpectralRepresentation:
         Returns:
             float32, `(..., channel, freq, time)`.
         """
-        others = F.dequantize_db(image[..., 1:, :, :], *self._ends(image.device))
-        return torch.cat([self.to_db(image, spec_range), others], dim=-3)
+        return F.dequantize_db(image, *self._ends(spec_range))
 
     def to_db(self, image: Tensor, spec_range: Tensor) -> Tensor:
         """Decibels of an image's first channel, to within half a level.
@@ -253,7 +263,7 @@ class SpectralRepresentation:
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON: samples, dB and names only."""
-        first = {
+        described: dict[str, Any] = {
             "n_fft": self.n_fft,
             "win_length": self.window.numel(),
             "window": self.window_name,
@@ -262,11 +272,13 @@ class SpectralRepresentation:
             "reference": "a sinusoid of amplitude 1 is 0 dB",
             "first_bin": 1,
         }
-        return first | ({"channels": self._described_views()} if self.views else {})
+        if self.views:
+            described["channels"] = {name: dict(view.settings) for name, view in self.views.items()}
+        return described
 
     def describe_mel(self) -> dict[str, Any] | None:
         """The mel filterbank as it acts, or None."""
-        return None if self.mel is None else {"n_mels": self.height, **vars(self.mel), "f_max": self._f_max(self.mel)}
+        return None if self.mel is None else {"n_mels": self.height, **vars(self.mel), "f_max": self._f_max}
 
     def _at_centres(self, db: Tensor, hop_length: int) -> Tensor:
         """Columns interpolated to frames centred on the multiples of `hop_length`, `(..., freq, frame)`."""
@@ -289,61 +301,36 @@ class SpectralRepresentation:
         """The first channel and its range in dB, as `spectrogram_db` returns them."""
         return F.power_to_db(spectra.rows(self._first).unsqueeze(-3), self.top_db)
 
-    def _others(self, spectra: Spectra) -> Tensor:
-        """The other channels in their units, `(..., channel, freq, time)`."""
-        if not self.views:
-            return spectra.waveform.new_empty(*spectra.waveform.shape[:-1], 0, self.height, self.width)
-        return torch.stack([view.measure(spectra) for view in self.views.values()], dim=-3)
+    def _levels(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Every channel in its own units, `(..., channel, freq, time)`; `spec_min` and `spec_max`, dB, `(..., 2)`."""
+        spectra = self._spectra(waveform)
+        db, spec_min, spec_max = self._first_db(spectra)
+        others = [view.measure(spectra).unsqueeze(-3) for view in self.views.values()]
+        return torch.cat([db, *others], dim=-3) if others else db, torch.cat([spec_min, spec_max], dim=-1)
 
-    def _ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Levels of the pixels 0 and 255 of the other channels, `(channel,)` each."""
-        low, high = (torch.tensor([view.ends[end] for view in self.views.values()], device=device) for end in (0, 1))
-        return low, high
+    def _ends(self, spec_range: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels of the pixels 0 and 255 of every channel, `(..., channel)` each.
 
-    def _described_views(self) -> dict[str, Any]:
-        return {name: dict(view.settings) for name, view in self.views.items()}
+        Args:
+            spec_range: `spec_min` and `spec_max`, dB, `(..., 2)`.
+        """
+        others = spec_range.new_tensor([view.ends[:2] for view in self.views.values()]).reshape(-1, 2)
+        others = others.expand(*spec_range.shape[:-1], -1, -1)
+        return torch.cat([spec_range.unsqueeze(-2), others], dim=-2).unbind(dim=-1)
 
-    def _grid(self, win_length: int) -> Grid:
-        return Grid(
-            *(self.sample_rate, self.n_samples, self.height, self.width, win_length, self.n_fft),
-            window=self.window_name,
-            hop_length=self.hop_length,
-            mel_filters=None if self.mel is None else self._mel_filters,
-        )
+    @property
+    def _f_max(self) -> float:
+        """Upper edge of the last mel band, Hz."""
+        return self.sample_rate / 2 if self.mel.f_max is None else self.mel.f_max
 
     def _mel_filters(self, n_fft: int) -> Tensor:
         """Filters for an FFT length, `(height, n_fft // 2 + 1)`."""
-        mel, f_max = self.mel, self._f_max(self.mel)
-        return F.mel_filterbank(
-            n_fft // 2 + 1, self.height, mel.f_min, f_max, self.sample_rate, mel.norm, mel.mel_scale
-        )
+        bands = (n_fft // 2 + 1, self.height, self.mel.f_min, self._f_max)
+        return F.mel_filterbank(*bands, self.sample_rate, self.mel.norm, self.mel.mel_scale)
 
-    def _f_max(self, mel: Mel) -> float:
-        return self.sample_rate / 2 if mel.f_max is None else mel.f_max
-
-    def _check(self, win_length: int, hop_length: int | None, hop_multiple: int) -> None:
-        """Refuse settings that make no image of the sound."""
-        counts = {"height": self.height, "width": self.width, "win_length": win_length, "n_fft": self.n_fft}
-        counts |= {"hop_multiple": hop_multiple}
-        for name, number in counts.items():
-            check_number(name, number, whole=True, least=1)
-        if self.n_fft < win_length:
-            raise ConfigError(f"n_fft {self.n_fft} is less than win_length {win_length}; it must be at least as long.")
-        if hop_length is not None:
-            hint = ", the sound's samples, or null"
-            check_number("hop_length", hop_length, whole=True, least=1, most=self.n_samples, hint=hint)
-        if win_length > self.n_samples:
-            raise ConfigError(f"win_length {win_length} is longer than the sound's {self.n_samples} samples.")
-        if self.n_fft // 2 < self.height:
-            raise ConfigError(
-                f"n_fft {self.n_fft} has {self.n_fft // 2} bins above DC, but the image has {self.height} rows. Raise "
-                "n_fft or lower the height."
-            )
-        check_number("top_db", self.top_db, above=0, hint=" dB")
-        check_number("pre_emphasis", self.pre_emphasis, least=0, most=1, hint=", to be undone")
-
-    def _warn_of_lost_time(self, win_length: int) -> None:
+    def _warn_of_lost_time(self) -> None:
         """Say when the columns end before the sound, or go on for long after it."""
+        win_length = self.window.numel()
         end = (self.width - 1) * self.hop_length + win_length
         if self.n_samples - end >= self.hop_length:
             seconds = (self.n_samples - end) / self.sample_rate
@@ -361,17 +348,16 @@ class SpectralRepresentation:
             )
 
 
-def _mel(settings: Mapping[str, Any]) -> Mel:
-    """The section `mel`, with unknown keys refused by name."""
-    known = [field.name for field in fields(Mel)]
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        raise ConfigError(f"mel has the keys {', '.join(unknown)}, which are not known; it takes {', '.join(known)}.")
-    return Mel(**settings)
-
-
-def _checked(name: str, channel: Any) -> Channel:
-    """A channel of the section `channels`, if it is one."""
-    if not isinstance(channel, Channel):
-        raise ConfigError(f"channels.{name} is {channel!r}; it must have the _target_ of a channel: docs/channels.md.")
-    return channel
+def placed(channels: Mapping[str, Channel], grid: Grid) -> dict[str, View]:
+    """Views of channels on a grid, by their labels."""
+    views: dict[str, View] = {}
+    for name, channel in channels.items():
+        if not isinstance(channel, Channel):
+            raise ConfigError(
+                f"channels.{name} is {channel!r}; it must have the _target_ of a channel: docs/channels.md."
+            )
+        found = channel.views(name, grid)
+        if twice := found.keys() & views.keys():
+            raise ConfigError(f"channels.{name} is called {', '.join(sorted(twice))}, as a channel before it is.")
+        views |= found
+    return views

@@ -1,4 +1,9 @@
-"""TODO."""
+"""The mathematics of channels: pure functions from spectra to levels, deviations and depths.
+
+Everything is batched, differentiable and runs on the device of its input; only the STFT is complex. X_h is the STFT
+with the window h, X_dh that with the window's derivative, X_th that with the window times its time from the frame's
+centre.
+"""
 
 import math
 
@@ -8,7 +13,6 @@ from torch import Tensor
 from src.errors import ConfigError
 from src.spectral import functional as F
 
-Window = str | float | list | tuple
 SILENCE = 10 ** (F.DB_FLOOR / 10)  # power
 LEAST = 1e-20  # power whose square root can still be told from 0
 MAX_END = 1e-3  # of its maximum; a window that ends higher has a jump or a corner there, and no smooth derivative

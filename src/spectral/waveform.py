@@ -1,16 +1,14 @@
 """The sound itself as an image, for networks that get no spectrogram: samples, or their bits."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from src.errors import ConfigError
+from src.spectral.representation import Spectrogram
 
-# A generator configuration sets these for its spectrograms; they say nothing about samples.
-OF_SPECTROGRAMS = (
-    *("height", "width", "win_length", "n_fft", "window", "hop_length", "hop_multiple", "top_db", "mel"),
-)
 N_BITS = 16
 
 
@@ -65,7 +63,8 @@ class _Samples:
         sample_rate: Hz.
         duration: Length of the sounds, s.
         pre_emphasis: 0: samples are stored as they are.
-        **of_spectrograms: Those of `OF_SPECTROGRAMS` that a generator configuration sets; not used.
+        channels: None: further channels need a spectrogram.
+        **of_spectrograms: Those of `Spectrogram` that a generator configuration sets for its spectrograms; not used.
 
     Raises:
         ConfigError: If a setting is not known.
@@ -76,41 +75,32 @@ class _Samples:
     ends: tuple[float, float, str]
     rows: ClassVar[dict[str, Any]]
 
-    def __init__(self, sample_rate: int, duration: float, pre_emphasis: float = 0.0, **of_spectrograms: Any) -> None:
-        unknown = sorted(of_spectrograms.keys() - set(OF_SPECTROGRAMS))
+    def __init__(
+        self,
+        sample_rate: int,
+        duration: float,
+        pre_emphasis: float = 0.0,
+        channels: Mapping[str, Any] | None = None,
+        **of_spectrograms: Any,
+    ) -> None:
+        name = type(self).__name__
+        if channels:
+            raise ConfigError(
+                f"{name} takes samples as they are, and no channels ({', '.join(channels)}): those need a spectrogram, "
+                "representation=stft or mel."
+            )
+        unknown = sorted(of_spectrograms.keys() - Spectrogram.model_fields.keys())
         if unknown:
-            raise ConfigError(
-                f"{type(self).__name__} does not know {', '.join(unknown)}. Samples stand alone; channels need a "
-                "spectrogram before them: spectral=[stft,…]."
-            )
+            raise ConfigError(f"{name} does not know {', '.join(unknown)}; it takes sample_rate and duration.")
         if pre_emphasis:
-            raise ConfigError(
-                f"pre_emphasis is {pre_emphasis}, but {type(self).__name__} takes samples as they are: 0."
-            )
+            raise ConfigError(f"pre_emphasis is {pre_emphasis}, but {name} takes samples as they are: 0.")
         self.sample_rate = sample_rate
         self.n_samples = round(sample_rate * duration)
         self.pre_emphasis = 0.0
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(channel, row, time)`."""
-        return 1, self.height, self.n_samples
-
-    @property
-    def channel_labels(self) -> list[str]:
-        """Name of the channel."""
-        return [self.label]
-
-    @property
-    def channel_ranges(self) -> list[tuple[float, float, str]]:
-        """What the pixels 0 and 255 mean, and its units."""
-        return [self.ends]
-
-    @property
-    def channel_axes(self) -> list[dict[str, Any]]:
-        """What rows and columns are."""
-        columns = {"columns": "time", "column_first": 0.0, "column_step": 1 / self.sample_rate, "column_units": "s"}
-        return [self.rows | columns]
+        self.image_shape = 1, self.height, self.n_samples
+        self.channel_labels, self.channel_ranges = [self.label], [self.ends]
+        columns = {"columns": "time", "column_first": 0.0, "column_step": 1 / sample_rate, "column_units": "s"}
+        self.channel_axes = [self.rows | columns]
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON."""

@@ -130,7 +130,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
 # ----- the dataset
 
 
-def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable[[Any], Any]) -> Path:
+def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable[..., Any]) -> Path:
     """Directory of the dataset of a checkpoint; what is gone is made again, as in the training or on this machine.
 
     Args:
@@ -149,7 +149,7 @@ def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable
     return data_dir
 
 
-def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[[Any], Any]) -> None:
+def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[..., Any]) -> None:
     """Make the dataset that a checkpoint was trained on, from the description in the checkpoint.
 
     Raises:

@@ -90,7 +90,7 @@ def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
         "aux": list(run.config["data"]["aux"]),
         "dataset": info.get("dataset_name", ""),
         **{key: info.get(key) for key in FROM_DATASET},
-        "spectral": recipe.get("spectral"),
+        **{key: recipe.get(key) for key in ("representation", "channels")},
     }
 
 

@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import numba
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.errors import check_number
 from src.generation import generate, is_made
 from src.programs.output import progress
-from src.recipe import Recipe, check_spectral
+from src.recipe import Recipe
 from src.sections import read_section
 from src.synth import kernels
 from src.vimh.info import Shard
@@ -26,7 +25,6 @@ from src.vimh.writer import partial_dir
 
 def generate_dataset(cfg: DictConfig) -> None:
     """Make the dataset of a configuration, or find it made already."""
-    check_spectral(HydraConfig.get().overrides.task)
     recipe = Recipe.from_config(cfg, instantiate)
     shard = read_section(Shard, cfg.shard, "shard")
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
-from src.errors import VIMHError, validation_in_words
+from src.errors import NSMError, VIMHError, validation_in_words
 from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
+from src.migration import upgraded
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
@@ -126,7 +127,7 @@ class DatasetInfo(_Entry):
             raise VIMHError(
                 f"{where}: {validation_in_words(error)}. Restore the file, or regenerate the dataset."
             ) from error
-        except VIMHError as error:
+        except NSMError as error:
             raise VIMHError(f"{where}: {error}") from error
 
     @classmethod
@@ -177,6 +178,12 @@ class DatasetInfo(_Entry):
     def n_split(self, split: str) -> int:
         """Number of samples of a split, `train` or `test`."""
         return {"train": self.train_samples, "test": self.test_samples}[split]
+
+    @field_validator("generator")
+    @classmethod
+    def _upgrade(cls, generator: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The generator's configuration in today's names."""
+        return None if generator is None else upgraded(generator)
 
     @model_validator(mode="after")
     def _check(self) -> "DatasetInfo":

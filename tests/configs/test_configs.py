@@ -20,7 +20,7 @@ GENERATORS = [f"synth/{option}" for option in GROUPS["synth"] if option.startswi
 OF_TRAIN = [
     (group, option)
     for group, options in GROUPS.items()
-    if group not in ("local", "spectral", "synth", "hydra")
+    if group not in ("local", "representation", "channels", "synth", "hydra")
     for option in (MODELS if group == "model" else options)
 ]
 
@@ -41,12 +41,15 @@ def test_every_program_has_its_configuration(composed, name):
     assert resolved(composed(name))
 
 
-@pytest.mark.parametrize("option", GROUPS["spectral"])
+@pytest.mark.parametrize("channels", [*([option] for option in GROUPS["channels"]), [], GROUPS["channels"]], ids=str)
+@pytest.mark.parametrize("option", GROUPS["representation"])
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if "moog" in name else []) for name in GENERATORS]
 )
-def test_every_representation_suits_every_generator(composed, name, option):
-    assert resolved(composed(name, f"spectral={option}"))["spectral"]
+def test_every_representation_and_channel_suits_every_generator(composed, name, option, channels):
+    cfg = resolved(composed(name, f"representation={option}", f"channels=[{','.join(channels)}]"))
+    assert cfg["representation"]["_target_"]
+    assert list(cfg["channels"]) == channels
 
 
 @pytest.mark.parametrize("option", GROUPS["callbacks"])

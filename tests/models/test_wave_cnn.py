@@ -18,10 +18,10 @@ def test_networks_have_the_parameters_that_they_are_named_after(model, count):
     assert parameter_count(model) == pytest.approx(count, rel=0.1)
 
 
-@pytest.mark.parametrize("spectral", ["waveform", "bits"])
+@pytest.mark.parametrize("representation", ["waveform", "bits"])
 @pytest.mark.parametrize("model", FOR_SAMPLES)
-def test_a_set_of_samples_will_do(compose_run, recipe_of, tmp_path, model, spectral):
-    recipe = recipe_of("dataset.size=4", f"spectral={spectral}")
+def test_a_set_of_samples_will_do(compose_run, recipe_of, tmp_path, model, representation):
+    recipe = recipe_of("dataset.size=4", f"representation={representation}")
     cfg = compose_run(tmp_path, f"model={model}", "data=vimh_256dss_waveform")
     module = build_model(cfg, recipe.info("")).eval()
     image = torch.from_numpy(recipe.make(0, 4).image)

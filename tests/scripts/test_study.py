@@ -131,8 +131,9 @@ def test_every_arm_composes(tmp_path):
 def test_the_cost_of_a_picture_is_counted(recipe_of, option, ffts, products):
     """Of an STFT of 32 frames of 256 samples, and of 24 filters on the 129 bins of each."""
     recipe = recipe_of(
-        *(f"spectral={option}", "spectral.win_length=256", "spectral.width=32", "spectral.height=24"),
-        *(["spectral.mel.f_min=100"] if option == "mel" else []),
+        *(f"representation={option}", "representation.win_length=256"),
+        *("representation.width=32", "representation.height=24"),
+        *(["representation.mel.f_min=100"] if option == "mel" else []),
     )
     counted = study.picture_multiply_adds(recipe.info("a test"))
     assert counted == pytest.approx(ffts * 32 * 1.25 * 256 * 8 + products * 32 * 129 * 24)
@@ -162,7 +163,7 @@ def test_results_are_kept_for_people_and_programs(tmp_path, runs):
     for name in FIGURES:
         root = ElementTree.parse(tmp_path / name).getroot()
         texts = {"".join(element.itertext()) for element in root.iter(f"{SVG}text")}
-        assert {"log-mel", "waveform, 64k", "mean absolute error, JND steps"} <= texts
+        assert {"log-mel", "waveform, 64k", "mean absolute error, grid steps"} <= texts
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     keep(read_json(tmp_path / RUNS), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -656,7 +656,7 @@ def test_sounds_of_all_formats_with_labels_of_a_table(sounds):
 
 
 def test_sounds_with_labels_of_their_folders(sounds, tmp_path):
-    reader = opened(convert_sounds(sounds, "--spectral", "mel", "--label", "pitch"))
+    reader = opened(convert_sounds(sounds, "--representation", "mel", "--label", "pitch"))
     assert reader.info.parameters[0].names == ("high", "low")
     assert reader.info.mel_config["n_mels"] == 48
     assert everything(reader)[1][:, 0].tolist() == [0, 0, 1, 1, 1]
@@ -665,18 +665,21 @@ def test_sounds_with_labels_of_their_folders(sounds, tmp_path):
 
 
 def test_sounds_take_several_channels_or_none(sounds, tmp_path, capsys):
-    info = opened(convert_sounds(sounds, "--spectral", "stft,group_delay")).info
-    assert info.channel_labels == ("log_magnitude", "group_delay")
+    settings = ("--set", "channels.group_delay.limit=2", "--set", "channels.windows.ratios=[2]")
+    info = opened(convert_sounds(sounds, "--channels", "group_delay,windows", *settings)).info
+    assert info.channel_labels == ("log_magnitude", "group_delay", "window_2")
     assert info.channel_ranges[0] is None
-    assert info.channel_ranges[1][2] == "hops"
+    assert info.channel_ranges[1][::2] == (-2.0, "hops")
+    source = info.model_extra["source"]
+    assert (source["representation"]["height"], list(source["channels"])) == (48, ["group_delay", "windows"])
     shutil.rmtree(tmp_path / "set")
     common = ("--sample-rate", RATE, "--duration", SECONDS, "--output", tmp_path / "set")
-    run("audio", sounds, *common, "--spectral", "waveform")
+    run("audio", sounds, *common, "--representation", "waveform")
     reader = opened(tmp_path / "set")
     assert reader.info.image_shape == (1, 1, 4000)
     assert not reader.train.read(slice(None)).spec_range.any()
-    run("audio", sounds, *common, "--spectral", "group_delay", code=1)
-    assert "Put stft or mel before it" in capsys.readouterr().err
+    run("audio", sounds, *common, "--representation", "waveform", "--channels", "group_delay", code=1)
+    assert "Waveform takes samples as they are, and no channels (group_delay)" in capsys.readouterr().err
 
 
 def test_a_set_of_sounds_is_named_as_the_format_prescribes(sounds, tmp_path, monkeypatch):
@@ -736,11 +739,15 @@ def test_a_sound_that_is_cut_off_is_named_and_left_out_and_counted(sounds, tmp_p
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--spectral", "cepstrum"], "--spectral 'cepstrum': 'cepstrum' is none of bits, group_delay,"),
-        (["--spectral", ""], "--spectral '': '' is none of bits, group_delay,"),
-        (["--spectral", "stft,"], "--spectral 'stft,': '' is none of"),
-        (["--spectral", "a b["], "'a b[' is none of"),
-        (["--set", "rows=3"], "--set rows: --spectral stft has no such setting; it has height, width,"),
+        (["--representation", "cepstrum"], "--representation 'cepstrum': 'cepstrum' is none of bits, mel, stft,"),
+        (["--representation", ""], "--representation '': '' is none of bits, mel,"),
+        (["--channels", "modulation,stft"], "--channels 'modulation,stft': 'stft' is none of group_delay,"),
+        (["--channels", "modulation,"], "--channels 'modulation,': '' is none of"),
+        (["--channels", "modulation,normalized,modulation"], "names modulation twice"),
+        (["--channels", "a b["], "'a b[' is none of"),
+        (["--spectral", "stft,modulation"], "--spectral stft,modulation: the options are now --representation NAME"),
+        (["--set", "channels.modulation.limit=3"], "--set channels.modulation.limit=3: Could not override"),
+        (["--set", "rows=3"], "--set rows: --representation stft has no such setting; it has height, width,"),
         (["--set", "sample_rate=3"], "no such setting"),
         (["--set", "mel.rows=3"], "--set mel.rows=3: Could not override"),
         (["--set", "height=1,2"], "height=1,2"),
@@ -762,7 +769,7 @@ def test_representations_that_cannot_be_are_refused(sounds, tmp_path, capsys, mo
     convert_sounds(sounds, *more, code=1)
     error = capsys.readouterr().err
     assert message in error
-    assert "+spectral" not in error
+    assert "+representation" not in error
     assert len(error.splitlines()) == 1
     assert entries(tmp_path) == ["labels.csv", "sounds"]
 

@@ -10,7 +10,6 @@ from scipy.signal import get_window
 from src.errors import ConfigError
 from src.spectral import functional as F
 from src.spectral.channels import (
-    Channel,
     GroupDelay,
     InstantaneousFrequency,
     LogPower,
@@ -36,9 +35,9 @@ SMOOTH = pytest.mark.parametrize("window", LOBE)
 FAR_DOWN = pytest.mark.parametrize("beta", [14.0, 16.0])
 LOG = MappingProxyType(
     {
-        "short": LogPower(win_ratio=0.25),
-        "medium": LogPower(window="blackmanharris"),
-        "long": LogPower(win_ratio=4.0),
+        "short": LogPower(ratios=[0.25]),
+        "medium": LogPower(ratios=[1.0], window="blackmanharris"),
+        "long": LogPower(ratios=[4.0]),
         "temporal": TemporalEnvelope(),
         "spectral": SpectralEnvelope(),
     }
@@ -216,7 +215,7 @@ def test_the_stft_is_pytorchs_from_any_sample_on(first):
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0])
 @pytest.mark.parametrize("row", [20, 63, 100])
 def test_a_sinusoid_in_the_middle_of_a_row_has_its_level_at_every_resolution(ratio, row):
-    spectral = representation({"other": LogPower(win_ratio=ratio)})
+    spectral = representation({"other": LogPower(ratios=[ratio])})
     level = spectral.measure(cosine((row + 1) * RATE / WIN))[1, :, 4:26]
     torch.testing.assert_close(level[row], torch.zeros(22), atol=0.02, rtol=0.0)
     assert (level.argmax(dim=0) == row).all()
@@ -224,13 +223,13 @@ def test_a_sinusoid_in_the_middle_of_a_row_has_its_level_at_every_resolution(rat
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
 def test_a_sinusoid_in_a_mel_band_has_its_level_at_every_resolution(ratio):
-    first, other = representation({"other": LogPower(win_ratio=ratio)}, **MEL).measure(cosine(1500.0))[:, :, 4:26]
+    first, other = representation({"other": LogPower(ratios=[ratio])}, **MEL).measure(cosine(1500.0))[:, :, 4:26]
     torch.testing.assert_close(other.amax(dim=0), first.amax(dim=0), atol=1.0, rtol=0.0)
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.37, 1.0, 2.0, 4.0])
 def test_windows_are_centred_alike(ratio):
-    spectral = representation({"other": LogPower(win_ratio=ratio)}, hop_length=16, width=485)
+    spectral = representation({"other": LogPower(ratios=[ratio])}, hop_length=16, width=485)
     n = 2000
     waveform = torch.zeros(N_SAMPLES)
     waveform[n] = 1.0
@@ -241,7 +240,7 @@ def test_windows_are_centred_alike(ratio):
 
 
 def test_a_long_window_tells_apart_what_a_short_one_does_not_and_the_other_way_round():
-    spectral = representation({"short": LogPower(win_ratio=0.25), "long": LogPower(win_ratio=4.0)})
+    spectral = representation({"short": LogPower(ratios=[0.25]), "long": LogPower(ratios=[4.0])})
     spacing = 3 * RATE / WIN
     two = cosine(30 * RATE / WIN) + cosine(30 * RATE / WIN + spacing)
     rows = spectral.measure(two)[1:, 28:34, 5:25].mean(dim=-1)  # (short and long, bins 29 to 34)
@@ -518,18 +517,28 @@ def test_a_channel_does_not_depend_on_those_beside_it(full):
 def test_channels_are_named_and_described(full):
     n_channels = 1 + len(ALL)
     assert full.image_shape == (n_channels, full.height, full.width)
-    assert full.channel_labels[1:] == list(ALL)
+    windows = ["window_0.25", "window_1", "window_4"]
+    assert full.channel_labels[1:] == [*windows, *list(ALL)[3:]]
     assert [len(entries) for entries in (full.channel_ranges, full.channel_axes)] == [n_channels] * 2
     assert full.channel_ranges[0] is None
     assert full.channel_axes[0] == {}
-    assert list(full.describe()["channels"]) == list(ALL)
+    assert list(full.describe()["channels"]) == full.channel_labels[1:]
     json.dumps([full.channel_ranges, full.channel_axes, full.describe()])
+
+
+def test_each_ratio_is_a_channel_as_if_it_were_alone():
+    spectral = representation({"windows": LogPower(ratios=[0.25, 2, 0.5])})
+    assert spectral.channel_labels[1:] == ["window_0.25", "window_2", "window_0.5"]
+    waveform = noise(N_SAMPLES)
+    for c, ratio in enumerate([0.25, 2, 0.5]):
+        alone = representation({"one": LogPower(ratios=[ratio])})
+        assert torch.equal(spectral.to_image(waveform)[0][1 + c], alone.to_image(waveform)[0][1])
 
 
 def test_spectra_that_channels_share_are_computed_once(monkeypatch):
     calls = []
     original = torch.fft.rfft
-    shared = {"if": ALL["frequency"], "gd": ALL["delay"], "n": ALL["normalized"], "level": LogPower()}
+    shared = {"if": ALL["frequency"], "gd": ALL["delay"], "n": ALL["normalized"], "level": LogPower(ratios=[1.0])}
     spectral = representation(shared)
     monkeypatch.setattr(torch.fft, "rfft", lambda *arguments: calls.append(0) or original(*arguments))
     spectral.to_image(noise(N_SAMPLES))
@@ -547,21 +556,21 @@ def test_frequency_moments_by_the_definition_of_a_complex_ratio():
     torch.testing.assert_close(frequency_moment(spectrum, of_derivative), expected)
 
 
-class Nothing(Channel):
-    def on(self, grid):
-        raise AssertionError
-
-
 @pytest.mark.parametrize(
     ("channels", "facts"),
     [
-        ({"long": lambda: LogPower(win_ratio=40.0)}, "win_length 10240 of a channel: 1 to the sound's 8000"),
-        ({"none": lambda: LogPower(win_ratio=0.001)}, "win_length 0 of a channel"),
-        ({"level": lambda: LogPower(min_db=0.0, max_db=-10.0)}, "min_db 0.0 and max_db -10.0"),
-        ({"if": lambda: InstantaneousFrequency(limit=0.0)}, "limit of a channel is 0.0"),
-        ({"gd": lambda: GroupDelay(floor_db=-3.0)}, "floor_db of a channel is -3.0"),
-        ({"m": lambda: Modulation(max_frequency=0.0)}, "max_frequency of a channel is 0.0"),
+        ({"long": lambda: LogPower(ratios=[40.0])}, "win_length 10240 of a channel: 1 to the sound's 8000"),
+        ({"none": lambda: LogPower(ratios=[0.001])}, "win_length 0 of a channel"),
+        ({"level": lambda: LogPower(min_db=0.0, max_db=-10.0)}, "LogPower: min_db is 0.0 and max_db -10.0"),
+        ({"if": lambda: InstantaneousFrequency(limit=0.0)}, "InstantaneousFrequency: limit is 0.0"),
+        ({"gd": lambda: GroupDelay(floor_db=-3.0)}, "GroupDelay: floor_db is -3.0"),
+        ({"m": lambda: Modulation(max_frequency=0.0)}, "Modulation: max_frequency is 0.0"),
         ({"m": lambda: Modulation(max_frequency=0.5)}, "win_length 16000 of a channel"),
+        ({"windows": lambda: LogPower(ratios=[4, 0.25, 4.0])}, "ratios are 4.0, 0.25, 4.0; name each once"),
+        ({"windows": lambda: LogPower(ratios=[])}, "LogPower: ratios is"),
+        ({"a": lambda: LogPower(), "b": lambda: LogPower(ratios=[4])}, "channels.b is called window_4, as a channel"),
+        ({"if": lambda: InstantaneousFrequency(win_ratio="long")}, "win_ratio is 'long'; it must be a valid number"),
+        ({"gd": lambda: GroupDelay(hop_length=3)}, "GroupDelay: hop_length is not known; the settings are.*limit"),
         ({"other": lambda: {"win_length": 3}}, r"channels.other is \{'win_length': 3\}.*_target_"),
     ],
 )
@@ -571,7 +580,7 @@ def test_settings_that_make_no_channel_are_refused(channels, facts):
 
 
 def test_windows_are_scipys_whatever_their_name():
-    spectral = representation({"level": LogPower(window=["kaiser", 9.0])}, window="hann")
+    spectral = representation({"level": LogPower(ratios=[1.0], window=["kaiser", 9.0])}, window="hann")
     waveform = noise(N_SAMPLES)
     window = torch.from_numpy(get_window(("kaiser", 9.0), WIN)).float()
     power = F.power_spectrogram(waveform, window, WIN, spectral.hop_length, 32)[1:128]

@@ -4,16 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException, MissingConfigException
 from omegaconf import OmegaConf
 
 from scripts.draw_channels import CHANNELS
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError
-from src.generation import fresh_sounds, generate, make_dataset
-from src.recipe import Recipe, check_spectral
+from src.generation import fresh_sounds, generate, is_made
+from src.migration import CONFIG_VERSION
+from src.programs.explain import find_cause
+from src.recipe import Recipe
 from src.vimh.reader import VIMHReader
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "spectral"
+CONFIGS = Path(__file__).parents[2] / "configs"
 FIRST, SAMPLES = ("stft", "mel"), ("waveform", "bits")
 BASIC = "synth/generate_moog_basic"
 # What a set of one spectrogram has always said of itself, and no more.
@@ -50,30 +53,43 @@ USUAL_KEYS = [
 ]
 
 
-def test_every_option_is_a_first_channel_a_further_one_or_samples():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*FIRST, *CHANNELS, *SAMPLES}
+def test_every_option_is_known_here():
+    assert {path.stem for path in (CONFIGS / "representation").glob("*.yaml")} == {*FIRST, *SAMPLES}
+    assert {path.stem for path in (CONFIGS / "channels").glob("*.yaml")} == set(CHANNELS)
 
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_channel_is_named_like_its_file_and_its_defaults_are_those_of_its_class(name):
-    ((label, settings),) = OmegaConf.load(CONFIGS / f"{name}.yaml").channels.items()
+    ((label, settings),) = OmegaConf.load(CONFIGS / "channels" / f"{name}.yaml").items()
     assert label == name
     made = instantiate_trusted(dict(settings))
-    plain = type(made)(**({"win_ratio": settings.win_ratio} if "win_ratio" in settings else {}))
-    assert vars(made) == vars(plain)
+    assert vars(made) == vars(type(made)())
+    assert settings.keys() - {"_target_"} == type(made).model_fields.keys()
 
 
 @pytest.mark.parametrize("first", FIRST)
 def test_a_list_composes_channels_in_its_order(recipe_of, first):
-    size = ("spectral.win_length=512", "spectral.window=hann")
-    recipe = recipe_of(f"spectral=[{first},group_delay,long_window]", *size, config_name=BASIC)
-    assert recipe.representation.channel_labels[1:] == ["group_delay", "long_window"]
+    size = ("representation.win_length=512", "representation.window=hann")
+    channels = ("channels=[group_delay,windows]", "channels.windows.ratios=[4]")
+    recipe = recipe_of(f"representation={first}", *channels, *size, config_name=BASIC)
+    assert recipe.representation.channel_labels[1:] == ["group_delay", "window_4"]
     assert recipe.directory_name().startswith("vimh-32x32x3_")
 
 
-@pytest.mark.parametrize("options", [f"[stft,{','.join(CHANNELS)}]", *SAMPLES])
+@pytest.mark.parametrize("window", ["[kaiser,14.0]", "[general_gaussian,1.5,20]", "14.0"])
+def test_windows_with_parameters_can_be_configured(recipe_of, tmp_path, window):
+    settings = (f"representation.window={window}", "channels=[group_delay]", f"channels.group_delay.window={window}")
+    recipe = recipe_of(*settings, "dataset.size=4", config_name=BASIC)
+    generate(recipe, tmp_path / "set")
+    assert is_made(tmp_path / "set", recipe.config)
+    described = VIMHReader(tmp_path / "set").info.spectrogram_config
+    assert described["window"] == described["channels"]["group_delay"]["window"]
+
+
+@pytest.mark.parametrize("options", ["stft", *SAMPLES])
 def test_a_set_is_valid_and_can_be_made_again_from_its_json(recipe_of, tmp_path, options):
-    recipe = recipe_of(f"spectral={options}", "dataset.size=20", config_name=BASIC)
+    channels = [f"channels=[{','.join(CHANNELS)}]"] if options == "stft" else []
+    recipe = recipe_of(f"representation={options}", *channels, "dataset.size=20", config_name=BASIC)
     data_dir = tmp_path / recipe.directory_name()
     generate(recipe, data_dir, batch_size=7)
     reader = VIMHReader(data_dir)
@@ -97,36 +113,19 @@ def test_the_json_of_a_spectrogram_alone_says_what_it_always_said(saw_dir):
     found = json.loads((saw_dir / "vimh_dataset_info.json").read_text())
     assert list(found) == USUAL_KEYS
     assert "channels" not in found["spectrogram_config"]
-    assert "channels" not in found["generator"]["config"]["spectral"]
+    assert found["generator"]["config"]["channels"] == {}
+    assert found["generator"]["config_version"] == CONFIG_VERSION
 
 
-@pytest.mark.parametrize("option", CHANNELS)
-def test_a_channel_without_a_first_one_is_refused(recipe_of, option):
-    with pytest.raises(ConfigError, match=r"no first channel.*spectral=\[stft,"):
-        recipe_of(f"spectral={option}", config_name=BASIC)
+@pytest.mark.parametrize("option", SAMPLES)
+def test_samples_with_channels_are_refused(recipe_of, option):
+    with pytest.raises(InstantiationException) as caught:
+        recipe_of(f"representation={option}", "channels=[modulation]", config_name=BASIC)
+    message = str(find_cause(caught.value, (ConfigError,)))
+    assert "takes samples as they are, and no channels (modulation)" in message
+    assert "representation=stft or mel" in message
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        "[stft,waveform]",
-        "[waveform,stft]",
-        "[mel,stft]",
-        "[group_delay,stft]",
-        "[stft,modulation,modulation]",
-        "[bits,mel]",
-        "[group_delay]",
-        "modulation",
-    ],
-)
-def test_a_choice_that_cannot_be_followed_whole_is_refused(tmp_path, option):
-    with pytest.raises(ConfigError, match=r"one representation comes first"):
-        make_dataset(tmp_path / "set", BASIC, [f"spectral={option}"])
-    assert not (tmp_path / "set").exists()
-
-
-@pytest.mark.parametrize(
-    "option", ["stft", "[mel]", "bits", "[stft,group_delay,modulation]", "[mel, normalized]", "my"]
-)
-def test_other_choices_and_names_that_are_not_known_here_pass(option):
-    check_spectral(["dataset.size=4", f"spectral={option}", "spectral.height=16", "~spectral.mel"])
+def test_a_channel_that_does_not_exist_is_refused(recipe_of):
+    with pytest.raises(MissingConfigException, match="channels/cochlea"):
+        recipe_of("channels=[modulation,cochlea]", config_name=BASIC)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.errors import ConfigError
+from src.spectral.channels import Modulation
 from src.spectral.waveform import BitStream, Waveform, from_bits, to_bits, to_pcm8
 
 RATE = 800
@@ -91,7 +92,8 @@ def test_settings_of_spectrograms_do_not_matter_and_unknown_ones_are_refused(kin
     assert kind(RATE, 1.0, height=32, width=32, win_length=80, window="boxcar").image_shape[-1] == RATE
     with pytest.raises(ConfigError, match="does not know bits, rate"):
         kind(RATE, 1.0, rate=3, bits=8)
-    with pytest.raises(ConfigError, match=r"does not know channels\. Samples stand alone"):
-        kind(RATE, 1.0, channels={})
+    assert kind(RATE, 1.0, channels={}).image_shape[-1] == RATE
+    with pytest.raises(ConfigError, match=r"takes samples as they are, and no channels \(modulation\).*=stft or mel"):
+        kind(RATE, 1.0, channels={"modulation": Modulation()})
     with pytest.raises(ConfigError, match=r"pre_emphasis is 0.9"):
         kind(RATE, 1.0, pre_emphasis=0.9)

@@ -233,7 +233,7 @@ def test_what_is_missing_to_make_it_again_is_said(run, tmp_path):
     stranger = config | {"synth": {"_target_": "os.system"}}
     with pytest.raises(CheckpointError, match=r"os\.system"):
         make_again(with_info(run, generator={"config": stranger}).info, data_dir, instantiate_trusted)
-    other = config | {"spectral": config["spectral"] | {"width": 16}}
+    other = config | {"representation": config["representation"] | {"width": 16}}
     with pytest.raises(CheckpointError, match=r"generator\.config in the checkpoint.*\n.*image"):
         make_again(with_info(run, generator={"config": other}).info, data_dir, instantiate_trusted)
     assert not data_dir.exists()

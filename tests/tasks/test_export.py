@@ -67,7 +67,7 @@ def test_the_file_says_what_it_takes_and_gives(exported, run):
     assert about["aux"] == list(run.config["data"]["aux"])
     assert about["sample_rate"] == run.info.sample_rate
     assert about["spectrogram_config"] == run.info.spectrogram_config
-    assert about["spectral"]["win_length"] == 80
+    assert about["representation"]["win_length"] == 80
     assert (about["version"], about["experiment_name"]) == (__version__, "default")
 
 
