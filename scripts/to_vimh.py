@@ -37,8 +37,8 @@ from src.errors import ConfigError, NSMError, check_number  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.programs.command_line import config_names  # noqa: E402
 from src.programs.explain import find_cause  # noqa: E402
-from src.programs.output import progress  # noqa: E402
 from src.programs.old_names import answer_to_old_name  # noqa: E402
+from src.programs.output import progress  # noqa: E402
 from src.spectral.representation import Representation  # noqa: E402
 from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402

@@ -13,10 +13,10 @@ from pydantic import Field, FiniteFloat
 
 from src import __version__
 from src.errors import ConfigError, VIMHError
+from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, FixedParam, ParameterSpace
 from src.sections import Section, Seed, read_section
 from src.spectral.representation import Representation, SpectralRepresentation
-from src.migration import CONFIG_VERSION
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype

@@ -79,7 +79,7 @@ def test_what_a_description_lacks_is_named(recipe_of):
         Recipe.from_info(by_another_writer(recipe, **odd), instantiate_trusted)
     with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, so"):
         Recipe.from_info(by_another_writer(recipe, generator={"config": {"representation": {}}}), instantiate_trusted)
-    with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, generator\.config\.spectral"):
+    with pytest.raises(VIMHError, match=r"lacks generator\.config\.synth, generator\.config\.representation"):
         Recipe.from_info(by_another_writer(recipe, generator={}), instantiate_trusted)
 
 

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, NSMError
-from src.models.components.network import NetIO
 from src.migration import CONFIG_VERSION, upgraded
+from src.models.components.network import NetIO
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights

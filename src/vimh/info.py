@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from src.errors import NSMError, VIMHError, validation_in_words
-from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.migration import upgraded
+from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
