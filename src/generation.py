@@ -134,7 +134,6 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         VIMHError: If another dataset is in its place, or the generator failed.
     """
     data_dir = Path(data_dir).absolute()
-    check_spectral(overrides)
     inside_hydra = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_hydra else initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = recipe_config(compose(config_name, list(overrides)))
