@@ -275,7 +275,7 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
     optimizer = module.make_optimizer(params=module.parameters())
     n_steps, seconds = CALIBRATION
     times: list[float] = []
-    for batch in _endless(datamodule.train_dataloader()):
+    for batch in _endless(datamodule.train_dataloader().batches):
         start = time.perf_counter()
         optimizer.zero_grad()
         module.compute_loss(module(batch["image"], batch["aux"]), batch).backward()

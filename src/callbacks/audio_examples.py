@@ -1,6 +1,6 @@
 """`AudioExamples`: what the network takes some validation sounds for, to listen to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,13 +68,13 @@ class AudioExamples(Periodic):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Mapping[str, Tensor],
+        batch: Sequence[Mapping[str, Tensor]],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Called by Lightning after a batch of validation; of the first, the first samples are kept."""
+        """Called by Lightning after a chunk of validation batches; of the first batch, the first samples are kept."""
         if batch_idx == 0:
-            self.batch = {name: tensor[: self.n_sounds] for name, tensor in batch.items()}
+            self.batch = {name: tensor[: self.n_sounds] for name, tensor in batch[0].items()}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after the last epoch."""

@@ -49,10 +49,10 @@ def check_least(callback: str, *settings: tuple[str, int, int]) -> None:
 
 
 def predict(trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]) -> list[Mapping]:
-    """What the network says of batches, each as `predict_step` has it; afterwards it trains on as before."""
+    """Predictions for batches, each as `predict_step` returns them; afterwards the module is in its mode again."""
     was_training = pl_module.training
     pl_module.eval()
     with torch.no_grad(), trainer.precision_plugin.forward_context():
-        said = [pl_module.predict_step(batch) for batch in batches]
+        predictions = [pl_module.predict_step(batch) for batch in batches]
     pl_module.train(was_training)
-    return said
+    return predictions

@@ -19,19 +19,13 @@ LOGGER_PACKAGES = {
 }
 
 
-def instantiate_callbacks(callbacks_cfg: DictConfig | None, with_logger: bool = True) -> list[Callback]:
+def instantiate_callbacks(callbacks_cfg: DictConfig | None) -> list[Callback]:
     """Callbacks in the order of the configuration; an entry that is null is left out.
 
     Args:
         callbacks_cfg: Name to a configuration with `_target_`, or None.
-        with_logger: Whether there is a logger. Without one a `LearningRateMonitor` is left out: Lightning refuses it.
     """
-    entries = _entries(callbacks_cfg, "callbacks")
-    return [
-        hydra.utils.instantiate(entry)
-        for entry in entries.values()
-        if with_logger or _class_name(entry) != "LearningRateMonitor"
-    ]
+    return [hydra.utils.instantiate(entry) for entry in _entries(callbacks_cfg, "callbacks").values()]
 
 
 def instantiate_loggers(logger_cfg: DictConfig | None) -> list[Logger]:
@@ -57,12 +51,8 @@ def _entries(group_cfg: DictConfig | None, group: str) -> dict[str, DictConfig]:
     return entries
 
 
-def _class_name(entry: DictConfig) -> str:
-    return entry["_target_"].rpartition(".")[2]
-
-
 def _check_available(name: str, entry: DictConfig) -> None:
-    class_name = _class_name(entry)
+    class_name = entry["_target_"].rpartition(".")[2]
     if class_name == "NeptuneLogger":
         raise ConfigError(f"logger.{name}: Neptune has ended its service. Use another one, such as logger=mlflow.")
     module, package = LOGGER_PACKAGES.get(class_name, (None, None))

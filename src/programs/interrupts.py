@@ -6,10 +6,11 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 
 class StopOnInterrupt(Callback):
-    """Stops a training at its next batch where Python forgot the KeyboardInterrupt of a Ctrl-C.
+    """Stops a training at its next step where Python forgot the KeyboardInterrupt of a Ctrl-C.
 
     It is raised wherever the program is at that moment. In a destructor, or where C code calls Python, it is at most
     reported as ignored, and the training would go on as if nobody had asked.
@@ -29,8 +30,8 @@ class StopOnInterrupt(Callback):
         self.noticed = True
         signal.default_int_handler(signum, frame)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Called by Lightning before every batch."""
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Called by Lightning before every step."""
         if self.noticed:
             raise KeyboardInterrupt
 

@@ -122,7 +122,7 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(data_dir))
     has_test = datamodule.info.test_samples > 0
-    batch = next(iter(datamodule.test_dataloader() if has_test else datamodule.val_dataloader()))
+    batch = next(iter(datamodule.test_dataloader() if has_test else datamodule.val_dataloader()))[0]
     return [(batch["image"].numpy(), batch["aux"].numpy())]
 
 
