@@ -164,7 +164,8 @@ class VIMHLitModule(LightningModule):
             outcome = loss.detach(), [logits[name].detach() for name in self.names]
             if self.n_accumulated == 0:
                 optimizer.zero_grad()
-            self.manual_backward(loss / self.accumulate_grad_batches)
+            share = self.accumulate_grad_batches
+            self.manual_backward(loss / share if share > 1 else loss)
             return outcome[0]
 
         if steps:
@@ -181,7 +182,8 @@ class VIMHLitModule(LightningModule):
     def validation_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Count a chunk; in the sanity check, only as many batches as the trainer was asked to check."""
         if self.trainer.sanity_checking:
-            chunk = chunk[: max(0, self.trainer.num_sanity_val_steps - batch_idx * len(chunk))]
+            n_left = self.trainer.num_sanity_val_steps - sum(self.trainer.val_dataloaders.lengths[:batch_idx])
+            chunk = chunk[: max(0, min(n_left, len(chunk)))]
         self._evaluate("val", chunk)
 
     def test_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:

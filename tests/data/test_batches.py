@@ -89,7 +89,7 @@ def test_devices_with_nothing_to_do_are_refused(n_samples, batch_size, world_siz
 def test_a_loader_gives_the_batches_of_its_order():
     samples = MemoryDataset({"image": torch.arange(50, dtype=torch.uint8), "value": torch.arange(50.0)})
     loader = Batches(samples, BatchOrder(50, 8, seed=1))
-    loader.sampler.set_epoch(2)
+    loader.order.set_epoch(2)
     batches = list(loader)
     assert len(batches) == len(loader) == 7
     for batch, numbers in zip(batches, at(2, 50, 8, 1), strict=True):
