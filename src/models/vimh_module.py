@@ -101,6 +101,7 @@ class VIMHLitModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self.n_accumulated = 0  # batches since the last step
+        self.loader_states: list[dict[str, Any]] = []  # of a checkpoint to go on from
         self.metrics = nn.ModuleDict(
             {f"{stage}_metrics": HeadMetrics(self.specs, coverage=stage != "train") for stage in STAGES}
         )
@@ -211,10 +212,13 @@ class VIMHLitModule(LightningModule):
         )
 
     def on_train_start(self) -> None:
-        """Forget the samples of the sanity check, and of an epoch that was interrupted."""
+        """Forget the samples of the sanity check and of an interrupted epoch, and go on behind the batches it had."""
         self.n_accumulated = 0
         for stage in ("train", "val"):
             self.metrics[f"{stage}_metrics"].reset()
+        for state in self.loader_states:  # Lightning forgets it where the length of the training was asked for before
+            self.trainer.train_dataloader.load_state_dict(state)
+        self.loader_states = []
 
     def on_train_epoch_end(self) -> None:
         """Log the figures of the training samples, and let a plateau change the learning rate.
@@ -281,11 +285,15 @@ class VIMHLitModule(LightningModule):
         checkpoint["state_dict"] |= {name: getattr(self, name) for name in FOUND}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read the number of steps where every checkpoint has it; those of automatic optimization have no other."""
-        steps = checkpoint["global_step"]
+        """Find the number of steps, and the place within an epoch."""
         if "loops" in checkpoint:
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.manual_optimization.optim_step_progress"]
-            progress["total"] = {"ready": steps, "completed": steps}
+            fit_loop, steps = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
+            # Checkpoints of automatic optimization have the number of steps elsewhere.
+            fit_loop["epoch_loop.manual_optimization.optim_step_progress"]["total"] = {
+                "ready": steps,
+                "completed": steps,
+            }
+            self.loader_states = fit_loop["state_dict"].get("combined_loader", [])
 
     def on_fit_start(self) -> None:
         """Compile the network in place, so that the names in its checkpoint stay the same.

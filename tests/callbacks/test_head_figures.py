@@ -148,7 +148,8 @@ def test_perfect_predictions_lie_on_the_diagonals():
 def test_every_image_has_its_values(n_images):
     images = np.random.default_rng(0).integers(0, 256, (n_images, 2, 8, 12)).astype(np.uint8)
     predictions = {
-        spec.name: HeadPredictions(np.zeros(n_images), np.linspace(0, 1, n_images), np.full(n_images, 0.1)) for spec in SPECS
+        spec.name: HeadPredictions(np.zeros(n_images), np.linspace(0, 1, n_images), np.full(n_images, 0.1))
+        for spec in SPECS
     }
     true = np.full((n_images, 2), 0.25)
     figure = spectrogram_figure(SPECS, images, {"value": true}, predictions)
