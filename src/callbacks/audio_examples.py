@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from src.callbacks.head_figures import pixels
-from src.callbacks.periodic import Periodic, check_least, predict
+from src.callbacks.periodic import Periodic, predict
 from src.callbacks.writers import tensorboard_writers
+from src.errors import check_whole
 from src.params import ParamSpec
 
 
@@ -51,7 +52,8 @@ class AudioExamples(Periodic):
         n_sounds: int = 4,
     ) -> None:
         super().__init__(every_n_epochs)
-        check_least("audio_examples", ("every_n_epochs", every_n_epochs, 0), ("n_sounds", n_sounds, 1))
+        check_whole("callbacks.audio_examples.every_n_epochs", every_n_epochs, least=0)
+        check_whole("callbacks.audio_examples.n_sounds", n_sounds, least=1)
         self.voice_of = voice_of
         self.draw = draw
         self.n_sounds = n_sounds

@@ -10,7 +10,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from src.callbacks.writers import add_scalars, tensorboard_writers
-from src.errors import ConfigError
+from src.errors import check_whole
 
 
 class GradientStats(Callback):
@@ -25,8 +25,7 @@ class GradientStats(Callback):
     """
 
     def __init__(self, every_n_steps: int = 50, histograms: bool = False) -> None:
-        if every_n_steps < 1:
-            raise ConfigError(f"callbacks.gradient_stats.every_n_steps is {every_n_steps}; it must be 1 or more.")
+        check_whole("callbacks.gradient_stats.every_n_steps", every_n_steps, least=1)
         self.every_n_steps = every_n_steps
         self.histograms = histograms
 

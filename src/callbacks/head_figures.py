@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from src.callbacks.periodic import Periodic, check_least, predict
+from src.callbacks.periodic import Periodic, predict
 from src.callbacks.writers import tensorboard_writers
+from src.errors import check_whole
 from src.params import ParamSpec
 
 DPI = 72
@@ -50,12 +51,9 @@ class HeadFigures(Periodic):
 
     def __init__(self, every_n_epochs: int = 20, n_samples: int = 512, n_spectrograms: int = 3) -> None:
         super().__init__(every_n_epochs)
-        check_least(
-            "head_figures",
-            ("every_n_epochs", every_n_epochs, 0),
-            ("n_samples", n_samples, 1),
-            ("n_spectrograms", n_spectrograms, 0),
-        )
+        check_whole("callbacks.head_figures.every_n_epochs", every_n_epochs, least=0)
+        check_whole("callbacks.head_figures.n_samples", n_samples, least=1)
+        check_whole("callbacks.head_figures.n_spectrograms", n_spectrograms, least=0)
         self.n_samples = n_samples
         self.n_spectrograms = n_spectrograms
         self.batches: list[Mapping[str, Tensor]] = []
@@ -97,7 +95,12 @@ class HeadFigures(Periodic):
         }
         predictions = self._predictions(trainer, pl_module)
         with matplotlib.rc_context(INK):
-            figures = head_figures(pl_module.specs, samples, predictions)
+            figures = {
+                f"heads/{spec.name}": head_figure(
+                    spec, samples["index"][:, head], samples["value"][:, head], predictions[spec.name]
+                )
+                for head, spec in enumerate(pl_module.specs)
+            }
             if self.n_spectrograms:
                 images = samples["image"][: self.n_spectrograms]
                 figures["spectrograms"] = spectrogram_figure(pl_module.specs, images, samples, predictions)
@@ -123,29 +126,6 @@ class HeadFigures(Periodic):
             )
             for spec in pl_module.specs
         }
-
-
-def head_figures(
-    specs: Sequence[ParamSpec],
-    samples: Mapping[str, np.ndarray],
-    predictions: Mapping[str, HeadPredictions],
-) -> dict[str, Figure]:
-    """Confusion matrix and scatter of every head.
-
-    Args:
-        specs: The parameters, in the order of the heads.
-        samples: `index` and `value`, both `(sample, head)`.
-        predictions: Those of each head for the samples, by name.
-
-    Returns:
-        Tag to figure.
-    """
-    return {
-        f"heads/{spec.name}": head_figure(
-            spec, samples["index"][:, head], samples["value"][:, head], predictions[spec.name]
-        )
-        for head, spec in enumerate(specs)
-    }
 
 
 def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, predicted: HeadPredictions) -> Figure:

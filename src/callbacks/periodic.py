@@ -7,8 +7,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from src.errors import ConfigError
-
 
 class Periodic(Callback, ABC):
     """Writes each few epochs, and after the last one unless that has just been written.
@@ -39,13 +37,6 @@ class Periodic(Callback, ABC):
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.write(trainer, pl_module):
             self.written_at = trainer.global_step
-
-
-def check_least(callback: str, *settings: tuple[str, int, int]) -> None:
-    """Refuse settings, `(name, value, least)`, that are below the least that makes sense."""
-    for name, value, least in settings:
-        if value < least:
-            raise ConfigError(f"callbacks.{callback}.{name} is {value}; it must be {least} or more.")
 
 
 def predict(trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]) -> list[Mapping]:

@@ -280,9 +280,8 @@ class VIMHDataModule(LightningDataModule):
 
     def _in_chunks(self, batches: Any, sampler: Any, stage: str) -> Chunks:
         n_bytes = math.prod(self.info.image_shape)
-        return Chunks(
-            batches, sampler, batches_per_chunk(self.trainer, stage, self._share["batch_size"], n_bytes)
-        )
+        size = batches_per_chunk(self.trainer, stage, self._share["batch_size"], n_bytes)
+        return Chunks(batches, sampler, size)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """A chunk is a list of flat dicts: Lightning's search for tensors in it takes longer than moving them."""

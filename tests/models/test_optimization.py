@@ -229,16 +229,13 @@ def test_weights_are_those_of_a_plain_loop(fit, plain_loop, overrides, loop):
     ],
     ids=str,
 )
-def test_a_cosine_ends_with_the_training(fit, plain_loop, overrides, n_steps):
+def test_a_cosine_ends_with_the_training(fit, overrides, n_steps):
     notes = Notes()
     cosine = ["scheduler=cosine", "model.scheduler.warmup=0.25", *SGD]
     _, trainer = fit(*cosine, *overrides, callbacks=[notes])
-    warm = 0.25 * n_steps
-    expected = [
-        0.1
-        * ((step + 1) / (warm + 1) if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (n_steps - warm))))
-        for step in range(n_steps)
-    ]
+    warm = max(1.0, 0.25 * n_steps)
+    rising = [(step + 1) / (warm + 1) for step in range(math.ceil(warm))]
+    falling = [(1 + math.cos(math.pi * (step - warm) / (n_steps - warm))) / 2 for step in range(len(rising), n_steps)]
     assert notes.steps == list(range(n_steps))
     assert notes.rates == pytest.approx([0.1 * rate for rate in rising + falling])
     assert trainer.global_step == n_steps
@@ -386,7 +383,7 @@ def test_weights_of_a_compiled_network_are_those_of_a_plain_loop(fit, plain_loop
 
 
 @pytest.mark.slow
-def test_weights_of_two_devices_are_those_of_a_plain_loop_over_both_halves(compose_run, prepare, saw_dir, tmp_path):
+def test_weights_of_two_devices_are_those_of_a_plain_loop_over_both_halves(prepare, tmp_path):
     """Gradients are averaged over devices, and every device normalizes its own half of a batch."""
     overrides = [*SGD, "trainer=ddp_sim", "+trainer.accumulate_grad_batches=2", "++trainer.enable_checkpointing=true"]
     checkpoint = ModelCheckpoint(tmp_path / "kept", "last")
