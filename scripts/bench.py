@@ -238,7 +238,7 @@ def bench_reading(directory: Path, n_records: int) -> Iterator[Row]:
     yield Row("reading: open, against parsing record by record", faster, f"{parsing:.1f} s")
     datamodule = VIMHDataModule(data_dir, batch_size=BATCH)
     n_batches = 2000
-    seconds = median_seconds(lambda: _exhaust(datamodule.train_dataloader(), n_batches), 3)
+    seconds = median_seconds(lambda: _exhaust(datamodule.train_dataloader().batches, n_batches), 3)
     records = datamodule.reader.train.records.view(np.uint8).reshape(len(datamodule.reader.train), -1)
     indices = np.random.default_rng(0).integers(0, len(records), (n_batches, BATCH))
     bare = median_seconds(lambda: [records[rows] for rows in indices], 3)
@@ -373,11 +373,11 @@ class InTurn(Callback):
 
 def _bare_epochs(model: Any, datamodule: VIMHDataModule) -> Iterator[None]:
     """Training and validation without Lightning, metrics and logging, epoch by epoch."""
-    train, val = datamodule.train_dataloader(), datamodule.val_dataloader()
+    train, val = datamodule.train_dataloader().batches, datamodule.val_dataloader().batches
     net, optimizer = model.net, model.make_optimizer(params=model.net.parameters())
     scheduler = model.make_scheduler(optimizer=optimizer, total_steps=EPOCHS * len(train))
     for epoch in range(EPOCHS):
-        train.sampler.set_epoch(epoch)
+        train.order.set_epoch(epoch)
         net.train()
         for batch in train:
             optimizer.zero_grad()

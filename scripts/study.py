@@ -275,7 +275,7 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
     optimizer = module.make_optimizer(params=module.parameters())
     n_steps, seconds = CALIBRATION
     times: list[float] = []
-    for batch in _endless(datamodule.train_dataloader()):
+    for batch in _endless(datamodule.train_dataloader().batches):
         times.append(seconds_of(lambda batch=batch: optimizer_step(module, optimizer, batch)))
         if len(times) >= n_steps or (sum(times) > seconds and len(times) > 10):
             break
@@ -328,7 +328,7 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
     extras(cfg)
     lightning.seed_everything(cell.seed, workers=True, verbose=False)
     module, datamodule = set_up(cfg)
-    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks, with_logger=False), logger=False)
+    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks), logger=False)
     start = time.monotonic()
     trainer.fit(module, datamodule=datamodule)
     seconds = time.monotonic() - start

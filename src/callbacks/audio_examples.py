@@ -1,6 +1,6 @@
 """`AudioExamples`: true and predicted sounds of some validation samples in TensorBoard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,13 @@ class AudioExamples(Periodic):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Mapping[str, Tensor],
+        batch: Sequence[Mapping[str, Tensor]],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Called by Lightning after a batch of validation; of the first, the first samples are kept."""
+        """Called by Lightning after a chunk of validation batches; of the first batch, the first samples are kept."""
         if batch_idx == 0:
-            self.batch = {name: tensor[: self.n_sounds] for name, tensor in batch.items()}
+            self.batch = {name: tensor[: self.n_sounds] for name, tensor in batch[0].items()}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after the last epoch."""

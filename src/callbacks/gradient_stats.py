@@ -1,12 +1,12 @@
 """`GradientStats`: how large the gradients of each layer are while a network trains."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from src.callbacks.writers import add_scalars, tensorboard_writers
@@ -58,7 +58,6 @@ def gradient_norms(gradients: Mapping[str, Sequence[Tensor]]) -> dict[str, float
     """L2 norm of all gradients of each layer, and of all layers together as `total`."""
     if not gradients:
         return {}
-    flat = [gradient.float() for of_layer in gradients.values() for gradient in of_layer]
-    norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
-    of_layers = {layer: math.hypot(*itertools.islice(norms, len(own))) for layer, own in gradients.items()}
+    norms = [get_total_norm([gradient.float() for gradient in of_layer]) for of_layer in gradients.values()]
+    of_layers = dict(zip(gradients, torch.stack(norms).tolist(), strict=True))
     return of_layers | {"total": math.hypot(*of_layers.values())}

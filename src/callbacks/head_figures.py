@@ -1,4 +1,4 @@
-"""`HeadFigures`: pictures of what every head says of the validation samples."""
+"""`HeadFigures`: figures of the predictions of every head for validation samples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ INK = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsiz
 COLUMNS = 3  # of spectrograms
 
 
-class Said(NamedTuple):
-    """What a head says of some samples.
+class HeadPredictions(NamedTuple):
+    """Predictions of a head for some samples.
 
     Attributes:
         index: Class, int64, `(sample,)`.
@@ -39,7 +39,7 @@ class Said(NamedTuple):
 class HeadFigures(Periodic):
     """Writes figures to TensorBoard each few epochs, and after the last one.
 
-    `heads/{name}`: confusion matrix on the JND grid, and predicted over true values. `spectrograms`: a few images, each
+    `heads/{name}`: confusion matrix of the classes, and predicted over true values. `spectrograms`: a few images, each
     with the predicted and the true value of every head. The samples are the first ones that validate, as the first
     process sees them. Without a TensorBoard logger nothing is drawn.
 
@@ -67,13 +67,17 @@ class HeadFigures(Periodic):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Mapping[str, Tensor],
+        batch: Sequence[Mapping[str, Tensor]],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Called by Lightning after a batch of validation, which is kept: reading it again would use random numbers."""
-        if sum(len(kept["image"]) for kept in self.batches) < self.n_samples:
-            self.batches.append(batch)
+        """Called by Lightning after a chunk of validation batches.
+
+        They are kept as far as they are shown: reading them again would use random numbers.
+        """
+        for each in batch:
+            if sum(len(kept["image"]) for kept in self.batches) < self.n_samples:
+                self.batches.append(each)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after the last epoch."""
@@ -85,10 +89,18 @@ class HeadFigures(Periodic):
         writers = tensorboard_writers(trainer)
         if not writers or not self.batches:
             return False
-        samples = _first(self.batches, self.n_samples)
-        predictions = _predict(trainer, pl_module, self.batches, self.n_samples)
+        samples = {
+            name: torch.cat([batch[name] for batch in self.batches])[: self.n_samples].cpu().numpy()
+            for name in ("image", "index", "value")
+        }
+        predictions = self._predictions(trainer, pl_module)
         with matplotlib.rc_context(INK):
-            figures = head_figures(pl_module.specs, samples, predictions)
+            figures = {
+                f"heads/{spec.name}": head_figure(
+                    spec, samples["index"][:, head], samples["value"][:, head], predictions[spec.name]
+                )
+                for head, spec in enumerate(pl_module.specs)
+            }
             if self.n_spectrograms:
                 images = samples["image"][: self.n_spectrograms]
                 figures["spectrograms"] = spectrogram_figure(pl_module.specs, images, samples, predictions)
@@ -98,64 +110,31 @@ class HeadFigures(Periodic):
                 writer.add_image(tag, picture, trainer.global_step, dataformats="HWC")
         return True
 
+    def _predictions(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, HeadPredictions]:
+        """Predictions of every head for the samples that are shown."""
+        found = predict_batches(trainer, pl_module, self.batches)
 
-def _first(batches: Sequence[Mapping[str, Tensor]], n_samples: int) -> dict[str, np.ndarray]:
-    """The entries of batches one after another, as arrays, cut after some samples."""
-    return {
-        name: torch.cat([batch[name] for batch in batches])[:n_samples].cpu().numpy()
-        for name in ("image", "index", "value")
-    }
+        def joined(name: str, field: str) -> np.ndarray:
+            columns = [getattr(of_batch[name], field) for of_batch in found]
+            return torch.cat(columns)[: self.n_samples].float().cpu().numpy()
 
-
-def _predict(
-    trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]], n_samples: int
-) -> dict[str, Said]:
-    """What every head says of the first samples of some batches."""
-    found = predict_batches(trainer, pl_module, batches)
-
-    def joined(name: str, field: str) -> np.ndarray:
-        return torch.cat([getattr(said[name], field) for said in found])[:n_samples].float().cpu().numpy()
-
-    return {
-        spec.name: Said(
-            joined(spec.name, "index").astype(np.int64),
-            spec.value_from_normalized(joined(spec.name, "normalized")),
-            joined(spec.name, "std") * spec.step,
-        )
-        for spec in pl_module.specs
-    }
+        return {
+            spec.name: HeadPredictions(
+                joined(spec.name, "index").astype(np.int64),
+                spec.value_from_normalized(joined(spec.name, "normalized")),
+                joined(spec.name, "std") * spec.step,
+            )
+            for spec in pl_module.specs
+        }
 
 
-def head_figures(
-    specs: Sequence[ParamSpec],
-    samples: Mapping[str, np.ndarray],
-    predictions: Mapping[str, Said],
-) -> dict[str, Figure]:
-    """Confusion matrix and scatter of every head.
-
-    Args:
-        specs: The parameters, in the order of the heads.
-        samples: `index` and `value`, both `(sample, head)`.
-        predictions: Name to what the head says of them.
-
-    Returns:
-        Tag to figure.
-    """
-    return {
-        f"heads/{spec.name}": head_figure(
-            spec, samples["index"][:, head], samples["value"][:, head], predictions[spec.name]
-        )
-        for head, spec in enumerate(specs)
-    }
-
-
-def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, said: Said) -> Figure:
+def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, predicted: HeadPredictions) -> Figure:
     """Confusion matrix and scatter of one head; the truth is `(sample,)`."""
     figure = Figure(figsize=(7.0, 3.4), dpi=DPI)
     # Two ticks an axis, and everything placed by hand: measuring texts to place others would take most of the time.
-    draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, said.index)
-    draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, said.value)
-    figure.text(0.1, 0.94, f"{spec.name}, {len(said.index)} validation samples")
+    draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, predicted.index)
+    draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
+    figure.text(0.1, 0.94, f"{spec.name}, {len(predicted.index)} validation samples")
     return figure
 
 
@@ -202,7 +181,7 @@ def spectrogram_figure(
     specs: Sequence[ParamSpec],
     images: np.ndarray,
     samples: Mapping[str, np.ndarray],
-    predictions: Mapping[str, Said],
+    predictions: Mapping[str, HeadPredictions],
 ) -> Figure:
     """The first channel of some images, each under the predicted and the true value of every head.
 
@@ -210,7 +189,7 @@ def spectrogram_figure(
         specs: The parameters, in the order of the heads.
         images: uint8, `(image, channel, freq, time)`.
         samples: `value`, `(sample, head)`, of which the first belong to the images.
-        predictions: Name to what the head says of them.
+        predictions: Those of each head for the samples, by name.
     """
     rows = -(-len(images) // COLUMNS)
     titles, picture = 0.14 * len(specs) + 0.15, 1.4  # inches
@@ -226,13 +205,13 @@ def spectrogram_figure(
 
 
 def spectrogram_title(
-    specs: Sequence[ParamSpec], true: np.ndarray, predictions: Mapping[str, Said], number: int
+    specs: Sequence[ParamSpec], true: np.ndarray, predictions: Mapping[str, HeadPredictions], number: int
 ) -> str:
     """A line per head: its name, the predicted value with its standard deviation, and the true one, `(head,)`."""
     lines = []
     for spec, value in zip(specs, true, strict=True):
-        said = predictions[spec.name]
-        found = f"{said.value[number]:.3g} ± {said.std[number]:.2g}"
+        _, predicted, std = predictions[spec.name]
+        found = f"{predicted[number]:.3g} ± {std[number]:.2g}"
         lines.append(f"{spec.name} {found}, true {value:.3g} {spec.units}".rstrip())
     return "\n".join(lines)
 

@@ -1,23 +1,30 @@
-"""Which samples make up each batch of an epoch, and the thinnest loader there is."""
+"""Which samples make up each batch of an epoch, and the loaders that hand batches over in chunks."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from src.data.vimh_dataset import Samples
 from src.errors import ConfigError
 
+CHUNK_SAMPLES = 4096
+CHUNK_BYTES = 64_000_000  # of images, where samples are large
+
 
 class BatchOrder(Sampler[Tensor]):
     """Numbers of the samples of every batch of an epoch.
 
-    A shuffled order is a function of seed and epoch alone, so that a run that goes on sees the order that the
-    uninterrupted one would have seen. The batches of an epoch are equal in size to within one sample. Devices that work
-    together take every `world_size`-th sample each, and all have the same number of batches, because they wait for each
-    other at every one; no sample is seen twice.
+    A shuffled order is a function of seed and epoch alone, so that a resumed run sees the order that the uninterrupted
+    one would have seen. The batches of an epoch are equal in size to within one sample. Devices that train together
+    take every `world_size`-th sample each, and all have the same number of batches, because they wait for each other at
+    every one; no sample is seen twice.
 
     Args:
         n_samples: Number of samples.
@@ -63,42 +70,124 @@ class BatchOrder(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         # A generator, so that an iterator that was made before `set_epoch` still gives the right epoch.
-        part = self.order()[: self.used][self.rank :: self.world_size]
-        yield from part.tensor_split(len(self))
-
-    def order(self) -> Tensor:
-        """Numbers of all samples in the order of the epoch, int64, `(sample,)`."""
         if self.seed is None:
-            return torch.arange(self.n_samples)
-        source = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
-        return torch.from_numpy(np.random.default_rng(source).permutation(self.n_samples))
+            order = torch.arange(self.n_samples)
+        else:
+            source = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
+            order = torch.from_numpy(np.random.default_rng(source).permutation(self.n_samples))
+        yield from order[: self.used][self.rank :: self.world_size].tensor_split(len(self))
 
 
 class Batches:
-    """A loader without processes: a dataset's batches in an order.
+    """The batches of a dataset in an order, read by the process that trains.
 
     It spends half the time of PyTorch's `DataLoader`, and gives the same.
 
     Args:
         samples: Gives a batch for an array of numbers.
-        order: Lightning finds it by the name `sampler`, and tells it the epoch.
+        order: Numbers of the samples of every batch.
         pin: Make the batches page-locked.
     """
 
-    batch_sampler = None  # as a `DataLoader` has it whose sampler gives the numbers of whole batches
-
     def __init__(self, samples: Samples, order: BatchOrder, pin: bool = False) -> None:
         self.samples = samples
-        self.sampler = order
+        self.order = order
         self.pin = pin
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.order)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for numbers in self.sampler:
+        for numbers in self.order:
             batch = self.samples[numbers]
             yield page_locked(batch) if self.pin else batch
+
+
+class Chunks:
+    """A loader that hands over several batches at a time, as a list.
+
+    Lightning takes about a millisecond for each thing that a loader gives, which is a good part of the training step of
+    a small network. `VIMHLitModule` makes an optimizer step for each batch of a chunk.
+
+    Within an epoch, a checkpoint keeps how many chunks were handed over; a resumed training begins with the next.
+
+    Args:
+        batches: The batches of an epoch.
+        sampler: Has the method `set_epoch`; Lightning finds it by this name.
+        size: Batches of a chunk; the last chunk of an epoch has what is left.
+
+    Attributes:
+        lengths: Batches of every chunk of an epoch.
+    """
+
+    batch_sampler = None  # Lightning asks for it where there is a `sampler`
+
+    def __init__(self, batches: Collection[dict[str, Tensor]], sampler: object, size: int) -> None:
+        self.batches = batches
+        self.sampler = sampler
+        self.lengths = [min(size, len(batches) - first) for first in range(0, len(batches), size)]
+        self._n_given = 0
+        self._n_skipped = 0  # at the beginning of the next pass
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[list[dict[str, Tensor]]]:
+        # A generator: Lightning tells the epoch after it has asked for the iterator.
+        first, self._n_skipped = self._n_skipped, 0
+        batches = itertools.islice(self.batches, sum(self.lengths[:first]), None)
+        for number in range(first, len(self)):
+            self._n_given = number + 1
+            yield list(itertools.islice(batches, self.lengths[number]))
+
+    def state_dict(self) -> dict[str, int]:
+        """How many chunks of the epoch were handed over; none after the last."""
+        return {"n_given": self._n_given % len(self)}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begin the next pass where another one ended."""
+        self._n_skipped = state["n_given"]
+
+
+def batches_per_chunk(trainer: Trainer | None, stage: str, batch_size: int, n_bytes: int) -> int:
+    """Batches that are handed over together: about 4,096 samples, or a single batch where Lightning counts batches.
+
+    Args:
+        trainer: What it was told decides whether it counts.
+        stage: `train`, `val` or `test`.
+        batch_size: Of this device.
+        n_bytes: Size of an image.
+    """
+    if trainer is not None and counts_batches(trainer, stage):
+        return 1
+    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // n_bytes) // batch_size)
+
+
+def counts_batches(trainer: Trainer, stage: str) -> bool:
+    """Whether something depends on how many batches of a stage Lightning has counted.
+
+    That is: a limit of batches (`fast_dev_run` and `overfit_batches` are such), a validation within an epoch, and a
+    callback that is called at every training batch. The progress bar and a checkpoint of whole epochs are called, too,
+    but count nothing that matters. `max_steps` is no reason: `VIMHLitModule` stops within a chunk.
+    """
+    if not _is_everything(getattr(trainer, f"limit_{stage}_batches")):
+        return True
+    return stage == "train" and (
+        not _is_everything(trainer.val_check_interval) or any(map(_counts, trainer.callbacks))
+    )
+
+
+def _is_everything(limit: object) -> bool:
+    """Whether a limit is the share 1.0; the whole number 1 means a single batch."""
+    return isinstance(limit, float) and limit == 1.0
+
+
+def _counts(callback: Callback) -> bool:
+    """Whether a callback depends on being called at every training batch."""
+    if isinstance(callback, ModelCheckpoint):
+        return not callback.every_n_epochs  # then it goes by steps, or by the clock
+    hooks = ("on_train_batch_start", "on_train_batch_end")
+    return not isinstance(callback, ProgressBar) and any(is_overridden(hook, callback) for hook in hooks)
 
 
 def page_locked(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,9 +1,8 @@
-"""`Stream`: training batches of sounds that are made while the network trains."""
+"""`Stream`: training batches of sounds that are rendered while the network trains."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count, islice, pairwise
 
 import torch
 from torch import Tensor
@@ -13,19 +12,18 @@ from src.errors import ConfigError
 AHEAD = 64  # batches that are made before they are wanted: what the thread does during a validation
 SOUNDS_OF_A_SEED = 2**40
 
-Batch = dict[str, Tensor]
-
 
 class Stream:
-    """A loader of sounds that nobody heard before, every epoch.
+    """Batches of sounds that are new in every epoch.
 
-    One thread makes them, a few batches ahead of the network. Sound i of epoch e has the number
-    `seed * 2^40 + e * n_samples + i`, and nothing but the number decides what it is: a run that goes on hears what the
-    uninterrupted one would have heard. Devices that work together take an equal part of the epoch's numbers each, in
+    One thread makes them, some batches ahead of the network. Sound i of epoch e has the number
+    `seed * 2^40 + e * n_samples + i`, and nothing but the number decides what it is: a resumed run gets the sounds that
+    the uninterrupted one would have got. Devices that train together take an equal part of the epoch's numbers each, in
     one piece.
 
     Args:
-        make: Makes the batch of the sounds `start` to `stop - 1`; runs in the thread.
+        make: Makes the batch of the sounds `start` to `stop - 1`; runs in the thread. What it raises is raised where
+            its batch is fetched.
         n_samples: Sounds an epoch, over all devices.
         batch_size: The most that a device gets at a time; batches are equal to within one sound.
         seed: Seeds have sounds of their own.
@@ -33,11 +31,9 @@ class Stream:
         world_size: Number of devices.
     """
 
-    batch_sampler = None  # Lightning asks for it where there is a `sampler`
-
     def __init__(
         self,
-        make: Callable[[int, int], Batch],
+        make: Callable[[int, int], dict[str, Tensor]],
         n_samples: int,
         batch_size: int,
         seed: int = 0,
@@ -52,13 +48,9 @@ class Stream:
         self.n_batches = -(-self.part // batch_size)
         self.first = seed * SOUNDS_OF_A_SEED + rank * self.part
         self.epoch = 0
-        self._maker: _Maker | None = None
-        self._ready_for: int | None = None  # the epoch whose first batch the maker gives next
-
-    @property
-    def sampler(self) -> "Stream":
-        """What Lightning tells the epoch."""
-        return self
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[dict[str, Tensor]]] = deque()
+        self._next = 0  # number of the first pending batch, counted over all epochs
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the sounds of the next pass; Lightning calls it before every epoch."""
@@ -67,50 +59,36 @@ class Stream:
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch
-        if self._maker is None or self._ready_for != epoch:
-            self.close()
-            self._maker = _Maker(self.make, self.ranges(epoch))
-        maker, self._ready_for = self._maker, None
-        for _ in range(len(self)):
-            yield maker.next()
-        self._ready_for = epoch + 1
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        first = self.epoch * len(self)
+        for number in range(first, first + len(self)):
+            yield self._take(number)
 
-    def ranges(self, epoch: int) -> Iterator[tuple[int, int]]:
-        """First and one past the last number of each batch, from an epoch on, without end."""
-        for number in count(epoch):
-            first = self.first + number * self.n_samples
-            ends = [first - (-self.part * batch // len(self)) for batch in range(len(self) + 1)]  # rounded up
-            yield from pairwise(ends)
+    def _take(self, number: int) -> dict[str, Tensor]:
+        """The batch of a number, counted over all epochs; the thread begins anew if another one was the next."""
+        if self._pool is None or number != self._next:
+            self.close()
+            # PyTorch's own threads would wait by spinning, and take the cores from the network. This sets them for the
+            # new thread alone, once the thread of the caller has its number, which asking for it makes sure of.
+            torch.get_num_threads()
+            self._pool = ThreadPoolExecutor(1, "fresh-sounds", initializer=torch.set_num_threads, initargs=(1,))
+            self._next = number
+        while len(self._pending) <= AHEAD:
+            start, stop = self._range(self._next + len(self._pending))
+            self._pending.append(self._pool.submit(self.make, start, stop))
+        self._next += 1
+        return self._pending.popleft().result()
+
+    def _range(self, number: int) -> tuple[int, int]:
+        """First and one past the last sound of a batch, counted over all epochs."""
+        epoch, batch = divmod(number, len(self))
+        first = self.first + epoch * self.n_samples
+        start, stop = (first - (-self.part * end // len(self)) for end in (batch, batch + 1))  # rounded up
+        return start, stop
 
     def close(self) -> None:
         """Stop the thread, and wait for its end."""
-        if self._maker is not None:
-            self._maker.close()
-        self._maker, self._ready_for = None, None
-
-
-class _Maker:
-    """One thread that makes batches in order; what goes wrong in it is raised where its batch is fetched."""
-
-    def __init__(self, make: Callable[[int, int], Batch], ranges: Iterator[tuple[int, int]]) -> None:
-        self._make = make
-        self._ranges = ranges
-        # PyTorch's own threads would wait by spinning, and take the cores from the network. This sets them for the new
-        # thread alone, once the thread of the caller has its number, which asking for it makes sure of.
-        torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(1, "fresh-sounds", initializer=torch.set_num_threads, initargs=(1,))
-        self._pending: deque[Future[Batch]] = deque()
-        self._submit(AHEAD)
-
-    def next(self) -> Batch:
-        self._submit(1)
-        return self._pending.popleft().result()
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _submit(self, n_batches: int) -> None:
-        for start, stop in islice(self._ranges, n_batches):
-            self._pending.append(self._pool.submit(self._make, start, stop))
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+        self._pending.clear()

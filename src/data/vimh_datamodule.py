@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from src.data.batches import Batches, BatchOrder, page_locked
+from src.data.batches import Batches, BatchOrder, Chunks, batches_per_chunk, page_locked
 from src.data.stream import Stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_number
@@ -75,8 +75,22 @@ class VIMHDataModule(LightningDataModule):
         make_dataset: Callable[..., None] | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(batch_size, num_workers, val_fraction, seed, in_memory)
-        _check_stream(stream, stream_size, stream_source)
+        check_number("data.batch_size", batch_size, whole=True, least=1)
+        check_number("data.num_workers", num_workers, whole=True, least=0)
+        if seed is not None:
+            check_number("data.seed", seed, whole=True, least=0)
+        if stream_size is not None:
+            check_number("data.stream_size", stream_size, whole=True, least=1)
+        check_number("data.val_fraction", val_fraction, above=0, below=1)
+        if in_memory not in ("auto", True, False):
+            raise ConfigError(f"data.in_memory is {in_memory!r}; choose one of auto, true, false.")
+        if in_memory is True and num_workers:
+            raise ConfigError(
+                f"data.in_memory is true and data.num_workers {num_workers}: processes can only load what is in a "
+                "file. Leave one of them at its default."
+            )
+        if stream and stream_source is None:
+            raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")
         self.data_dir = Path(data_dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -182,13 +196,13 @@ class VIMHDataModule(LightningDataModule):
 
     def aux_statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each conditioning input over training samples (at most 65,536, and 256 MB)."""
-        aux = self._some_training_samples()["aux"].numpy().astype(np.float64)  # (sample, n_aux)
+        aux = self.spaced_training_samples(MAX_STATISTICS)["aux"].numpy().astype(np.float64)  # (sample, n_aux)
         std = aux.std(axis=0)
         return aux.mean(axis=0).tolist(), np.where(std > 1e-6, std, 1.0).tolist()  # what is constant stays near 0
 
     def some_training_images(self) -> Tensor:
         """Images of training samples, at most 4,096 and 256 MB of them, uint8, `(sample, channel, freq, time)`."""
-        return self._spaced_training_samples(AT_ONCE)["image"]
+        return self.spaced_training_samples(AT_ONCE)["image"]
 
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always guessing the most frequent class of the training samples, per head.
@@ -196,12 +210,9 @@ class VIMHDataModule(LightningDataModule):
         Args:
             stage: Whose samples are guessed: `val` or `test`.
         """
-        train = self._some_training_samples()["index"]
-        found = self._truth(stage, "index")
-        return {
-            spec.name: (found[:, p] == train[:, p].mode().values).double().mean().item()
-            for p, spec in enumerate(self.info.parameters)
-        }
+        guess = self.spaced_training_samples(MAX_STATISTICS)["index"].mode(dim=0).values
+        share = (self._labels(stage, "index") == guess).double().mean(dim=0)
+        return dict(zip(self.info.parameter_names, share.tolist(), strict=True))
 
     def mean_error(self, stage: str = "test") -> dict[str, float]:
         """Mean absolute error of always answering the mean of the training samples, natural units, per head.
@@ -209,64 +220,29 @@ class VIMHDataModule(LightningDataModule):
         Args:
             stage: Whose samples are answered: `val` or `test`.
         """
-        mean = self._some_training_samples()["value"].double().mean(dim=0)
-        error = (self._truth(stage, "value") - mean).abs().mean(dim=0)
+        mean = self.spaced_training_samples(MAX_STATISTICS)["value"].double().mean(dim=0)
+        error = (self._labels(stage, "value") - mean).abs().mean(dim=0)
         return dict(zip(self.info.parameter_names, error.tolist(), strict=True))
 
-    def _truth(self, stage: str, name: str) -> Tensor:
+    def _labels(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
         samples = self.val_set if stage == "val" else self.test_set
         step = self._affordable(AT_ONCE)
         return torch.cat([samples[first : first + step][name] for first in range(0, len(samples), step)])
 
-    def _some_training_samples(self) -> dict[str, Tensor]:
-        """The training samples for statistics."""
-        return self._spaced_training_samples(MAX_STATISTICS)
-
-    def _spaced_training_samples(self, most: int) -> dict[str, Tensor]:
-        """A batch of training samples, evenly spaced where there are more than so many."""
+    def spaced_training_samples(self, most: int) -> dict[str, Tensor]:
+        """A batch of at most so many training samples and 256 MB of images, evenly spaced where there are more."""
         return self.train_set[:: -(-len(self.train_set) // self._affordable(most))]
 
     def _affordable(self, n_samples: int) -> int:
         """So many samples, or fewer whose images take no more than `MOST_BYTES`."""
         return max(1, min(n_samples, MOST_BYTES // math.prod(self.info.image_shape)))
 
-    def train_dataloader(self) -> Batches | DataLoader | Stream:
+    def train_dataloader(self) -> Chunks:
         """Shuffled training batches, or fresh sounds."""
-        return self._make_stream() if self.stream else self._loader(self.train_set, train=True)
-
-    def val_dataloader(self) -> Batches | DataLoader:
-        """Validation batches in the order of the file."""
-        return self._loader(self.val_set)
-
-    def test_dataloader(self) -> Batches | DataLoader:
-        """Test batches in the order of the file."""
-        return self._loader(self.test_set)
-
-    def _loader(self, samples: Samples, train: bool = False) -> Batches | DataLoader:
-        overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # the same batches in every epoch
-        order = BatchOrder(
-            len(samples),
-            self._device_batch_size,
-            self.order_seed if train and not overfits else None,
-            *self._rank_and_world_size,
-            equal=train,
-        )
-        if not self.num_workers:
-            placed = self._on_device(samples)
-            return Batches(placed, order, self._pins and placed is samples)
-        return LateLoader(
-            samples,
-            sampler=order,
-            batch_size=None,
-            num_workers=self.num_workers,
-            pin_memory=self._pins,
-            persistent_workers=True,
-        )
-
-    def _make_stream(self) -> Stream:
-        """Fresh sounds in the form of training samples; those of an earlier training end."""
-        self._close_stream()
+        if not self.stream:
+            return self._loader(self.train_set, "train")
+        self._close_stream()  # of an earlier training
         source = self.stream_source(self.info)
         to_tensors = BatchFormat(self.info.parameters, self.aux, self.measure)
         pins = self._pins
@@ -276,16 +252,42 @@ class VIMHDataModule(LightningDataModule):
             return page_locked(batch) if pins else batch
 
         n_samples = self.stream_size or len(self._division[1])
-        self._stream = Stream(make, n_samples, self._device_batch_size, self.order_seed, *self._rank_and_world_size)
-        return self._stream
+        self._stream = Stream(make, n_samples, seed=self.order_seed, **self._share)
+        return self._in_chunks(self._stream, self._stream, "train")
 
-    def transfer_batch_to_device(
-        self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Tensor]:
-        """A batch is a flat dict of tensors: Lightning's search for tensors in it takes longer than moving them."""
-        if not isinstance(batch, dict):  # the example of a model summary
+    def val_dataloader(self) -> Chunks:
+        """Validation batches in the order of the file."""
+        return self._loader(self.val_set, "val")
+
+    def test_dataloader(self) -> Chunks:
+        """Test batches in the order of the file."""
+        return self._loader(self.test_set, "test")
+
+    def _loader(self, samples: Samples, stage: str) -> Chunks:
+        """The batches of a stage, from wherever its samples are."""
+        overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # the same batches in every epoch
+        seed = self.order_seed if stage == "train" and not overfits else None
+        order = BatchOrder(len(samples), seed=seed, equal=stage == "train", **self._share)
+        if self.num_workers:
+            settings = {"num_workers": self.num_workers, "pin_memory": self._pins, "persistent_workers": True}
+            return self._in_chunks(DataLoader(samples, sampler=order, batch_size=None, **settings), order, stage)
+        device, pins = self._device, self._pins
+        if isinstance(samples, MemoryDataset) and device != CPU:
+            if self.in_memory is True or samples.n_bytes <= memory_budget(device):
+                samples, pins = samples.to(device), False
+        return self._in_chunks(Batches(samples, order, pins), order, stage)
+
+    def _in_chunks(self, batches: Any, sampler: Any, stage: str) -> Chunks:
+        n_bytes = math.prod(self.info.image_shape)
+        size = batches_per_chunk(self.trainer, stage, self._share["batch_size"], n_bytes)
+        return Chunks(batches, sampler, size)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """A chunk is a list of flat dicts: Lightning's search for tensors in it takes longer than moving them."""
+        if not isinstance(batch, list):  # the example of a model summary
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return {key: tensor.to(device, non_blocking=device.type == "cuda") for key, tensor in batch.items()}
+        on_gpu = device.type == "cuda"
+        return [{key: tensor.to(device, non_blocking=on_gpu) for key, tensor in each.items()} for each in batch]
 
     def teardown(self, stage: str) -> None:
         """Called by Lightning when a training or a test is over."""
@@ -310,31 +312,12 @@ class VIMHDataModule(LightningDataModule):
         """Whether batches in the computer's memory are to be page-locked."""
         return self.pin_memory and self._device.type == "cuda"
 
-    def _on_device(self, samples: Samples) -> Samples:
-        """Samples in memory, moved to the device that trains if they are to be there; others as they are."""
-        if not isinstance(samples, MemoryDataset) or self._device == CPU:
-            return samples
-        fits = self.in_memory is True or samples.n_bytes <= memory_budget(self._device)
-        return samples.to(self._device) if fits else samples
-
     @property
-    def _rank_and_world_size(self) -> tuple[int, int]:
-        """Number of this device, and of all."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-
-    @property
-    def _device_batch_size(self) -> int:
-        """Share of the batch that each device gets."""
-        _, n_devices = self._rank_and_world_size
-        self.check_devices(n_devices)
-        return self.batch_size // n_devices
-
-
-class LateLoader(DataLoader):
-    """Its processes begin with the first batch, when Lightning has told the epoch, and not with the iterator."""
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        yield from super().__iter__()
+    def _share(self) -> dict[str, int]:
+        """What this device gets: its part of a batch, its number, and how many devices there are."""
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        self.check_devices(world_size)
+        return {"batch_size": self.batch_size // world_size, "rank": rank, "world_size": world_size}
 
 
 def memory_budget(device: torch.device) -> int:
@@ -344,29 +327,3 @@ def memory_budget(device: torch.device) -> int:
         return round(SHARE_OF_MEMORY * free)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(MOST_MEMORY, round(SHARE_OF_MEMORY * memory))
-
-
-def _check_settings(
-    batch_size: int, num_workers: int, val_fraction: float, seed: int | None, in_memory: bool | str
-) -> None:
-    """Refuse what leaves nothing to train on, or contradicts itself."""
-    check_number("data.batch_size", batch_size, whole=True, least=1)
-    check_number("data.num_workers", num_workers, whole=True, least=0)
-    if seed is not None:
-        check_number("data.seed", seed, whole=True, least=0)
-    check_number("data.val_fraction", val_fraction, above=0, below=1)
-    if in_memory not in ("auto", True, False):
-        raise ConfigError(f"data.in_memory is {in_memory!r}; choose one of auto, true, false.")
-    if in_memory is True and num_workers:
-        raise ConfigError(
-            f"data.in_memory is true and data.num_workers {num_workers}: processes can only load what is in a file. "
-            "Leave one of them at its default."
-        )
-
-
-def _check_stream(stream: bool, stream_size: int | None, stream_source: Callable[..., Source] | None) -> None:
-    """Refuse a stream that nothing makes, or that is empty."""
-    if stream_size is not None:
-        check_number("data.stream_size", stream_size, whole=True, least=1)
-    if stream and stream_source is None:
-        raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")

@@ -1,50 +1,48 @@
 """`VIMHLitModule`: trains a network with any number of heads."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from src.errors import ConfigError, check_number
 from src.models.decoders import Prediction
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
-Batch = Mapping[str, Tensor]
+TensorBatch = Mapping[str, Tensor]
+Outcome = tuple[Tensor, list[Tensor]]  # of a batch: its mean loss, and the logits of each head, without gradients
 
 EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
 SMALLEST_SCALE = 1e-3  # of a network without any error
 FOUND = ("std_scale", "best_acc")  # what validation found about the weights
-COUNT_AT = 4096  # samples that are read and counted together: a batch at a time, that takes as long as a training step
-
-
-class Seen(NamedTuple):
-    """A batch that waits to be counted: its mean loss, the logits of each head, and the truth, `(batch, head)`."""
-
-    loss: Tensor
-    logits: list[Tensor]
-    index: Tensor
-    normalized: Tensor
 
 
 class VIMHLitModule(LightningModule):
     """Network, loss and metrics of a dataset's parameters.
 
+    Lightning hands over chunks of batches, lists of dicts (see `src.data.batches.Chunks`), and this module makes an
+    optimizer step for each batch by itself. Whatever counts steps (schedulers, `trainer.global_step`, the axis of
+    loggers) counts optimizer steps.
+
     Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
     `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
-    `coverage` and `{name}_coverage`; `val/acc_best` is the best accuracy so far.
+    `coverage` and `{name}_coverage`; `val/acc_best` is the best accuracy so far. Loggers also get the
+    learning rate, as `lr-{optimizer}`.
 
     Standard deviations of predictions are those of the loss times `std_scale`, a factor per head that the checkpoint
     carries. After every validation of a training it is set such that 90 % of the validation samples lie within 1.645
     standard deviations. `val/coverage` is computed before that, with the scale of the validation before it (ones in the
-    first), so that it tells something.
+    first), so that it is measured on new predictions.
 
     Args:
         net: Takes an image and conditioning inputs, returns logits per head.
@@ -55,10 +53,17 @@ class VIMHLitModule(LightningModule):
         optimizer: Makes an optimizer of parameters.
         scheduler: Makes a learning-rate scheduler of an optimizer, or None; one that goes by steps is also given the
             `total_steps` of the training.
-        scheduler_interval: `epoch` or `step`.
-        monitor: What a scheduler that reacts to progress looks at.
+        scheduler_interval: `epoch` or `step`. A `ReduceLROnPlateau` always goes by epochs.
+        monitor: The metric that a `ReduceLROnPlateau` looks at.
         compile: Compile the network before it trains.
         head_weights: `equal`, `learnt`, or a weight per head; see `HeadWeights`.
+        gradient_clip_val: Largest norm of all gradients together, or largest gradient, as the trainer's
+            `gradient_clip_algorithm` says. None or 0: no clipping.
+        accumulate_grad_batches: Batches whose gradients are averaged for a step; the last batch of an epoch makes a
+            step with what there is.
+
+    Raises:
+        ConfigError: If a setting cannot be followed.
     """
 
     def __init__(
@@ -74,8 +79,14 @@ class VIMHLitModule(LightningModule):
         monitor: str = "val/loss",
         compile: bool = False,
         head_weights: str | Mapping[str, float] = "equal",
+        gradient_clip_val: float | None = None,
+        accumulate_grad_batches: int = 1,
     ) -> None:
         super().__init__()
+        check_number("trainer.accumulate_grad_batches", accumulate_grad_batches, whole=True, least=1)
+        if scheduler_interval not in ("epoch", "step"):
+            raise ConfigError(f"model.scheduler_interval is {scheduler_interval!r}; choose one of epoch, step.")
+        self.automatic_optimization = False
         self.specs = tuple(ParamSpec(**entry) for entry in parameters)
         self.names = tuple(spec.name for spec in self.specs)
         self.net = net
@@ -88,20 +99,16 @@ class VIMHLitModule(LightningModule):
         self.scheduler_interval = scheduler_interval
         self.monitor = monitor
         self.compile_net = compile
+        self.gradient_clip_val = gradient_clip_val
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.n_accumulated = 0  # batches since the last step
+        self.loader_states: list[dict[str, Any]] = []  # of a checkpoint to go on from
         self.metrics = nn.ModuleDict(
             {f"{stage}_metrics": HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
         )
-        self.waiting: dict[str, list[Seen]] = {stage: [] for stage in STAGES}
         self.register_buffer("best_acc", torch.zeros(()))
         self.register_buffer("std_scale", torch.ones(len(self.specs)))
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes the running hook 50 times a step: past PyTorch's look for weights that costs nothing."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
         """Logits of every head.
@@ -115,10 +122,10 @@ class VIMHLitModule(LightningModule):
         """
         return self.net(image, aux)
 
-    def predict_step(self, batch: Batch, batch_idx: int = 0) -> dict[str, Prediction]:
-        """What every head says of a batch, with standard deviations that hold for new samples."""
+    def predict_step(self, batch: TensorBatch, batch_idx: int = 0) -> dict[str, Prediction]:
+        """Predictions of every head for a batch, with standard deviations that hold for new samples."""
         per_head = zip(*(tensor.unbind(dim=1) for tensor in self.read(batch["image"], batch["aux"])), strict=True)
-        return {name: Prediction(*said) for name, said in zip(self.names, per_head, strict=True)}
+        return {name: Prediction(*columns) for name, columns in zip(self.names, per_head, strict=True)}
 
     def read(self, image: Tensor, aux: Tensor) -> Prediction:
         """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
@@ -126,80 +133,140 @@ class VIMHLitModule(LightningModule):
         prediction = self.decoder([logits[name] for name in self.names])
         return prediction._replace(std=prediction.std * self.std_scale)
 
-    def compute_loss(self, logits: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
         per_head = [logits[name] for name in self.names]
         return self.head_weights(self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of a batch."""
-        return self._step("train", batch)
+    def training_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
+        """Make an optimizer step for each batch of a chunk, or for each `accumulate_grad_batches`."""
+        trainer, scheduler = self.trainer, self.lr_schedulers()
+        outcomes: list[Outcome] = []
+        for number, batch in enumerate(chunk, start=1):
+            if 0 <= trainer.max_steps <= trainer.global_step:
+                break
+            ends_epoch = trainer.is_last_batch and number == len(chunk)
+            steps = ends_epoch or self.n_accumulated + 1 == self.accumulate_grad_batches
+            outcomes.append(self._train_on(batch, steps))
+            self.n_accumulated = 0 if steps else self.n_accumulated + 1
+            is_due = steps if self.scheduler_interval == "step" else ends_epoch
+            if scheduler is not None and is_due and not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+        self._count("train", chunk, outcomes)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch."""
-        self._step("val", batch)
+    def _train_on(self, batch: TensorBatch, steps: bool) -> Outcome:
+        """Add the gradients of a batch, and make a step of the optimizer if it is time for one."""
+        optimizer = self.optimizers()
+        outcome: Outcome
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch."""
-        self._step("test", batch)
+        def closure() -> Tensor:  # some optimizers want the gradients several times
+            nonlocal outcome
+            logits = self(batch["image"], batch["aux"])
+            loss = self.compute_loss(logits, batch)
+            outcome = loss.detach(), [logits[name].detach() for name in self.names]
+            if self.n_accumulated == 0:
+                optimizer.zero_grad()
+            share = self.accumulate_grad_batches
+            self.manual_backward(loss / share if share > 1 else loss)
+            return outcome[0]
 
-    def _step(self, stage: str, batch: Batch) -> Tensor:
-        logits = self(batch["image"], batch["aux"])
-        loss = self.compute_loss(logits, batch)
-        waiting = self.waiting[stage]
-        per_head = [logits[name].detach() for name in self.names]
-        waiting.append(Seen(loss.detach(), per_head, batch["index"], batch["normalized"]))
-        if len(waiting) * len(batch["index"]) >= COUNT_AT:
-            self._count(stage)
-        return loss
+        if steps:
+            optimizer.step(closure)
+        else:
+            closure()
+        return outcome
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradients, after callbacks have seen them."""
+        if self.gradient_clip_val:
+            self.clip_gradients(optimizer, self.gradient_clip_val)
+
+    def validation_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
+        """Count a chunk; in the sanity check, only as many batches as the trainer was asked to check."""
+        if self.trainer.sanity_checking:
+            n_left = self.trainer.num_sanity_val_steps - sum(self.trainer.val_dataloaders.lengths[:batch_idx])
+            chunk = chunk[: max(0, min(n_left, len(chunk)))]
+        self._evaluate("val", chunk)
+
+    def test_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
+        """Count a chunk."""
+        self._evaluate("test", chunk)
+
+    def _evaluate(self, stage: str, chunk: Sequence[TensorBatch]) -> None:
+        outcomes = []
+        for batch in chunk:
+            logits = self(batch["image"], batch["aux"])
+            outcomes.append((self.compute_loss(logits, batch), [logits[name] for name in self.names]))
+        self._count(stage, chunk, outcomes)
 
     @torch.no_grad()
-    def _count(self, stage: str) -> None:
-        """Read and count the batches that wait."""
-        losses, logits, index, normalized = zip(*self.waiting[stage], strict=True)
+    def _count(self, stage: str, chunk: Sequence[TensorBatch], outcomes: Sequence[Outcome]) -> None:
+        """Count the first batches of a chunk, as many as have an outcome, all at once."""
+        if not outcomes:
+            return
+        losses, logits = zip(*outcomes, strict=True)
+        index, normalized = ([batch[key] for batch in chunk[: len(outcomes)]] for key in ("index", "normalized"))
         sizes = torch.tensor([len(of_batch) for of_batch in index], device=self.device)
         prediction = self.decoder([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
         self.metrics[f"{stage}_metrics"].update(
             (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
         )
-        self.waiting[stage].clear()
 
     def on_train_start(self) -> None:
-        """Forget the samples of the sanity check, and of an epoch that was interrupted."""
+        """Forget the samples of the sanity check and of an interrupted epoch, and go on behind the batches it had."""
+        self.n_accumulated = 0
         for stage in ("train", "val"):
-            self._forget(stage)
+            self.metrics[f"{stage}_metrics"].reset()
+        for state in self.loader_states:  # Lightning forgets it where the length of the training was asked for before
+            self.trainer.train_dataloader.load_state_dict(state)
+        self.loader_states = []
 
     def on_train_epoch_end(self) -> None:
-        """Log the figures of the training samples."""
-        self._note(self._figures("train"))
-        self._forget("train")
+        """Log the figures of the training samples, and let a plateau change the learning rate.
+
+        Lightning calls this after the validation and before callbacks save checkpoints.
+        """
+        figures = self._figures("train")
+        scheduler, (optimizer,) = self.lr_schedulers(), self.trainer.optimizers
+        if isinstance(scheduler, ReduceLROnPlateau):
+            found = self.trainer.callback_metrics | figures
+            if self.monitor not in found:
+                raise ConfigError(
+                    f"model.monitor={self.monitor}: no such metric. There are {', '.join(sorted(found))}."
+                )
+            scheduler.step(found[self.monitor])
+        self._log(figures, {f"lr-{type(optimizer).__name__}": optimizer.param_groups[0]["lr"]})
+        self.metrics["train_metrics"].reset()
         # Metrics are all that a process which trained hands over to the one that asked for it.
         self.trainer.callback_metrics[EPOCHS] = torch.tensor(float(self.current_epoch + 1))
 
+    def on_validation_start(self) -> None:
+        """Give every device the running statistics of the first, which are those of the checkpoint."""
+        if self.trainer.world_size > 1:
+            for buffer in self.net.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def on_validation_epoch_end(self) -> None:
-        """Log the figures of the validation samples; in a training, keep the best accuracy and what errors are like."""
+        """Log the figures of the validation samples; in a training, keep the best accuracy and the scale of errors."""
         figures = self._figures("val")
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.best_acc.copy_(torch.maximum(self.best_acc, figures["val/acc"]))
             figures["val/acc_best"] = self.best_acc.clone()
             scale = self.metrics["val_metrics"].conformal_scale().clamp(min=SMALLEST_SCALE)
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
-        self._note(figures)
-        self._forget("val")
+        self._log(figures)
+        self.metrics["val_metrics"].reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test samples."""
-        self._note(self._figures("test"))
-        self._forget("test")
+        self._log(self._figures("test"))
+        self.metrics["test_metrics"].reset()
 
     def _figures(self, stage: str) -> dict[str, Tensor]:
-        """Count what waits, and compute the figures of a stage."""
-        if self.waiting[stage]:
-            self._count(stage)
         return {f"{stage}/{name}": figure for name, figure in self.metrics[f"{stage}_metrics"].compute().items()}
 
-    def _note(self, figures: Mapping[str, Tensor]) -> None:
-        """Log figures of an epoch, all in one go.
+    def _log(self, figures: Mapping[str, Tensor], for_loggers: Mapping[str, float] | None = None) -> None:
+        """Log figures of an epoch, all in one go, and some more to loggers alone.
 
         `self.log` makes a metric of its own for each name and moves it every time, which with ten heads takes as long
         as ten training steps; these figures are reduced already.
@@ -210,18 +277,24 @@ class VIMHLitModule(LightningModule):
         shown = {name: figure for name, figure in figures.items() if name.rpartition("/")[2] in SHOWN}
         trainer.progress_bar_metrics.update(shown)
         if trainer.loggers and not trainer.sanity_checking:
-            numbers = {name: figure.item() for name, figure in figures.items()}
+            numbers = {name: figure.item() for name, figure in figures.items()} | (for_loggers or {})
             for logger in trainer.loggers:
                 logger.log_metrics({**numbers, "epoch": self.current_epoch}, step=trainer.global_step)
-
-    def _forget(self, stage: str) -> None:
-        """Begin to count anew."""
-        self.waiting[stage].clear()
-        self.metrics[f"{stage}_metrics"].reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what validation found as it is, also where a callback has put averaged weights into the checkpoint."""
         checkpoint["state_dict"] |= {name: getattr(self, name) for name in FOUND}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Find the number of steps, and the place within an epoch."""
+        if "loops" in checkpoint:
+            fit_loop, steps = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
+            # Checkpoints of automatic optimization have the number of steps elsewhere.
+            fit_loop["epoch_loop.manual_optimization.optim_step_progress"]["total"] = {
+                "ready": steps,
+                "completed": steps,
+            }
+            self.loader_states = fit_loop["state_dict"].get("combined_loader", [])
 
     def on_fit_start(self) -> None:
         """Compile the network in place, so that the names in its checkpoint stay the same.
@@ -236,11 +309,15 @@ class VIMHLitModule(LightningModule):
         optimizer = self.make_optimizer(params=self.trainer.model.parameters())
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
-        by_steps = self.scheduler_interval == "step"
-        length = {"total_steps": self.trainer.estimated_stepping_batches} if by_steps else {}
-        scheduler = {
-            "scheduler": self.make_scheduler(optimizer=optimizer, **length),
-            "monitor": self.monitor,
-            "interval": self.scheduler_interval,
-        }
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        length = {"total_steps": self._total_steps()} if self.scheduler_interval == "step" else {}
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer=optimizer, **length)}
+
+    def _total_steps(self) -> float:
+        """Optimizer steps of the whole training; infinite without an end."""
+        trainer = self.trainer
+        n_chunks = trainer.estimated_stepping_batches  # of the whole training; this makes the loader as well
+        if trainer.max_epochs == -1:
+            return n_chunks  # which is the largest number of steps here
+        n_batches = sum(trainer.train_dataloader.lengths[: trainer.num_training_batches])
+        n_steps = math.ceil(n_batches / self.accumulate_grad_batches) * max(trainer.max_epochs, 1)
+        return n_steps if trainer.max_steps == -1 else min(n_steps, trainer.max_steps)

@@ -6,6 +6,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 
 class StopOnInterrupt(Callback):
@@ -29,8 +30,8 @@ class StopOnInterrupt(Callback):
         self.noticed = True
         signal.default_int_handler(signum, frame)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Called by Lightning before every batch."""
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Called by Lightning before every step."""
         if self.noticed:
             raise KeyboardInterrupt
 

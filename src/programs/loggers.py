@@ -29,15 +29,13 @@ LOGGED_SECTIONS = (
 )
 
 
-def instantiate_callbacks(callbacks_cfg: DictConfig | None, with_logger: bool = True) -> list[Callback]:
+def instantiate_callbacks(callbacks_cfg: DictConfig | None) -> list[Callback]:
     """Callbacks in the order of the configuration; an entry that is null is left out.
 
     Args:
         callbacks_cfg: Name to a configuration with `_target_`, or None.
-        with_logger: Whether there is a logger. Without one a `LearningRateMonitor` is left out: Lightning refuses it.
     """
-    entries = _entries(callbacks_cfg, "callbacks").values()
-    return [instantiate(entry) for entry in entries if with_logger or _class_name(entry) != "LearningRateMonitor"]
+    return [instantiate(entry) for entry in _entries(callbacks_cfg, "callbacks").values()]
 
 
 def instantiate_loggers(logger_cfg: DictConfig | None) -> list[Logger]:
@@ -51,7 +49,7 @@ def instantiate_loggers(logger_cfg: DictConfig | None) -> list[Logger]:
     """
     entries = _entries(logger_cfg, "logger")
     for name, entry in entries.items():
-        module, package = LOGGER_PACKAGES.get(_class_name(entry), (None, None))
+        module, package = LOGGER_PACKAGES.get(entry["_target_"].rpartition(".")[2], (None, None))
         if module and importlib.util.find_spec(module) is None:
             raise ConfigError(
                 f"logger.{name} needs the package {package}, which is not installed: pip install {package}"
@@ -66,10 +64,6 @@ def _entries(group_cfg: DictConfig | None, group: str) -> dict[str, DictConfig]:
         if not isinstance(entry, DictConfig) or "_target_" not in entry:
             raise ConfigError(f"{group}.{name} has no _target_: name its class, or set it to null.")
     return entries
-
-
-def _class_name(entry: DictConfig) -> str:
-    return entry["_target_"].rpartition(".")[2]
 
 
 class CSVLogger(loggers.CSVLogger):

@@ -116,7 +116,7 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     check_same_heads(run.info, datamodule.info, str(data_dir))
     has_test = datamodule.info.test_samples > 0
     loader = datamodule.test_dataloader() if has_test else datamodule.val_dataloader()
-    batch = next(iter(loader))
+    batch = next(iter(loader))[0]  # of the first chunk
     return [(batch["image"].numpy(), batch["aux"].numpy())]
 
 

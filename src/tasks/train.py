@@ -87,8 +87,10 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
     """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     loggers = instantiate_loggers(cfg.logger)
-    callbacks = [*instantiate_callbacks(cfg.callbacks, bool(loggers)), save_run, StopOnInterrupt()]
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False)
+    callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
+    # Lightning leaves clipping and accumulation to a module that makes its own steps; its configuration has them.
+    by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, **by_module)
     n_devices = trainer.num_devices * trainer.num_nodes
     if is_sweep():  # once more: what `auto` means, the trainer alone knows
         check_sweep_devices(n_devices)

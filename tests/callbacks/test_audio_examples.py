@@ -86,7 +86,7 @@ def run(callback, trainer, module, epochs, n_batches=2):
     for epoch in range(epochs):
         trainer.current_epoch, trainer.global_step = epoch, 10 * (epoch + 1)
         for number in range(n_batches):
-            callback.on_validation_batch_end(trainer, module, None, batch(5), number)
+            callback.on_validation_batch_end(trainer, module, None, [batch(5), batch(2)], number)
         callback.on_validation_end(trainer, module)
     callback.on_train_end(trainer, module)
 
@@ -174,7 +174,7 @@ def test_the_sanity_check_is_not_written(trainer):
     trainer.sanity_checking = True
     callback = make(every_n_epochs=1)
     callback.on_fit_start(trainer, module := Module())
-    callback.on_validation_batch_end(trainer, module, None, batch(5), 0)
+    callback.on_validation_batch_end(trainer, module, None, [batch(5)], 0)
     callback.on_validation_end(trainer, module)
     assert module.asked == []
 

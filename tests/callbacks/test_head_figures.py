@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.callbacks.head_figures import (
     HeadFigures,
-    Said,
+    HeadPredictions,
     confusion_matrix,
     head_figure,
     pixels,
@@ -65,7 +65,7 @@ def train(callback, trainer, module, epochs, n_batches=3):
         trainer.current_epoch, trainer.global_step = epoch, 10 * (epoch + 1)
         callback.on_validation_epoch_start(trainer, module)
         for number in range(n_batches):
-            callback.on_validation_batch_end(trainer, module, None, batch(5), number)
+            callback.on_validation_batch_end(trainer, module, None, [batch(3), batch(2)], number)
         callback.on_validation_end(trainer, module)
     callback.on_train_end(trainer, module)
 
@@ -102,7 +102,7 @@ def test_zero_means_after_the_last_epoch_only(trainer):
 def test_no_more_samples_are_kept_than_are_shown(trainer):
     module = Module()
     train(HeadFigures(every_n_epochs=0, n_samples=7), trainer, module, epochs=1, n_batches=4)
-    assert module.asked == [5, 5]
+    assert module.asked == [3, 2, 3]
 
 
 def test_the_module_stays_in_its_mode(trainer):
@@ -135,7 +135,7 @@ def test_perfect_predictions_lie_on_the_diagonals():
     spec = ParamSpec("cutoff", 100.0, 500.0, 100.0, "Hz")
     index = np.arange(spec.n_classes)
     value = spec.value_from_index(index)
-    confusion, scatter = head_figure(spec, index, value, Said(index, value, value)).axes
+    confusion, scatter = head_figure(spec, index, value, HeadPredictions(index, value, value)).axes
     assert confusion.images[0].get_array().tolist() == np.eye(spec.n_classes).tolist()
     assert confusion.get_title() == "accuracy 1.000"
     assert scatter.get_title() == "mean abs. error 0 Hz"
@@ -148,7 +148,8 @@ def test_perfect_predictions_lie_on_the_diagonals():
 def test_every_image_has_its_values(n_images):
     images = np.random.default_rng(0).integers(0, 256, (n_images, 2, 8, 12)).astype(np.uint8)
     predictions = {
-        spec.name: Said(np.zeros(n_images), np.linspace(0, 1, n_images), np.full(n_images, 0.1)) for spec in SPECS
+        spec.name: HeadPredictions(np.zeros(n_images), np.linspace(0, 1, n_images), np.full(n_images, 0.1))
+        for spec in SPECS
     }
     true = np.full((n_images, 2), 0.25)
     figure = spectrogram_figure(SPECS, images, {"value": true}, predictions)
@@ -161,8 +162,8 @@ def test_every_image_has_its_values(n_images):
 
 
 def test_a_figure_becomes_pixels_without_pyplot():
-    said = Said(np.array([4]), np.array([500.0]), np.array([1.0]))
-    picture = pixels(head_figure(SPECS[0], np.array([0]), np.array([100.0]), said))
+    predicted = HeadPredictions(np.array([4]), np.array([500.0]), np.array([1.0]))
+    picture = pixels(head_figure(SPECS[0], np.array([0]), np.array([100.0]), predicted))
     assert picture.dtype == np.uint8
     assert picture.ndim == 3
     assert picture.shape[2] == 3

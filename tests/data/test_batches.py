@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.batches import Batches, BatchOrder
+from src.data.batches import CHUNK_BYTES, Batches, BatchOrder, Chunks, batches_per_chunk
 from src.data.vimh_dataset import MemoryDataset
 from src.errors import ConfigError
 
@@ -89,9 +89,41 @@ def test_devices_with_nothing_to_do_are_refused(n_samples, batch_size, world_siz
 def test_a_loader_gives_the_batches_of_its_order():
     samples = MemoryDataset({"image": torch.arange(50, dtype=torch.uint8), "value": torch.arange(50.0)})
     loader = Batches(samples, BatchOrder(50, 8, seed=1))
-    loader.sampler.set_epoch(2)
+    loader.order.set_epoch(2)
     batches = list(loader)
     assert len(batches) == len(loader) == 7
     for batch, numbers in zip(batches, at(2, 50, 8, 1), strict=True):
         np.testing.assert_array_equal(batch["image"], numbers)
         np.testing.assert_array_equal(batch["value"], numbers)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_chunks_hold_all_batches_in_order(size):
+    order = BatchOrder(50, 8, seed=1)
+    loader = Chunks(order, order, size)
+    chunks = list(loader)
+    assert [len(chunk) for chunk in chunks] == loader.lengths
+    assert max(loader.lengths) <= size
+    assert len(chunks) == len(loader) == -(-7 // size)
+    assert torch.cat(list(chain(*chunks))).tolist() == everything(order)
+
+
+@pytest.mark.parametrize("n_given", [0, 1, 2, 3, 4])
+def test_a_loader_goes_on_where_another_one_ended(n_given):
+    orders = [BatchOrder(50, 8, seed=1) for _ in range(2)]
+    first, second = (Chunks(order, order, 2) for order in orders)
+    expected = [torch.cat(chunk).tolist() for chunk in first]
+    early = iter(first)
+    for _ in range(n_given):
+        next(early)
+    second.load_state_dict(first.state_dict() if n_given else {"n_given": 0})
+    assert [torch.cat(chunk).tolist() for chunk in second] == expected[n_given % 4 :]
+    assert [torch.cat(chunk).tolist() for chunk in second] == expected
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "n_bytes", "expected"),
+    [(128, 1024, 32), (32, 1024, 128), (5000, 1024, 1), (128, CHUNK_BYTES // 256, 2), (128, 2 * CHUNK_BYTES, 1)],
+)
+def test_a_chunk_is_about_so_many_samples_and_no_more_than_fits(batch_size, n_bytes, expected):
+    assert batches_per_chunk(None, "train", batch_size, n_bytes) == expected

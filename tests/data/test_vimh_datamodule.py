@@ -1,5 +1,6 @@
 import functools
 import hashlib
+import itertools
 import json
 import pickle
 import shutil
@@ -48,7 +49,9 @@ def fake_trainer():
     """What the datamodule asks of a trainer."""
 
     def make(device="cpu", **settings):
-        usual = {"world_size": 1, "global_rank": 0, "overfit_batches": 0, "current_epoch": 0}
+        usual = {"world_size": 1, "global_rank": 0, "overfit_batches": 0, "current_epoch": 0, "callbacks": []}
+        usual |= dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), 1.0)
+        usual["val_check_interval"] = 1.0
         return SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)), **usual | settings)
 
     return make
@@ -58,9 +61,13 @@ def content(directory):
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
 
 
-def sample_keys(batches):
+def batches_of(chunks):
+    return list(itertools.chain.from_iterable(chunks))
+
+
+def sample_keys(chunks):
     """What tells one sample from another: its exact values."""
-    return [tuple(value) for batch in batches for value in batch["value"].tolist()]
+    return [tuple(value) for batch in batches_of(chunks) for value in batch["value"].tolist()]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 42])
@@ -136,9 +143,9 @@ def test_loaders_give_whole_batches_of_the_set(saw_dir, in_memory):
         (datamodule.val_dataloader(), datamodule.val_set),
         (datamodule.test_dataloader(), datamodule.test_set),
     ):
-        batches = list(loader)
+        batches = batches_of(loader)
         sizes = [len(batch["image"]) for batch in batches]
-        assert len(sizes) == len(loader) == -(-len(dataset) // 4)
+        assert len(sizes) == sum(loader.lengths) == -(-len(dataset) // 4)
         assert max(sizes) - min(sizes) <= 1
         for key, tensor in dataset[:].items():
             assert torch.equal(torch.cat([batch[key] for batch in batches]), tensor), key
@@ -153,7 +160,7 @@ def test_training_samples_alone_are_shuffled(datamodule):
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
     assert len(set(map(tuple, epochs))) == 3
     datamodule.test_dataloader().sampler.set_epoch(5)
-    assert sample_keys(datamodule.test_dataloader()) == sample_keys([datamodule.test_set[:]])
+    assert sample_keys(datamodule.test_dataloader()) == sample_keys([[datamodule.test_set[:]]])
 
 
 @pytest.mark.parametrize("settings", [{"in_memory": True}, {"in_memory": False}, {"num_workers": 1}], ids=str)
@@ -161,11 +168,11 @@ def test_an_epoch_is_the_same_wherever_the_samples_are(saw_dir, settings):
     """A function of seed and epoch, so a run that goes on sees what the uninterrupted one would have seen."""
     expected = VIMHDataModule(saw_dir, batch_size=16).train_dataloader()
     loader = VIMHDataModule(saw_dir, batch_size=16, **settings).train_dataloader()
-    assert isinstance(loader, DataLoader if "num_workers" in settings else Batches)
+    assert isinstance(loader.batches, DataLoader if "num_workers" in settings else Batches)
     for epoch in (3, 0):
         for each in (loader, expected):
             each.sampler.set_epoch(epoch)
-        for batch, wanted in zip(loader, expected, strict=True):
+        for batch, wanted in zip(batches_of(loader), batches_of(expected), strict=True):
             for key, tensor in wanted.items():
                 assert torch.equal(batch[key], tensor), key
 
@@ -221,8 +228,8 @@ def test_samples_move_to_a_gpu_that_has_room(saw_dir, fake_trainer, monkeypatch,
     datamodule = VIMHDataModule(saw_dir)
     datamodule.trainer = fake_trainer(device="cuda:1")
     loader = datamodule.test_dataloader()
-    assert loader.samples.tensors.get("at") == (torch.device("cuda:1") if there else None)
-    assert loader.pin is not there  # what stays behind is fetched from page-locked memory
+    assert loader.batches.samples.tensors.get("at") == (torch.device("cuda:1") if there else None)
+    assert loader.batches.pin is not there  # what stays behind is fetched from page-locked memory
 
 
 def test_another_process_opens_the_files_itself(datamodule):
@@ -284,9 +291,8 @@ def test_the_majority_share_is_what_the_commonest_training_class_scores(datamodu
         assert share[name] in [(found[:, p] == guess).mean() for guess in commonest]
 
 
-def test_large_sets_are_described_by_evenly_spaced_samples(datamodule, monkeypatch):
-    monkeypatch.setattr("src.data.vimh_datamodule.MAX_STATISTICS", 10)
-    values = datamodule._some_training_samples()["value"]
+def test_large_sets_are_described_by_evenly_spaced_samples(datamodule):
+    values = datamodule.spaced_training_samples(10)["value"]
     assert torch.equal(values, datamodule.train_set[range(0, len(datamodule.train_set), 5)]["value"])
 
 
@@ -295,10 +301,10 @@ def test_devices_share_a_batch(datamodule, fake_trainer, devices, expected):
     seen = []
     for rank in range(devices):
         datamodule.trainer = fake_trainer(world_size=devices, global_rank=rank)
-        batches = list(datamodule.train_dataloader())
+        batches = batches_of(datamodule.train_dataloader())
         assert max(len(batch["image"]) for batch in batches) <= expected
         assert len(batches) == 3
-        seen += sample_keys(batches)
+        seen += sample_keys([batches])
     assert len(set(seen)) == len(seen) == 46 - 46 % devices
 
 
@@ -419,7 +425,7 @@ def test_sets_of_version_2_0_have_no_conditioning_inputs(legacy_dir, saw_dir):
     assert found["aux"].shape == (13, 0)
     for key in ("image", "index"):
         assert torch.equal(found[key], expected.test_set[:][key])
-    assert torch.equal(next(iter(plain.val_dataloader()))["image"], next(iter(expected.val_dataloader()))["image"])
+    assert torch.equal(plain.val_set[:]["image"], expected.val_set[:]["image"])
 
 
 def test_what_is_no_batch_is_moved_as_well(datamodule):
@@ -427,8 +433,8 @@ def test_what_is_no_batch_is_moved_as_well(datamodule):
     example = torch.zeros(1, 2), torch.ones(3)
     moved = datamodule.transfer_batch_to_device(example, torch.device("meta"), 0)
     assert [tensor.device.type for tensor in moved] == ["meta", "meta"]
-    batch = datamodule.transfer_batch_to_device({"aux": torch.zeros(2)}, torch.device("meta"), 0)
-    assert batch["aux"].device.type == "meta"
+    chunk = datamodule.transfer_batch_to_device(2 * [{"aux": torch.zeros(2)}], torch.device("meta"), 0)
+    assert [batch["aux"].device.type for batch in chunk] == ["meta", "meta"]
 
 
 def test_devices_that_cannot_share_a_batch_are_refused_before_they_start(saw_dir):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 from lightning.pytorch import loggers
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
@@ -24,19 +24,15 @@ CALLBACKS = OmegaConf.create(
     {
         "stop": {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/loss"},
         "off": None,
-        "lr": {"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"},
+        "timer": {"_target_": "lightning.pytorch.callbacks.Timer"},
     }
 )
 
 
 def test_callbacks_come_in_order_without_those_that_are_null():
-    stop, lr = instantiate_callbacks(CALLBACKS)
-    assert (type(stop), type(lr)) == (EarlyStopping, LearningRateMonitor)
+    stop, timer = instantiate_callbacks(CALLBACKS)
+    assert (type(stop), type(timer)) == (EarlyStopping, Timer)
     assert stop.monitor == "val/loss"
-
-
-def test_the_learning_rate_monitor_needs_a_logger():
-    assert [type(callback) for callback in instantiate_callbacks(CALLBACKS, with_logger=False)] == [EarlyStopping]
 
 
 def test_loggers_come_in_order(tmp_path):

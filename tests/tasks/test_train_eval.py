@@ -180,16 +180,13 @@ def test_evaluation_refuses_what_it_cannot_do(trained_run, evaluated, overrides,
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # this is what is wanted
 def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_path, monkeypatch):
-    step = VIMHLitModule.training_step
-
-    def interrupted(module, batch, batch_idx):
-        if (module.current_epoch, batch_idx) == (2, 1):
+    def interrupted(module, optimizer):
+        if module.global_step == 2 * N_BATCHES + 1:
             raise KeyboardInterrupt
-        return step(module, batch, batch_idx)
 
     first_is_best = "callbacks.model_checkpoint.monitor=epoch"
     arguments += ["trainer.max_epochs=4", "model.optimizer.lr=0.01", first_is_best]
-    monkeypatch.setattr(VIMHLitModule, "training_step", interrupted)
+    monkeypatch.setattr(VIMHLitModule, "on_before_optimizer_step", interrupted)
     code, out, err = program(src.train, *arguments)
     assert code == INTERRUPTED
     assert "ckpt_path=last" in out + err
@@ -198,12 +195,11 @@ def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_pat
     stopped = checkpoint(run)
     assert (stopped["epoch"], stopped["global_step"]) == (1, 2 * N_BATCHES)
 
-    def recorded(module, batch, batch_idx):
+    def recorded(module, optimizer):
         epochs.append(module.current_epoch)
-        return step(module, batch, batch_idx)
 
     epochs = []
-    monkeypatch.setattr(VIMHLitModule, "training_step", recorded)
+    monkeypatch.setattr(VIMHLitModule, "on_before_optimizer_step", recorded)
     code, out, err = program(src.train, *arguments, "ckpt_path=last")
     assert code == 0, err
     assert runs(tmp_path) == [run]
@@ -240,16 +236,15 @@ def test_the_same_command_begins_anew_after_an_interrupt(program, arguments, tmp
 
 
 def test_an_interrupt_that_python_forgets_ends_the_training_all_the_same(program, arguments, tmp_path, monkeypatch):
-    step, steps = VIMHLitModule.training_step, []
+    steps = []
 
-    def forgetful(module, batch, batch_idx):
-        steps.append(batch_idx)
+    def forgetful(module, optimizer):
+        steps.append(module.global_step)
         if len(steps) == 2:
             with contextlib.suppress(KeyboardInterrupt):  # as in a destructor
                 signal.raise_signal(signal.SIGINT)
-        return step(module, batch, batch_idx)
 
-    monkeypatch.setattr(VIMHLitModule, "training_step", forgetful)
+    monkeypatch.setattr(VIMHLitModule, "on_before_optimizer_step", forgetful)
     listening = signal.getsignal(signal.SIGINT)
     code, out, err = program(src.train, *arguments)
     assert code == INTERRUPTED

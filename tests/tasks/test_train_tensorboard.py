@@ -28,15 +28,13 @@ OVERRIDES = (
 def curves(compose_run, saw_dir, tmp_path_factory):
     """Directory, events of the interrupted part, events of both parts, and returned metrics of such a run."""
     run_dir = tmp_path_factory.mktemp("run")
-    step = VIMHLitModule.training_step
 
-    def interrupted(module, batch, batch_idx):
-        if (module.current_epoch, batch_idx) == (2, 2):
+    def interrupted(module, optimizer):
+        if module.global_step == 2 * N_BATCHES + 1:
             raise KeyboardInterrupt
-        return step(module, batch, batch_idx)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(VIMHLitModule, "training_step", interrupted)
+        patched.setattr(VIMHLitModule, "on_before_optimizer_step", interrupted)
         with pytest.raises(SystemExit):
             train(compose_run(run_dir, *OVERRIDES, f"data.data_dir={saw_dir}"))
     before = events(run_dir)
