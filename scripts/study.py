@@ -345,7 +345,7 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
     lightning.seed_everything(cell.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
-    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks, with_logger=False), logger=False)
+    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks), logger=False)
     start = time.monotonic()
     trainer.fit(module, datamodule=datamodule)
     seconds = time.monotonic() - start
