@@ -1,6 +1,7 @@
 """What tests of several modules share: recipes by Hydra overrides, and one small dataset per session."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,15 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500
 hypothesis.settings.load_profile("project")
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture(autouse=True)
+def enabled_loggers() -> Iterator[None]:
+    """A program that runs within a test may have Hydra disable all loggers there are: the next test has them again."""
+    yield
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 def compose_recipe(*overrides: str, config_name: str = "synth/generate_simple_saw") -> Recipe:

@@ -61,7 +61,7 @@ def test_every_callback_can_be_made(composed, option):
 @pytest.mark.parametrize("option", GROUPS["trainer"])
 def test_every_trainer_can_be_made_on_a_cpu(composed, option):
     cfg = composed("train", f"trainer={option}", "trainer.accelerator=cpu")
-    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks, with_logger=False), logger=False)
+    trainer = instantiate(cfg.trainer, callbacks=instantiate_callbacks(cfg.callbacks), logger=False)
     assert trainer.max_epochs == cfg.trainer.max_epochs
     assert trainer.num_devices == cfg.trainer.devices
 
