@@ -11,8 +11,8 @@ WINDOW = "short_window|medium_window|long_window"  # options of their own before
 WINDOWS = "windows are one option with a list of ratios: channels=[windows] channels.windows.ratios=[0.25,4]."
 OLD_NAMES = {
     r"/?spectral=\[?(stft|mel|waveform|bits)\]?": "{0} is now representation={1}.",
-    r"/?spectral=.*": "{0}: the first name is now representation=NAME, the others channels=[NAME,NAME]. Windows are one "
-    "option, with ratios 0.25 (short_window), 1 and 4 (long_window): channels=[windows] channels.windows.ratios=[4].",
+    r"/?spectral=.*": "{0}: the first name is now representation=NAME, the others channels=[NAME,NAME]. Windows are "
+    "one option, with ratios 0.25 (short_window), 1 and 4 (long_window): channels=[windows] channels.windows.ratios=[4].",
     rf"(spectral\.)?channels(=.*|\.)\b({WINDOW}|window_[\d.]+)\b.*": "{0}: " + WINDOWS,
     r"spectral\.(channels\..*)": "{0} is now {1}.",
     r"spectral\.(.*)": "{0} is now representation.{1}.",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
-from src.spectral.settings import Count, Positive, Ratios, Settings, Window
+from src.spectral.settings import PositiveFloat, PositiveInt, Ratios, Settings, Window
 from src.spectral.views import (
     LEAST,
     decibels,
@@ -136,10 +136,10 @@ class _Phase(Channel):
         floor_db: Pixels this far under the loudest one of the image are masked.
     """
 
-    win_ratio: Positive = 1.0
-    win_length: Count | None = None
+    win_ratio: PositiveFloat = 1.0
+    win_length: PositiveInt | None = None
     window: Window = "hann"
-    floor_db: Positive = 60.0
+    floor_db: PositiveFloat = 60.0
 
     def analysis(self, grid: Grid) -> Analysis:
         """The STFT with this channel's window."""
@@ -155,7 +155,7 @@ class InstantaneousFrequency(_Phase):
         limit: Deviation of pixel 0, below the centre, in rows; pixel 128 is the centre.
     """
 
-    limit: Positive = 2.0
+    limit: PositiveFloat = 2.0
 
     def views(self, name: str, grid: Grid) -> dict[str, View]:
         """Deviations in rows."""
@@ -179,7 +179,7 @@ class GroupDelay(_Phase):
         limit: Deviation of pixel 0, before the centre, in hops; pixel 128 is the centre. None: half a window.
     """
 
-    limit: Positive | None = None
+    limit: PositiveFloat | None = None
 
     def views(self, name: str, grid: Grid) -> dict[str, View]:
         """Deviations in hops."""
@@ -207,10 +207,10 @@ class Modulation(_Levels):
         floor_db: Rows whose mean is this far under the loudest one's count as not modulated.
     """
 
-    max_frequency: Positive = 50.0
+    max_frequency: PositiveFloat = 50.0
     min_db: float = -60.0
     window: Window = "hann"
-    floor_db: Positive = 60.0
+    floor_db: PositiveFloat = 60.0
 
     def views(self, name: str, grid: Grid) -> dict[str, View]:
         """Depths in dB."""
@@ -258,8 +258,8 @@ class Normalized(Channel):
         floor_db: Pixels this far under the loudest one of the image are masked.
     """
 
-    limit: Positive = 40.0
-    floor_db: Positive = 60.0
+    limit: PositiveFloat = 40.0
+    floor_db: PositiveFloat = 60.0
 
     def views(self, name: str, grid: Grid) -> dict[str, View]:
         """Ratios in dB."""

@@ -17,7 +17,7 @@ from src.errors import ConfigError
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
 from src.spectral.channels import Channel, Ends, View
-from src.spectral.settings import Count, Positive, Settings, Window
+from src.spectral.settings import PositiveFloat, PositiveInt, Settings, Window
 
 
 class Mel(Settings):
@@ -54,16 +54,16 @@ class Spectrogram(Settings):
         mel: A mel filterbank; None for STFT bins.
     """
 
-    sample_rate: Count
-    duration: Positive
-    height: Count
-    width: Count
-    win_length: Count
-    n_fft: Count | None = None
+    sample_rate: PositiveInt
+    duration: PositiveFloat
+    height: PositiveInt
+    width: PositiveInt
+    win_length: PositiveInt
+    n_fft: PositiveInt | None = None
     window: Window = "hann"
     hop_length: int | None = None
-    hop_multiple: Count = 1
-    top_db: Positive = 80.0
+    hop_multiple: PositiveInt = 1
+    top_db: PositiveFloat = 80.0
     pre_emphasis: float = Field(0.0, ge=0, le=1)  # within which it can be undone
     mel: Mel | None = None
 

@@ -13,10 +13,10 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 Window = Annotated[str | float | tuple, BeforeValidator(_as_tuple)]  # any of `scipy.signal.get_window`
-Ratios = Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Ratios = Annotated[tuple[PositiveFloat, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 
 
 class Settings(BaseModel):

@@ -14,7 +14,7 @@ from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
-Count = Annotated[int, Field(ge=0)]
+WholeNumber = Annotated[int, Field(ge=0)]
 
 
 class _Entry(BaseModel):
@@ -61,7 +61,7 @@ class LabelEncoding(_Entry):
 class FileEntry(_Entry):
     """Size and checksum of a file of the dataset."""
 
-    size: Count
+    size: WholeNumber
     sha256: str
 
 
@@ -91,10 +91,10 @@ class DatasetInfo(_Entry):
     channel_labels: tuple[str, ...] = ()
     varying_parameters: int | None = None
     parameter_names: tuple[str, ...] = Field(min_length=1, max_length=MAX_PARAMETERS)
-    train_samples: Count
-    test_samples: Count
-    total_samples: Count | None = None
-    n_samples: Count | None = None
+    train_samples: WholeNumber
+    test_samples: WholeNumber
+    total_samples: WholeNumber | None = None
+    n_samples: WholeNumber | None = None
     sample_rate: int | FiniteFloat | None = None
     duration: FiniteFloat | None = None
     synth_type: str = ""
