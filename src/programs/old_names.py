@@ -12,7 +12,7 @@ WINDOWS = "windows are one option with a list of ratios: channels=[windows] chan
 OLD_NAMES = {
     r"/?spectral=\[?(stft|mel|waveform|bits)\]?": "{0} is now representation={1}.",
     r"/?spectral=.*": "{0}: the first name is now representation=NAME, the others channels=[NAME,NAME]. Windows are "
-    "one option, with ratios 0.25 (short_window), 1 and 4 (long_window): channels=[windows] channels.windows.ratios=[4].",
+    "one option, with ratios 0.25 (short_window), 1, 4 (long_window): channels=[windows] channels.windows.ratios=[4].",
     rf"(spectral\.)?channels(=.*|\.)\b({WINDOW}|window_[\d.]+)\b.*": "{0}: " + WINDOWS,
     r"spectral\.(channels\..*)": "{0} is now {1}.",
     r"spectral\.(.*)": "{0} is now representation.{1}.",
