@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_imports import MAY_IMPORT
 
 from src.vimh.format import METADATA_BYTES, check_headers, codes_by_id, record_dtype
 
@@ -71,6 +72,16 @@ def test_configuration_options_that_a_page_names_exist(page):
     named = re.findall(r"\b([a-z_]+)=([a-z][a-z0-9_]+)\b", " ".join(blocks(page, "bash")))
     options = [(group, option) for group, option in named if group in groups]
     assert [pair for pair in options if not (configs / pair[0] / f"{pair[1]}.yaml").is_file()] == []
+
+
+def test_the_design_page_shows_who_may_import_whom():
+    page = (ROOT / "docs" / "design.md").read_text()
+    _, _, table = page.partition("| part of `src` | may import |\n|---|---|\n")
+    found = {}
+    for row in table.partition("\n\n")[0].splitlines():
+        parts, allowed = (re.findall(r"`(\w+)`", cell) for cell in row.strip("|").split("|"))
+        found |= dict.fromkeys(parts, {*found} if "all of these" in row else {*allowed})
+    assert found == MAY_IMPORT
 
 
 def test_the_shell_scripts_parse():
