@@ -1,4 +1,4 @@
-"""What the priors buy: the same sounds as different pictures, or as samples, and how well small networks read them.
+"""Representations compared: the same sounds as different pictures, or as samples, and how well small networks read them.
 
 python scripts/study.py [--budget 30] [--only REGEX] [--quick] [--list] [--page]
 

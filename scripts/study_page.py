@@ -60,7 +60,7 @@ def keep(runs: Runs, output_dir: Path) -> None:
     for name, draw in zip(FIGURES, (draw_over_sounds, draw_over_cost), strict=True):
         write_atomically(output_dir / name, draw(runs))
     page = output_dir / "index.md"
-    before = page.read_text(encoding="utf-8") if page.exists() else f"# What the priors buy\n\n{''.join(MARKS)}"
+    before = page.read_text(encoding="utf-8") if page.exists() else f"# Representations compared\n\n{''.join(MARKS)}"
     write_atomically(page, with_tables(before, runs).encode())
 
 
