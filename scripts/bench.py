@@ -60,7 +60,7 @@ from src.vimh.reader import VIMHReader  # noqa: E402
 
 BATCH = 128
 TRAINED_ON = 16384  # samples of the set, those of the test among them
-EPOCHS = 20  # of a training, so that the figures of `head_figures`, each 20 epochs, have their share
+EPOCHS = 20  # of a training, so that `head_figures`, written every 20 epochs, has its share
 ROUNDS = 3  # trainings
 RUSAGE_MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # in units of ru_maxrss
 
@@ -328,7 +328,7 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
     trainer = _make_trainer(cfg, datamodule, turns)
     trainer.fit(model, datamodule=datamodule)
     turns.pause()
-    rich.reconfigure()  # the console that everybody shares, back to where it was
+    rich.reconfigure()  # the global console, back to where it was
     return turns.bare, turns.whole
 
 
@@ -343,7 +343,7 @@ class InTurn(Callback):
     """Runs an epoch of a bare loop before every epoch of a training, and counts the time of both.
 
     Args:
-        bare_epochs: Trains an epoch each time that it is asked for the next.
+        bare_epochs: Trains an epoch at each `next`.
 
     Attributes:
         bare: Seconds that the bare loop kept a core busy.

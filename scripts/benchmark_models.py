@@ -54,7 +54,7 @@ def config_of(entry: Entry) -> DictConfig:
 
 
 def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
-    """Some samples of a part of a dataset; it begins anew after its last one."""
+    """Some samples of a part of a dataset; it starts again after its last one."""
     return dataset.__getitems__(numbers % len(dataset))
 
 

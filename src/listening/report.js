@@ -58,14 +58,14 @@
   }
 
   /** Gains of both sides when they are audible: 1, or the ratio that gives the louder one the RMS level of the other. */
-  function heardGains() {
+  function sideGains() {
     const norms = decode(state.sound).waves.map((wave) => Math.sqrt(wave.reduce((sum, x) => sum + x * x, 0)));
     const softer = Math.min(...norms);
     return norms.map((norm) => (find("#match").checked && softer > 0 ? softer / norm : 1));
   }
 
   function setGains() {
-    const gains = heardGains();
+    const gains = sideGains();
     voices.forEach(({ gain }, side) => {
       gain.gain.setTargetAtTime(side === state.side ? gains[side] : 0, context.currentTime, 0.003);
     });
@@ -76,7 +76,7 @@
     context ??= new AudioContext();
     context.resume();
     if (state.offset >= duration) state.offset = 0;
-    const gains = heardGains();
+    const gains = sideGains();
     state.started = context.currentTime + 0.02;
     state.looping = find("#loop").checked;
     voices = waves.map((wave, side) => {
@@ -488,7 +488,7 @@
 
   const endsOf = (texts) => element("span", { class: "ends" }, ...texts.map((text) => element("span", {}, text)));
 
-  /** The range as a line, with the prediction, its spread of one standard deviation and the truth on it. */
+  /** The range as a line, with the prediction, its spread of one standard deviation and the true value on it. */
   function track(marks) {
     const line = element("span", { class: "track" }, element("i", { class: "range" }));
     for (const [name, place, width] of marks) {

@@ -68,7 +68,7 @@ def head_results(
         specs: Parameters of the heads, in order.
         majority: Accuracy of always predicting the most frequent class, per head.
         mean_error: Mean absolute error of always predicting the mean value, natural units, per head.
-        visible: Share of the sounds in which one grid step is visible in the image, for heads of which it is known.
+        visible: Share of the sounds in which one grid step is visible in the image, for audited heads.
         stage: Prefix of the metrics' names.
 
     Returns:

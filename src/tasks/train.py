@@ -72,7 +72,7 @@ def check_settings(cfg: DictConfig) -> None:
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
         check_number("seed", cfg.seed, whole=True, least=0, most=2**32 - 1)
-    found = invalid_setting(cfg.trainer, "trainer")  # of some, Lightning complains in the middle of a training
+    found = invalid_setting(cfg.trainer, "trainer")  # on some, Lightning would fail in the middle of a training
     if found:
         raise ConfigError(found)
     optimizer = instantiate(cfg.model.optimizer)
@@ -92,7 +92,7 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, **by_module)
     n_devices = trainer.num_devices * trainer.num_nodes
-    if is_sweep():  # once more: what `auto` means, the trainer alone knows
+    if is_sweep():  # again: the trainer alone resolves `auto`
         check_sweep_devices(n_devices)
     datamodule.check_devices(n_devices)
     return trainer
@@ -101,7 +101,7 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
 def about_run(
     cfg: DictConfig, model: LightningModule, datamodule: LightningDataModule, epochs: int, seconds: float
 ) -> dict[str, Any]:
-    """What `results.json` says of a training beside its metrics."""
+    """What `results.json` holds of a training beside its metrics."""
     n_sounds = len(datamodule.train_set)
     if datamodule.stream:  # other sounds in every epoch
         n_sounds = (datamodule.stream_size or n_sounds) * epochs

@@ -100,8 +100,7 @@ class VIMHWriter:
         path = self.partial / UNFINISHED
         if path.read_text(encoding="utf-8") != self.info.to_json():
             raise VIMHError(
-                f"{self.partial}: was begun with another configuration. Start anew with resume=false, or use the other "
-                "one."
+                f"{self.partial}: has another configuration. Start again with resume=false, or use the other one."
             )
         written = {}
         for split in SPLITS:

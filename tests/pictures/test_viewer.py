@@ -173,7 +173,7 @@ def test_the_representation_out_of_the_json_makes_the_same_images(recipe_of):
     "changes", [{"spectrogram_config": None}, {"sample_rate": None}, {"spectrogram_config": {"win_length": 80}}]
 )
 def test_a_json_that_says_too_little_is_refused(reader, changes):
-    with pytest.raises(ConfigError, match="does not tell how the images were made"):
+    with pytest.raises(ConfigError, match="does not say how the images were made"):
         representation_of(changed(reader.info, **changes))
 
 
