@@ -311,7 +311,7 @@ def bench_training(directory: Path, n_records: int) -> Iterator[Row]:
 
 
 def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
-    """Seconds of a core that a bare loop and `Trainer.fit` take, an epoch each in turn: a noisy moment meets both."""
+    """Seconds of a core that a bare loop and `Trainer.fit` take, an epoch each in turn: noise affects both."""
     register_resolvers()
     cfg = training_config(
         *(f"paths.{place}={output_dir}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")),
@@ -396,7 +396,7 @@ def bench_heads(directory: Path, n_records: int) -> Iterator[Row]:
     cfg, info = training_config(), saw_recipe().info("heads")
     goals = {1: "", 2: ", goal 1.15", 4: "", 10: ", goal 1.5"}
     steps = [_head_step(cfg, info, count) for count in goals]
-    rounds = [[median_seconds(step, 9) for step in steps] for _ in range(7)]  # in turn: a noisy moment meets all
+    rounds = [[median_seconds(step, 9) for step in steps] for _ in range(7)]  # in turn: noise affects all
     medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
     for (count, goal), seconds in zip(goals.items(), medians, strict=True):
         beside = f"{seconds / medians[0]:.2f} of one head{goal}"

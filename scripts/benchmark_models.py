@@ -152,7 +152,7 @@ def costs(module: LightningModule, datamodule: VIMHDataModule) -> dict[str, floa
     times: list[float] = []
     with cpu_threads(1), torch.inference_mode():
         while len(times) < 5 or (sum(times) < 0.5 and len(times) < 50):
-            # Time of the core, not of what others do on it.
+            # Processor time of this process: other processes do not count.
             times.append(seconds_of(lambda: net(batch["image"], batch["aux"]), time.thread_time))
     return {"multiply_adds": count, "images_per_second": round(256 / statistics.median(times[1:]))}
 

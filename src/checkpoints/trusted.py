@@ -85,7 +85,7 @@ def _targets(node: Any, depth: int = 0) -> Iterator[str]:
 def _refusal(target: Any, reason: str) -> CheckpointError:
     return CheckpointError(
         f"The file names _target_: {target!r}, which {reason}. Nothing of it was run."
-        " If you trust the file and that package, say so: trusted_modules=[PACKAGE]"
+        " If you trust the file and that package, set trusted_modules=[PACKAGE]"
     )
 
 

@@ -356,7 +356,7 @@ def box_step(curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high:
 
     Where Newton's step lies within, it is the solution. Else what leaves the box is put on its border and held there
     while the others are solved for again, and sweeps that minimize by one parameter at a time, which only go downhill,
-    let go of what should not have been held.
+    release what should not have been held.
 
     Args:
         curvature: Positive definite, `(sound, parameter, parameter)`.

@@ -47,7 +47,7 @@
   const buttons = all(".play");
   const seek = find("#seek");
   let context = null;
-  let voices = [];
+  let players = [];
 
   /** Where both sounds are, s: they run together all the time, one of them at gain 0. */
   function position() {
@@ -66,7 +66,7 @@
 
   function setGains() {
     const gains = sideGains();
-    voices.forEach(({ gain }, side) => {
+    players.forEach(({ gain }, side) => {
       gain.gain.setTargetAtTime(side === state.side ? gains[side] : 0, context.currentTime, 0.003);
     });
   }
@@ -79,7 +79,7 @@
     const gains = sideGains();
     state.started = context.currentTime + 0.02;
     state.looping = find("#loop").checked;
-    voices = waves.map((wave, side) => {
+    players = waves.map((wave, side) => {
       const buffer = context.createBuffer(1, wave.length, rate);
       buffer.copyToChannel(wave, 0);
       const gain = new GainNode(context, { gain: side === state.side ? gains[side] : 0 });
@@ -88,17 +88,17 @@
       source.start(state.started, state.offset);
       return { source, gain };
     });
-    voices[0].source.onended = () => pause(0);
+    players[0].source.onended = () => pause(0);
     state.playing = true;
     showPlayer();
-    follow(voices);
+    follow(players);
   }
 
   function pause(offset = position()) {
     if (!state.playing) return;
-    voices[0].source.onended = null;
-    for (const { source } of voices) source.stop();
-    voices = [];
+    players[0].source.onended = null;
+    for (const { source } of players) source.stop();
+    players = [];
     state.offset = offset;
     state.playing = false;
     showPlayer();
@@ -135,7 +135,7 @@
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   /** Move the position along while a sound plays; in steps where motion is not wanted. */
   function follow(followed) {
-    if (voices !== followed) return;
+    if (players !== followed) return;
     showPosition();
     if (calm.matches) setTimeout(() => follow(followed), 250);
     else requestAnimationFrame(() => follow(followed));
@@ -154,8 +154,8 @@
     seek.max = decode(state.sound).duration;
     buttons.forEach((button, side) => {
       button.setAttribute("aria-pressed", state.playing && side === state.side);
-      button.classList.toggle("heard", side === state.side);
-      find(`.picture.side-${side}`).classList.toggle("heard", side === state.side);
+      button.classList.toggle("audible", side === state.side);
+      find(`.picture.side-${side}`).classList.toggle("audible", side === state.side);
     });
     showPosition();
   }

@@ -1,4 +1,4 @@
-"""What every head learnt: the table at the end of a training or an evaluation, and `results.json`."""
+"""Results of every head: the table at the end of a training or an evaluation, and `results.json`."""
 
 import json
 import math
@@ -22,7 +22,7 @@ FIGURES = ("acc", "acc1", "mae", "steps", "nmae", "coverage")
 AVERAGED = ("acc", "acc1", "majority", "steps", "mean_steps", "coverage")
 
 
-def report(
+def report_results(
     title: str,
     metrics: Mapping[str, float],
     specs: Sequence[ParamSpec],

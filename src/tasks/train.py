@@ -24,7 +24,7 @@ from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instant
 from src.programs.output import RankedLogger, process_rank
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
-from src.tasks.results import report
+from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
 
@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             if trainer.is_global_zero:
                 title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
                 about["checkpoint"] = checkpoint
-                report(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
+                report_results(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
     return metrics
 
 

@@ -1,4 +1,4 @@
-"""`VIMHWriter`: writes a dataset batch by batch; it is in its place as a whole or not at all."""
+"""`VIMHWriter`: writes a dataset batch by batch; the dataset appears complete or not at all."""
 
 import contextlib
 import errno

@@ -22,7 +22,7 @@ RATE = 1000
 
 
 class Module(torch.nn.Module):
-    """Says of every sample a point of each range; notes how many samples it was asked about."""
+    """Predicts a point of each range for every sample; counts the samples that it predicts."""
 
     def __init__(self, normalized=0.5):
         super().__init__()
@@ -63,7 +63,7 @@ def batch(n):
 
 @pytest.fixture
 def trainer(tmp_path):
-    """As much of a trainer as the callback asks for, with a TensorBoard logger."""
+    """As much of a trainer as the callback uses, with a TensorBoard logger."""
     drawn.clear()
     return SimpleNamespace(
         global_step=0,

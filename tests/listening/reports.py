@@ -62,7 +62,7 @@ def _sound(number: int, true_value: np.ndarray, value: np.ndarray, metrics: dict
         for pitch in (220 * (number + 1), 221 * (number + 1))
     )
     true_db = np.full((len(FREQUENCY), len(TIME)), -90.0)
-    true_db[0, 0] = -3.0  # the lowest row at the beginning is the one that is heard
+    true_db[0, 0] = -3.0  # the lowest row at the beginning is the one that sounds
     return Sound(
         name=f"test {number}",
         true=true,

@@ -18,7 +18,7 @@ from src.listening.report import render_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# Before anything of the page runs: notes when and where sources start, and what they are told to be heard at.
+# Before anything of the page runs: notes when and where sources start, and the gains that they are set to.
 SPY = """
 window.spied = { starts: [], buffers: [], stops: 0, gains: [] };
 const start = AudioBufferSourceNode.prototype.start;
@@ -131,7 +131,7 @@ class Page:
         return float(self.one("#seek").get_attribute("value"))
 
     def playing(self):
-        """Name of the side that is heard, or None."""
+        """Name of the side that is audible, or None."""
         pressed = self.texts('.play[aria-pressed="true"]')
         return pressed[0] if pressed else None
 
@@ -223,7 +223,7 @@ def test_toggles_in_sync(page):
     page.press("\ue014")  # right
     after = page.spied()
     assert page.playing() == "Predicted"
-    # Neither sound starts anew nor stops: only who is heard changes.
+    # Neither sound restarts nor stops: only the audible side changes.
     assert (len(after["starts"]), after["stops"]) == (len(before["starts"]), before["stops"])
     assert after["gains"][-2:] == [0, 1]
     page.press("\ue012")  # left
