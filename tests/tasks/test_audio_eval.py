@@ -272,7 +272,7 @@ def test_sets_of_the_original_project_are_evaluated(ckpt_path, theirs, tmp_path)
     audio_eval(compose_audio_eval(tmp_path, *settings))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert "does not say how its sounds were made" in summary["notes"][1]
-    assert "what its 8-bit labels say" in summary["notes"][2]
+    assert "those of its 8-bit labels" in summary["notes"][2]
     assert summary["answers"]["8-bit coding"]["mss"]["mean"] == pytest.approx(0, abs=1e-3)
     with pytest.raises(ConfigError, match=r"refine=true: .* does not say how its images were made"):
         audio_eval(compose_audio_eval(tmp_path, *settings, "refine=true"))
