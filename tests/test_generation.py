@@ -235,7 +235,7 @@ def test_rendering_never_runs_far_ahead_of_writing(recipe_of, tmp_path):
 # what is there already
 
 
-def test_differences_are_told_key_by_key():
+def test_differences_are_listed_key_by_key():
     stored = {"dataset": {"size": 4, "seed": 1}, "representation": {"hop": None}, "gone": 1}
     wanted = {"dataset": {"size": 8, "seed": 1}, "representation": {"hop": 256}, "new": {"a": 1}}
     assert differences(stored, wanted) == [

@@ -121,7 +121,7 @@ def test_zero_means_after_the_last_epoch_only(trainer):
     assert module.asked == [4]
 
 
-def test_what_is_heard_is_the_truth_and_the_prediction(trainer):
+def test_the_sounds_are_the_true_and_the_predicted_one(trainer):
     run(make(every_n_epochs=0, n_sounds=4), trainer, Module(), epochs=1)
     found = events(trainer)
     for name, expected in (("true", 0.3), ("predicted", 0.5)):

@@ -225,7 +225,7 @@ ADVICE = r"False|Re-running|arbitrary|trust|serialization|issue"
     ids=["text", "pickle", "hostile", "module", "script"],
 )
 @pytest.mark.filterwarnings("ignore:.*(torch\\.jit|TorchScript archive)")
-def test_nobody_is_advised_to_run_what_a_file_holds(tmp_path, write):
+def test_no_message_advises_to_run_what_a_file_holds(tmp_path, write):
     write(tmp_path / "some.ckpt")
     with pytest.raises(CheckpointError, match=r"some\.ckpt.*Name one that train\.py wrote") as refusal:
         read_checkpoint(tmp_path / "some.ckpt")

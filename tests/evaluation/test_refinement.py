@@ -155,7 +155,7 @@ def test_pieces_change_nothing(recipe, sounds, start, monkeypatch):
     assert pieces.milliseconds > 0
 
 
-def test_the_truth_stays_where_it_is(recipe, sounds, steps):
+def test_true_values_stay_where_they_are(recipe, sounds, steps):
     refined = refine(recipe, sounds.image, sounds.spec_range, sounds.value)
     assert (refined.residual <= refined.residual_before).all()
     assert (np.abs(refined.value - sounds.value) / steps / refined.std < 6).all()

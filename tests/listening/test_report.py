@@ -196,7 +196,7 @@ def test_a_dot_of_no_error_lies_on_the_zero_line():
         assert set(re.findall(r" ([\d.]+)h0", dots)) == {f"{float(zero):g}"}
 
 
-def test_without_truth_what_needs_it_is_left_out():
+def test_without_true_values_what_needs_them_is_left_out():
     page = render_report(make_prediction())
     text = text_of(page)
     assert "Summary" not in text

@@ -281,7 +281,7 @@ def test_space_plays_the_sound_that_has_the_focus(page):
     assert page.run("return document.activeElement.textContent") == names[3]
 
 
-def test_arrows_scroll_the_page_where_nothing_is_to_be_heard(page):
+def test_arrows_scroll_the_page_where_nothing_plays(page):
     name = page.text("#sound-name")
     page.press("\ue015")
     assert page.text("#sound-name") == name
@@ -436,7 +436,7 @@ def test_the_position_moves_in_steps_where_motion_is_not_wanted(driver, pages):
     assert moves["reduce"] <= 8 < moves["no-preference"]
 
 
-def test_without_truth_what_needs_it_is_hidden(driver, pages):
+def test_without_true_values_what_needs_them_is_hidden(driver, pages):
     look(driver, 1280)
     page = Page(driver, pages / "prediction.html")
     assert page.texts(".play") == ["Recording", "Predicted"]

@@ -94,7 +94,7 @@ def test_the_table_has_a_row_per_sound_and_answer(table):
     assert all(float(row[metric.name]) == pytest.approx(float(row[metric.name])) for row in table for metric in METRICS)
 
 
-def test_the_truth_is_the_exact_one_and_errors_are_from_it(table, run, saw_dir):
+def test_true_values_are_the_exact_ones_and_errors_are_from_them(table, run, saw_dir):
     exact = np.load(saw_dir / "test_values.npy")
     for row in table:
         for p, spec in enumerate(run.info.parameters):
