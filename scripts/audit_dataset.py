@@ -87,7 +87,7 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
     recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
     if not isinstance(recipe.representation, SpectralRepresentation):
         raise VIMHError(
-            f"{data_dir}: holds samples. What can be read from a picture is asked of spectrograms: audit a set of the "
+            f"{data_dir}: holds samples, and the audit is for spectrograms: audit a set of the "
             "same configuration with representation=stft or representation=mel."
         )
     n_same = compare_stored_bytes(reader, recipe)

@@ -60,7 +60,7 @@ from src.vimh.reader import VIMHReader  # noqa: E402
 
 BATCH = 128
 TRAINED_ON = 16384  # samples of the set, those of the test among them
-EPOCHS = 20  # of a training, so that the figures of `head_figures`, each 20 epochs, have their share
+EPOCHS = 20  # of a training, so that `head_figures`, written every 20 epochs, has its share
 ROUNDS = 3  # trainings
 RUSAGE_MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # in units of ru_maxrss
 
@@ -311,7 +311,7 @@ def bench_training(directory: Path, n_records: int) -> Iterator[Row]:
 
 
 def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
-    """Seconds of a core that a bare loop and `Trainer.fit` take, an epoch each in turn: a noisy moment meets both."""
+    """Seconds of a core that a bare loop and `Trainer.fit` take, an epoch each in turn: noise affects both."""
     register_resolvers()
     cfg = training_config(
         *(f"paths.{place}={output_dir}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")),
@@ -328,7 +328,7 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
     trainer = _make_trainer(cfg, datamodule, turns)
     trainer.fit(model, datamodule=datamodule)
     turns.pause()
-    rich.reconfigure()  # the console that everybody shares, back to where it was
+    rich.reconfigure()  # the global console, back to where it was
     return turns.bare, turns.whole
 
 
@@ -343,7 +343,7 @@ class InTurn(Callback):
     """Runs an epoch of a bare loop before every epoch of a training, and counts the time of both.
 
     Args:
-        bare_epochs: Trains an epoch each time that it is asked for the next.
+        bare_epochs: Trains an epoch at each `next`.
 
     Attributes:
         bare: Seconds that the bare loop kept a core busy.
@@ -396,7 +396,7 @@ def bench_heads(directory: Path, n_records: int) -> Iterator[Row]:
     cfg, info = training_config(), saw_recipe().info("heads")
     goals = {1: "", 2: ", goal 1.15", 4: "", 10: ", goal 1.5"}
     steps = [_head_step(cfg, info, count) for count in goals]
-    rounds = [[median_seconds(step, 9) for step in steps] for _ in range(7)]  # in turn: a noisy moment meets all
+    rounds = [[median_seconds(step, 9) for step in steps] for _ in range(7)]  # in turn: noise affects all
     medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
     for (count, goal), seconds in zip(goals.items(), medians, strict=True):
         beside = f"{seconds / medians[0]:.2f} of one head{goal}"

@@ -54,7 +54,7 @@ def config_of(entry: Entry) -> DictConfig:
 
 
 def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
-    """Some samples of a part of a dataset; it begins anew after its last one."""
+    """Some samples of a part of a dataset; it starts again after its last one."""
     return dataset.__getitems__(numbers % len(dataset))
 
 
@@ -152,7 +152,7 @@ def costs(module: LightningModule, datamodule: VIMHDataModule) -> dict[str, floa
     times: list[float] = []
     with cpu_threads(1), torch.inference_mode():
         while len(times) < 5 or (sum(times) < 0.5 and len(times) < 50):
-            # Time of the core, not of what others do on it.
+            # Processor time of this process: other processes do not count.
             times.append(seconds_of(lambda: net(batch["image"], batch["aux"]), time.thread_time))
     return {"multiply_adds": count, "images_per_second": round(256 / statistics.median(times[1:]))}
 

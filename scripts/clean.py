@@ -4,7 +4,7 @@ data    datasets under data/ that this project synthesized (their JSON has a `ge
 logs    runs under logs/
 caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .hypothesis
 
-Everything is listed before the first file goes. No link is followed. What somebody else put there stays, with a note,
+Everything is listed before the first file goes. No link is followed. Files of any other origin stay, with a note,
 and so does a dataset that is being written.
 """
 
@@ -54,7 +54,7 @@ def entries(directory: Path) -> list[Path]:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether a directory is an unfinished dataset that nobody is writing: a writer holds a lock on it."""
+    """Whether a directory is an unfinished dataset that no process is writing: a writer holds a lock on it."""
     if not PARTIAL.fullmatch(path.name):
         return False
     descriptor = os.open(path, os.O_RDONLY)
@@ -79,7 +79,7 @@ def is_generated(dataset: Path) -> bool:
 
 
 def entries_of(directory: Path, plan: Plan) -> list[Path]:
-    """What is in data/ or logs/, without git's placeholder. A link in the place of the directory is kept as it is."""
+    """What is in data/ or logs/, without git's placeholder. A link instead of the directory is kept as it is."""
     if directory.is_symlink():
         plan.kept.append(directory)
     return [path for path in entries(directory) if path.name != ".gitkeep"]

@@ -20,7 +20,7 @@ from src.data.vimh_dataset import VIMHDataset  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
-INK, TRUTH = "#2a5d84", "#c44e2b"
+INK, TRUE = "#2a5d84", "#c44e2b"
 
 
 def draw(ckpt_path: Path, sample: int, output: Path) -> None:
@@ -50,7 +50,7 @@ def draw(ckpt_path: Path, sample: int, output: Path) -> None:
         grid = spec.value_from_index(np.arange(spec.n_classes))
         probability = logits[spec.name][0].softmax(-1).numpy()
         axis.bar(grid, probability, width=spec.step * 0.85, color=INK, label="network")
-        axis.axvline(batch["value"][0, head].item(), color=TRUTH, linewidth=2, label="truth")
+        axis.axvline(batch["value"][0, head].item(), color=TRUE, linewidth=2, label="true value")
         axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 0.5))
     axes[2].legend(frameon=False)
     figure.savefig(output, dpi=110)

@@ -59,7 +59,7 @@ def parameter_count(model: str) -> int:
 
 
 def size(group: str, option: str) -> str:
-    """What a listing says of a model's size; empty for all other options."""
+    """The size of a model as a listing shows it; empty for all other options."""
     if group != "model":
         return ""
     return f"{parameter_count(option):>9,} parameters" if is_complete(option) else f"{'':>20}"

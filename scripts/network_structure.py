@@ -95,7 +95,7 @@ class Network:
 
 
 def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
-    """Build a network as `train.py model=… overrides` would, and look at what runs in it.
+    """Build a network as `train.py model=… overrides` would, and record the blocks that run in it.
 
     Unless the overrides choose other data, it is built for the small saw set; one for samples for that set as samples.
     """

@@ -105,7 +105,7 @@ def run_key(entry: Entry, seed: int) -> str:
 
 def keep(new: Mapping[str, Any]) -> None:
     """Add to the runs, and write them, the page and the README's table, each in one step."""
-    with (ROOT / "logs" / "benchmark_models.lock").open("w") as lock:  # another one of these programs may run beside
+    with (ROOT / "logs" / "benchmark_models.lock").open("w") as lock:  # another process may write to it as well
         fcntl.flock(lock, fcntl.LOCK_EX)
         runs = read_json(RUNS) | new
         write_json(runs, RUNS)

@@ -29,7 +29,7 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-import src  # noqa: E402, F401, I001  (it says how threads wait before PyTorch is there)
+import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
 import lightning  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
@@ -69,7 +69,7 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True, eq=False)  # each is itself alone
 class Representation:
-    """What the networks are given of a sound.
+    """A representation of sounds as input of networks.
 
     Attributes:
         name: For people.
@@ -140,7 +140,7 @@ class RunGrid:
     sets_dir: Path
 
     def cells(self) -> Iterator["Cell"]:
-        """Every run, one seed after the other, so that what is there of an unfinished study is a study.
+        """Every run, one seed after the other, so that an unfinished study has all runs of its first seeds.
 
         Further seeds of bit streams, and of the small network for samples, come last.
         """
@@ -214,7 +214,7 @@ QUICK = RunGrid(
 
 @dataclass(frozen=True)
 class Job:
-    """A run and what it needs to know.
+    """A run with its dataset, its directory and its budget.
 
     Attributes:
         cell: The run.
@@ -268,7 +268,7 @@ def calibrate(job: Job) -> tuple[str, dict[str, int]]:
 
     Returns:
         Key of the arm; `steps`, `parameters`, and of one sound `multiply_adds` of the network and
-        `picture_multiply_adds` of what it looks at.
+        `picture_multiply_adds` of its image.
     """
     cfg = config_of(job)
     module, datamodule = set_up(cfg)
@@ -353,7 +353,7 @@ def measure(job: Job) -> tuple[str, dict[str, Any]]:
 
 
 def start_worker() -> None:
-    """What a process of the pool does first: one core each, and Ctrl-C is the business of the one that asked."""
+    """Prepare a process of the pool: it uses one core, and leaves Ctrl-C to the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its lines would tear the progress bar
@@ -472,7 +472,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(str(error), style="red", soft_wrap=True, highlight=False)
             return 1
         except KeyboardInterrupt:
-            console.print("Interrupted. The same command goes on with the runs that are left.")
+            console.print("Interrupted. The same command continues with the runs that are left.")
             code = EXIT_INTERRUPTED
     if runs := read_json(options.output / RUNS):
         keep(runs, options.output)

@@ -36,7 +36,7 @@ STYLE = {
     "axes.spines.right": False,
 }
 # Color-blind safe (Okabe and Ito); samples are dashed.
-LOOKS = {
+STYLES = {
     "log-magnitude": ("#000000", "o"),
     "log-mel": ("#0072b2", "s"),
     "multi-resolution": ("#009e73", "^"),
@@ -85,7 +85,7 @@ def interval(figures: Sequence[float]) -> tuple[float, float]:
 def arms(runs: Runs) -> list[Arm]:
     """Representations and networks, in the order of the study."""
     found = {(run["representation"], run["model"]) for run in runs.values()}
-    order = list(LOOKS)
+    order = list(STYLES)
     return sorted(found, key=lambda arm: (order.index(arm[0]), arm[1]))
 
 
@@ -218,7 +218,7 @@ def draw_over_sounds(runs: Runs) -> bytes:
         points = [(size, *interval(list(found.values()))) for size, found in errors.items() if found]
         if points:
             sizes, means, halves = zip(*points, strict=True)
-            color, marker = LOOKS[arm[0]]
+            color, marker = STYLES[arm[0]]
             panel.errorbar(
                 [size * APART ** (number - 4.5) for size in sizes],
                 means,
@@ -244,7 +244,7 @@ def draw_over_cost(runs: Runs) -> bytes:
     def draw_arm(panel: Axes, set_name: str, number: int, arm: Arm) -> None:
         found = select(runs, set=set_name, representation=arm[0], model=arm[1], sounds=size)
         if found:
-            color, marker = LOOKS[arm[0]]
+            color, marker = STYLES[arm[0]]
             mean, half = interval([run["error_jnd"] for run in found])
             panel.errorbar(
                 (found[0]["picture_multiply_adds"] + found[0]["multiply_adds"]) / 1e6,

@@ -52,7 +52,7 @@ Converted = tuple[About, list[Part]]
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """The options of the command line."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("directory", type=Path, metavar="DIR")
     common.add_argument("--output", type=Path, metavar="DIR", help="the dataset's directory; default: named in data/")
@@ -111,7 +111,7 @@ def size(text: str) -> tuple[int, int]:
 def labelled(
     options: argparse.Namespace, suffixes: frozenset[str], load: Callable[[Path, np.ndarray], SampleBatch]
 ) -> tuple[tuple[ParamSpec, ...], list[Part]]:
-    """The files that are asked for: the parameters that their labels become, and how each is read with its values."""
+    """The chosen files: the parameters that their labels become, and how each is read with its values."""
     if options.csv is not None:
         files = convert.files_of_table(options.directory, options.csv, options.labels)
     elif options.labels:

@@ -1,8 +1,8 @@
-"""Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares what is heard.
+"""Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares the two.
 
 python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt] [num_samples=256] [refine=true]
 
-Writes a report to listen to, WAV files, a row per sound and answer, and a summary.
+Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
 
 import rootutils

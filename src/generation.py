@@ -43,8 +43,8 @@ def generate(
         overwrite: Replace a dataset that is there.
         pickle: Write legacy pickle copies as well.
         shard: Which part of the dataset.
-        resume: Go on from where an interrupted call of the same arguments came to.
-        advance: Told the number of samples done, for a progress bar.
+        resume: Continue what an interrupted call with the same arguments left.
+        advance: Called with the number of samples just done, for a progress bar.
 
     Returns:
         Number of samples made: all, unless an interrupted call left some.
@@ -146,14 +146,14 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
 
 
 def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable[[int, int], Batch]:
-    """What makes sounds of the kind of a dataset that are not in it.
+    """The function that makes sounds of the kind of a dataset which are not in it.
 
     Args:
         info: The dataset's JSON.
         instantiate: Makes an object from a section of the generator configuration, which came out of a file.
 
     Returns:
-        `Recipe.make_fresh`, on one core: the others are left to who wants the sounds.
+        `Recipe.make_fresh`, on one core: the others are left to the training.
 
     Raises:
         VIMHError: If the dataset does not say how it was made.
@@ -162,14 +162,14 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
     config = (info.generator or {}).get("config")
     if not isinstance(config, Mapping):
         raise VIMHError(
-            f"{info.dataset_name or 'The dataset'}: its {INFO_NAME} has no generator.config, so nobody knows how to "
+            f"{info.dataset_name or 'The dataset'}: its {INFO_NAME} has no generator.config, so it is unknown how to "
             "make more sounds of its kind. Set data.stream=false, or generate the set with generate_vimh.py."
         )
     recipe = Recipe.from_config(config, instantiate)
     if (recipe.space.varying, recipe.representation.image_shape) != (info.parameters, info.image_shape):
         raise VIMHError(
             f"{info.dataset_name or 'The dataset'}: generator.config in its {INFO_NAME} describes other parameters or "
-            "images than the dataset has. Set data.stream=false, or generate the set anew."
+            "images than the dataset has. Set data.stream=false, or generate the set again."
         )
 
     def make(start: int, stop: int) -> Batch:

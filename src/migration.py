@@ -2,7 +2,7 @@
 
 A dataset's JSON (`generator`) and a checkpoint (`nsm_run`) hold a configuration under `config`, and the version of its
 names under `config_version`; without that key they are of version 1. `upgraded` is called where such a file is read,
-and nowhere else: everything behind it knows today's names alone.
+and nowhere else: all other code uses today's names alone.
 
 Version 2 has the sections `representation` and `channels` in place of `spectral`, one channel `LogPower` for a list of
 windows, networks that take no description of the dataset in their configuration, and modules in other packages.
@@ -20,7 +20,7 @@ MOVED = {
 }
 GIVEN_TO_NETWORKS = ("input_shape", "head_sizes", "n_aux", "aux_mean", "aux_std")  # by `build_model`, in every version
 LOG_POWER = "src.spectral.channels.LogPower"
-MAX_DEPTH = 50  # what is nested deeper is refused by `instantiate_trusted`, and not looked at here
+MAX_DEPTH = 50  # what is nested deeper is refused by `instantiate_trusted`, and not migrated here
 
 
 def upgraded(entry: Mapping[str, Any]) -> dict[str, Any]:

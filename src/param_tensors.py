@@ -1,4 +1,4 @@
-"""`ParamTensors`: what losses, decoders, metrics and batches know of a dataset's parameters, as tensors."""
+"""`ParamTensors`: a dataset's parameters as tensors, for losses, decoders, metrics and batches."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ UNIFORM = 1 / math.sqrt(12)  # standard deviation of a uniform distribution over
 class ParamTensors(Conversions, nn.Module):
     """A `ParameterSpace` as tensors: as `Conversions` it takes and returns tensors `(batch, head)`.
 
-    All of them are buffers, float32 unless said otherwise, and none is in the state dict.
+    All of them are buffers, float32 unless stated otherwise, and none is in the state dict.
 
     Args:
         parameters: What the heads predict, in their order.

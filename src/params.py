@@ -145,7 +145,7 @@ class ParamSpec(Conversions):
 
     @property
     def low(self) -> float:
-        """Lowest value, by the name that `Conversions` knows it by."""
+        """Lowest value, under its name in `Conversions`."""
         return self.min
 
     @property
@@ -166,7 +166,7 @@ class ParamSpec(Conversions):
 
 @functools.cache
 def _warn_of_uneven_grid(name: str, steps: float) -> None:
-    """Say once that the range is no whole number of steps."""
+    """Warn once that the range is no whole number of steps."""
     warnings.warn(
         f"{name}: the range is {steps:.4f} steps, not a whole number; classes are rounded to the nearest step.",
         stacklevel=4,
@@ -286,7 +286,7 @@ class ParameterSpace(Conversions):
             Values in natural units, float64, `(sample, parameter)`.
 
         Raises:
-            ConfigError: If `sampling` is unknown, or `grid` is asked for more points than there are.
+            ConfigError: If `sampling` is unknown, or `grid` has fewer points than are requested.
         """
         check_number("seed", seed, whole=True, least=0)
         if sampling == "uniform":

@@ -1,4 +1,4 @@
-"""`Recipe`: values to waveforms to images, for a generator configuration or for a dataset that somebody else wrote."""
+"""`Recipe`: values to waveforms to images, for a generator configuration or for a dataset of another writer."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Recipe:
 
     Attributes:
         config: The generator configuration, plain and resolved, as in the dataset's JSON; empty for a dataset of
-            another writer, whose sounds can be rendered again but not drawn anew.
+            another writer, whose sounds can be rendered again, while no new ones can be drawn.
         synth: Renders parameters.
         representation: Turns waveforms into images.
         space: The parameters.
@@ -126,7 +126,7 @@ class Recipe:
         if missing:
             raise VIMHError(
                 f"{_name(info)}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
-                "nobody knows how its sounds were made. Generate the set anew with generate_vimh.py."
+                "it is unknown how its sounds were made. Generate the set again with generate_vimh.py."
             )
         space = ParameterSpace(info.parameters, info.fixed)
         representation = instantiate(config["representation"], channels=config.get("channels", {}))

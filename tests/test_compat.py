@@ -1,4 +1,4 @@
-"""Files of version 0.1: every later version reads them, predicts the same, and goes on from them."""
+"""Files of version 0.1: every later version reads them, predicts the same, and resumes from them."""
 
 import json
 import shutil
@@ -124,7 +124,7 @@ def test_training_can_go_on(stored, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the run goes on in another place
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the run resumes in another place
 @EACH
 def test_training_goes_on(stored, tmp_path):
     before = read_checkpoint(stored.ckpt_path)

@@ -1,4 +1,4 @@
-"""Networks for samples are judged, asked and shown like those for spectrograms."""
+"""Networks for samples are evaluated, used and shown like those for spectrograms."""
 
 import csv
 import json

@@ -204,7 +204,7 @@ def test_both_splits_have_samples(recipe_of, size, fraction, n_train):
 
 
 class CountingSynth:
-    """A synth that tells how many sounds it has rendered."""
+    """A synth that counts the sounds it has rendered."""
 
     def __init__(self, synth):
         self.synth = synth
@@ -235,7 +235,7 @@ def test_rendering_never_runs_far_ahead_of_writing(recipe_of, tmp_path):
 # what is there already
 
 
-def test_differences_are_told_key_by_key():
+def test_differences_are_listed_key_by_key():
     stored = {"dataset": {"size": 4, "seed": 1}, "representation": {"hop": None}, "gone": 1}
     wanted = {"dataset": {"size": 8, "seed": 1}, "representation": {"hop": 256}, "new": {"a": 1}}
     assert differences(stored, wanted) == [
@@ -262,7 +262,7 @@ def test_a_set_without_its_recipe_is_not_taken_for_ours(recipe_of, theirs):
 
 @pytest.fixture
 def theirs(saw_dir, tmp_path):
-    """A dataset of another program: the JSON tells of no generator."""
+    """A dataset of another program: the JSON has no generator."""
     data_dir = tmp_path / "theirs"
     data_dir.mkdir()
     for name, data in content(saw_dir).items():
@@ -591,7 +591,7 @@ def wait_until(condition, process):
 def test_an_interrupt_leaves_the_partial_alone_and_the_same_command_replaces_it(
     program, recipe_of, tmp_path, monkeypatch
 ):
-    """And while it runs, nobody else writes the same set. The synth is one of the user's own, named in the command."""
+    """While it runs, no other process writes the same set. The synth is one of the user's own, named in the command."""
     (tmp_path / "held.py").write_text(textwrap.dedent(HELD_SAW))
     hold, out = tmp_path / "hold", tmp_path / "out"
     hold.touch()

@@ -102,7 +102,7 @@ def test_sound_and_files_know_no_framework(module):
     assert {name.partition(".")[0] for name in imports(module)} & FRAMEWORKS == set()
 
 
-def test_nobody_imports_a_program():
+def test_no_module_imports_a_program():
     for path in [*PROGRAMS, *(ROOT / "scripts").glob("*.py")]:
         nodes = filter(is_import, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         found = {name for node in nodes for name in names_of(node)}

@@ -22,7 +22,7 @@ NEED_NO_ENVIRONMENT = {"h", "c", "dc", "cl"}
 
 
 def make(*arguments, cwd=ROOT):
-    # As from a shell: the tests may have been started by make itself, which tells its children by these variables.
+    # As from a shell: the tests may have been started by make itself, which sets these variables for its children.
     environment = {
         name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     }

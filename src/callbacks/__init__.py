@@ -1,1 +1,1 @@
-"""What a training shows of itself in TensorBoard beside its metrics: gradients, pictures per head, hyper-parameters."""
+"""Lightning callbacks: what TensorBoard shows beside the metrics, how checkpoints are saved, how memory is freed."""

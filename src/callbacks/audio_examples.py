@@ -17,7 +17,7 @@ from src.recipe import Recipe
 
 
 class AudioExamples(Periodic):
-    """Writes pairs of sounds to TensorBoard each few epochs, and after the last one: the true and the predicted one.
+    """Writes pairs of sounds to TensorBoard every few epochs, and after the last one: the true and the predicted one.
 
     `sounds/{i}/true` and `sounds/{i}/predicted` are the waveforms that belong to the true and to the predicted
     parameters of a validation sample, `sounds/{i}` their spectrograms, with the values. The samples are the first ones
@@ -25,7 +25,7 @@ class AudioExamples(Periodic):
     rendered.
 
     Args:
-        recipe_of: Takes the dataset's description, and returns what renders its sounds.
+        recipe_of: Takes the dataset's description, and returns the recipe that renders its sounds.
         draw: Takes the dataset's description, the two spectrograms in dB, `(freq, time)` each, and name, true and
             predicted value of each parameter as text; returns a figure.
         every_n_epochs: Epochs from one set of sounds to the next; 0: only after the last epoch.

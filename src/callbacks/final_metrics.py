@@ -6,7 +6,7 @@ from src.callbacks.writers import tensorboard_loggers
 
 
 class FinalMetrics(Callback):
-    """Writes the hyper-parameters that a logger was told, with the metrics of the test, or else the last validation's.
+    """Writes the hyper-parameters of a logger, with the metrics of the test, or else of the last validation.
 
     Args:
         tested: Whether a test follows the training; the row is written after it, since a run has one row.

@@ -1,4 +1,4 @@
-"""`FreezeHeap`: spares a training the search for garbage in what was imported."""
+"""`FreezeHeap`: excludes imported modules from garbage collection during a training."""
 
 import gc
 
@@ -6,10 +6,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class FreezeHeap(Callback):
-    """Sets aside what was in memory before the first epoch.
+    """Excludes all objects that exist before the first epoch from garbage collection (`gc.freeze`).
 
-    Python's garbage collector looks through everything that was imported, for a third of a second, whenever figures
-    have made enough new objects.
+    Otherwise Python's garbage collector scans all imported modules, for a third of a second, whenever figures have
+    made enough new objects.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

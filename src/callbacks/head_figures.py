@@ -37,7 +37,7 @@ class HeadPredictions(NamedTuple):
 
 
 class HeadFigures(Periodic):
-    """Writes figures to TensorBoard each few epochs, and after the last one.
+    """Writes figures to TensorBoard every few epochs, and after the last one.
 
     `heads/{name}`: confusion matrix of the classes, and predicted over true values. `spectrograms`: a few images, each
     with the predicted and the true value of every head. The samples are the first ones that validate, as the first
@@ -129,7 +129,7 @@ class HeadFigures(Periodic):
 
 
 def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, predicted: HeadPredictions) -> Figure:
-    """Confusion matrix and scatter of one head; the truth is `(sample,)`."""
+    """Confusion matrix and scatter of one head; true classes and values are `(sample,)`."""
     figure = Figure(figsize=(7.0, 3.4), dpi=DPI)
     # Two ticks an axis, and everything placed by hand: measuring texts to place others would take most of the time.
     draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, predicted.index)

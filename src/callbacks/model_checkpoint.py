@@ -1,4 +1,4 @@
-"""`ModelCheckpoint`: Lightning's, for modules that make their own optimizer steps."""
+"""`ModelCheckpoint`: Lightning's callback, for modules with manual optimization as well."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,14 +7,14 @@ from lightning.pytorch import LightningModule, Trainer, callbacks
 
 
 class ModelCheckpoint(callbacks.ModelCheckpoint):
-    """Saves by steps and by the clock as it does for other modules.
+    """Saves by steps and by time with manual optimization as with automatic optimization.
 
-    With manual optimization, Lightning's own ignores `train_time_interval` and warns that a checkpoint of
-    `every_n_train_steps` holds the weights after the step, which is what is wanted.
+    Lightning's own then ignores `train_time_interval`, and warns that a checkpoint of `every_n_train_steps` holds the
+    weights after the step, which is intended here.
     """
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Called by Lightning after a batch; all that the original asks of a module is who makes its steps."""
+        """Called by Lightning after a batch; the original reads only `automatic_optimization` of the module."""
         super().on_train_batch_end(trainer, SimpleNamespace(automatic_optimization=True), outputs, batch, batch_idx)

@@ -1,4 +1,4 @@
-"""`Periodic`: what callbacks share that write something each few epochs, and after the last one."""
+"""`Periodic`: base class of callbacks that write every few epochs, and after the last one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Periodic(Callback, ABC):
-    """Writes each few epochs, and after the last one unless that has just been written.
+    """Writes every few epochs, and after the last one unless that one is written already.
 
     Args:
-        every_n_epochs: Epochs from one time to the next; 0: only after the last epoch.
+        every_n_epochs: Epochs between two writes; 0: only after the last epoch.
     """
 
     def __init__(self, every_n_epochs: int) -> None:
@@ -21,7 +21,7 @@ class Periodic(Callback, ABC):
 
     @abstractmethod
     def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        """Write what there is to write; returns whether there was anything."""
+        """Write, if there is anything to write; returns whether there was."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after validation."""
@@ -42,7 +42,7 @@ class Periodic(Callback, ABC):
 def predict_batches(
     trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]
 ) -> list[Mapping]:
-    """Predictions for batches, each as `predict_step` has it; afterwards the module trains on as before."""
+    """Predictions for batches, each as `predict_step` returns it; the module's training mode is restored."""
     was_training = pl_module.training
     pl_module.eval()
     with torch.no_grad(), trainer.precision_plugin.forward_context():

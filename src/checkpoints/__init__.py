@@ -1,1 +1,1 @@
-"""Runs as files: what a checkpoint holds, and how it is read."""
+"""Checkpoints: what they hold, how they are written and read."""

@@ -44,7 +44,7 @@ def build_model(
         instantiate: Makes an object from a section with a `_target_`.
     """
     loss = instantiate(config["loss"])
-    # What people wrote into the dataset (names, units, descriptions) goes past OmegaConf, which would interpret it.
+    # Texts in the dataset (names, units, descriptions) bypass OmegaConf, which would interpolate them.
     head_sizes = {spec.name: loss.head_size(spec) for spec in info.parameters}
     io = NetIO(info.image_shape, head_sizes, len(config["data"]["aux"]), *(aux_statistics or (None, None)))
     make_module = instantiate(config["model"], net=None, _partial_=True)
@@ -126,7 +126,7 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     Args:
         run: From `load_run`.
         trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
-        **wanted: What is to be other than it was, such as `data_dir`; None means as it was.
+        **wanted: Settings of the datamodule to replace, such as `data_dir`; None: as in the training.
     """
     makers = {"make_dataset": None, "stream": False, "stream_source": None}
     changes = {key: item for key, item in makers.items() if key in run.config["data"]}
@@ -178,11 +178,11 @@ def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
 
 
 def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
-    """Refuse to go on from a checkpoint of another network, dataset, or choice of validation samples.
+    """Refuse to resume from a checkpoint of another network, dataset, or choice of validation samples.
 
     Args:
-        ckpt_path: What to go on from.
-        model: What is to be trained.
+        ckpt_path: The checkpoint.
+        model: The network to train.
         info: The dataset that it is to be trained on.
         data: The section `data` of the configuration.
 
@@ -201,7 +201,7 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
         if before != now:
             raise CheckpointError(
                 f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
-                f"that were trained on. Go on with data.{key}={before}."
+                f"that were trained on. Resume with data.{key}={before}."
             )
     check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
     found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, torch.Tensor)}
@@ -210,11 +210,11 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
         differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         names = ", ".join(differing[:5]) + " …" * (len(differing) > 5)
         raise CheckpointError(
-            f"{ckpt_path}: is of another network: {names} differ. Go on with the model and the loss that it was "
+            f"{ckpt_path}: is of another network: {names} differ. Resume with the model and the loss that it was "
             "trained with."
         )
     if not isinstance(checkpoint.get("global_step"), int):
-        raise CheckpointError(f"{ckpt_path}: does not say how long it was trained (global_step): no run can go on.")
+        raise CheckpointError(f"{ckpt_path}: lacks the length of its training (global_step), so no run can resume.")
     return checkpoint["global_step"]
 
 
@@ -231,8 +231,8 @@ def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> Non
     """
     ours = {spec.name: spec for spec in stored.parameters}
     theirs = {spec.name: spec for spec in found.parameters}
-    lines = [f"{name}: the network knows it, the dataset does not have it" for name in ours.keys() - theirs.keys()]
-    lines += [f"{name}: the dataset has it, the network does not know it" for name in theirs.keys() - ours.keys()]
+    lines = [f"{name}: the network has it, the dataset does not" for name in ours.keys() - theirs.keys()]
+    lines += [f"{name}: the dataset has it, the network does not" for name in theirs.keys() - ours.keys()]
     for name in ours.keys() & theirs.keys():
         grid, other = [(spec.min, spec.max, spec.step) for spec in (ours[name], theirs[name])]
         if grid != other:

@@ -1,7 +1,7 @@
 """Objects from a configuration that came out of a file.
 
 A checkpoint or a dataset may come from a stranger, and `hydra.utils.instantiate` calls whatever `_target_` names. Here
-a target is a class of a known package, or one of few harmless functions, or it is refused before anything of it is
+a target is a class of an allowed package, or one of few harmless functions, or it is refused before anything of it is
 imported.
 """
 
@@ -85,7 +85,7 @@ def _targets(node: Any, depth: int = 0) -> Iterator[str]:
 def _refusal(target: Any, reason: str) -> CheckpointError:
     return CheckpointError(
         f"The file names _target_: {target!r}, which {reason}. Nothing of it was run."
-        " If you trust the file and that package, say so: trusted_modules=[PACKAGE]"
+        " If you trust the file and that package, set trusted_modules=[PACKAGE]"
     )
 
 

@@ -133,7 +133,7 @@ class Chunks:
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[list[dict[str, Tensor]]]:
-        # A generator: Lightning tells the epoch after it has asked for the iterator.
+        # A generator: Lightning calls `set_epoch` after it has made the iterator.
         first, self._n_skipped = self._n_skipped, 0
         batches = itertools.islice(self.batches, sum(self.lengths[:first]), None)
         for number in range(first, len(self)):
@@ -153,7 +153,7 @@ def batches_per_chunk(trainer: Trainer | None, stage: str, batch_size: int, n_by
     """Batches that are handed over together: about 4,096 samples, or a single batch where Lightning counts batches.
 
     Args:
-        trainer: What it was told decides whether it counts.
+        trainer: Its settings decide whether it counts batches.
         stage: `train`, `val` or `test`.
         batch_size: Of this device.
         n_bytes: Size of an image.
@@ -185,11 +185,11 @@ def _is_everything(limit: object) -> bool:
 def _counts(callback: Callback) -> bool:
     """Whether a callback depends on being called at every training batch."""
     if isinstance(callback, ModelCheckpoint):
-        return not callback.every_n_epochs  # then it goes by steps, or by the clock
+        return not callback.every_n_epochs  # then it saves by steps or by time
     hooks = ("on_train_batch_start", "on_train_batch_end")
     return not isinstance(callback, ProgressBar) and any(is_overridden(hook, callback) for hook in hooks)
 
 
 def page_locked(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A batch in memory from which a GPU fetches by itself, while the program goes on."""
+    """A batch in page-locked memory, from which copies to a GPU are asynchronous."""
     return {key: tensor.pin_memory() for key, tensor in batch.items()}

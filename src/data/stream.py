@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.errors import ConfigError
 
-AHEAD = 64  # batches that are made before they are wanted: what the thread does during a validation
+AHEAD = 64  # batches made in advance: the work of the thread during a validation
 SOUNDS_OF_A_SEED = 2**40
 
 
@@ -65,11 +65,11 @@ class Stream:
             yield self._take(number)
 
     def _take(self, number: int) -> dict[str, Tensor]:
-        """The batch of a number, counted over all epochs; the thread begins anew if another one was the next."""
+        """The batch of a number, counted over all epochs; the thread is restarted if it is not the next one."""
         if self._pool is None or number != self._next:
             self.close()
-            # PyTorch's own threads would wait by spinning, and take the cores from the network. This sets them for the
-            # new thread alone, once the thread of the caller has its number, which asking for it makes sure of.
+            # PyTorch's own threads would wait by spinning, and take the cores from the network. `set_num_threads` acts
+            # on the new thread alone if the calling thread has read its own number before, hence this call.
             torch.get_num_threads()
             self._pool = ThreadPoolExecutor(1, "fresh-sounds", initializer=torch.set_num_threads, initargs=(1,))
             self._next = number

@@ -21,7 +21,7 @@ from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_info
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
-AT_ONCE = 4096  # samples whose images are read to know their labels
+AT_ONCE = 4096  # samples whose images are read along with their labels
 MOST_BYTES = 256_000_000  # of images that are read at once for either
 MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
@@ -44,7 +44,7 @@ class VIMHDataModule(LightningDataModule):
         train_size: Use so many samples of `train`, drawn by seed, for training and validation together; those of a
             smaller number are among those of a larger one. None: all.
         seed: Chooses which, and the order of every epoch. None: another order in every run, and the division of 0.
-        aux: Conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
+        aux: Conditioning inputs: `spec_min`, `spec_max`, and features that `measure` computes.
         measure: Takes images uint8 `(batch, channel, freq, time)`, spec ranges `(batch, 2)` and names; returns float32
             `(batch, name)`.
         in_memory: Whether the samples live as tensors on the device that trains. `auto`: if all samples take at most
@@ -138,7 +138,7 @@ class VIMHDataModule(LightningDataModule):
 
     @cached_property
     def info(self) -> DatasetInfo:
-        """What the dataset says of itself; needs nothing but its JSON."""
+        """The description of the dataset, from its JSON alone."""
         return read_info(self.data_dir)
 
     @cached_property
@@ -170,7 +170,7 @@ class VIMHDataModule(LightningDataModule):
 
     @cached_property
     def _is_in_memory(self) -> bool:
-        """Whether the samples are held in memory, each set from when it is first asked for."""
+        """Whether the samples are held in memory, each split from its first use on."""
         if self.in_memory != "auto":
             return self.in_memory
         n_samples = sum(map(len, self._division)) + self.info.test_samples
@@ -205,20 +205,20 @@ class VIMHDataModule(LightningDataModule):
         return self.spaced_training_samples(AT_ONCE)["image"]
 
     def majority_share(self, stage: str = "test") -> dict[str, float]:
-        """Accuracy of always guessing the most frequent class of the training samples, per head.
+        """Accuracy of always predicting the most frequent class of the training samples, per head.
 
         Args:
-            stage: Whose samples are guessed: `val` or `test`.
+            stage: Split that is predicted: `val` or `test`.
         """
         guess = self.spaced_training_samples(MAX_STATISTICS)["index"].mode(dim=0).values
         share = (self._labels(stage, "index") == guess).double().mean(dim=0)
         return dict(zip(self.info.parameter_names, share.tolist(), strict=True))
 
     def mean_error(self, stage: str = "test") -> dict[str, float]:
-        """Mean absolute error of always answering the mean of the training samples, natural units, per head.
+        """Mean absolute error of always predicting the mean of the training samples, natural units, per head.
 
         Args:
-            stage: Whose samples are answered: `val` or `test`.
+            stage: Split that is predicted: `val` or `test`.
         """
         mean = self.spaced_training_samples(MAX_STATISTICS)["value"].double().mean(dim=0)
         error = (self._labels(stage, "value") - mean).abs().mean(dim=0)

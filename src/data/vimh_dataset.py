@@ -21,7 +21,7 @@ Measure = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
 
 
 class BatchFormat:
-    """What a network is given of samples: a dict of tensors.
+    """Turns samples into the input and targets of networks, a dict of tensors:
 
     image
         uint8, `(batch, channel, freq, time)`.
@@ -36,7 +36,7 @@ class BatchFormat:
 
     Args:
         parameters: What the heads predict.
-        aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
+        aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and features that `measure` computes.
         measure: Takes images, their spec ranges `(batch, 2)` and names; returns float32, `(batch, name)`.
     """
 
@@ -107,13 +107,13 @@ class Samples(Dataset, ABC):
 
 
 class VIMHDataset(Samples):
-    """Some samples of a split, read when they are asked for.
+    """Some samples of a split, read on access.
 
     Args:
         split: Where the samples come from.
         indices: Which samples, `(sample,)`.
-        aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and what `measure` knows.
-        measure: What measures the others, as `BatchFormat` wants it.
+        aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and features that `measure` computes.
+        measure: As for `BatchFormat`.
     """
 
     def __init__(

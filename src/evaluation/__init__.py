@@ -1,1 +1,1 @@
-"""Judging datasets and networks by the sounds behind them."""
+"""Numbers about datasets and networks: audits, audio metrics, estimates and their scores, refinement."""

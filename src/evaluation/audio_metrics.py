@@ -56,7 +56,7 @@ class Metric:
         symmetric: Whether it stays the same when x and y change places.
         units: Name of the unit, or empty.
         best: Value of identical sounds.
-        sees_phase: Sample by sample: two sounds that nobody can tell apart may score badly.
+        sees_phase: Compares sample by sample: sounds that differ only in phase may score badly.
         compute: From x and y, `(sound, time)` each, and the sample rate in Hz to values, `(sound,)`.
     """
 
@@ -353,7 +353,7 @@ def _check(x: np.ndarray, y: np.ndarray, sample_rate: int) -> None:
     if x.shape != y.shape or x.ndim != 2 or not len(x):
         raise ConfigError(f"x of shape {x.shape} and y of {y.shape} must have one shape, (sound, time).")
     if sample_rate < LOWEST_RATE:
-        raise ConfigError(f"sample_rate is {sample_rate} Hz; metrics want {LOWEST_RATE} Hz or more.")
+        raise ConfigError(f"sample_rate is {sample_rate} Hz; metrics need {LOWEST_RATE} Hz or more.")
     if x.shape[1] < SHORTEST * sample_rate:
         raise ConfigError(
             f"Sounds of {x.shape[1]} samples at {sample_rate} Hz are too short to compare; {SHORTEST} s is the least."

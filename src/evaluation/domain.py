@@ -1,4 +1,4 @@
-"""`Domain`: what the images of a training set look like, and how far another image is from them."""
+"""`Domain`: mean and covariance of training images, and the distance of another image from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ KEYS = ("mean", "whitening", "quantiles")
 
 @dataclass(frozen=True)
 class Domain:
-    """Mean and covariance of training images, and the distances of training images that took no part in them.
+    """Mean and covariance of one half of the training images, and the distances of the other half.
 
     An image is averaged to at most 8 x 8 fields per channel, and its distance is that of Mahalanobis (1936). Half of
-    the images give mean and covariance, the other half tells what distances images of the same kind have.
+    the images give mean and covariance, the other half shows how their distances are distributed.
 
     Attributes:
         mean: Of the fields, `(field,)`.

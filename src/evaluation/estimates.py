@@ -22,7 +22,7 @@ class Estimate:
         name: Of what estimated them.
         value: Natural units, within the ranges, `(sound, parameter)`.
         std: Standard deviation, natural units, `(sound, parameter)`; None where it is not known.
-        columns: What else is known of each sound, name to `(sound,)`.
+        columns: Further columns of the table, name to `(sound,)`.
     """
 
     name: str
@@ -84,7 +84,7 @@ def reference_estimates(
 
 
 def network_features(image: np.ndarray, aux: np.ndarray) -> np.ndarray:
-    """What a network gets of sounds, float64, `(sound, feature)`: pixels over their range, and conditioning inputs.
+    """Features of sounds, float64, `(sound, feature)`: pixels over their range, and conditioning inputs.
 
     Args:
         image: uint8, `(sound, channel, freq, time)`.
@@ -97,10 +97,10 @@ def network_features(image: np.ndarray, aux: np.ndarray) -> np.ndarray:
 def nearest_neighbours(
     features: np.ndarray, training: Iterable[np.ndarray], advance: Callable[[int], None] = lambda n: None
 ) -> np.ndarray:
-    """Numbers of the training samples that look most alike, by Euclidean distance.
+    """Numbers of the nearest training samples, by Euclidean distance of features.
 
     Args:
-        features: Of the sounds whose neighbours are looked for, `(sound, feature)`.
+        features: Of the sounds whose neighbours are searched, `(sound, feature)`.
         training: Features of the training set, in pieces.
         advance: Called with the number of training samples just compared.
 

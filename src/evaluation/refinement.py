@@ -48,7 +48,7 @@ class Refinement:
         residual: The same at `value`; about 1 where nothing but rounding is left.
         std: Standard deviation under rounding noise at `value`, grid steps, `(sound, parameter)`; infinite for what
             does not show. Where the residual is far above 1, the errors are far above it.
-        n_renders: Renders of the sound, `(sound,)`, each of one voice and two per parameter.
+        n_renders: Renders of the sound, `(sound,)`, each of the sound itself and two more per parameter.
         milliseconds: Wall time per sound.
     """
 
@@ -80,8 +80,8 @@ def refine(
             are looked at in the recipe's view.
         spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where the level means nothing.
         start: Where to begin, natural units, `(sound, parameter)`; brought into the ranges.
-        restarts: From how many places near its start a sound that is not explained begins again; the best end counts.
-        seed: Of where that is.
+        restarts: Further starts near the first one, for sounds that are not explained; the best result counts.
+        seed: Of the further starts.
         advance: Called with the number of sounds just done.
 
     Raises:
@@ -134,11 +134,11 @@ def refinement_figures(
         )
         median_std = float(np.median(std[:, p]))
         reachable = MEDIAN_OF_GAUSSIAN * median_std
-        known = {"rounding_std": median_std, "reachable": reachable, "ratio": float(after) / reachable}
+        limits = {"rounding_std": median_std, "reachable": reachable, "ratio": float(after) / reachable}
         rows[spec.name] = {
             "error_before": float(before),
             "error": float(after),
-            **(known if np.isfinite(median_std) else dict.fromkeys(known)),
+            **(limits if np.isfinite(median_std) else dict.fromkeys(limits)),
         }
     return {
         "milliseconds": found.milliseconds,
@@ -150,7 +150,7 @@ def refinement_figures(
 
 
 class Point(NamedTuple):
-    """Where every sound is, and the cost near there: cost + gradient d + d curvature d / 2.
+    """Position of every sound, and its cost at a distance d: cost + gradient d + d curvature d / 2.
 
     Attributes:
         position: Grid steps from the lowest value, `(sound, parameter)`.
@@ -167,7 +167,7 @@ class Point(NamedTuple):
     curvature: np.ndarray
 
     def replace(self, sound: np.ndarray, other: "Point", chosen: np.ndarray) -> None:
-        """Put the chosen sounds of another point, `(sound,)` of them True, in the place of those numbered `sound`."""
+        """Replace the sounds numbered `sound` by those of another point, where `chosen`, `(sound,)`, is True."""
         for mine, theirs in zip(self, other, strict=True):
             mine[sound[chosen]] = theirs[chosen]
 
@@ -200,7 +200,7 @@ class Problem:
         return np.clip((value - self.low) / self.step, 0, self.end)
 
     def observe(self, position: np.ndarray) -> np.ndarray:
-        """What positions, `(voice, parameter)`, would look like unrounded, float32, `(voice, residual)`."""
+        """Unrounded images of positions, `(sound, parameter)`, over their noise, float32, `(sound, residual)`."""
         waveform = torch.from_numpy(self.recipe.render(self.value(position)))
         observations = self.pool.map(partial(observe_waveform, self.recipe.view), waveform.split(CACHED))
         return np.concatenate([_over_noise(levels, ends if self.with_range else None) for levels, ends in observations])
@@ -226,8 +226,8 @@ class Problem:
         above = np.minimum(position + width[:, None], self.end)
         moved = np.stack([below, above], axis=1)[..., None, :]  # (sound, side, 1, parameter)
         moved = np.where(np.eye(n_parameters, dtype=bool), moved, position[:, None, None])
-        voices = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)
-        seen = self.observe(voices.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * n_parameters, -1)
+        positions = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)
+        seen = self.observe(positions.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * n_parameters, -1)
         rise = seen[:, 1 + n_parameters :] - seen[:, 1 : 1 + n_parameters]
         return seen[:, 0] - self.observed[sound], rise / (above - below)[..., None].astype(np.float32)
 
@@ -237,9 +237,9 @@ class Problem:
         parts = [_quadratic(*self.linearize(sound[block], position[block], width[block])) for block in blocks]
         return Point(position, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _blocks(self, n_sounds: int, n_voices: int) -> list[slice]:
-        """Sounds of `n_voices` voices each, as many at a time as fit in memory."""
-        size = max(1, BLOCK // (self.recipe.view.n_samples * n_voices))
+    def _blocks(self, n_sounds: int, n_each: int) -> list[slice]:
+        """Sounds that are rendered at `n_each` positions each, as many at a time as fit in memory."""
+        size = max(1, BLOCK // (self.recipe.view.n_samples * n_each))
         return [slice(first, first + size) for first in range(0, n_sounds, size)]
 
 
@@ -297,8 +297,8 @@ class _Search:
         n, p = position.shape
         self.problem, self.sound = problem, sound
         self.at = Point(position.copy(), np.full(n, np.inf), np.full(n, np.inf), np.zeros((n, p)), np.zeros((n, p, p)))
-        self.trial = position.copy()
-        self.expected = np.full(n, np.inf)  # gain of the trial by the quadratic
+        self.candidate = position.copy()
+        self.expected = np.full(n, np.inf)  # gain of the candidate by the quadratic
         self.damping = np.full(n, FIRST_DAMPING)
         self.stage, self.n_in_stage, self.n_renders = np.zeros((3, n), dtype=int)
 
@@ -312,8 +312,8 @@ class _Search:
         return self.at, self.n_renders
 
     def _evaluate(self, k: np.ndarray) -> np.ndarray:
-        """Render the trials of the sounds `k`, keep those that are better; whether the gain was too small to go on."""
-        found = self.problem.approximate(self.sound[k], self.trial[k], np.array(WIDTHS)[self.stage[k]])
+        """Render the candidates of the sounds `k`, keep those that are better; whether the gain was small."""
+        found = self.problem.approximate(self.sound[k], self.candidate[k], np.array(WIDTHS)[self.stage[k]])
         gain = self.at.cost[k] - found.cost  # infinite at the first render of a stage
         better = gain > 0
         ratio = np.where(np.isinf(gain), 0.5, gain) / np.where(np.isinf(gain), 1.0, self.expected[k].clip(min=1e-12))
@@ -325,7 +325,7 @@ class _Search:
         return better & (gain < TOLERANCE)
 
     def _propose(self, k: np.ndarray) -> np.ndarray:
-        """Choose the next trials of the sounds `k`; whether next to nothing is expected of them."""
+        """Choose the next candidates of the sounds `k`; whether the expected gain is too small to try them."""
         at = self.at.position[k]
         curvature, gradient = self.at.curvature[k], self.at.gradient[k]
         strength = np.einsum("npp->np", curvature)
@@ -333,7 +333,7 @@ class _Search:
         damped = curvature + np.eye(at.shape[1]) * (self.damping[k, None] * strength)[:, None]
         low, high = np.maximum(-at, -MAX_STEP), np.minimum(self.problem.end - at, MAX_STEP)
         step = box_step(damped, gradient, low, high)
-        self.trial[k] = np.clip(at + step, 0, self.problem.end)
+        self.candidate[k] = np.clip(at + step, 0, self.problem.end)
         self.expected[k] = -(gradient * step).sum(axis=1) - 0.5 * np.einsum("np,npq,nq->n", step, curvature, step)
         return (self.expected[k] < TOLERANCE) | (self.damping[k] > MOST_DAMPING)
 
@@ -345,7 +345,7 @@ class _Search:
         onward = k[settled & ~done]
         self.stage[onward] += 1
         self.n_in_stage[onward] = 0
-        self.trial[onward] = self.at.position[onward]
+        self.candidate[onward] = self.at.position[onward]
         self.at.cost[onward] = np.inf
         self.damping[onward] = 0.1 * FIRST_DAMPING
         return done
@@ -354,9 +354,9 @@ class _Search:
 def box_step(curvature: np.ndarray, gradient: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Minimize gradient d + d curvature d / 2 within low <= d <= high.
 
-    Where Newton's step lies within, it is the answer. Else what leaves the box is put on its border and held there
+    Where Newton's step lies within, it is the solution. Else what leaves the box is put on its border and held there
     while the others are solved for again, and sweeps that minimize by one parameter at a time, which only go downhill,
-    let go of what should not have been held.
+    release what should not have been held.
 
     Args:
         curvature: Positive definite, `(sound, parameter, parameter)`.

@@ -1,4 +1,4 @@
-"""What estimates are worth: audio metrics and parameter errors of every sound, and their summary."""
+"""Scores of estimates: audio metrics and parameter errors of every sound, and their summary."""
 
 import csv
 import io
@@ -19,12 +19,12 @@ SOUNDS_A_THREAD = 32  # rendered and compared at a time
 
 @dataclass(frozen=True)
 class Scores:
-    """What one estimate is worth, sound by sound.
+    """Scores of one estimate, sound by sound.
 
     Attributes:
         name: Of the estimate.
         metrics: Name to values, `(sound,)`.
-        errors: Absolute errors, natural units, `(sound, parameter)`; None where the truth is not known.
+        errors: Absolute errors, natural units, `(sound, parameter)`; None where the true values are not known.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Row:
     """One figure of one estimate over all sounds.
 
     Attributes:
-        answer: Name of the estimate.
+        estimate: Name of the estimate.
         metric: Name of the metric, or of the parameter whose absolute error it is.
         mean: Over sounds.
         median: Over sounds.
@@ -45,7 +45,7 @@ class Row:
         high: Upper end.
     """
 
-    answer: str
+    estimate: str
     metric: str
     mean: float
     median: float
@@ -74,11 +74,11 @@ def score(
     return Scores(estimate.name, metrics, np.abs(estimate.value - true_value))
 
 
-def summarize(answers: Sequence[Scores], seed: int, parameters: Sequence[ParamSpec] = ()) -> list[Row]:
+def summarize(scores: Sequence[Scores], seed: int, parameters: Sequence[ParamSpec] = ()) -> list[Row]:
     """Mean, median and interval of every metric, and of the absolute error of every parameter, for every estimate.
 
     Args:
-        answers: Any number.
+        scores: Of any number of estimates.
         seed: Of the bootstrap; the same sounds are drawn for every estimate and metric.
         parameters: Those of `Scores.errors`; without them, metrics only.
 
@@ -86,13 +86,13 @@ def summarize(answers: Sequence[Scores], seed: int, parameters: Sequence[ParamSp
         Rows in the order of the estimates; of one estimate, metrics first.
     """
     rows = []
-    for answer in answers:
-        columns = dict(answer.metrics)
-        if answer.errors is not None:
-            columns |= {spec.name: answer.errors[:, p] for p, spec in enumerate(parameters)}
+    for own in scores:
+        columns = dict(own.metrics)
+        if own.errors is not None:
+            columns |= {spec.name: own.errors[:, p] for p, spec in enumerate(parameters)}
         for name, values in columns.items():
             low, high = bootstrap_interval(np.asarray(values), seed)
-            rows.append(Row(answer.name, name, float(np.mean(values)), float(np.median(values)), low, high))
+            rows.append(Row(own.name, name, float(np.mean(values)), float(np.median(values)), low, high))
     return rows
 
 
@@ -105,26 +105,26 @@ def spread(metric: np.ndarray, n_sounds: int) -> list[int]:
 def scores_csv(
     estimates: Sequence[Estimate], scores: Sequence[Scores], true_value: np.ndarray, parameters: Sequence[ParamSpec]
 ) -> str:
-    """A table with a row per sound and estimate, in nine digits; a cell is empty where nothing is known.
+    """A table with a row per sound and estimate, in nine digits; a cell without a value is empty.
 
     Args:
         estimates: Of all sounds.
-        scores: What they are worth, in the same order.
+        scores: Of the same estimates, in the same order.
         true_value: Natural units, `(sound, parameter)`.
         parameters: In the order of the columns.
     """
-    known = []
+    tables = []
     for estimate, own in zip(estimates, scores, strict=True):
-        tables = {"true": true_value, "value": estimate.value, "error": own.errors, "std": estimate.std}
+        sources = {"true": true_value, "value": estimate.value, "error": own.errors, "std": estimate.std}
         columns = dict(own.metrics)
         for p, spec in enumerate(parameters):
-            columns |= {f"{spec.name}_{key}": table[:, p] for key, table in tables.items() if table is not None}
-        known.append(columns | dict(estimate.columns))
-    header = list(dict.fromkeys(name for columns in known for name in columns))
+            columns |= {f"{spec.name}_{key}": table[:, p] for key, table in sources.items() if table is not None}
+        tables.append(columns | dict(estimate.columns))
+    header = list(dict.fromkeys(name for columns in tables for name in columns))
     rows = [
         [number, estimate.name, *(f"{columns[name][number]:.9g}" if name in columns else "" for name in header)]
         for number in range(len(true_value))
-        for estimate, columns in zip(estimates, known, strict=True)
+        for estimate, columns in zip(estimates, tables, strict=True)
     ]
     return csv_text(["sound", "answer", *header], rows)
 

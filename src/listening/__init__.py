@@ -1,1 +1,1 @@
-"""Pages to listen to."""
+"""The page to listen to sounds and their resynthesis."""

@@ -47,7 +47,7 @@
   const buttons = all(".play");
   const seek = find("#seek");
   let context = null;
-  let voices = [];
+  let players = [];
 
   /** Where both sounds are, s: they run together all the time, one of them at gain 0. */
   function position() {
@@ -58,15 +58,15 @@
   }
 
   /** Gains of both sides when they are audible: 1, or the ratio that gives the louder one the RMS level of the other. */
-  function heardGains() {
+  function sideGains() {
     const norms = decode(state.sound).waves.map((wave) => Math.sqrt(wave.reduce((sum, x) => sum + x * x, 0)));
     const softer = Math.min(...norms);
     return norms.map((norm) => (find("#match").checked && softer > 0 ? softer / norm : 1));
   }
 
   function setGains() {
-    const gains = heardGains();
-    voices.forEach(({ gain }, side) => {
+    const gains = sideGains();
+    players.forEach(({ gain }, side) => {
       gain.gain.setTargetAtTime(side === state.side ? gains[side] : 0, context.currentTime, 0.003);
     });
   }
@@ -76,10 +76,10 @@
     context ??= new AudioContext();
     context.resume();
     if (state.offset >= duration) state.offset = 0;
-    const gains = heardGains();
+    const gains = sideGains();
     state.started = context.currentTime + 0.02;
     state.looping = find("#loop").checked;
-    voices = waves.map((wave, side) => {
+    players = waves.map((wave, side) => {
       const buffer = context.createBuffer(1, wave.length, rate);
       buffer.copyToChannel(wave, 0);
       const gain = new GainNode(context, { gain: side === state.side ? gains[side] : 0 });
@@ -88,17 +88,17 @@
       source.start(state.started, state.offset);
       return { source, gain };
     });
-    voices[0].source.onended = () => pause(0);
+    players[0].source.onended = () => pause(0);
     state.playing = true;
     showPlayer();
-    follow(voices);
+    follow(players);
   }
 
   function pause(offset = position()) {
     if (!state.playing) return;
-    voices[0].source.onended = null;
-    for (const { source } of voices) source.stop();
-    voices = [];
+    players[0].source.onended = null;
+    for (const { source } of players) source.stop();
+    players = [];
     state.offset = offset;
     state.playing = false;
     showPlayer();
@@ -135,7 +135,7 @@
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   /** Move the position along while a sound plays; in steps where motion is not wanted. */
   function follow(followed) {
-    if (voices !== followed) return;
+    if (players !== followed) return;
     showPosition();
     if (calm.matches) setTimeout(() => follow(followed), 250);
     else requestAnimationFrame(() => follow(followed));
@@ -154,8 +154,8 @@
     seek.max = decode(state.sound).duration;
     buttons.forEach((button, side) => {
       button.setAttribute("aria-pressed", state.playing && side === state.side);
-      button.classList.toggle("heard", side === state.side);
-      find(`.picture.side-${side}`).classList.toggle("heard", side === state.side);
+      button.classList.toggle("audible", side === state.side);
+      find(`.picture.side-${side}`).classList.toggle("audible", side === state.side);
     });
     showPosition();
   }
@@ -488,7 +488,7 @@
 
   const endsOf = (texts) => element("span", { class: "ends" }, ...texts.map((text) => element("span", {}, text)));
 
-  /** The range as a line, with the prediction, its spread of one standard deviation and the truth on it. */
+  /** The range as a line, with the prediction, its spread of one standard deviation and the true value on it. */
   function track(marks) {
     const line = element("span", { class: "track" }, element("i", { class: "range" }));
     for (const [name, place, width] of marks) {

@@ -97,9 +97,9 @@ class Report:
         parameters: In the order of every `(parameter,)`.
         sample_rate: Hz.
         axes: Of all spectrograms.
-        answers: The first belongs to the sounds that are rendered; may be empty.
+        scores: Of estimates; the first is that of the rendered sounds. May be empty.
         true_value: Of all sounds, natural units, `(sound, parameter)`, or None.
-        value: Of the first answer, natural units, `(sound, parameter)`, or None.
+        value: Of the first estimate, natural units, `(sound, parameter)`, or None.
         sounds: Those to listen to, one or more.
         notes: Sentences below the heading.
         seed: Of the bootstrap.
@@ -110,7 +110,7 @@ class Report:
     parameters: Sequence[ParamSpec]
     sample_rate: int
     axes: Axes
-    answers: Sequence[Scores]
+    scores: Sequence[Scores]
     true_value: np.ndarray | None
     value: np.ndarray | None
     sounds: Sequence[Sound]
@@ -289,9 +289,9 @@ def _figures(report: Report) -> list[dict[str, Any]]:
         for metric in _metrics_of(report)
     ]
     nowhere = np.full(len(report.parameters), np.nan)
-    truths = [nowhere if sound.true_value is None else sound.true_value for sound in report.sounds]
+    exact = [nowhere if sound.true_value is None else sound.true_value for sound in report.sounds]
     for p, spec in enumerate(report.parameters):
-        errors = [abs(sound.value[p] - true[p]) / spec.step for sound, true in zip(report.sounds, truths, strict=True)]
+        errors = [abs(sound.value[p] - true[p]) / spec.step for sound, true in zip(report.sounds, exact, strict=True)]
         columns.append((f"{spec.name}, steps", "Errors of parameters", "low", errors))
     figures = []
     for label, group, better, found in columns:
@@ -367,11 +367,11 @@ def _parameter_data(report: Report, sound: Sound, p: int) -> dict[str, Any]:
 
     cells, marks = [["Predicted", text(value)]], [["guess", place(value), 0]]
     if sound.true_value is not None:
-        truth = float(sound.true_value[p])
-        cells.insert(0, ["True", text(truth)])
-        cells.append(["Error", format_number(value - truth, decimals)])
-        cells.append(["In steps", format_number((value - truth) / spec.step)])
-        marks.insert(0, ["truth", place(truth), 0])
+        true = float(sound.true_value[p])
+        cells.insert(0, ["True", text(true)])
+        cells.append(["Error", format_number(value - true, decimals)])
+        cells.append(["In steps", format_number((value - true) / spec.step)])
+        marks.insert(0, ["truth", place(true), 0])
     if sound.std is not None and math.isfinite(sound.std[p]):
         std = float(sound.std[p])
         cells[sound.true_value is not None].append(f" ± {format_number(std, decimals)}")
@@ -381,8 +381,8 @@ def _parameter_data(report: Report, sound: Sound, p: int) -> dict[str, Any]:
 
 
 def _metric_data(report: Report, sound: Sound) -> list[dict[str, Any]]:
-    """The metrics of a sound beside their means over all sounds for the first answer, where there are such."""
-    means = report.answers[0].metrics if report.answers else {}
+    """The metrics of a sound beside their means over all sounds for the first estimate, where there are such."""
+    means = report.scores[0].metrics if report.scores else {}
     lines = []
     for metric in _metrics_of(report):
         if metric.name in sound.metrics:
@@ -399,18 +399,18 @@ def _metric_data(report: Report, sound: Sound) -> list[dict[str, Any]]:
 
 def _metrics_of(report: Report) -> list[Metric]:
     """All metrics with a value anywhere in the report: those defined in this project in their order, then others."""
-    names = dict.fromkeys(name for source in (*report.answers, *report.sounds) for name in source.metrics)
+    names = dict.fromkeys(name for source in (*report.scores, *report.sounds) for name in source.metrics)
     template = Metric("", "", "low", False, "", 0.0, False, METRICS[0].compute)
     others = [replace(template, name=name) for name in names if name not in DEFINED]
     return [metric for metric in METRICS if metric.name in names] + others
 
 
 def _tables(report: Report) -> list[dict[str, Any]]:
-    """Parameter errors, metrics of spectra, metrics sample by sample: answers side by side; no table without lines."""
-    found = {(row.answer, row.metric): row for row in summarize(report.answers, report.seed, report.parameters)}
+    """Parameter errors, metrics of spectra, metrics sample by sample: estimates side by side; no empty table."""
+    found = {(row.estimate, row.metric): row for row in summarize(report.scores, report.seed, report.parameters)}
 
     def line(name: str, units: str, hint: str, best: float | None) -> dict[str, Any]:
-        rows = [found.get((answer.name, name)) for answer in report.answers]
+        rows = [found.get((scores.name, name)) for scores in report.scores]
         return {"name": name, "units": units, "hint": hint, "cells": _cells(rows, best)}
 
     errors = [line(spec.name, spec.units, f"step {spec.step:g}", 0.0) for spec in report.parameters]
@@ -432,7 +432,7 @@ def _tables(report: Report) -> list[dict[str, Any]]:
 
 
 def _cells(rows: Sequence[Row | None], best: float | None) -> list[dict[str, Any] | None]:
-    """A cell for each answer: texts, with two digits of the interval's width, and places (mean, low, high) of 0 to 100.
+    """A cell for each: texts, with two digits of the interval's width, and places (mean, low, high) of 0 to 100.
 
     The places are on one scale, from the lowest to the highest interval, the best value included where there is one.
     """

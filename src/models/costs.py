@@ -31,7 +31,7 @@ def multiply_adds(net: nn.Module, example: tuple[Tensor, ...]) -> dict[str, int]
 def useful_threads(net: nn.Module, example: tuple[Tensor, ...], batch_size: int, available: int) -> int:
     """Number of CPU threads that train a network fastest: one for each 250 million multiply-adds of a batch.
 
-    The rule looks at nothing but the network, so that the same configuration always adds in the same order. On the two
+    The rule depends on the network alone, so that the same configuration always adds in the same order. On the two
     cores it was measured on, networks of a few thousand parameters train 1.2 to 2.1 times as fast on one thread as on
     two, and those of a million parameters 1.0 to 1.4 times as fast on two.
 
@@ -49,7 +49,7 @@ def useful_threads(net: nn.Module, example: tuple[Tensor, ...], batch_size: int,
 
 @contextlib.contextmanager
 def cpu_threads(n_threads: int) -> Iterator[None]:
-    """Make PyTorch compute on so many threads, and on as many as before afterwards: the next job may want others."""
+    """Make PyTorch compute on so many threads, and on as many as before afterwards: the next job may need others."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:

@@ -51,8 +51,8 @@ class Decoder(nn.Module):
 class ClassDecoder(Decoder):
     """The most likely class, the expected value, and the standard deviation about it.
 
-    The variance of rounding to classes is added to that over the classes: a network that is certain of a class knows
-    the value to 0.29 grid steps. Where classes have no order, the value is that of the most likely one.
+    The variance of rounding to classes is added to that over the classes: a network that is certain of a class
+    has a standard deviation of 0.29 grid steps. Where classes have no order, the value is that of the most likely one.
     """
 
     def forward(self, logits: Sequence[Tensor]) -> Prediction:
@@ -151,7 +151,7 @@ def median(probability: Tensor) -> Tensor:
 
 
 def interpolate(at: Tensor, x: Tensor, y: Tensor, last: Tensor) -> Tensor:
-    """Linear interpolation for every head, constant beyond the ends, in operations that every runtime knows.
+    """Linear interpolation for every head, constant beyond the ends, in operations that every runtime supports.
 
     Args:
         at: Where, `(batch, head)`.

@@ -107,7 +107,7 @@ class OrderedClasses(CrossEntropy):
 
         Args:
             likelihood: Logarithm of the probability of each class, `(batch, head, class)`.
-            steps: Exact truth, grid steps from the parameter's minimum, `(batch, head)`.
+            steps: Exact true value, grid steps from the parameter's minimum, `(batch, head)`.
             index: True class, int64, `(batch, head)`.
             heads: The parameters.
         """

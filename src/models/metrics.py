@@ -10,7 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 from src.models.decoders import Prediction
 from src.param_tensors import ParamTensors
 
-INTERVAL = 0.9  # share of the truths that should lie within
+INTERVAL = 0.9  # share of the true values that should lie within the interval
 WIDTH = 1.645  # standard deviations to either side: as wide as the interval of a normal distribution
 WIDER = 1 + 1e-5  # so that the sample that decides the scale lies within, however its error is rounded
 
@@ -34,7 +34,7 @@ class HeadMetrics(Metric):
         The same over the range.
     coverage
         Share of the exact values within 1.645 standard deviations of the prediction, with the scale of the standard
-        deviations that was given to `update`; 0.9 is right. Left out unless asked for.
+        deviations that was given to `update`; 0.9 is right. Only with `coverage=True`.
 
     Args:
         heads: The parameters.

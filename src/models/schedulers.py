@@ -12,7 +12,7 @@ class WarmupCosine(LambdaLR):
     """From almost nothing up to the optimizer's learning rate in a straight line, then down to nothing along a cosine.
 
     The rate is a function of the share of all steps that are done (Loshchilov and Hutter 2017, without restarts). The
-    number of steps is not kept in checkpoints: a run that goes on for more epochs follows the longer curve from there.
+    number of steps is not kept in checkpoints: a run that is resumed with more epochs follows the longer curve.
 
     Args:
         optimizer: Whose learning rate is scaled.

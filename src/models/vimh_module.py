@@ -24,7 +24,7 @@ EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
 SMALLEST_SCALE = 1e-3  # of a network without any error
-FOUND = ("std_scale", "best_acc")  # what validation found about the weights
+FOUND = ("std_scale", "best_acc")  # results of the validation of the weights
 
 
 class VIMHLitModule(LightningModule):
@@ -54,7 +54,7 @@ class VIMHLitModule(LightningModule):
         scheduler: Makes a learning-rate scheduler of an optimizer, or None; one that goes by steps is also given the
             `total_steps` of the training.
         scheduler_interval: `epoch` or `step`. A `ReduceLROnPlateau` always goes by epochs.
-        monitor: The metric that a `ReduceLROnPlateau` looks at.
+        monitor: The metric that a `ReduceLROnPlateau` follows.
         compile: Compile the network before it trains.
         head_weights: `equal`, `learnt`, or a weight per head; see `HeadWeights`.
         gradient_clip_val: Largest norm of all gradients together, or largest gradient, as the trainer's
@@ -63,7 +63,7 @@ class VIMHLitModule(LightningModule):
             step with what there is.
 
     Raises:
-        ConfigError: If a setting cannot be followed.
+        ConfigError: If a setting is invalid.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class VIMHLitModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self.n_accumulated = 0  # batches since the last step
-        self.loader_states: list[dict[str, Any]] = []  # of a checkpoint to go on from
+        self.loader_states: list[dict[str, Any]] = []  # of a checkpoint that is resumed
         self.metrics = nn.ModuleDict(
             {f"{stage}_metrics": HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
         )
@@ -159,7 +159,7 @@ class VIMHLitModule(LightningModule):
         optimizer = self.optimizers()
         outcome: Outcome
 
-        def closure() -> Tensor:  # some optimizers want the gradients several times
+        def closure() -> Tensor:  # some optimizers compute the gradients several times
             nonlocal outcome
             logits = self(batch["image"], batch["aux"])
             loss = self.compute_loss(logits, batch)
@@ -182,7 +182,7 @@ class VIMHLitModule(LightningModule):
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def validation_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
-        """Count a chunk; in the sanity check, only as many batches as the trainer was asked to check."""
+        """Count a chunk; in the sanity check, only as many batches as the trainer is set to check."""
         if self.trainer.sanity_checking:
             n_left = self.trainer.num_sanity_val_steps - sum(self.trainer.val_dataloaders.lengths[:batch_idx])
             chunk = chunk[: max(0, min(n_left, len(chunk)))]
@@ -213,11 +213,11 @@ class VIMHLitModule(LightningModule):
         )
 
     def on_train_start(self) -> None:
-        """Forget the samples of the sanity check and of an interrupted epoch, and go on behind the batches it had."""
+        """Discard counts of the sanity check and of an interrupted epoch, and continue after its last batch."""
         self.n_accumulated = 0
         for stage in ("train", "val"):
             self.metrics[f"{stage}_metrics"].reset()
-        for state in self.loader_states:  # Lightning forgets it where the length of the training was asked for before
+        for state in self.loader_states:  # Lightning drops it where the length of the training was read before
             self.trainer.train_dataloader.load_state_dict(state)
         self.loader_states = []
 
@@ -282,11 +282,11 @@ class VIMHLitModule(LightningModule):
                 logger.log_metrics({**numbers, "epoch": self.current_epoch}, step=trainer.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what validation found as it is, also where a callback has put averaged weights into the checkpoint."""
+        """Keep the results of validation, also where a callback has put averaged weights into the checkpoint."""
         checkpoint["state_dict"] |= {name: getattr(self, name) for name in FOUND}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Find the number of steps, and the place within an epoch."""
+        """Read the number of steps, and the position within an epoch."""
         if "loops" in checkpoint:
             fit_loop, steps = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
             # Checkpoints of automatic optimization have the number of steps elsewhere.

@@ -164,7 +164,7 @@ def can_show() -> bool:
         return False
     try:
         pyplot.switch_backend(matplotlib.get_backend())
-    except ImportError:  # the backend that is asked for is not installed, or finds no display
+    except ImportError:  # the requested backend is not installed, or finds no display
         return False
     return matplotlib.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
 
@@ -204,7 +204,7 @@ class Player:
         """Waveform of the one sample of a batch, `(time,)`, its sample rate in Hz, and where it comes from.
 
         Raises:
-            NSMError: If nothing tells how the sample sounds.
+            NSMError: If the dataset does not say how its samples sound.
         """
         try:
             recipe = self._recipe
@@ -219,7 +219,7 @@ class Player:
 
 
 def representation_of(info: DatasetInfo) -> SpectralRepresentation:
-    """What made the images of a dataset, out of its JSON alone.
+    """The representation that made the images of a dataset, from its JSON alone.
 
     Raises:
         ConfigError: If the JSON does not say enough, or nothing that this project can compute.
@@ -228,7 +228,7 @@ def representation_of(info: DatasetInfo) -> SpectralRepresentation:
     missing = [key for key in ("win_length", "hop_length") if key not in stft]
     if missing or not info.sample_rate or not info.duration:
         raise ConfigError(
-            "Its JSON does not tell how the images were made: spectrogram_config with win_length and hop_length, "
+            "Its JSON does not say how the images were made: spectrogram_config with win_length and hop_length, "
             "sample_rate and duration are needed."
         )
     known = ("win_length", "n_fft", "window", "hop_length", "top_db")
@@ -246,7 +246,7 @@ def representation_of(info: DatasetInfo) -> SpectralRepresentation:
 def griffin_lim(representation: SpectralRepresentation, batch: Batch) -> np.ndarray:
     """A sound that has the image of the first channel of a sample, `(time,)`."""
     spec_range = batch.spec_range if batch.spec_range.size else np.float32([[-representation.top_db, 0.0]])
-    # Copies: what is read lies in a file, and not where torch wants it.
+    # Copies: the arrays of a batch may be unaligned and read-only, as its memory map is.
     image, ends = torch.from_numpy(np.array(batch.image[:, :1])), torch.from_numpy(np.array(spec_range))
     return representation.to_waveform(image, ends)[0].numpy()
 

@@ -1,4 +1,4 @@
-"""Errors in words: what to tell a user instead of a traceback, and which setting is behind a TypeError."""
+"""Error messages instead of tracebacks, and the setting that caused a TypeError."""
 
 import errno
 import inspect
@@ -22,7 +22,7 @@ NO_COMPILER = (
     "the environment variable CXX, or train without: model.compile=false"
 )
 
-# Optuna's ValueErrors when it looks for the best of trials that all failed: in a database, in memory.
+# Optuna's ValueErrors when it searches the best of trials that all failed: in a database, in memory.
 NO_TRIAL = ("Record does not exist.", "No trials are completed yet.")
 ALL_FAILED = (
     "No trial of this search has succeeded, so that there is no best one. Why each of them failed stands above and in "
@@ -50,7 +50,7 @@ MISSING = "???"
 
 
 def explain(error: BaseException, cfg: Any = None) -> str | None:
-    """What to tell the user of an error.
+    """The message for the user about an error.
 
     Args:
         error: What a task or Hydra raised.
@@ -79,7 +79,7 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         return ALL_FAILED
     if isinstance(error, ValueError) and str(error).startswith(NO_OPTION):
         return str(error)
-    # Lightning and PyTorch take seconds to import, and what they raise is told by its name.
+    # Lightning and PyTorch take seconds to import, so their exceptions are recognized by name.
     if type(error).__name__ == "MisconfigurationException":
         return str(error)
     if type(getattr(error, "inner_exception", None)).__name__ == "InvalidCxxCompiler":

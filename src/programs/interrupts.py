@@ -44,6 +44,6 @@ class StopOnInterrupt(Callback):
         self._restore_handler()
 
     def _restore_handler(self) -> None:
-        """Install the handler of before, unless another one has been installed meanwhile."""
+        """Restore the previous handler, unless another one has been installed meanwhile."""
         if signal.getsignal(signal.SIGINT) == self.notice:
             signal.signal(signal.SIGINT, self.before)

@@ -1,4 +1,4 @@
-"""Callbacks and loggers from their configurations, and what a run tells its loggers."""
+"""Callbacks and loggers from their configurations, and the hyper-parameters that loggers get."""
 
 import csv
 import importlib.util
@@ -69,7 +69,7 @@ def _entries(group_cfg: DictConfig | None, group: str) -> dict[str, DictConfig]:
 class CSVLogger(loggers.CSVLogger):
     """Lightning's table of metrics, which may be continued by another process of the same run.
 
-    `trainer=ddp_sim` trains and tests in processes of their own. Each knows only the columns that it has written
+    `trainer=ddp_sim` trains and tests in processes of their own. Each holds only the columns that it has written
     itself, and Lightning's logger fails when it finds others in the file.
     """
 
@@ -103,7 +103,7 @@ def log_hyperparameters(cfg: DictConfig, model: LightningModule, trainer: Traine
 
 
 def hide_lost_steps(trainer: Trainer, steps: int) -> None:
-    """Make TensorBoard forget what a run logged after the checkpoint that it resumes from; it will log that again.
+    """Make TensorBoard hide what a run logged after the checkpoint that it resumes from; it will log that again.
 
     The mark is a file of its own. A writer with `purge_step` would mark again in every process, and with
     `trainer=ddp_sim` the one of the test would hide the training.

@@ -1,6 +1,6 @@
 """Old names of groups, options and keys on a command line, and what to write today.
 
-Hydra would call them unknown, or take them for something new. One table, from a pattern of the override to the answer,
+Hydra would call them unknown, or take them for something new. One table, from a pattern of the override to the message,
 in which `{0}` is the override; docs/migration.md lists the same for people.
 """
 
@@ -25,7 +25,7 @@ OLD_NAMES = {
     r"logger(=.*|\.)\bneptune\b.*": "{0}: Neptune is not supported any more; make lc lists the loggers that are.",
     r"interactive=.*": "{0}: audio_eval.py has no window of its own any more. Open the report that it writes, or start "
     "display_vimh.py.",
-    r"model\.net\.(input_shape|head_sizes|n_aux|aux_mean|aux_std)=.*": "{0}: a network is given what it has to know of "
+    r"model\.net\.(input_shape|head_sizes|n_aux|aux_mean|aux_std)=.*": "{0}: a network is given the sizes and means of "
     "its dataset when it is made. Leave it out.",
     r"--spectral\b.*": "{0}: the options are now --representation NAME and --channels A,B, as in --representation stft "
     "--channels windows,modulation.",
@@ -33,7 +33,7 @@ OLD_NAMES = {
 
 
 def answer_to_old_name(overrides: Sequence[str]) -> str | None:
-    """What to tell someone whose command line holds a name that is gone.
+    """The message for a command line that holds an old name.
 
     Args:
         overrides: The command line, without the program.

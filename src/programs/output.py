@@ -27,7 +27,7 @@ SECONDS_BETWEEN_LINES = 3.0
 def process_rank() -> int:
     """Number of this process among those that train together; 0 when it is alone.
 
-    It is read from what launchers put into the environment, since importing Lightning to ask it takes seconds.
+    It is read from what launchers put into the environment, since importing Lightning takes seconds.
     """
     return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), 0)
 

@@ -34,7 +34,7 @@ CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 # Messages of Lightning and PyTorch that are wrong or of no use here.
 IGNORED_WARNINGS = (
     ".*does not have many workers.*",  # datasets in memory load fastest without workers
-    ".*Checkpoint directory .* exists and is not empty.*",  # a run that is resumed goes on in its own directory
+    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run writes to its own directory
     ".*is smaller than the logging interval.*",  # figures are logged once an epoch, whatever the interval
     r".*isinstance\(treespec, LeafSpec\).* is deprecated",  # Lightning 2.6 calls PyTorch 2.13 in this way
 )
@@ -120,14 +120,14 @@ def job(task: str, wants_traceback: bool) -> Task:
 
 
 def perform(task: Task, cfg: DictConfig) -> Any:
-    """Run a task, with what `cfg.extras` asks for before it, and run time and output directory logged after it.
+    """Run a task, with what `cfg.extras` switches on before it, and run time and output directory logged after it.
 
     Args:
         task: Does the work.
         cfg: Its configuration. One without a section `paths` has no directory of a run: its task runs alone.
 
     Returns:
-        The metric that a hyper-parameter search looks at, where the configuration names one; else the task's result.
+        The metric that a hyper-parameter search optimizes, where the configuration names one; else the task's result.
     """
     if "paths" not in cfg:
         return task(cfg)
@@ -154,7 +154,7 @@ def perform(task: Task, cfg: DictConfig) -> Any:
 
 
 def how_to_go_on(cfg: DictConfig) -> str:
-    """What to tell someone who interrupted a run.
+    """The message after an interrupted run.
 
     Args:
         cfg: Configuration of the run; one that trains has `train: true`.
@@ -166,11 +166,11 @@ def how_to_go_on(cfg: DictConfig) -> str:
         return "Interrupted before the first checkpoint was written. Run the same command again."
     newest = newest_run(cfg.paths.log_dir, cfg.task_name, cfg.experiment_name)
     ckpt_path = LAST if newest and checkpoint.samefile(newest / LAST_CKPT) else checkpoint
-    return f"Interrupted. To go on from the last whole epoch, run the same command with ckpt_path={ckpt_path}"
+    return f"Interrupted. To resume from the last whole epoch, run the same command with ckpt_path={ckpt_path}"
 
 
 def extras(cfg: DictConfig) -> None:
-    """Do what `cfg.extras` asks for before a task begins: warnings, tags, the printed configuration."""
+    """Do what `cfg.extras` switches on before a task begins: warnings, tags, the printed configuration."""
     logging.getLogger("lightning").handlers.clear()  # its import installs one, and every line would come twice
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
     for message in IGNORED_WARNINGS:

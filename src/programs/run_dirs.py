@@ -16,7 +16,7 @@ LAST_CKPT = Path("checkpoints") / "last.ckpt"
 
 
 def register_resolvers() -> None:
-    """Make `${run_dir:...}` and `${directory:...}` known to OmegaConf; before Hydra reads a configuration."""
+    """Register the resolvers `run_dir` and `directory` with OmegaConf, before Hydra reads a configuration."""
     OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
     OmegaConf.register_new_resolver("directory", directory, replace=True)
 
@@ -42,8 +42,8 @@ def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Pat
 def run_dir(log_dir: str, task_name: str, experiment_name: str, ckpt_path: str | None, stamp: str) -> str:
     """Directory of a run: `log_dir/task_name/experiment_name/second`, or that of the run which `ckpt_path=last` means.
 
-    Two runs that begin within one second get two directories. The answer to one stamp is kept, since a configuration
-    may ask more than once and the directory exists the second time.
+    Two runs that begin within one second get two directories. The result for a stamp is kept, since a configuration
+    may resolve it more than once and the directory exists the second time.
 
     Args:
         log_dir: Where all runs are.

@@ -1,4 +1,4 @@
-"""Sweeps: what they cannot do, found before they begin, and the metric that a search looks at.
+"""Sweeps: what they cannot do, found before they begin, and the metric that a search optimizes.
 
 Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`.
 """
@@ -37,7 +37,7 @@ def configured_devices(trainer: DictConfig | None) -> int:
     """Number of devices that the section `trainer` asks for.
 
     Returns:
-        1 where it leaves that to the machine (`auto`, -1), as Lightning alone knows then; also without the section.
+        1 where it leaves that to the machine (`auto`, -1), which Lightning resolves later; also without the section.
     """
     if trainer is None:
         return 1
@@ -54,17 +54,17 @@ def check_sweep_devices(n_devices: int) -> None:
     if n_devices > 1:
         raise ConfigError(
             f"A sweep cannot use {n_devices} devices: every process that they need would run this command line, "
-            "and with it the sweep, anew. Sweep on one device (trainer=default), or start the jobs one by one."
+            "and with it the sweep, again. Sweep on one device (trainer=default), or start the jobs one by one."
         )
 
 
 def get_metric_value(metrics: Mapping[str, SupportsFloat], name: str | None, required: bool = True) -> float | None:
-    """The metric that a hyper-parameter search looks at; None when no name is given.
+    """The metric that a hyper-parameter search optimizes; None when no name is given.
 
     Args:
         metrics: Name to value, as in `trainer.callback_metrics`.
         name: `cfg.optimized_metric`.
-        required: Whether somebody looks at it. If not, a run without it, such as one that only tests, returns None.
+        required: Whether a search needs it. If not, a run without it, such as one that only tests, returns None.
 
     Raises:
         ConfigError: If no metric has that name, or it is no finite number: a search counts such a trial as failed.

@@ -130,7 +130,7 @@ def _spread(window: Tensor, n_fft: int) -> float:
 
 
 class Spectra:
-    """STFTs of one batch, each computed once, whichever channels want it.
+    """STFTs of one batch, each computed once, whichever channels need it.
 
     Args:
         waveform: `(..., time)`.

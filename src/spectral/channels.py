@@ -1,7 +1,7 @@
 """Channels of an image beside the spectrogram: other views of the same sound on the same rows and columns.
 
 A channel holds settings; placed on a grid it gives one view or several, each a function of the STFTs that all channels
-share. The mathematics is in `views.py`. Column t of every view looks at the same time, the centre of window t of the
+share. The mathematics is in `views.py`. Column t of every view is at the same time, the centre of window t of the
 spectrogram; row r at the same frequency.
 """
 

@@ -16,7 +16,7 @@ from src.spectral import functional as F
 
 DB_PER_NEPER = 20 / math.log(10)
 SILENCE = 10 ** (F.DB_FLOOR / 10)  # power
-DECAY_RANGE = (-2.0, 1.0)  # log10 of shares of the width: shorter is within a frame, longer looks constant
+DECAY_RANGE = (-2.0, 1.0)  # log10 of shares of the width: shorter is within a frame, longer is nearly constant
 
 
 def decay_time(power: Tensor) -> Tensor:
@@ -37,14 +37,14 @@ def decay_time(power: Tensor) -> Tensor:
     width = power.shape[-1]
     frame_power = power.sum(dim=-2)  # (batch, time)
     level = 10 * torch.log10(frame_power.clamp(min=SILENCE))
-    heard = (frame_power > 0).to(level.dtype)
-    n_heard = heard.sum(dim=-1, keepdim=True)
+    audible = (frame_power > 0).to(level.dtype)
+    n_audible = audible.sum(dim=-1, keepdim=True)
     time = torch.arange(width, device=power.device, dtype=level.dtype)
-    from_mean = heard * (time - (heard * time).sum(dim=-1, keepdim=True) / n_heard.clamp(min=1))
+    from_mean = audible * (time - (audible * time).sum(dim=-1, keepdim=True) / n_audible.clamp(min=1))
     slope = (from_mean * level).sum(dim=-1) / from_mean.square().sum(dim=-1).clamp(min=0.5)  # dB a frame
     low, high = DECAY_RANGE
     share = DB_PER_NEPER / width / (-slope).clamp(min=DB_PER_NEPER / width / 10**high)
-    return torch.where(n_heard[:, 0] > 1, torch.log10(share).clamp(min=low), low)
+    return torch.where(n_audible[:, 0] > 1, torch.log10(share).clamp(min=low), low)
 
 
 def spectral_centroid(power: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def stft(waveform: Tensor, weights: Tensor, n_fft: int, hop_length: int, n_frame
     Allen and Rabiner, "A unified approach to short-time Fourier analysis and synthesis", Proc. IEEE 65, 1977.
 
     Args:
-        waveform: `(..., time)`; half precision is upcast, since the FFT wants float32.
+        waveform: `(..., time)`; half precision is upcast, since the FFT needs float32.
         weights: What a frame is multiplied with, `(win_length,)`.
         n_fft: FFT length, samples, at least `win_length`. Phases are those at the beginning of its frame.
         hop_length: Samples from frame to frame.
@@ -88,7 +88,7 @@ def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: 
     Frame t sees the samples from t * hop_length to t * hop_length + win_length; what lies past the end is zero.
 
     Args:
-        waveform: `(..., time)`; half precision is upcast, since the FFT wants float32.
+        waveform: `(..., time)`; half precision is upcast, since the FFT needs float32.
         window: `(win_length,)`.
         n_fft: FFT length, samples, at least `win_length`.
         hop_length: Samples from frame to frame.

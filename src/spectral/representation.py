@@ -93,7 +93,7 @@ class Spectrogram(Settings):
 
 
 class Representation(Protocol):
-    """What generation needs of one.
+    """What generation needs of a representation.
 
     Attributes:
         image_shape: `(channel, freq, time)`.
@@ -188,7 +188,7 @@ class SpectralRepresentation:
         return self._first_db(self._spectra(waveform))
 
     def measure(self, waveform: Tensor) -> Tensor:
-        """Every channel in its own units, neither rounded to pixels nor limited to what those can say.
+        """Every channel in its own units, neither rounded to pixels nor limited to their range.
 
         Args:
             waveform: `(..., time)`.
@@ -329,7 +329,7 @@ class SpectralRepresentation:
         return F.mel_filterbank(*bands, self.sample_rate, self.mel.norm, self.mel.mel_scale)
 
     def _warn_of_lost_time(self) -> None:
-        """Say when the columns end before the sound, or go on for long after it."""
+        """Warn when the columns end before the sound, or long after it."""
         win_length = self.window.numel()
         end = (self.width - 1) * self.hop_length + win_length
         if self.n_samples - end >= self.hop_length:

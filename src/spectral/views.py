@@ -14,7 +14,7 @@ from src.errors import ConfigError
 from src.spectral import functional as F
 
 SILENCE = 10 ** (F.DB_FLOOR / 10)  # power
-LEAST = 1e-20  # power whose square root can still be told from 0
+LEAST = 1e-20  # power whose square root is still different from 0
 MAX_END = 1e-3  # of its maximum; a window that ends higher has a jump or a corner there, and no smooth derivative
 
 

@@ -1,4 +1,4 @@
-"""What a synth is, and the checks at its door."""
+"""The protocol of synths, and the checks of their arguments."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -18,7 +18,7 @@ class Synth(Protocol):
     Attributes:
         sample_rate: Samples per second, Hz.
         duration: Length of every sound, s.
-        defaults: Every parameter that the synth knows, with the value it takes when nobody names it.
+        defaults: Every parameter of the synth, with its value where none is given.
     """
 
     sample_rate: int

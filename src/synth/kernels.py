@@ -183,7 +183,7 @@ def _fill_saw(y, oscillator, voice, first):
 def _firm(chord, gain):
     """The chord, or at high gains more and more 1, the chord at rest.
 
-    At high gains the states swing while the stages hardly move, and the last chord tells little about the next one.
+    At high gains the states swing while the stages hardly move, and the last chord says little about the next one.
     """
     return chord + _clip(_FIRMNESS * (gain - _FIRM_FROM), _ZERO, _ONE) * (_ONE - chord)
 
@@ -206,7 +206,7 @@ def _along_chords(work, x, gain, k, first):
 
 @_inlined
 def _along_tangents(work, gain, first):
-    """Slopes and residuals of the equations at the arguments whose tanh is known."""
+    """Slopes and residuals of the equations at the arguments whose tanh is computed."""
     for i in range(LANES):
         g = gain[first + i]
         t0, t1, t2, t3, t4 = work[_T0 + i], work[_T1 + i], work[_T2 + i], work[_T3 + i], work[_T4 + i]
@@ -335,7 +335,7 @@ def ladder_block(work, x, gain, k, size):
 def _workspace():
     """Scratch memory of a group of lanes at rest: parameters, work, block, gain, in_block and at_block, zeros all.
 
-    Compiled loops look where their arrays lie before they take the vector path, and the other path is slow and rounds
+    Compiled loops check where their arrays lie before they take the vector path, and the other path is slow and rounds
     differently. In one piece of memory, in this order and well apart, they always take it, so that a sound always has
     the same bits.
     """
@@ -382,7 +382,7 @@ def _to_gain(gain, sample_rate):
 
 @_function
 def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
-    """The ladder over all time for up to LANES voices. Lanes to spare hear silence."""
+    """The ladder over all time for up to LANES voices. Unused lanes filter silence."""
     parameters, work, block, gain, _, _ = _workspace()
     feedback = parameters[FEEDBACK * LANES : (FEEDBACK + 1) * LANES]
     for i in range(min(LANES, x.shape[0] - first_voice)):
@@ -493,10 +493,10 @@ def _decimate_group(y, first_voice, x, taps, factor):
     """Filter and thin out up to LANES waveforms."""
     for voice in range(first_voice, min(first_voice + LANES, y.shape[0])):
         for n in range(y.shape[1]):
-            heard = x[voice, n * factor : n * factor + taps.size]
+            segment = x[voice, n * factor : n * factor + taps.size]
             total = _ZERO
-            for j in range(heard.size):
-                total += taps[j] * heard[j]
+            for j in range(segment.size):
+                total += taps[j] * segment[j]
             y[voice, n] = _flush(total)
 
 

@@ -189,7 +189,7 @@ def decay_rate(log10_decay_time: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def moog_parameters(value: Mapping[str, np.ndarray], sample_rate: int) -> np.ndarray:
-    """What the kernel wants of each voice, float32, `(row, voice)`.
+    """Input of the kernel for each voice, float32, `(row, voice)`.
 
     Args:
         value: Every parameter of `MoogVoice` in natural units, `(voice,)` each.

@@ -1,1 +1,1 @@
-"""What the programs do."""
+"""The tasks of the programs: what runs once Hydra has read the configuration."""

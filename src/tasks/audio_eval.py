@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 log = RankedLogger(__name__)
 
-PIECE = 1024  # training sounds that are looked through at a time
+PIECE = 1024  # training sounds that are compared at a time
 CHOSEN_BY = "mss"  # the sounds of the report
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
 REFERENCES = (
@@ -54,7 +54,7 @@ REFERENCES = (
 
 
 class AudioEvalSettings(Section):
-    """What is asked for; `configs/audio_eval.yaml` says what each means."""
+    """Settings of the program; `configs/audio_eval.yaml` explains each."""
 
     ckpt_path: Text | None
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
@@ -72,9 +72,9 @@ class Evaluation:
     Attributes:
         recipe: Renders them.
         batch: As the dataset has them.
-        estimates: The report lets listen to the first.
-        scores: What each estimate is worth, in the same order.
-        refinement: What it did, plain data; None without it.
+        estimates: The first is the one to listen to in the report.
+        scores: Of each estimate, in the same order.
+        refinement: Summary of the refinement, plain data; None without it.
     """
 
     recipe: Recipe
@@ -124,7 +124,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     report = compose_report(evaluation, about, settings)
     paths = write_all(Path(cfg.paths.output_dir), evaluation, report, rows, about)
     show(rows, evaluation, paths)
-    return {f"{row.answer}/{row.metric}": row.mean for row in rows}
+    return {f"{row.estimate}/{row.metric}": row.mean for row in rows}
 
 
 # ----- the dataset
@@ -171,7 +171,7 @@ def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[..., Any
 
 
 def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[str]:
-    """Refuse a dataset with other heads than the checkpoint's; returns what a reader should know of it."""
+    """Refuse a dataset with other heads than the checkpoint's; returns notes for the report."""
     datamodule.prepare_data()
     found = datamodule.info
     check_same_heads(stored, found, str(datamodule.data_dir))
@@ -189,11 +189,11 @@ def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[
         log.warning("%s: %s", datamodule.data_dir, notes[0])
     if found.generator is None:
         notes.append(
-            "The dataset does not say how its sounds were made. They are rendered by the voice of this project that "
-            "knows its parameters, which may sound otherwise than what the network saw."
+            "The dataset does not say how its sounds were made. They are rendered by the synth of this project that "
+            "has its parameters, which may sound different from what the network was trained on."
         )
     if datamodule.reader.test.exact is None:
-        notes.append("The dataset has no exact values: the truth is what its 8-bit labels say.")
+        notes.append("The dataset has no exact values: the true values are those of its 8-bit labels.")
     return notes
 
 
@@ -201,10 +201,10 @@ def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[
 
 
 def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
-    """Estimate the parameters of test sounds by the network, by refinement if asked, and by references; score all.
+    """Estimate the parameters of test sounds by the network, with `refine` by refinement, and by references; score all.
 
     Raises:
-        ConfigError: If refinement is asked for, and the dataset does not say how its images were made.
+        ConfigError: If `refine` is set, and the dataset does not say how its images were made.
     """
     info = datamodule.info
     if settings.refine and info.generator is None:
@@ -313,7 +313,7 @@ def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: Audi
         parameters=evaluation.recipe.space.varying,
         sample_rate=about["sample_rate"],
         axes=Axes.of(evaluation.recipe.view),
-        answers=evaluation.scores,
+        scores=evaluation.scores,
         true_value=evaluation.batch.value,
         value=evaluation.estimates[0].value,
         sounds=[evaluation.sound(number) for number in chosen],
@@ -334,7 +334,7 @@ def write_all(
     }
     answers: dict[str, dict[str, Any]] = {estimate.name: {} for estimate in evaluation.estimates}
     for row in rows:
-        answers[row.answer][row.metric] = {key: getattr(row, key) for key in ("mean", "median", "low", "high")}
+        answers[row.estimate][row.metric] = {key: getattr(row, key) for key in ("mean", "median", "low", "high")}
     summary = about | {"seed": report.seed, "answers": answers, "refinement": evaluation.refinement}
     table = scores_csv(evaluation.estimates, evaluation.scores, evaluation.batch.value, report.parameters)
     write_atomically(paths["Report"], render_report(report).encode())
@@ -353,15 +353,15 @@ def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) ->
     names = [estimate.name for estimate in evaluation.estimates]
     title = f"{names[0]}, {len(evaluation.batch.value):,} test sounds"
     first = plain_table(title[0].upper() + title[1:], ("mean", "median", "95 % interval\nof the mean"))
-    beside = plain_table("Means beside other answers", [name.replace(" ", "\n") for name in names])
-    found = {(row.answer, row.metric): row for row in rows}
+    beside = plain_table("Means beside other estimates", [name.replace(" ", "\n") for name in names])
+    found = {(row.estimate, row.metric): row for row in rows}
     labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
     labels |= {spec.name: f"{spec.name} {spec.units} {ARROWS['low']}" for spec in evaluation.recipe.space.varying}
     for metric, label in labels.items():
         name, row = " ".join(label.split()), found[names[0], metric]
         interval = f"{format_number(row.low)} … {format_number(row.high)}"
         first.add_row(name, format_number(row.mean), format_number(row.median), interval)
-        beside.add_row(name, *(format_number(found[answer, metric].mean) for answer in names))
+        beside.add_row(name, *(format_number(found[estimate, metric].mean) for estimate in names))
     console = Console()
     console.print(first, "", beside, "", sep="\n")
     if evaluation.refinement is not None:

@@ -11,7 +11,7 @@ from src.errors import ConfigError
 from src.programs.loggers import instantiate_loggers
 from src.programs.output import RankedLogger
 from src.programs.run_dirs import trained_checkpoint
-from src.tasks.results import report
+from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
 
@@ -44,5 +44,5 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     if trainer.is_global_zero:
         title = f"{ckpt_path.name}, {cfg.split} set"
         about = {"checkpoint": str(ckpt_path)}
-        report(title, metrics, run.info.parameters, datamodule, about, cfg.paths, cfg.split)
+        report_results(title, metrics, run.info.parameters, datamodule, about, cfg.paths, cfg.split)
     return metrics

@@ -44,7 +44,7 @@ def generate_dataset(cfg: DictConfig) -> None:
     except KeyboardInterrupt:
         sys.stderr.write(
             f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces "
-            "it, and with resume=true goes on from there.\n"
+            "it, and with resume=true continues it.\n"
         )
         raise
     seconds = time.monotonic() - start

@@ -43,14 +43,14 @@ from src.vimh.reader import VIMHReader
 log = RankedLogger(__name__)
 
 OUTSIDE = 99.0  # percentile from which on a recording is called outside of the training domain
-N_KNOWN = 64  # sounds of the training's kind that tell its peak, and which parameters act on level alone
+N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
 ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
 GAIN = 3.0  # dB either way, to see what depends on the level
 INTERVAL = 1.645  # standard deviations to either side of 90 %
 
 
 class PredictSettings(Section):
-    """What is asked for; `configs/predict.yaml` says what each means."""
+    """Settings of the program; `configs/predict.yaml` explains each."""
 
     ckpt_path: Text | None
     audio: Text | None
@@ -121,14 +121,14 @@ class Reading:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know about the recording."""
+        """Notes about the recording."""
         return (*self.recording.notes, f"gain {self.gain_db:+.1f} dB")
 
     @property
     def about_domain(self) -> str:
         """Whether the recording is like what the network was trained on, in words."""
         if self.percentile is None:
-            return "the checkpoint keeps no statistics of its training images, so its domain is not known"
+            return "the checkpoint keeps no statistics of its training images, so its domain is unknown"
         nearer = f"{self.percentile:.1f} % of the training sounds are nearer to the others than it"
         return f"OUTSIDE the training domain: {nearer}" if self.percentile >= OUTSIDE else f"in the domain: {nearer}"
 
@@ -198,8 +198,8 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     recipe, data = Recipe.from_info(run.info, instantiate), run.config["data"]
     space = run.info.space
     n_parameters = len(space.varying)
-    known = space.value_from_normalized(np.random.default_rng(settings.seed).random((N_KNOWN, n_parameters)))
-    sounds, sample_rate = recipe.render(known), recipe.synth.sample_rate
+    probes = space.value_from_normalized(np.random.default_rng(settings.seed).random((N_PROBES, n_parameters)))
+    sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
     return TrainedOn(
         run,
         recipe,
@@ -207,22 +207,22 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
         None if run.domain is None else Domain.from_dict(run.domain),
         peak=float(np.median(np.abs(sounds).max(axis=1))),
         lead=float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
-        level_only=tuple(acts_on_level_alone(recipe, known, p) for p in range(n_parameters)),
+        level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(n_parameters)),
     )
 
 
-def acts_on_level_alone(recipe: Recipe, known: np.ndarray, p: int) -> bool:
+def acts_on_level_alone(recipe: Recipe, probes: np.ndarray, p: int) -> bool:
     """Whether sounds stay the same but for their level while a parameter goes from its lowest to its highest value.
 
     Args:
         recipe: Renders.
-        known: Values to see it at, natural units, `(sound, parameter)`.
+        probes: Values of the sounds, natural units, `(sound, parameter)`.
         p: Number of the parameter.
     """
     spec = recipe.space.varying[p]
     sounds = []
     for value in (spec.min, spec.max):
-        at = known.copy()
+        at = probes.copy()
         at[:, p] = value
         waveform = recipe.render(at).astype(np.float64)
         norm = np.linalg.norm(waveform, axis=1, keepdims=True)
@@ -237,7 +237,7 @@ def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None
         recording: Of the duration and rate of the dataset.
         trained: What the network was trained on.
         peak: That the recording gets, its gain being arbitrary: what 3 dB either way would change joins the error bars,
-            and of what acts on level alone nothing is known. None: it stays as it is.
+            and what acts on level alone is undetermined. None: it stays as it is.
     """
     gain = 1.0 if peak is None else peak / float(np.abs(recording.waveform).max())
     waveform = (gain * recording.waveform).astype(np.float32)
@@ -384,7 +384,7 @@ def compose_report(readings: Sequence[Reading], sounds: np.ndarray, trained: Tra
         parameters=trained.parameters,
         sample_rate=sample_rate,
         axes=Axes.of(recipe.view),
-        answers=[],
+        scores=[],
         true_value=None,
         value=None,
         sounds=[
@@ -406,7 +406,7 @@ def compose_report(readings: Sequence[Reading], sounds: np.ndarray, trained: Tra
 
 
 def warnings_of(reading: Reading, trained: TrainedOn) -> list[str]:
-    """What to know about values before they are believed."""
+    """Notes about values that are less certain than they seem."""
     texts = []
     for spec, level_only, by_gain in zip(trained.parameters, trained.level_only, reading.by_gain, strict=True):
         if level_only:

@@ -1,4 +1,4 @@
-"""What every head learnt: the table at the end of a training or an evaluation, and `results.json`."""
+"""Results of every head: the table at the end of a training or an evaluation, and `results.json`."""
 
 import json
 import math
@@ -22,7 +22,7 @@ FIGURES = ("acc", "acc1", "mae", "steps", "nmae", "coverage")
 AVERAGED = ("acc", "acc1", "majority", "steps", "mean_steps", "coverage")
 
 
-def report(
+def report_results(
     title: str,
     metrics: Mapping[str, float],
     specs: Sequence[ParamSpec],
@@ -68,7 +68,7 @@ def head_results(
         specs: Parameters of the heads, in order.
         majority: Accuracy of always predicting the most frequent class, per head.
         mean_error: Mean absolute error of always predicting the mean value, natural units, per head.
-        visible: Share of the sounds in which one grid step is visible in the image, for heads of which it is known.
+        visible: Share of the sounds in which one grid step is visible in the image, for audited heads.
         stage: Prefix of the metrics' names.
 
     Returns:

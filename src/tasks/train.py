@@ -24,7 +24,7 @@ from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instant
 from src.programs.output import RankedLogger, process_rank
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
-from src.tasks.results import report
+from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
 
@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             if trainer.is_global_zero:
                 title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
                 about["checkpoint"] = checkpoint
-                report(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
+                report_results(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
     return metrics
 
 
@@ -72,7 +72,7 @@ def check_settings(cfg: DictConfig) -> None:
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
         check_number("seed", cfg.seed, whole=True, least=0, most=2**32 - 1)
-    found = invalid_setting(cfg.trainer, "trainer")  # of some, Lightning complains in the middle of a training
+    found = invalid_setting(cfg.trainer, "trainer")  # on some, Lightning would fail in the middle of a training
     if found:
         raise ConfigError(found)
     optimizer = instantiate(cfg.model.optimizer)
@@ -92,7 +92,7 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, **by_module)
     n_devices = trainer.num_devices * trainer.num_nodes
-    if is_sweep():  # once more: what `auto` means, the trainer alone knows
+    if is_sweep():  # again: the trainer alone resolves `auto`
         check_sweep_devices(n_devices)
     datamodule.check_devices(n_devices)
     return trainer
@@ -101,7 +101,7 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
 def about_run(
     cfg: DictConfig, model: LightningModule, datamodule: LightningDataModule, epochs: int, seconds: float
 ) -> dict[str, Any]:
-    """What `results.json` says of a training beside its metrics."""
+    """What `results.json` holds of a training beside its metrics."""
     n_sounds = len(datamodule.train_set)
     if datamodule.stream:  # other sounds in every epoch
         n_sounds = (datamodule.stream_size or n_sounds) * epochs

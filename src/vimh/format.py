@@ -1,4 +1,4 @@
-"""The byte layout of a VIMH record. Nothing else in this project knows it.
+"""The byte layout of a VIMH record. No other module depends on it.
 
 A record is a header, the labels and the image, little-endian and without padding: height, width, channels (uint16),
 spec_min, spec_max (float32, absent in version 2.0), N (uint8), N pairs of id and code (uint8 each), and the image

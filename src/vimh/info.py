@@ -73,7 +73,7 @@ class Shard(_Entry):
 
 
 class DatasetInfo(_Entry):
-    """The metadata of a dataset: everything a model or a reader needs to know about it. Frozen and plain.
+    """The metadata of a dataset: everything that a model or a reader needs. Frozen and plain.
 
     Keys and meanings: `docs/vimh.md`. Keys that are not listed are kept.
 

@@ -53,7 +53,7 @@ class _Array:
 
 
 class _PlainUnpickler(pickle._Unpickler):
-    """An unpickler that knows Python's plain types and NumPy's arrays, and refuses every other global.
+    """An unpickler that accepts Python's plain types and NumPy's arrays, and refuses every other global.
 
     What a pickle of arrays names is replaced by stand-ins, since NumPy's own functions can be made to read and write
     any memory. The unpickler is the one in Python: that in C takes gigabytes for a damaged memo index. Byte arrays are

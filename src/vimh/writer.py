@@ -1,4 +1,4 @@
-"""`VIMHWriter`: writes a dataset batch by batch; it is in its place as a whole or not at all."""
+"""`VIMHWriter`: writes a dataset batch by batch; the dataset appears complete or not at all."""
 
 import contextlib
 import errno
@@ -100,8 +100,7 @@ class VIMHWriter:
         path = self.partial / UNFINISHED
         if path.read_text(encoding="utf-8") != self.info.to_json():
             raise VIMHError(
-                f"{self.partial}: was begun with another configuration. Start anew with resume=false, or use the other "
-                "one."
+                f"{self.partial}: has another configuration. Start again with resume=false, or use the other one."
             )
         written = {}
         for split in SPLITS:

@@ -22,7 +22,7 @@ RATE = 1000
 
 
 class Module(torch.nn.Module):
-    """Says of every sample a point of each range; notes how many samples it was asked about."""
+    """Predicts a point of each range for every sample; counts the samples that it predicts."""
 
     def __init__(self, normalized=0.5):
         super().__init__()
@@ -63,7 +63,7 @@ def batch(n):
 
 @pytest.fixture
 def trainer(tmp_path):
-    """As much of a trainer as the callback asks for, with a TensorBoard logger."""
+    """As much of a trainer as the callback uses, with a TensorBoard logger."""
     drawn.clear()
     return SimpleNamespace(
         global_step=0,
@@ -121,7 +121,7 @@ def test_zero_means_after_the_last_epoch_only(trainer):
     assert module.asked == [4]
 
 
-def test_what_is_heard_is_the_truth_and_the_prediction(trainer):
+def test_the_sounds_are_the_true_and_the_predicted_one(trainer):
     run(make(every_n_epochs=0, n_sounds=4), trainer, Module(), epochs=1)
     found = events(trainer)
     for name, expected in (("true", 0.3), ("predicted", 0.5)):

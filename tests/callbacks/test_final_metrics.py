@@ -13,7 +13,7 @@ METRICS = {name: torch.tensor(value) for name, value in (("val/acc", 0.5), ("tra
 
 @pytest.fixture
 def trainer(tmp_path):
-    """As much of a trainer as the callback asks for, whose logger knows one hyper-parameter."""
+    """As much of a trainer as the callback uses, whose logger holds one hyper-parameter."""
     logger = TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False)
     logger.log_hyperparams({"model": {"lr": 0.5}})
     return SimpleNamespace(global_step=7, is_global_zero=True, loggers=[logger], callback_metrics=METRICS)

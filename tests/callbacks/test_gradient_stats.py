@@ -21,7 +21,7 @@ def net():
 
 @pytest.fixture
 def trainer(tmp_path):
-    """As much of a trainer as the callback asks for, with a TensorBoard logger."""
+    """As much of a trainer as the callback uses, with a TensorBoard logger."""
     logger = TensorBoardLogger(tmp_path, name="", version="")
     return SimpleNamespace(global_step=0, is_global_zero=True, loggers=[logger])
 

@@ -23,7 +23,7 @@ SPECS = (ParamSpec("cutoff", 100.0, 500.0, 100.0, "Hz"), ParamSpec("resonance", 
 
 
 class Module(torch.nn.Module):
-    """Says of every sample the lowest class and the middle of the range; counts batches."""
+    """Predicts the lowest class and the middle of the range for every sample; counts batches."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ def batch(n):
 
 @pytest.fixture
 def trainer(tmp_path):
-    """As much of a trainer as the callback asks for, with a TensorBoard logger."""
+    """As much of a trainer as the callback uses, with a TensorBoard logger."""
     return SimpleNamespace(
         global_step=0,
         current_epoch=0,

@@ -225,7 +225,7 @@ ADVICE = r"False|Re-running|arbitrary|trust|serialization|issue"
     ids=["text", "pickle", "hostile", "module", "script"],
 )
 @pytest.mark.filterwarnings("ignore:.*(torch\\.jit|TorchScript archive)")
-def test_nobody_is_advised_to_run_what_a_file_holds(tmp_path, write):
+def test_no_message_advises_to_run_what_a_file_holds(tmp_path, write):
     write(tmp_path / "some.ckpt")
     with pytest.raises(CheckpointError, match=r"some\.ckpt.*Name one that train\.py wrote") as refusal:
         read_checkpoint(tmp_path / "some.ckpt")
@@ -497,7 +497,7 @@ def test_heads_that_differ_are_named(info):
     for fact in (
         "over/there",
         "cutoff: the dataset has it",
-        "note_velocity: the network knows it",
+        "note_velocity: the network has it",
         "log10_decay_time: min, max, step are (-2.0, 0.3, 0.1) in the network, (-3.0, 0.3, 0.1) in the dataset",
     ):
         assert fact in str(refusal.value)
@@ -553,7 +553,7 @@ def test_training_does_not_go_on_with_other_heads(trained_run, ckpt_path, info):
 @pytest.mark.parametrize(("key", "other"), [("seed", 43), ("val_fraction", 0.25), ("train_size", 40)])
 def test_training_does_not_go_on_with_other_validation_samples(trained_run, ckpt_path, info, key, other):
     data = {**trained_run.cfg.data, key: other}
-    with pytest.raises(CheckpointError, match=rf"data\.{key}=.*this run has {other}.*Go on with data\.{key}="):
+    with pytest.raises(CheckpointError, match=rf"data\.{key}=.*this run has {other}.*Resume with data\.{key}="):
         check_resumable(ckpt_path, build_model(trained_run.cfg, info), info, data)
 
 

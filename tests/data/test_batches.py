@@ -34,7 +34,7 @@ def test_without_a_seed_the_order_is_that_of_the_file():
     assert everything(at(5, 20, 8)) == list(range(20))
 
 
-def test_an_iterator_knows_the_epoch_that_is_told_after_it_was_made():
+def test_an_iterator_follows_an_epoch_that_is_set_after_it_was_made():
     order = BatchOrder(50, 8, seed=1)
     early = iter(order)
     order.set_epoch(7)

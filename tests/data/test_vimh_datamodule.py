@@ -46,7 +46,7 @@ def legacy_dir(saw_dir, tmp_path):
 
 @pytest.fixture
 def fake_trainer():
-    """What the datamodule asks of a trainer."""
+    """What the datamodule uses of a trainer."""
 
     def make(device="cpu", **settings):
         usual = {"world_size": 1, "global_rank": 0, "overfit_batches": 0, "current_epoch": 0, "callbacks": []}
@@ -66,7 +66,7 @@ def batches_of(chunks):
 
 
 def sample_keys(chunks):
-    """What tells one sample from another: its exact values."""
+    """What identifies a sample: its exact values."""
     return [tuple(value) for batch in batches_of(chunks) for value in batch["value"].tolist()]
 
 
@@ -165,7 +165,7 @@ def test_training_samples_alone_are_shuffled(datamodule):
 
 @pytest.mark.parametrize("settings", [{"in_memory": True}, {"in_memory": False}, {"num_workers": 1}], ids=str)
 def test_an_epoch_is_the_same_wherever_the_samples_are(saw_dir, settings):
-    """A function of seed and epoch, so a run that goes on sees what the uninterrupted one would have seen."""
+    """A function of seed and epoch, so a resumed run sees what the uninterrupted one would have seen."""
     expected = VIMHDataModule(saw_dir, batch_size=16).train_dataloader()
     loader = VIMHDataModule(saw_dir, batch_size=16, **settings).train_dataloader()
     assert isinstance(loader.batches, DataLoader if "num_workers" in settings else Batches)
@@ -178,7 +178,7 @@ def test_an_epoch_is_the_same_wherever_the_samples_are(saw_dir, settings):
 
 
 def test_a_run_that_goes_on_begins_with_its_own_epoch(datamodule, fake_trainer):
-    """Lightning makes an iterator before it knows the epoch, and tells it before the first batch is fetched."""
+    """Lightning makes an iterator first, and sets the epoch before the first batch is fetched."""
     datamodule.num_workers = 1
     datamodule.trainer = fake_trainer(current_epoch=0)
     resumed = datamodule.train_dataloader()

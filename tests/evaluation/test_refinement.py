@@ -34,7 +34,7 @@ def recipe(recipe_of):
 
 @pytest.fixture(scope="module")
 def sounds(recipe, tmp_path_factory):
-    """A basic set of 64 sounds as it lies on the disk, truth from `train_values.npy`."""
+    """A basic set of 64 sounds as it lies on the disk, true values from `train_values.npy`."""
     data_dir = tmp_path_factory.mktemp("refine") / recipe.directory_name()
     generate(recipe, data_dir)
     return VIMHReader(data_dir).train.read(slice(0, 51))
@@ -47,7 +47,7 @@ def steps(recipe):
 
 @pytest.fixture(scope="module")
 def start(sounds, steps):
-    """The truth, moved by about a grid step in all: half a step in each of four parameters."""
+    """The true values, moved by about a grid step in all: half a step in each of four parameters."""
     return sounds.value + np.random.default_rng(0).normal(0, 0.5, sounds.value.shape) * steps
 
 
@@ -155,7 +155,7 @@ def test_pieces_change_nothing(recipe, sounds, start, monkeypatch):
     assert pieces.milliseconds > 0
 
 
-def test_the_truth_stays_where_it_is(recipe, sounds, steps):
+def test_true_values_stay_where_they_are(recipe, sounds, steps):
     refined = refine(recipe, sounds.image, sounds.spec_range, sounds.value)
     assert (refined.residual <= refined.residual_before).all()
     assert (np.abs(refined.value - sounds.value) / steps / refined.std < 6).all()

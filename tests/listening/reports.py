@@ -23,7 +23,7 @@ HOSTILE = '</script><script>document.title = "broken"</script> & "door" <b>.wav'
 
 
 def make_report() -> Report:
-    """Forty sounds by two answers, five of them to listen to; of the last, the name is hostile."""
+    """Forty sounds by two estimates, five of them to listen to; of the last, the name is hostile."""
     rng = np.random.default_rng(0)
     low, high, step = (np.array([getattr(spec, name) for spec in PARAMETERS]) for name in ("min", "max", "step"))
     true_value = rng.uniform(low, high, (N_ALL, len(PARAMETERS)))
@@ -38,7 +38,7 @@ def make_report() -> Report:
         parameters=PARAMETERS,
         sample_rate=SAMPLE_RATE,
         axes=Axes(FREQUENCY, TIME),
-        answers=[
+        scores=[
             Scores("Network", network, np.abs(value - true_value)),
             Scores("Mean parameters <b>", mean, np.abs(true_value - (low + high) / 2)),
         ],
@@ -49,10 +49,10 @@ def make_report() -> Report:
 
 
 def make_prediction() -> Report:
-    """Recordings: nobody knows their parameters, and no answer is summarized."""
+    """Recordings: their parameters are unknown, and no estimate is summarized."""
     report = make_report()
     sounds = [replace(sound, true_value=None) for sound in report.sounds]
-    return replace(report, answers=(), true_value=None, value=None, sounds=sounds)
+    return replace(report, scores=(), true_value=None, value=None, sounds=sounds)
 
 
 def _sound(number: int, true_value: np.ndarray, value: np.ndarray, metrics: dict[str, float]) -> Sound:
@@ -62,7 +62,7 @@ def _sound(number: int, true_value: np.ndarray, value: np.ndarray, metrics: dict
         for pitch in (220 * (number + 1), 221 * (number + 1))
     )
     true_db = np.full((len(FREQUENCY), len(TIME)), -90.0)
-    true_db[0, 0] = -3.0  # the lowest row at the beginning is the one that is heard
+    true_db[0, 0] = -3.0  # the lowest row at the beginning is the one that sounds
     return Sound(
         name=f"test {number}",
         true=true,

@@ -142,11 +142,11 @@ def test_all_pictures_share_one_scale_and_hold_their_levels(page):
 
 def test_the_summary_is_mean_median_and_bootstrap_interval():
     report = make_report()
-    rows = summarize(report.answers, 3, report.parameters)
-    names = [*report.answers[0].metrics, *(spec.name for spec in PARAMETERS)]
-    assert [(row.answer, row.metric) for row in rows] == [(a.name, name) for a in report.answers for name in names]
+    rows = summarize(report.scores, 3, report.parameters)
+    names = [*report.scores[0].metrics, *(spec.name for spec in PARAMETERS)]
+    assert [(row.estimate, row.metric) for row in rows] == [(a.name, name) for a in report.scores for name in names]
     for row in rows:
-        answer = next(answer for answer in report.answers if answer.name == row.answer)
+        answer = next(answer for answer in report.scores if answer.name == row.estimate)
         values = answer.metrics.get(row.metric)
         if values is None:
             values = answer.errors[:, [spec.name for spec in PARAMETERS].index(row.metric)]
@@ -162,9 +162,9 @@ def test_the_page_shows_what_summarize_says(page):
         page,
     )
     shown = np.array([[float(text.replace("−", "-")) for text in cell] for cell in cells])
-    rows = {(row.metric, row.answer): row for row in summarize(report.answers, report.seed, report.parameters)}
+    rows = {(row.metric, row.estimate): row for row in summarize(report.scores, report.seed, report.parameters)}
     lines = [*(spec.name for spec in PARAMETERS), "mss", "stft_pcc", "snr"]
-    ordered = [rows[line, answer.name] for line in lines for answer in report.answers]
+    ordered = [rows[line, answer.name] for line in lines for answer in report.scores]
     expected = np.array([[row.mean, row.median, row.low, row.high] for row in ordered])
     width = expected[:, 3] - expected[:, 2]
     assert (np.abs(shown - expected) <= 0.05 * width[:, None]).all()
@@ -190,13 +190,13 @@ def test_every_sound_is_a_dot_within_its_frame(page):
 
 
 def test_a_dot_of_no_error_lies_on_the_zero_line():
-    report = replace(make_report(), answers=())
+    report = replace(make_report(), scores=())
     page = render_report(replace(report, value=report.true_value))
     for zero, dots in re.findall(r'class="zero" d="M\d+ ([\d.]+)H.*?class="dots" d="(.*?)"', page, flags=re.DOTALL):
         assert set(re.findall(r" ([\d.]+)h0", dots)) == {f"{float(zero):g}"}
 
 
-def test_without_truth_what_needs_it_is_left_out():
+def test_without_true_values_what_needs_them_is_left_out():
     page = render_report(make_prediction())
     text = text_of(page)
     assert "Summary" not in text
@@ -225,9 +225,9 @@ def test_what_is_not_finite_is_missing_in_the_data():
 
 def test_a_metric_that_is_not_defined_here_is_shown_by_its_name():
     report = make_report()
-    answer = replace(report.answers[0], metrics={"mss": np.ones(3), "residual": np.full(3, 2.5)})
+    answer = replace(report.scores[0], metrics={"mss": np.ones(3), "residual": np.full(3, 2.5)})
     sounds = [replace(sound, metrics={"residual": 1.0, **sound.metrics}) for sound in report.sounds]
-    page = render_report(replace(report, answers=[answer], sounds=sounds))
+    page = render_report(replace(report, scores=[answer], sounds=sounds))
     metrics = data_of(page)["sounds"][0]["metrics"]
     assert [line["name"] for line in metrics] == ["mss", "stft_pcc", "snr", "residual"]
     assert metrics[-1]["cells"] == [["Value", "1.00"], ["Mean of all", "2.50"]]

@@ -18,7 +18,7 @@ from src.listening.report import render_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# Before anything of the page runs: notes when and where sources start, and what they are told to be heard at.
+# Before anything of the page runs: notes when and where sources start, and the gains that they are set to.
 SPY = """
 window.spied = { starts: [], buffers: [], stops: 0, gains: [] };
 const start = AudioBufferSourceNode.prototype.start;
@@ -131,7 +131,7 @@ class Page:
         return float(self.one("#seek").get_attribute("value"))
 
     def playing(self):
-        """Name of the side that is heard, or None."""
+        """Name of the side that is audible, or None."""
         pressed = self.texts('.play[aria-pressed="true"]')
         return pressed[0] if pressed else None
 
@@ -223,7 +223,7 @@ def test_toggles_in_sync(page):
     page.press("\ue014")  # right
     after = page.spied()
     assert page.playing() == "Predicted"
-    # Neither sound starts anew nor stops: only who is heard changes.
+    # Neither sound restarts nor stops: only the audible side changes.
     assert (len(after["starts"]), after["stops"]) == (len(before["starts"]), before["stops"])
     assert after["gains"][-2:] == [0, 1]
     page.press("\ue012")  # left
@@ -281,7 +281,7 @@ def test_space_plays_the_sound_that_has_the_focus(page):
     assert page.run("return document.activeElement.textContent") == names[3]
 
 
-def test_arrows_scroll_the_page_where_nothing_is_to_be_heard(page):
+def test_arrows_scroll_the_page_where_nothing_plays(page):
     name = page.text("#sound-name")
     page.press("\ue015")
     assert page.text("#sound-name") == name
@@ -436,7 +436,7 @@ def test_the_position_moves_in_steps_where_motion_is_not_wanted(driver, pages):
     assert moves["reduce"] <= 8 < moves["no-preference"]
 
 
-def test_without_truth_what_needs_it_is_hidden(driver, pages):
+def test_without_true_values_what_needs_them_is_hidden(driver, pages):
     look(driver, 1280)
     page = Page(driver, pages / "prediction.html")
     assert page.texts(".play") == ["Recording", "Predicted"]

@@ -213,7 +213,7 @@ def best_logits(loss, spec, normalized, index):
 
 @pytest.mark.parametrize("loss", [*CLASSIFYING, *NUMBERS[:2]], ids=lambda loss: type(loss).__name__)
 @for_each_spec
-def test_the_truth_is_the_minimum(loss, spec):
+def test_the_true_value_is_the_minimum(loss, spec):
     normalized, index = grid_truths(spec)
     normalized = normalized.clamp(1e-12, 1 - 1e-12) if isinstance(loss, Regression) else normalized
     logits = best_logits(loss, spec, normalized, index).requires_grad_()
@@ -270,7 +270,7 @@ def test_the_gradient_pulls_up_the_true_class_alone(loss):
 
 @of_numbers
 @pytest.mark.parametrize(("truth", "sign"), [(0.9, -1), (0.1, 1)])
-def test_the_gradient_of_a_mean_points_away_from_the_truth(loss, truth, sign):
+def test_the_gradient_of_a_mean_points_away_from_the_true_value(loss, truth, sign):
     logits = torch.zeros(1, loss.head_size(DECAY), requires_grad=True)
     loss_of(loss, logits, torch.tensor([truth]), torch.tensor([0]), DECAY).backward()
     assert torch.sign(logits.grad[0, 0]).item() == sign

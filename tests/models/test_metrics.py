@@ -21,7 +21,7 @@ ONES = torch.ones(3)
 
 
 def batch(n, specs=SPECS, seed=0):
-    """What a network might say, and the truth, with some hits among it."""
+    """Possible predictions and true values, some of them equal."""
     generator = torch.Generator().manual_seed(seed)
     index = torch.stack([torch.randint(spec.n_classes, (n,), generator=generator) for spec in specs], dim=1)
     hit = torch.rand(n, len(specs), generator=generator) < 0.6

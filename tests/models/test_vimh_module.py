@@ -170,7 +170,7 @@ def test_the_best_accuracy_so_far_is_logged_and_the_sanity_check_does_not_count(
 
 
 def residuals(module, batch):
-    """Absolute errors of every head in grid steps, and what the module says of their size, `(batch, head)` each."""
+    """Absolute errors of every head in grid steps, and their size by the module's estimate, `(batch, head)` each."""
     with torch.no_grad():
         said = module.eval().predict_step(batch)
     errors = [

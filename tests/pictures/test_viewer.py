@@ -151,7 +151,7 @@ def test_a_sound_of_an_unknown_synth_comes_from_its_image(reader, tmp_path):
     assert np.corrcoef(made[heard], batch.image[0][heard])[0, 1] > 0.7
 
 
-def test_what_cannot_be_heard_is_said_to_be_so(reader, tmp_path):
+def test_a_message_says_that_a_sample_cannot_be_played(reader, tmp_path):
     info = changed(reader.info, generator=None, synth_type="unknown", spectrogram_config=None)
     said = Player(info, instantiate_trusted, tmp_path)(reader.test.read(slice(0, 1)), "test_0")
     assert said.startswith("No sound: ")
@@ -173,7 +173,7 @@ def test_the_representation_out_of_the_json_makes_the_same_images(recipe_of):
     "changes", [{"spectrogram_config": None}, {"sample_rate": None}, {"spectrogram_config": {"win_length": 80}}]
 )
 def test_a_json_that_says_too_little_is_refused(reader, changes):
-    with pytest.raises(ConfigError, match="does not tell how the images were made"):
+    with pytest.raises(ConfigError, match="does not say how the images were made"):
         representation_of(changed(reader.info, **changes))
 
 

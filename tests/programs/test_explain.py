@@ -15,7 +15,7 @@ from src.programs.explain import explain, find_cause, fits, in_words, invalid_se
 
 
 class Unreadable(Protocol):
-    """Not `runtime_checkable`: nobody can tell what is one."""
+    """Not `runtime_checkable`: `isinstance` cannot check it."""
 
 
 class Filter:
@@ -25,7 +25,7 @@ class Filter:
 
 
 def explained(**settings):
-    """What is said of a filter with some settings, two sections deep."""
+    """The message about a filter with some settings, two sections deep."""
     cfg = OmegaConf.create({"synth": {"filter": {"_target_": f"{__name__}.Filter", **settings}}})
     with pytest.raises(InstantiationException) as caught:
         instantiate(cfg.synth.filter)

@@ -127,7 +127,7 @@ def test_hyperparameters_are_plain_resolved_and_without_paths(model):
     assert type(logged["model"]) is dict
 
 
-def test_every_logger_is_told(model):
+def test_every_logger_gets_the_hyperparameters(model):
     heard = []
     loggers = [SimpleNamespace(log_hyperparams=heard.append) for _ in range(2)]
     log_hyperparameters(CFG, model, SimpleNamespace(loggers=loggers))

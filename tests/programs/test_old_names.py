@@ -27,7 +27,7 @@ ANSWERS = {
     "logger=neptune": "Neptune is not supported",
     "++logger.neptune.name=mine": "Neptune is not supported",
     "interactive=true": "display_vimh.py",
-    "model.net.n_aux=3": "given what it has to know of its dataset",
+    "model.net.n_aux=3": "given the sizes and means of its dataset",
     "--spectral": "--representation",
     "--spectral=stft,modulation": "--representation",
 }

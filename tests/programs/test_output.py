@@ -87,7 +87,7 @@ def test_tags_that_are_there_stay():
 
 
 @pytest.mark.parametrize("tags", [None, []])
-def test_nobody_is_asked_without_a_terminal(tags, monkeypatch):
+def test_there_is_no_prompt_without_a_terminal(tags, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
     monkeypatch.setattr(output.Prompt, "ask", lambda *_, **__: pytest.fail("asked"))
     assert enforce_tags(tags) == list(DEFAULT_TAGS)

@@ -355,7 +355,7 @@ def test_metrics_are_floats_by_name():
     assert get_metric_value({"val/loss": 0.5}, None) is None
 
 
-def test_a_metric_that_nobody_looks_at_may_be_missing():
+def test_a_metric_that_is_not_required_may_be_missing():
     assert get_metric_value({"test/loss": 1.0}, "val/loss", required=False) is None
     with pytest.raises(ConfigError, match="diverged"):
         get_metric_value({"val/loss": math.nan}, "val/loss", required=False)

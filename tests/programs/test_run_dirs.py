@@ -48,7 +48,7 @@ def test_other_experiments_do_not_count(logs, task, experiment):
     assert newest_run(logs, task, experiment) is None
 
 
-def test_a_run_that_begins_anew_gets_a_directory_by_date(logs):
+def test_a_new_run_gets_a_directory_by_date(logs):
     for ckpt_path in (None, "some/file.ckpt"):
         assert run_dir(str(logs), "train", "cnn", ckpt_path, "2027-01-01_00-00-00.123456") == str(
             logs / "train/cnn/2027-01-01_00-00-00"

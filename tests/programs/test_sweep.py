@@ -43,7 +43,7 @@ def test_a_sweep_on_several_devices_is_refused():
 
 
 def notified(trainer):
-    """Begins a sweep as far as Hydra's callbacks know."""
+    """Begins a sweep as far as Hydra's callbacks are concerned."""
     target = {"_target_": "src.programs.sweep.CheckSweep"}
     cfg = OmegaConf.create({"hydra": {"callbacks": {"check_sweep": target}}, **trainer})
     Callbacks(cfg).on_multirun_start(config=cfg, config_name="train")

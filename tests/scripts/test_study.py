@@ -23,7 +23,7 @@ from scripts.study import (
     schedule,
     set_bytes,
 )
-from scripts.study_page import FIGURES, LOOKS, MARKS, RUNS, difference_table, interval, keep, with_tables
+from scripts.study_page import FIGURES, MARKS, RUNS, STYLES, difference_table, interval, keep, with_tables
 from src.checkpoints.run import build_model
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,7 +67,7 @@ def test_the_grid_is_that_of_the_issue():
     cells = list(FULL.cells())
     arms = {(cell.representation.name, cell.model) for cell in cells}
     assert len(arms) == 10
-    assert {name for name, _ in arms} == set(LOOKS)
+    assert {name for name, _ in arms} == set(STYLES)
     assert len({cell.key for cell in cells}) == len(cells) == 10 * 2 * 5 * 3
     assert cells[0].seed == cells[99].seed != cells[100].seed
 

@@ -19,7 +19,7 @@ from src.vimh.reader import VIMHReader
 CONFIGS = Path(__file__).parents[2] / "configs"
 FIRST, SAMPLES = ("stft", "mel"), ("waveform", "bits")
 BASIC = "synth/generate_moog_basic"
-# What a set of one spectrogram has always said of itself, and no more.
+# The keys in the JSON of a set with one spectrogram, in every version, and no more.
 USUAL_KEYS = [
     "format",
     "version",

@@ -94,7 +94,7 @@ def test_the_table_has_a_row_per_sound_and_answer(table):
     assert all(float(row[metric.name]) == pytest.approx(float(row[metric.name])) for row in table for metric in METRICS)
 
 
-def test_the_truth_is_the_exact_one_and_errors_are_from_it(table, run, saw_dir):
+def test_true_values_are_the_exact_ones_and_errors_are_from_them(table, run, saw_dir):
     exact = np.load(saw_dir / "test_values.npy")
     for row in table:
         for p, spec in enumerate(run.info.parameters):
@@ -272,7 +272,7 @@ def test_sets_of_the_original_project_are_evaluated(ckpt_path, theirs, tmp_path)
     audio_eval(compose_audio_eval(tmp_path, *settings))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert "does not say how its sounds were made" in summary["notes"][1]
-    assert "what its 8-bit labels say" in summary["notes"][2]
+    assert "those of its 8-bit labels" in summary["notes"][2]
     assert summary["answers"]["8-bit coding"]["mss"]["mean"] == pytest.approx(0, abs=1e-3)
     with pytest.raises(ConfigError, match=r"refine=true: .* does not say how its images were made"):
         audio_eval(compose_audio_eval(tmp_path, *settings, "refine=true"))

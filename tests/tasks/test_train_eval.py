@@ -219,7 +219,7 @@ def test_an_interrupted_run_goes_on_in_its_directory(program, arguments, tmp_pat
     assert json.loads((run / "results.json").read_text())["checkpoint"].endswith("epoch_000.ckpt")
 
 
-def test_the_same_command_begins_anew_after_an_interrupt(program, arguments, tmp_path, monkeypatch):
+def test_the_same_command_starts_again_after_an_interrupt(program, arguments, tmp_path, monkeypatch):
     def interrupted(module, batch, batch_idx):
         raise KeyboardInterrupt
 

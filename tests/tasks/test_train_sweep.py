@@ -1,4 +1,4 @@
-"""A search with Optuna: some of its trials fail, some diverge, and a second call goes on with the study."""
+"""A search with Optuna: some of its trials fail, some diverge, and a second call continues the study."""
 
 import os
 import sqlite3

@@ -35,7 +35,7 @@ def names_in(directory):
 
 
 def batches_of(dataset, split):
-    """A split as `VIMHWriter.write` wants it: image, code, spec_range, value."""
+    """A split as `VIMHWriter.write` takes it: image, code, spec_range, value."""
     records = dataset.records[split]
     size = (len(records), dataset.info["channels"], dataset.info["height"], dataset.info["width"])
     image = np.frombuffer(b"".join(record["image"] for record in records), np.uint8).reshape(size)

@@ -25,7 +25,7 @@ class SpectralCNN(Network):
         kernel_size: Of all convolutions, odd.
         strides: Of each stage, a number or `[freq, time]`; all 2 if None.
         depth: Convolutions of each stage. The first strides; each of the others adds to what it is given.
-        coordinates: Tell the first stage where in frequency and time each pixel is.
+        coordinates: Give the first stage the position of each pixel in frequency and time.
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:

@@ -1,8 +1,8 @@
 """How conditioning inputs join a network: beside its features, by modulating its channels, or not at all.
 
-A network asks `places` how many inputs go either way, standardizes them, and makes a `Film` for the channels that it
-lets be modulated. With nothing to modulate by, `Film` has no parameters and `modulate` does nothing, so that a network
-reads alike for every choice.
+A network gets from `places` how many inputs go either way, standardizes them, and makes a `Film` for the channels that
+are modulated. With nothing to modulate by, `Film` has no parameters and `modulate` does nothing, so that the code of a
+network is the same for every choice.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ class Conv6(Network):
 
     After the network Conv6 of InverSynth (Barkan et al. 2019, arXiv 1812.06349): six strided 3x3 convolutions without
     normalization and a dense layer of 512, 1.2 million parameters. Its images are larger than those here, so that its
-    dense layer holds what the later, wider convolutions hold here. It has no conditioning inputs: they are ours.
+    dense layer holds what the later, wider convolutions hold here. It has no conditioning inputs; they are added here.
 
     Args:
         io: Sizes of image, conditioning inputs and heads.

@@ -1,4 +1,4 @@
-"""`MLP`: all pixels into dense layers; without a hidden layer it is linear. What a convolution has to beat."""
+"""`MLP`: all pixels into dense layers; without a hidden layer it is linear. A baseline for convolutional networks."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -86,7 +86,7 @@ class Network(nn.Module, ABC):
         return self.heads(self.dropout(features))
 
     def arrange(self, image: Tensor) -> Tensor:
-        """The pixels in the order in which `features` wants them: bytes are moved faster than floats."""
+        """The pixels in the order that `features` expects: bytes are moved faster than floats."""
         return image
 
     @abstractmethod

@@ -10,7 +10,7 @@ from src.errors import ConfigError
 from src.models.components.conditioning import Film, modulate
 from src.models.components.network import NetIO, Network
 
-WAVELENGTHS = 30.0  # ratio of the longest to the shortest of the sinusoids that tell positions
+WAVELENGTHS = 30.0  # ratio of the longest to the shortest of the sinusoids that encode positions
 
 
 class VisionTransformer(Network):
@@ -97,7 +97,7 @@ class TransformerBlock(nn.Module):
         return tokens + self.mlp(modulate(self.mlp_norm(tokens), film, dim=-1))
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """`(batch, token, dim)` to the same: of every token, what it reads in the others."""
+        """`(batch, token, dim)` to the same: the attention of every token to all."""
         qkv = self.qkv(tokens).unflatten(2, (3, self.n_heads, -1))  # (batch, token, 3, n_heads, dim / n_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (batch, n_heads, token, dim / n_heads) each
         read = F.scaled_dot_product_attention(query, key, value)  # (batch, n_heads, token, dim / n_heads)
