@@ -1,4 +1,4 @@
-"""Representations compared: the same sounds as different pictures, or as samples, and how well small networks read them.
+"""Representations compared: one set of sounds as pictures or samples, and how well small networks read them.
 
 python scripts/study.py [--budget 30] [--only REGEX] [--quick] [--list] [--page]
 

@@ -134,7 +134,7 @@ def rounding_std(
 def information_std(information: np.ndarray) -> np.ndarray:
     """Standard deviations of the parameters, all estimated jointly: root of the diagonal of the inverse information.
 
-    It is what an efficient estimator would reach (Cramér and Rao: Kay 1993, Fundamentals of Statistical Signal
+    It is what an efficient estimator would reach (Kay 1993, Fundamentals of Statistical Signal
     Processing: Estimation Theory, chapter 3) if rounding were Gaussian noise of that standard deviation, independent
     from pixel to pixel. Rounding is not, so this is no limit of what can be read from rounded images.
 
