@@ -5,21 +5,11 @@ import numbers
 import operator
 from typing import Any
 
-from pydantic import ValidationError
-
 BOUNDS = {
     "least": (operator.ge, "of {} or more"),
     "above": (operator.gt, "above {}"),
     "most": (operator.le, "at most {}"),
     "below": (operator.lt, "below {}"),
-}
-# What pydantic calls in programmers' words.
-WORDS = {
-    "string_type": "text",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a section",
-    "model_type": "a section",
 }
 
 
@@ -63,28 +53,3 @@ def check_number(name: str, value: Any, *, whole: bool = False, hint: str = "", 
         words = f"from {bounds['least']} to {bounds['most']}"
     wanted = f"{'whole number' if whole else 'number'} {words}".rstrip()
     raise ConfigError(f"{name} is {value!r}; it must be a {wanted}{hint}.")
-
-
-def validation_in_words(error: ValidationError, section: str = "") -> str:
-    """All that pydantic found wrong with plain data, in one line without a full stop.
-
-    Args:
-        error: From pydantic.
-        section: Where the data are in a configuration, as `parameters.filter_cutoff`; empty for a file of its own.
-    """
-    parts = []
-    for entry in error.errors(include_url=False):
-        key = ".".join(str(part) for part in (section, *entry["loc"]) if part != "")
-        found = repr(entry["input"])
-        found = found if len(found) <= 60 else f"{found[:57]}..."
-        wanted = WORDS.get(entry["type"]) or entry["msg"].removeprefix("Input should be ")
-        cause = entry.get("ctx", {}).get("error")
-        words = {
-            "missing": f"the key {key} is missing",
-            "extra_forbidden": f"the key {key} does not belong here",
-            "unexpected_keyword_argument": f"the key {key} does not belong here",
-            "value_error": str(cause).removesuffix("."),
-            "json_invalid": f"it is not JSON ({cause})",
-        }
-        parts.append(words.get(entry["type"]) or f"{key} is {found}; it must be {wanted}")
-    return "; ".join(parts)

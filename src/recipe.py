@@ -15,7 +15,7 @@ from src import __version__
 from src.errors import ConfigError, VIMHError
 from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, FixedParam, ParameterSpace
-from src.sections import Section, Seed, read_section
+from src.sections import Section, WholeNumber, read_section
 from src.spectral.representation import Representation, SpectralRepresentation
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
@@ -50,7 +50,7 @@ class DatasetSection(Section):
 
     size: int = Field(ge=2, description="it must be a whole number of 2 or more: one to train, one to test")
     train_fraction: float = Field(gt=0, lt=1, description="it must be above 0 and below 1")
-    seed: Seed
+    seed: WholeNumber
     sampling: Literal[SAMPLINGS] = Field(description=f"choose one of {', '.join(SAMPLINGS)}")
     sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
     duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")

@@ -14,10 +14,10 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from src.errors import ConfigError
+from src.sections import PositiveFloat, PositiveInt, Settings, Window
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
 from src.spectral.channels import Channel, Ends, View
-from src.spectral.settings import PositiveFloat, PositiveInt, Settings, Window
 
 
 class Mel(Settings):

@@ -36,7 +36,7 @@ from src.listening.report import Axes, Report, Sound, format_number, render_repo
 from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import WHOLE, Recipe
-from src.sections import Count, Flag, Modules, Section, Seed, Text, read_section
+from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
 
@@ -58,9 +58,9 @@ class AudioEvalSettings(Section):
 
     ckpt_path: Text | None
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
-    n_listen: Count
+    n_listen: PositiveInt
     refine: Flag
-    seed: Seed
+    seed: WholeNumber
     data_dir: Text | None
     trusted_modules: Modules
 

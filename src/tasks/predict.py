@@ -36,7 +36,7 @@ from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
-from src.sections import Flag, Modules, Section, Seed, Text, read_section
+from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.vimh.format import SPLITS
 from src.vimh.reader import VIMHReader
 
@@ -59,7 +59,7 @@ class PredictSettings(Section):
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
     refine: Flag
-    seed: Seed
+    seed: WholeNumber
     trusted_modules: Modules
 
 
