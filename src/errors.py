@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from collections.abc import Collection
 from typing import Any
 
 BOUNDS = {
@@ -53,3 +54,22 @@ def check_number(name: str, value: Any, *, whole: bool = False, hint: str = "", 
         words = f"from {bounds['least']} to {bounds['most']}"
     wanted = f"{'whole number' if whole else 'number'} {words}".rstrip()
     raise ConfigError(f"{name} is {value!r}; it must be a {wanted}{hint}.")
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """Refuse a setting that is none of those that there are.
+
+    Args:
+        name: The setting, as on the command line.
+        value: What it is.
+        choices: What it may be.
+
+    Returns:
+        The value.
+
+    Raises:
+        ConfigError: Naming all of them.
+    """
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(map(str, choices))}.")
+    return value

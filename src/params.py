@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import qmc
 
-from src.errors import ConfigError, check_number
+from src.errors import ConfigError, check_choice, check_number
 from src.sections import validation_in_words
 
 Array = TypeVar("Array")  # numpy.ndarray or torch.Tensor
@@ -288,13 +288,12 @@ class ParameterSpace(Conversions):
             ConfigError: If `sampling` is unknown, or `grid` is asked for more points than there are.
         """
         check_number("seed", seed, whole=True, least=0)
+        check_choice("sampling", sampling, SAMPLINGS)
         if sampling == "uniform":
             return self.value_from_normalized(_uniform(start, stop, len(self.varying), seed))
         if sampling == "sobol":
             return self.value_from_normalized(_sobol(start, stop, len(self.varying), seed))
-        if sampling == "grid":
-            return self._grid(start, stop, seed)
-        raise ConfigError(f"sampling is {sampling!r}; choose one of {', '.join(SAMPLINGS)}.")
+        return self._grid(start, stop, seed)
 
     def _grid(self, start: int, stop: int, seed: int) -> np.ndarray:
         """Points of the grid, float64, `(sample, parameter)`."""

@@ -159,16 +159,16 @@ class DatasetInfo(_Entry):
         """The varying parameters, in the order of their ids."""
         return self.space.varying
 
-    @property
-    def fixed(self) -> tuple[FixedParam, ...]:
-        """The fixed parameters."""
-        return self.space.fixed
-
     def __copy__(self) -> "DatasetInfo":
         """Without `space`, since `model_copy` changes what it was made of."""
         copied = super().__copy__()
         copied.__dict__.pop("space", None)
         return copied
+
+    @property
+    def title(self) -> str:
+        """Its name, at the beginning of a message."""
+        return self.dataset_name or "The dataset"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

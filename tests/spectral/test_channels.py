@@ -472,7 +472,7 @@ def test_silence_has_a_finite_derivative(name):
 
 def test_without_channels_everything_is_as_it_was(full):
     plain = SpectralRepresentation(
-        *(RATE, 1.0, full.height, full.width, full.window.numel()),
+        **SETTINGS | {"height": full.height, "width": full.width, "win_length": full.window.numel()},
         n_fft=full.n_fft,
         window=full.window_name,
         mel=None if full.mel is None else vars(full.mel),
