@@ -51,7 +51,7 @@ class VIMHDataModule(LightningDataModule):
         stream: Train on fresh sounds in every epoch; validation and test samples stay those of the dataset.
         stream_size: Fresh sounds an epoch. None: as many as the dataset has to train on.
         stream_source: Takes the dataset's description, and returns what makes the sounds `start` to `stop - 1` of an
-            endless list of sounds of its kind that are not in it, with the attributes of `vimh.io.Batch`.
+            endless list of sounds of its kind that are not in it, with the attributes of `Batch`.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
     """
 
