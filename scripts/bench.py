@@ -101,7 +101,7 @@ def bench_generation(directory: Path, n_records: int) -> Iterator[Row]:
         "sample parameters": lambda: recipe.values(0, n),
         "render, all cores": lambda: recipe.render(value),
         "represent, one core": lambda: recipe.represent(waveform),
-        "encode parameters": lambda: recipe.encode(value),
+        "encode parameters": lambda: recipe.space.encode(value),
     }
     with cpu_threads(1):  # of PyTorch; the synth renders on all cores
         frames = torch.from_numpy(waveform)[:, : 32 * 240].reshape(-1, 80)
@@ -195,7 +195,7 @@ def _moog_stages(recipe: Recipe, name: str) -> Iterator[Row]:
     for stage, call in (
         ("render", lambda: recipe.render(value)),
         ("represent", lambda: recipe.represent(waveform)),
-        ("sample and encode", lambda: recipe.encode(recipe.values(0, 256))),
+        ("sample and encode", lambda: recipe.space.encode(recipe.values(0, 256))),
     ):
         seconds = core_seconds(call)
         what = f"{name}: {stage}, 1 core"

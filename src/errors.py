@@ -3,23 +3,14 @@
 import math
 import numbers
 import operator
+from collections.abc import Collection
 from typing import Any
-
-from pydantic import ValidationError
 
 BOUNDS = {
     "least": (operator.ge, "of {} or more"),
     "above": (operator.gt, "above {}"),
     "most": (operator.le, "at most {}"),
     "below": (operator.lt, "below {}"),
-}
-# What pydantic calls in programmers' words.
-WORDS = {
-    "string_type": "text",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a section",
-    "model_type": "a section",
 }
 
 
@@ -65,26 +56,20 @@ def check_number(name: str, value: Any, *, whole: bool = False, hint: str = "", 
     raise ConfigError(f"{name} is {value!r}; it must be a {wanted}{hint}.")
 
 
-def validation_in_words(error: ValidationError, section: str = "") -> str:
-    """All that pydantic found wrong with plain data, in one line without a full stop.
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """Refuse a setting that is none of those that there are.
 
     Args:
-        error: From pydantic.
-        section: Where the data are in a configuration, as `parameters.filter_cutoff`; empty for a file of its own.
+        name: The setting, as on the command line.
+        value: What it is.
+        choices: What it may be.
+
+    Returns:
+        The value.
+
+    Raises:
+        ConfigError: Naming all of them.
     """
-    parts = []
-    for entry in error.errors(include_url=False):
-        key = ".".join(str(part) for part in (section, *entry["loc"]) if part != "")
-        found = repr(entry["input"])
-        found = found if len(found) <= 60 else f"{found[:57]}..."
-        wanted = WORDS.get(entry["type"]) or entry["msg"].removeprefix("Input should be ")
-        cause = entry.get("ctx", {}).get("error")
-        words = {
-            "missing": f"the key {key} is missing",
-            "extra_forbidden": f"the key {key} does not belong here",
-            "unexpected_keyword_argument": f"the key {key} does not belong here",
-            "value_error": str(cause).removesuffix("."),
-            "json_invalid": f"it is not JSON ({cause})",
-        }
-        parts.append(words.get(entry["type"]) or f"{key} is {found}; it must be {wanted}")
-    return "; ".join(parts)
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(map(str, choices))}.")
+    return value

@@ -162,13 +162,13 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
     config = (info.generator or {}).get("config")
     if not isinstance(config, Mapping):
         raise VIMHError(
-            f"{info.dataset_name or 'The dataset'}: its {INFO_NAME} has no generator.config, so it is unknown how to "
+            f"{info.title}: its {INFO_NAME} has no generator.config, so it is unknown how to "
             "make more sounds of its kind. Set data.stream=false, or generate the set with generate_vimh.py."
         )
     recipe = Recipe.from_config(config, instantiate)
     if (recipe.space.varying, recipe.representation.image_shape) != (info.parameters, info.image_shape):
         raise VIMHError(
-            f"{info.dataset_name or 'The dataset'}: generator.config in its {INFO_NAME} describes other parameters or "
+            f"{info.title}: generator.config in its {INFO_NAME} describes other parameters or "
             "images than the dataset has. Set data.stream=false, or generate the set again."
         )
 

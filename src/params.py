@@ -28,7 +28,8 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from scipy.stats import qmc
 
-from src.errors import ConfigError, check_number, validation_in_words
+from src.errors import ConfigError, check_choice, check_number
+from src.sections import validation_in_words
 
 Array = TypeVar("Array")  # numpy.ndarray or torch.Tensor
 
@@ -243,9 +244,7 @@ class ParameterSpace(Conversions):
             try:  # by way of JSON, whose lists are tuples where one is wanted
                 found.append(TypeAdapter(kind).validate_json(json.dumps({"name": name, **entry})))
             except ValidationError as error:
-                is_complete = error.errors()[0]["type"] == "value_error"  # keys and types are right
-                how = "" if is_complete else f" {HOW}"
-                raise ConfigError(f"{validation_in_words(error, f'parameters.{name}')}.{how}") from error
+                raise ConfigError(validation_in_words(error, f"parameters.{name}", hint=HOW)) from error
         return cls(tuple(varying), tuple(fixed))
 
     low = _column("min", np.float64)
@@ -289,13 +288,12 @@ class ParameterSpace(Conversions):
             ConfigError: If `sampling` is unknown, or `grid` has fewer points than are requested.
         """
         check_number("seed", seed, whole=True, least=0)
+        check_choice("sampling", sampling, SAMPLINGS)
         if sampling == "uniform":
             return self.value_from_normalized(_uniform(start, stop, len(self.varying), seed))
         if sampling == "sobol":
             return self.value_from_normalized(_sobol(start, stop, len(self.varying), seed))
-        if sampling == "grid":
-            return self._grid(start, stop, seed)
-        raise ConfigError(f"sampling is {sampling!r}; choose one of {', '.join(SAMPLINGS)}.")
+        return self._grid(start, stop, seed)
 
     def _grid(self, start: int, stop: int, seed: int) -> np.ndarray:
         """Points of the grid, float64, `(sample, parameter)`."""

@@ -15,7 +15,7 @@ from src import __version__
 from src.errors import ConfigError, VIMHError
 from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, FixedParam, ParameterSpace
-from src.sections import Section, Seed, read_section
+from src.sections import Section, WholeNumber, read_section
 from src.spectral.representation import Representation, SpectralRepresentation
 from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
@@ -50,7 +50,7 @@ class DatasetSection(Section):
 
     size: int = Field(ge=2, description="it must be a whole number of 2 or more: one to train, one to test")
     train_fraction: float = Field(gt=0, lt=1, description="it must be above 0 and below 1")
-    seed: Seed
+    seed: WholeNumber
     sampling: Literal[SAMPLINGS] = Field(description=f"choose one of {', '.join(SAMPLINGS)}")
     sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
     duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")
@@ -125,12 +125,11 @@ class Recipe:
         missing = [key for key in ("synth", "representation") if not isinstance(config, Mapping) or key not in config]
         if missing:
             raise VIMHError(
-                f"{_name(info)}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
+                f"{info.title}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
                 "it is unknown how its sounds were made. Generate the set again with generate_vimh.py."
             )
-        space = ParameterSpace(info.parameters, info.fixed)
         representation = instantiate(config["representation"], channels=config.get("channels", {}))
-        return cls(config, instantiate(config["synth"]), representation, space)
+        return cls(config, instantiate(config["synth"]), representation, info.space)
 
     @cached_property
     def view(self) -> SpectralRepresentation:
@@ -186,24 +185,14 @@ class Recipe:
         images, spec_ranges = zip(*blocks, strict=True)
         return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
 
-    def encode(self, value: np.ndarray) -> np.ndarray:
-        """Codes of stored values, uint8, `(sample, parameter)`."""
-        return self.space.encode(value)
-
-    def finish(self, value: np.ndarray, waveform: np.ndarray) -> Batch:
-        """What is stored of sounds that are rendered already.
-
-        Args:
-            value: Natural units, `(sample, parameter)`.
-            waveform: `(sample, time)`.
-        """
-        image, spec_range = self.represent(waveform)
-        return Batch(image, self.encode(value), spec_range, value)
+    def samples(self, value: np.ndarray) -> Batch:
+        """What is stored of values, `(sample, parameter)`: everything but the values is made of them."""
+        image, spec_range = self.represent(self.render(value))
+        return Batch(image, self.space.encode(value), spec_range, value)
 
     def make(self, start: int, stop: int) -> Batch:
         """The samples `start` to `stop - 1`, from nothing but their numbers."""
-        value = self.values(start, stop)
-        return self.finish(value, self.render(value))
+        return self.samples(self.values(start, stop))
 
     def make_fresh(self, start: int, stop: int) -> Batch:
         """Sounds `start` to `stop - 1` of an endless list of sounds of the dataset's kind, none of which is in it.
@@ -213,8 +202,7 @@ class Recipe:
         and the list is drawn uniformly. With `grid` the list goes through the points that the dataset left, over and
         over.
         """
-        value = self._fresh_values(start, stop).astype(np.float32)
-        return self.finish(value, self.render(value))
+        return self.samples(self._fresh_values(start, stop).astype(np.float32))
 
     def _fresh_values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of fresh sounds, float64, `(sample, parameter)`."""
@@ -332,16 +320,16 @@ def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
     Its `synth_type` decides, or without one the simplest synth that knows its parameters is taken.
     """
     constant = {name: entry.min for name, entry in info.parameter_mappings.items() if not entry.varies}
-    constant |= {fixed.name: fixed.value for fixed in info.fixed}
+    constant |= {fixed.name: fixed.value for fixed in info.space.fixed}
     settings = {"sample_rate": info.sample_rate, "duration": info.duration}
     settings |= {key: constant.pop(key) for key in SYNTH_SETTINGS if key in constant}
     missing = [key for key, item in settings.items() if item is None]
     if missing:
-        raise VIMHError(f"{_name(info)}: its description lacks {', '.join(missing)}, so its sounds cannot be rendered.")
+        raise VIMHError(f"{info.title}: its description lacks {', '.join(missing)}, so its sounds cannot be rendered.")
     kinds = [kind for part, kind in SYNTHS.items() if not info.synth_type or part in info.synth_type.lower()]
     if not kinds:
         raise VIMHError(
-            f"{_name(info)}: was not made by this generator, and its synth_type is {info.synth_type!r}. Only sounds of "
+            f"{info.title}: was not made by this generator, and its synth_type is {info.synth_type!r}. Only sounds of "
             f"{', '.join(SYNTHS)} can be rendered without a generator.config."
         )
     names = {*info.parameter_names, *constant}
@@ -349,7 +337,7 @@ def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
     if kind is None:
         known = kinds[-1].defaults
         raise VIMHError(
-            f"{_name(info)}: was not made by this generator, and {kinds[-1].__name__} does not know its parameter "
+            f"{info.title}: was not made by this generator, and {kinds[-1].__name__} does not know its parameter "
             f"{', '.join(sorted(names - set(known)))}; it knows {', '.join(known)}."
         )
     if kind is SawVoice:
@@ -361,8 +349,5 @@ def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
 def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
     """An STFT of a size, from its first bin to half the sample rate."""
     win_length = min(2 * height, synth.n_samples)
-    return SpectralRepresentation(synth.sample_rate, synth.duration, height, width, win_length, 2 * height)
-
-
-def _name(info: DatasetInfo) -> str:
-    return info.dataset_name or "The dataset"
+    sound = {"sample_rate": synth.sample_rate, "duration": synth.duration}
+    return SpectralRepresentation(**sound, height=height, width=width, win_length=win_length, n_fft=2 * height)

@@ -1,20 +1,44 @@
 """The door of a configuration: a pydantic model says what a section may hold, and errors name what is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from omegaconf import OmegaConf
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from src.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# What pydantic calls in programmers' words.
+WORDS = {
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a section",
+    "model_type": "a section",
+}
+ABOUT_KEYS = {
+    "missing": "is missing",
+    "extra_forbidden": "does not belong here",
+    "unexpected_keyword_argument": "does not belong here",
+}
+
+
+def as_tuple(value: Any) -> Any:
+    """Any list as a tuple; a configuration's own lists are no lists of Python's."""
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
 # `description` is the second half of the message: "seed is -1; it must be …".
-Count = Annotated[int, Field(ge=1, description="it must be a whole number of 1 or more")]
-Seed = Annotated[int, Field(ge=0, description="it must be a whole number of 0 or more")]
+PositiveInt = Annotated[int, Field(ge=1, description="it must be a whole number of 1 or more")]
+WholeNumber = Annotated[int, Field(ge=0, description="it must be a whole number of 0 or more")]
+PositiveFloat = Annotated[float, Field(gt=0, description="it must be a number above 0")]
 Flag = Annotated[bool, Field(description="it must be true or false")]
-Modules = Annotated[list[str], Field(description="it must be a list of dotted module names")]
+Modules = Annotated[
+    tuple[str, ...], BeforeValidator(as_tuple), Field(description="it must be a list of dotted module names")
+]
+Window = Annotated[str | float | tuple, BeforeValidator(as_tuple)]  # any of `scipy.signal.get_window`
+Ratios = Annotated[tuple[PositiveFloat, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 Text = Annotated[str, BeforeValidator(lambda item: str(item) if isinstance(item, int | float) else item)]
 """Text that Hydra may have read as a number: a directory can be called 2024."""
 
@@ -22,7 +46,24 @@ Text = Annotated[str, BeforeValidator(lambda item: str(item) if isinstance(item,
 class Section(BaseModel):
     """Settings as they are, nothing coerced; keys that are not listed are left to others."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Settings(Section):
+    """Settings by name that check themselves; no other names, and nothing coerced but whole numbers to others.
+
+    Raises:
+        ConfigError: If one is missing, unknown, of another type, out of its range, or contradicts another.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            hint = f"The settings are {', '.join(type(self).model_fields)}."
+            raise ConfigError(f"{type(self).__name__}: {validation_in_words(error, '', type(self), hint)}") from error
 
 
 def read_section(model: type[Model], section: Mapping[str, Any], name: str = "") -> Model:
@@ -36,19 +77,42 @@ def read_section(model: type[Model], section: Mapping[str, Any], name: str = "")
     Raises:
         ConfigError: Naming every key that is missing or cannot be used.
     """
-    found = {key: section[key] for key in model.model_fields if key in section}
-    plain = {key: OmegaConf.to_object(item) if OmegaConf.is_config(item) else item for key, item in found.items()}
     try:
-        return model.model_validate(plain)
+        return model.model_validate({key: section[key] for key in model.model_fields if key in section})
     except ValidationError as error:
-        refused = {str(entry["loc"][0]): entry["type"] for entry in error.errors(include_url=False)}
-    prefix = f"{name}." if name else ""
-    lines = [
-        f"{prefix}{key} is {plain[key]!r}; {model.model_fields[key].description}."
-        for key, reason in refused.items()
-        if reason != "missing"
-    ]
-    missing = [key for key, reason in refused.items() if reason == "missing"]
-    if missing:
-        lines.append(f"{name or 'The configuration'} lacks {', '.join(missing)}; it has the keys {', '.join(section)}.")
-    raise ConfigError("\n".join(lines))
+        hint = f"{name or 'The configuration'} has the keys {', '.join(section)}."
+        raise ConfigError(validation_in_words(error, name, model, hint)) from error
+
+
+def validation_in_words(
+    error: ValidationError, name: str = "", model: type[BaseModel] | None = None, hint: str = ""
+) -> str:
+    """All that pydantic found wrong with plain data, a sentence each, in one line.
+
+    Args:
+        error: From pydantic.
+        name: Of the section that holds the data, as `parameters.filter_cutoff`; empty for a file of its own.
+        model: The descriptions of its fields say what they must be; without one, pydantic says it.
+        hint: A sentence about the keys that there are, added if the error is about keys.
+    """
+    fields = {} if model is None else model.model_fields
+    entries = error.errors(include_url=False)
+    sentences = []
+    for entry in entries:
+        key = ".".join(str(part) for part in (name, *entry["loc"]) if part != "")
+        found = repr(entry["input"])
+        found = found if len(found) <= 60 else f"{found[:57]}..."
+        wanted = f"it must be {WORDS.get(entry['type']) or entry['msg'].removeprefix('Input should be ')}"
+        if len(entry["loc"]) == 1 and entry["loc"][0] in fields:
+            wanted = fields[entry["loc"][0]].description or wanted
+        cause = entry.get("ctx", {}).get("error")
+        if entry["type"] in ABOUT_KEYS:
+            sentence = f"the key {key} {ABOUT_KEYS[entry['type']]}"
+        elif entry["type"] == "json_invalid":
+            sentence = f"it is not JSON ({cause})"
+        else:
+            sentence = str(cause) if cause else f"{key} is {found}; {wanted}"
+        sentences.append(f"{sentence.removesuffix('.')}.")
+    if hint and any(entry["type"] in ABOUT_KEYS for entry in entries):
+        sentences.append(hint)
+    return " ".join(sentences)

@@ -18,12 +18,12 @@ MAY_IMPORT = {
     "errors": set(),
     "migration": set(),
     "sections": set(),
-    "params": set(),
+    "params": {"sections"},
     "param_tensors": {"params"},
     "recordings": set(),
-    "spectral": set(),
+    "spectral": {"sections"},
     "synth": set(),
-    "vimh": {"params", "migration"},
+    "vimh": {"params", "migration", "sections"},
     "models": {"params", "param_tensors"},
     "recipe": {"migration", "sections", "params", "spectral", "synth", "vimh"},
     "generation": {"recipe", "vimh"},
@@ -39,7 +39,7 @@ MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
 MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 
-WITHOUT_FRAMEWORKS = {"migration", "params", "param_tensors", "recordings", "spectral", "synth", "vimh"}
+WITHOUT_FRAMEWORKS = {"migration", "sections", "params", "param_tensors", "recordings", "spectral", "synth", "vimh"}
 FRAMEWORKS = {"lightning", "hydra", "omegaconf"}
 LAZY_IMPORTS = 9  # at most, of optional packages, inside functions of src
 # Tasks of programs, classes that a file names, and packages that are tried before work begins.

@@ -1,13 +1,12 @@
 """`AudioExamples`: true and predicted sounds of some validation samples in TensorBoard."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from src.callbacks.head_figures import pixels
 from src.callbacks.periodic import Periodic, predict_batches
@@ -39,47 +38,28 @@ class AudioExamples(Periodic):
         every_n_epochs: int = 10,
         n_sounds: int = 4,
     ) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, n_sounds)
         check_number("callbacks.audio_examples.every_n_epochs", every_n_epochs, whole=True, least=0)
         check_number("callbacks.audio_examples.n_sounds", n_sounds, whole=True, least=1)
         self.recipe_of = recipe_of
         self.draw = draw
-        self.n_sounds = n_sounds
         self.recipe: Recipe | None = None
-        self.batch: Mapping[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning before everything: a dataset that cannot be rendered is refused now."""
         if tensorboard_writers(trainer):
             self.recipe = self.recipe_of(trainer.datamodule.info)
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Sequence[Mapping[str, Tensor]],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Called by Lightning after a chunk of validation batches; of the first batch, the first samples are kept."""
-        if batch_idx == 0:
-            self.batch = {name: tensor[: self.n_sounds] for name, tensor in batch[0].items()}
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning after the last epoch."""
-        super().on_train_end(trainer, pl_module)
-        self.batch = {}
-
     def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Render and write all sounds."""
-        if self.recipe is None or not self.batch:
+        if self.recipe is None or not self.batches:
             return False
+        batch = {name: tensor[: self.n_samples] for name, tensor in self.batches[0].items()}
         specs, info, step = pl_module.specs, trainer.datamodule.info, trainer.global_step
-        (found,) = predict_batches(trainer, pl_module, [self.batch])
+        (found,) = predict_batches(trainer, pl_module, [batch])
         normalized = torch.stack([found[spec.name].normalized.float().clamp(0, 1) for spec in specs], dim=1).cpu()
         predicted = [spec.value_from_normalized(normalized[:, p]).numpy() for p, spec in enumerate(specs)]
-        pairs = np.stack([self.batch["value"].cpu().numpy(), np.stack(predicted, axis=1)], axis=1)
+        pairs = np.stack([batch["value"].cpu().numpy(), np.stack(predicted, axis=1)], axis=1)
         if not np.isfinite(pairs).all():  # a training that diverged has no sound
             return False
         for number, pair in enumerate(pairs):  # (2, parameter)

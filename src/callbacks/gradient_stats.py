@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from src.callbacks.writers import add_scalars, tensorboard_writers
+from src.callbacks.writers import tensorboard_writers
 from src.errors import check_number
 
 
@@ -37,9 +38,11 @@ class GradientStats(Callback):
         if not writers:
             return
         gradients = dict(layer_gradients(pl_module))
-        norms = {f"grad_norm/{layer}": norm for layer, norm in gradient_norms(gradients).items()}
+        found = gradient_norms(gradients).items()
+        norms = [Summary.Value(tag=f"grad_norm/{layer}", simple_value=norm) for layer, norm in found]
         for writer in writers:
-            add_scalars(writer, norms, trainer.global_step)
+            # One event for all numbers: each of its own takes `add_scalar` as long.
+            writer.file_writer.add_summary(Summary(value=norms), trainer.global_step)
             if self.histograms:
                 for layer, of_layer in gradients.items():
                     gradient = torch.cat([of_weight.flatten() for of_weight in of_layer])  # (weight,)

@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.writers import tensorboard_writers
@@ -50,39 +49,11 @@ class HeadFigures(Periodic):
     """
 
     def __init__(self, every_n_epochs: int = 20, n_samples: int = 512, n_spectrograms: int = 3) -> None:
-        super().__init__(every_n_epochs)
+        super().__init__(every_n_epochs, n_samples)
         check_number("callbacks.head_figures.every_n_epochs", every_n_epochs, whole=True, least=0)
         check_number("callbacks.head_figures.n_samples", n_samples, whole=True, least=1)
         check_number("callbacks.head_figures.n_spectrograms", n_spectrograms, whole=True, least=0)
-        self.n_samples = n_samples
         self.n_spectrograms = n_spectrograms
-        self.batches: list[Mapping[str, Tensor]] = []
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning before validation."""
-        self.batches = []
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Sequence[Mapping[str, Tensor]],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Called by Lightning after a chunk of validation batches.
-
-        They are kept as far as they are shown: reading them again would use random numbers.
-        """
-        for each in batch:
-            if sum(len(kept["image"]) for kept in self.batches) < self.n_samples:
-                self.batches.append(each)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Called by Lightning after the last epoch."""
-        super().on_train_end(trainer, pl_module)
-        self.batches = []
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Draw and write all figures."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,17 +12,43 @@ from torch import Tensor
 class Periodic(Callback, ABC):
     """Writes every few epochs, and after the last one unless that one is written already.
 
+    The samples are the first ones that validate, as the first process sees them.
+
     Args:
         every_n_epochs: Epochs between two writes; 0: only after the last epoch.
+        n_samples: How many samples are shown, at most.
     """
 
-    def __init__(self, every_n_epochs: int) -> None:
+    def __init__(self, every_n_epochs: int, n_samples: int) -> None:
         self.every_n_epochs = every_n_epochs
+        self.n_samples = n_samples
+        self.batches: list[Mapping[str, Tensor]] = []  # together n_samples or more, if so many validate
         self.written_at: int | None = None  # optimizer steps
 
     @abstractmethod
     def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Write, if there is anything to write; returns whether there was."""
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning before validation."""
+        self.batches = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Sequence[Mapping[str, Tensor]],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Called by Lightning after a chunk of validation batches.
+
+        They are kept as far as they are shown: reading them again would use random numbers.
+        """
+        for each in batch:
+            if sum(len(kept["image"]) for kept in self.batches) < self.n_samples:
+                self.batches.append(each)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after validation."""
@@ -33,6 +60,7 @@ class Periodic(Callback, ABC):
         """Called by Lightning after the last epoch."""
         if self.written_at != trainer.global_step:
             self._write(trainer, pl_module)
+        self.batches = []
 
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.write(trainer, pl_module):

@@ -8,6 +8,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,12 @@ ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
 DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
 STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
 
-Instantiate = Callable[..., Any]
-
 
 def build_model(
     config: Mapping[str, Any],
     info: DatasetInfo,
     aux_statistics: tuple[list[float], list[float]] | None = None,
-    instantiate: Instantiate = hydra.utils.instantiate,
+    instantiate: Callable[..., Any] = hydra.utils.instantiate,
 ) -> LightningModule:
     """The network that a configuration describes for a dataset, complete with heads, loss and metrics.
 
@@ -105,12 +104,9 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
             do not fit its description.
     """
     entry, weights = _parts(read_checkpoint(ckpt_path), ckpt_path)
-
-    def instantiate(section: Any, *args: Any, **kwargs: Any) -> Any:
-        return instantiate_trusted(section, trusted_modules, *args, **kwargs)
-
     try:
         info = DatasetInfo.from_dict(entry["dataset_info"], "its dataset_info")
+        instantiate = partial(instantiate_trusted, trusted_modules=trusted_modules)
         module = build_model(entry["config"], info, instantiate=instantiate)
         module.load_state_dict(weights, strict=True)
     except NSMError as error:
@@ -123,15 +119,24 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
 def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:
     """The datamodule that a run was trained with. It only reads: it makes no dataset, and no fresh sounds.
 
+    A dataset with other heads or images than the run's is refused.
+
     Args:
         run: From `load_run`.
         trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
         **wanted: Settings of the datamodule to replace, such as `data_dir`; None: as in the training.
+
+    Raises:
+        VIMHError: If the dataset is missing.
+        CheckpointError: If it is another one than the run's, or the configuration names what is not trusted.
     """
     makers = {"make_dataset": None, "stream": False, "stream_source": None}
     changes = {key: item for key, item in makers.items() if key in run.config["data"]}
     changes |= {key: item for key, item in wanted.items() if item is not None}
-    return instantiate_trusted(run.config["data"] | changes, trusted_modules)
+    datamodule = instantiate_trusted(run.config["data"] | changes, trusted_modules=trusted_modules)
+    datamodule.prepare_data()
+    check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
+    return datamodule
 
 
 def _parts(checkpoint: dict[str, Any], ckpt_path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -16,25 +16,25 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import CheckpointError, ConfigError
+from src.migration import MAX_DEPTH
 
 ALLOWED = ("src", "torch.nn", "torch.optim", "lightning", "torchmetrics")
 # These turn strings into any object whatever, which is what this module exists to prevent.
 FORBIDDEN = ("lightning.pytorch.cli", "lightning.fabric.cli")
 # Functions without effects. Any other might have some; classes of these packages only build themselves.
 FUNCTIONS = ("src.spectral.features.measure",)
-MAX_DEPTH = 50
 
 
 def instantiate_trusted(
-    config: Mapping[str, Any], trusted_modules: Sequence[str] = (), *args: Any, **kwargs: Any
+    config: Mapping[str, Any], *args: Any, trusted_modules: Sequence[str] = (), **kwargs: Any
 ) -> Any:
     """Instantiates a stored configuration as Hydra does, after every `_target_` in it was found harmless.
 
     Args:
         config: Plain data with `_target_`, nested as you like. `_args_`, `_partial_`, `_recursive_` and `_convert_`
             mean what they mean to Hydra.
-        trusted_modules: Packages that are allowed beside those of `ALLOWED`.
         *args: Arguments that are handed on as they are, unchecked.
+        trusted_modules: Packages that are allowed beside those of `ALLOWED`.
         **kwargs: Arguments that join or replace those of the configuration. What they hold is checked alike.
 
     Returns:

@@ -27,8 +27,6 @@ MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory:
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
 CPU = torch.device("cpu")
 
-Source = Callable[[int, int], Batch]
-
 
 class VIMHDataModule(LightningDataModule):
     """Training and validation samples are drawn from the dataset's `train` by seed, test samples are its `test`.
@@ -71,7 +69,7 @@ class VIMHDataModule(LightningDataModule):
         in_memory: bool | str = "auto",
         stream: bool = False,
         stream_size: int | None = None,
-        stream_source: Callable[..., Source] | None = None,
+        stream_source: Callable[..., Callable[[int, int], Batch]] | None = None,
         make_dataset: Callable[..., None] | None = None,
     ) -> None:
         super().__init__()

@@ -186,18 +186,17 @@ class Problem:
         self, recipe: Recipe, pool: ThreadPoolExecutor, image: np.ndarray, spec_range: np.ndarray | None
     ) -> None:
         self.recipe, self.pool = recipe, pool
-        self.low, self.high, self.step = recipe.space.low, recipe.space.high, recipe.space.step
-        self.end = (self.high - self.low) / self.step  # highest position, (parameter,); the lowest is 0
+        self.end = recipe.space.range / recipe.space.step  # highest position, (parameter,); the lowest is 0
         self.with_range = spec_range is not None
         self.observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)  # (sound, residual)
 
     def value(self, position: np.ndarray) -> np.ndarray:
         """Natural units of positions, never out of range."""
-        return np.clip(self.low + position * self.step, self.low, self.high)
+        return self.recipe.space.clip(self.recipe.space.value_from_index(position))
 
     def position(self, value: np.ndarray) -> np.ndarray:
         """Positions of values, those out of range at its nearer end."""
-        return np.clip((value - self.low) / self.step, 0, self.end)
+        return np.clip((value - self.recipe.space.low) / self.recipe.space.step, 0, self.end)
 
     def observe(self, position: np.ndarray) -> np.ndarray:
         """Unrounded images of positions, `(sound, parameter)`, over their noise, float32, `(sound, residual)`."""

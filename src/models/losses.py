@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.errors import ConfigError, check_number
+from src.errors import ConfigError, check_choice, check_number
 from src.models.decoders import (
     NARROW,
     ClassDecoder,
@@ -200,9 +200,7 @@ class Ordinal(OrderedClasses):
 
     def __init__(self, distance: str = "huber", delta: float = 1.0, weight: float = 1.0) -> None:
         super().__init__()
-        if distance not in DISTANCES:
-            raise ConfigError(f"loss.distance is {distance!r}; choose one of {', '.join(DISTANCES)}.")
-        self.distance = distance
+        self.distance = check_choice("loss.distance", distance, DISTANCES)
         self.delta = check_number("loss.delta", delta, above=0)
         self.weight = check_number("loss.weight", weight, least=0)
 

@@ -15,6 +15,7 @@ from onnx import ModelProto
 from onnxruntime import InferenceSession
 
 from src.errors import CheckpointError, ConfigError
+from src.models.costs import cpu_threads
 from src.models.predictor import Predictor
 from src.params import ParameterSpace
 
@@ -144,22 +145,11 @@ def check_agreement(predictor: Predictor, session: InferenceSession, inputs: Inp
 
 def measure_latency(predictor: Predictor, session: InferenceSession, inputs: Inputs, repeats: int) -> dict[str, float]:
     """Median time of a run in milliseconds, `pytorch` and `onnxruntime`, on one thread each."""
-    with one_thread():
+    with cpu_threads(1):
         return {
             "pytorch": median_ms(lambda: run_pytorch(predictor, inputs), repeats),
             "onnxruntime": median_ms(lambda: run_onnx(session, inputs), repeats),
         }
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def median_ms(function: Callable[[], Any], repeats: int) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from src.errors import ConfigError, check_number
+from src.errors import ConfigError, check_choice, check_number
 from src.models.decoders import Prediction
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
@@ -84,8 +84,7 @@ class VIMHLitModule(LightningModule):
     ) -> None:
         super().__init__()
         check_number("trainer.accumulate_grad_batches", accumulate_grad_batches, whole=True, least=1)
-        if scheduler_interval not in ("epoch", "step"):
-            raise ConfigError(f"model.scheduler_interval is {scheduler_interval!r}; choose one of epoch, step.")
+        check_choice("model.scheduler_interval", scheduler_interval, ("epoch", "step"))
         self.automatic_optimization = False
         self.specs = tuple(ParamSpec(**entry) for entry in parameters)
         self.names = tuple(spec.name for spec in self.specs)

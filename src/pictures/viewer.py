@@ -153,8 +153,8 @@ def _texts(info: DatasetInfo, batch: Batch) -> list[tuple[str, str]]:
     if batch.spec_range.size:
         low, high = batch.spec_range[0]
         texts += [("range", ""), ("spec_min", f"{low:.2f} dB"), ("spec_max", f"{high:.2f} dB")]
-    if info.fixed:
-        texts += [("the same in every sound", ""), *((fixed.name, f"{fixed.value:.4g}") for fixed in info.fixed)]
+    if info.space.fixed:
+        texts += [("the same in every sound", ""), *((entry.name, f"{entry.value:.4g}") for entry in info.space.fixed)]
     return texts
 
 
@@ -233,13 +233,13 @@ def representation_of(info: DatasetInfo) -> SpectralRepresentation:
         )
     known = ("win_length", "n_fft", "window", "hop_length", "top_db")
     return SpectralRepresentation(
-        int(info.sample_rate),
-        info.duration,
-        info.height,
-        info.width,
+        sample_rate=int(info.sample_rate),
+        duration=info.duration,
+        height=info.height,
+        width=info.width,
         **{key: stft[key] for key in known if key in stft},
         pre_emphasis=info.pre_emphasis_coefficient,
-        mel=None if mel is None else {key: mel[key] for key in vars(Mel()) if key in mel},
+        mel=None if mel is None else {key: mel[key] for key in Mel.model_fields if key in mel},
     )
 
 

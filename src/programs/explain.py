@@ -35,7 +35,6 @@ NO_OPTION = "Config group override must be"  # Hydra's ValueError where an optio
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-LISTS, MAPPINGS = (Sequence, list, tuple), (Mapping, dict)
 WORDS = {
     int: "a whole number",
     float: "a number",
@@ -43,8 +42,8 @@ WORDS = {
     str: "text",
     types.NoneType: "null",
     Callable: "a class or function (_target_: …)",
-    **dict.fromkeys(LISTS, "a list"),
-    **dict.fromkeys(MAPPINGS, "a mapping"),
+    **dict.fromkeys((Sequence, list, tuple), "a list"),
+    **dict.fromkeys((Mapping, dict), "a mapping"),
 }
 MISSING = "???"
 
@@ -73,14 +72,11 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         place = unusable_place(error)
         if place or isinstance(error, OSError):
             return place
-    if isinstance(error, NSMError | InterpolationResolutionError | GrammarParseError):
-        return str(error)
     if isinstance(error, ValueError) and str(error) in NO_TRIAL:
         return ALL_FAILED
-    if isinstance(error, ValueError) and str(error).startswith(NO_OPTION):
-        return str(error)
+    is_clear = isinstance(error, NSMError | InterpolationResolutionError | GrammarParseError)
     # Lightning and PyTorch take seconds to import, so their exceptions are recognized by name.
-    if type(error).__name__ == "MisconfigurationException":
+    if is_clear or str(error).startswith(NO_OPTION) or type(error).__name__ == "MisconfigurationException":
         return str(error)
     if type(getattr(error, "inner_exception", None)).__name__ == "InvalidCxxCompiler":
         return NO_COMPILER

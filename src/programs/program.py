@@ -65,8 +65,7 @@ def program(
 
     def main() -> None:
         register_resolvers()
-        answer = answer_to_old_name(sys.argv[1:])
-        if answer:
+        if answer := answer_to_old_name(sys.argv[1:]):
             sys.stderr.write(f"{answer}\n")
             sys.exit(1)
         sys.argv[1:] = arguments(sys.argv[1:])
@@ -172,7 +171,8 @@ def how_to_go_on(cfg: DictConfig) -> str:
 def extras(cfg: DictConfig) -> None:
     """Do what `cfg.extras` switches on before a task begins: warnings, tags, the printed configuration."""
     logging.getLogger("lightning").handlers.clear()  # its import installs one, and every line would come twice
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    rank_zero.addFilter(lambda record: "litlogger" not in record.getMessage())  # an advertisement
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     if cfg.extras.ignore_warnings:
@@ -183,7 +183,3 @@ def extras(cfg: DictConfig) -> None:
             cfg.tags = enforce_tags(cfg.get("tags"))
     if cfg.extras.print_config:
         print_config_tree(cfg, Path(cfg.paths.output_dir))
-
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in record.getMessage()

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from src.errors import ConfigError
+from src.sections import Window
 from src.spectral import functional as F
-from src.spectral.settings import Window
 
 
 @dataclass(frozen=True)

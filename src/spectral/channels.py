@@ -14,9 +14,9 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from src.sections import PositiveFloat, PositiveInt, Ratios, Settings, Window
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
-from src.spectral.settings import PositiveFloat, PositiveInt, Ratios, Settings, Window
 from src.spectral.views import (
     LEAST,
     decibels,

@@ -12,6 +12,7 @@ from scipy.signal import get_window
 from torch import Tensor
 
 from src.errors import ConfigError, check_number
+from src.sections import as_tuple
 
 # The usual windows, since scipy.signal takes longer to load than everything else that a small dataset needs.
 _USUAL_WINDOWS = {"boxcar": torch.ones, "hann": torch.hann_window, "hamming": torch.hamming_window}
@@ -33,9 +34,8 @@ def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
     if isinstance(name, str) and name in _USUAL_WINDOWS:
         return _USUAL_WINDOWS[name](win_length, dtype=torch.float64).float()
 
-    window = tuple(name) if isinstance(name, list) else name
     try:
-        return torch.from_numpy(get_window(window, win_length)).float()
+        return torch.from_numpy(get_window(as_tuple(name), win_length)).float()
     except (ValueError, TypeError) as error:
         raise ConfigError(f"window {name!r} is not one that scipy.signal.get_window knows: {error}") from error
 

@@ -14,10 +14,10 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from src.errors import ConfigError
+from src.sections import PositiveFloat, PositiveInt, Settings, Window
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
 from src.spectral.channels import Channel, Ends, View
-from src.spectral.settings import PositiveFloat, PositiveInt, Settings, Window
 
 
 class Mel(Settings):
@@ -128,44 +128,27 @@ class SpectralRepresentation:
     `spec_max` belong to; further ones have fixed ends.
 
     Args:
-        sample_rate: Hz.
-        duration: Length of the sounds, s.
-        height: Rows.
-        width: Columns.
-        win_length: Window, samples.
-        n_fft: FFT length, samples; `win_length` if None.
         channels: Name to channel, of what follows the spectrogram, in this order.
-        **settings: The others of `Spectrogram`.
+        **settings: Those of `Spectrogram`.
 
     Raises:
         ConfigError: If the settings contradict each other or the sound.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        duration: float,
-        height: int,
-        width: int,
-        win_length: int,
-        n_fft: int | None = None,
-        channels: Mapping[str, Channel] | None = None,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, channels: Mapping[str, Channel] | None = None, **settings: Any) -> None:
         if settings.get("mel") is not None:
             settings["mel"] = Mel(**settings["mel"])
-        settings |= {"height": height, "width": width, "win_length": win_length, "n_fft": n_fft}
-        known = Spectrogram(sample_rate=sample_rate, duration=duration, **settings)
-        self.sample_rate, self.n_samples = sample_rate, known.n_samples
-        self.height, self.width = height, width
-        self.n_fft = known.n_fft or win_length
+        known = Spectrogram(**settings)
+        self.sample_rate, self.n_samples = known.sample_rate, known.n_samples
+        self.height, self.width = height, width = known.height, known.width
+        win_length, self.n_fft = known.win_length, known.n_fft or known.win_length
         self.top_db, self.pre_emphasis, self.mel = known.top_db, known.pre_emphasis, known.mel
         self.window_name, self.window = known.window, F.analysis_window(known.window, win_length)
         self.hop_length = known.hop_length or F.fit_hop_length(self.n_samples, win_length, width, known.hop_multiple)
         self._warn_of_lost_time()
         self.filters = None if self.mel is None else self._mel_filters(self.n_fft)
         grid = Grid(
-            *(sample_rate, self.n_samples, height, width, win_length, self.n_fft, known.window, self.hop_length),
+            *(self.sample_rate, self.n_samples, height, width, win_length, self.n_fft, known.window, self.hop_length),
             mel_filters=None if self.mel is None else self._mel_filters,
         )
         self._first = Analysis(grid, win_length, known.window)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_choice
 from src.synth import kernels
 from src.synth.base import Limits, complete_parameters, count_samples
 
@@ -129,12 +129,10 @@ class MoogVoice:
         self.n_samples = count_samples(sample_rate, duration)
         if note_duration is not None:
             count_samples(sample_rate, note_duration, "note_duration")
-        if oversample not in OVERSAMPLING:
-            raise ConfigError(f"oversample is {oversample!r}; it must be one of {OVERSAMPLING}.")
         self.sample_rate = sample_rate
         self.duration = duration
         self.note_duration = note_duration
-        self.oversample = oversample
+        self.oversample = check_choice("oversample", oversample, OVERSAMPLING)
         self.band_limited = band_limited
         highest = float(kernels.HIGHEST_CUTOFF) * sample_rate
         self.limits: Mapping[str, Limits] = {**MOOG_LIMITS, "filter_cutoff": (float(kernels.LOWEST_CUTOFF), highest)}

@@ -18,7 +18,6 @@ import soundfile
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 from pydantic import Field
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -33,14 +32,12 @@ from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.generation import generate
 from src.listening.report import Axes, Report, Sound, format_number, render_report
-from src.programs.output import RankedLogger, progress, write_atomically
+from src.programs.output import RankedLogger, plain_table, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
-from src.recipe import WHOLE, Recipe
-from src.sections import Count, Flag, Modules, Section, Seed, Text, read_section
+from src.recipe import ROOT, WHOLE, Recipe
+from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
-
-ROOT = Path(__file__).resolve().parents[2]
 
 log = RankedLogger(__name__)
 
@@ -58,9 +55,9 @@ class AudioEvalSettings(Section):
 
     ckpt_path: Text | None
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
-    n_listen: Count
+    n_listen: PositiveInt
     refine: Flag
-    seed: Seed
+    seed: WholeNumber
     data_dir: Text | None
     trusted_modules: Modules
 
@@ -171,11 +168,8 @@ def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[..., Any
 
 
 def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[str]:
-    """Refuse a dataset with other heads than the checkpoint's; returns notes for the report."""
-    datamodule.prepare_data()
-    found = datamodule.info
-    check_same_heads(stored, found, str(datamodule.data_dir))
-    notes = []
+    """Notes for the report about a dataset beside that of the checkpoint."""
+    found, notes = datamodule.info, []
     differing = [
         name
         for name, entry in stored.files.items()
@@ -209,7 +203,7 @@ def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings
     info = datamodule.info
     if settings.refine and info.generator is None:
         raise ConfigError(
-            f"refine=true: {info.dataset_name or 'the dataset'} does not say how its images were made (no "
+            f"refine=true: {info.title} does not say how its images were made (no "
             "generator.config), so nothing can be searched that explains them. Leave refine=false."
         )
     some = slice(settings.num_samples)
@@ -352,8 +346,8 @@ def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) ->
     """Print the figures of the first estimate, the means of all side by side, and where everything is."""
     names = [estimate.name for estimate in evaluation.estimates]
     title = f"{names[0]}, {len(evaluation.batch.value):,} test sounds"
-    first = plain_table(title[0].upper() + title[1:], ("mean", "median", "95 % interval\nof the mean"))
-    beside = plain_table("Means beside other estimates", [name.replace(" ", "\n") for name in names])
+    first = plain_table(title[0].upper() + title[1:], ("",), ("mean", "median", "95 % interval\nof the mean"))
+    beside = plain_table("Means beside other estimates", ("",), [name.replace(" ", "\n") for name in names])
     found = {(row.estimate, row.metric): row for row in rows}
     labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
     labels |= {spec.name: f"{spec.name} {spec.units} {ARROWS['low']}" for spec in evaluation.recipe.space.varying}
@@ -375,27 +369,11 @@ def refinement_table(figures: dict[str, Any]) -> Table:
     table = plain_table(
         "Refinement: {milliseconds:.1f} ms and {renders:g} renders a sound\n"
         "Residual {residual_before:.3g} before, {residual:.3g} after (rounding: 1)".format(**figures),
+        ("",),
         ("error\nbefore", "error\nafter", "reach-\nable", "ratio"),
     )
     table.caption = "Medians; errors in grid steps. Reachable: 0.67 of the standard deviation under rounding noise."
     for name, row in figures["parameters"].items():
         cells = (row[key] for key in ("error_before", "error", "reachable", "ratio"))
         table.add_row(name, *("–" if cell is None else format_number(cell) for cell in cells))
-    return table
-
-
-def plain_table(title: str, columns: Sequence[str]) -> Table:
-    """An empty table with a column of names and columns of numbers, as narrow as can be."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column("", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
     return table

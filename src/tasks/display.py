@@ -15,13 +15,12 @@ from src.errors import ConfigError, VIMHError, check_number
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
-from src.programs.output import progress, write_atomically
+from src.programs.output import plain_table, progress, write_atomically
+from src.recipe import ROOT
 from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
-
-ROOT = Path(__file__).resolve().parents[2]
 
 FORMATS = (".png", ".html")
 PLAIN = {"title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False, "collapse_padding": True}
@@ -107,7 +106,7 @@ def facts(info: DatasetInfo) -> dict[str, str]:
         "sound": f"{duration} s at {sample_rate} Hz, synth {info.synth_type or 'unknown'}",
         "sampling": f"{info.sampling or 'unknown'}, seed {'unknown' if info.seed is None else info.seed}",
     }
-    fixed = ", ".join(f"{entry.name} {entry.value:g}" for entry in info.fixed)
+    fixed = ", ".join(f"{entry.name} {entry.value:g}" for entry in info.space.fixed)
     return found | ({"fixed": fixed} if fixed else {})
 
 
@@ -191,11 +190,8 @@ def print_info(reader: VIMHReader, defect: str | None) -> None:
 
 def parameter_table(reader: VIMHReader) -> Table:
     """Range and statistics of every parameter."""
-    table = Table(title="Parameters, over both splits", **PLAIN)
-    table.add_column("name", no_wrap=True)
-    table.add_column("units", no_wrap=True)
-    for column in ("min", "max", "step", "classes", "mean", "std", "most\nfreq."):
-        table.add_column(column, justify="right", no_wrap=True)
+    numbers = ("min", "max", "step", "classes", "mean", "std", "most\nfreq.")
+    table = plain_table("Parameters, over both splits", ("name", "units"), numbers)
     value = np.concatenate([values_of(samples) for samples in (reader.train, reader.test) if len(samples)])
     for number, spec in enumerate(reader.info.parameters):
         found = value[:, number].astype(np.float64)

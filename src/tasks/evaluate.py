@@ -6,8 +6,8 @@ python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.checkpoints.run import check_same_heads, load_run, restore_datamodule
-from src.errors import ConfigError
+from src.checkpoints.run import load_run, restore_datamodule
+from src.errors import check_choice
 from src.programs.loggers import instantiate_loggers
 from src.programs.output import RankedLogger
 from src.programs.run_dirs import trained_checkpoint
@@ -16,7 +16,6 @@ from src.tasks.results import report_results
 log = RankedLogger(__name__)
 
 NO_NAME = "default"  # experiment_name when none was given
-SPLITS = ("val", "test")
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
@@ -25,15 +24,12 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Returns:
         Every metric, by name.
     """
-    if cfg.split not in SPLITS:
-        raise ConfigError(f"split is {cfg.split!r}; choose one of {', '.join(SPLITS)}.")
+    check_choice("split", cfg.split, ("val", "test"))
     experiment_name = None if cfg.experiment_name == NO_NAME else cfg.experiment_name
     ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
     datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size)
-    datamodule.prepare_data()
-    check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
     log.info("Dataset: %s", datamodule.data_dir)
 
     trainer = instantiate(cfg.trainer, logger=instantiate_loggers(cfg.logger) or False)

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from src import __version__
-from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
+from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
-from src.programs.output import RankedLogger, write_atomically
+from src.programs.output import RankedLogger, plain_table, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 
 log = RankedLogger(__name__)
@@ -112,8 +112,6 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
         log.warning("%s: no dataset there, so only random images are compared.", data_dir)
         return []
     datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
-    datamodule.prepare_data()
-    check_same_heads(run.info, datamodule.info, str(data_dir))
     has_test = datamodule.info.test_samples > 0
     loader = datamodule.test_dataloader() if has_test else datamodule.val_dataloader()
     batch = next(iter(loader))[0]  # of the first chunk
@@ -122,9 +120,7 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
 
 def latency_table(latencies: dict[int, dict[str, float]]) -> Table:
     """A row per batch size."""
-    table = Table(title="Median latency on one thread", title_justify="left")
-    for column in ("batch", "PyTorch", "onnxruntime"):
-        table.add_column(column, justify="right")
+    table = plain_table("Median latency on one thread", ("batch",), ("PyTorch", "onnxruntime"))
     for batch_size, pair in latencies.items():
         table.add_row(str(batch_size), *(f"{pair[runtime]:.3f} ms" for runtime in ("pytorch", "onnxruntime")))
     return table

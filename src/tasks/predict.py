@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
+from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
 from src.errors import ConfigError, VIMHError
@@ -36,7 +36,7 @@ from src.programs.output import RankedLogger, progress, write_atomically
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
-from src.sections import Flag, Modules, Section, Seed, Text, read_section
+from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.vimh.format import SPLITS
 from src.vimh.reader import VIMHReader
 
@@ -59,7 +59,7 @@ class PredictSettings(Section):
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
     refine: Flag
-    seed: Seed
+    seed: WholeNumber
     trusted_modules: Modules
 
 
@@ -190,7 +190,7 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     """
     if run.info.generator is None:
         raise VIMHError(
-            f"{run.info.dataset_name or 'The dataset'} of this checkpoint does not say how its images were made (it "
+            f"{run.info.title} of this checkpoint does not say how its images were made (it "
             "has no entry generator), so a recording cannot be made an image of that kind. Its own images can be "
             "predicted: dataset=DIR."
         )
@@ -293,7 +293,11 @@ def write_readings(
     sounds = trained.recipe.render(np.stack([reading.value for reading in readings]).astype(np.float64))
     entries = [describe(reading, trained) for reading in readings]
     plain = {"checkpoint": str(ckpt_path), "recordings": entries, "skipped": skipped}
-    header = ["file", "percentile", *(f"{spec.name}{end}" for spec in trained.parameters for end in ("", "_std"))]
+    header = [
+        "file",
+        "percentile",
+        *(f"{spec.name}{end}" for spec in trained.parameters for end in ("", "_std")),
+    ]
     rows = []
     for entry in entries:
         numbers = (found[key] for found in entry["parameters"].values() for key in ("value", "std"))
@@ -422,11 +426,10 @@ def warnings_of(reading: Reading, trained: TrainedOn) -> list[str]:
 def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> None:
     """Write the predictions for a split of a VIMH set as CSV, beside the true values."""
     reader = VIMHReader(settings.dataset)
-    check_same_heads(run.info, reader.info, settings.dataset)
+    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=settings.dataset)
     samples = reader.split(settings.split)
     if not len(samples):
         raise ConfigError(f"{settings.dataset}: its split {settings.split} is empty. Choose another: split=train")
-    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=settings.dataset)
     to_tensors = BatchFormat(run.info.parameters, datamodule.aux, datamodule.measure)
     rows = []
     with progress(len(samples), "Predicting", "samples") as advance:

@@ -8,13 +8,12 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from src.params import ParamSpec
+from src.programs.output import plain_table
 
-RESULTS = "results.json"
 AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
 VISIBLE_SHARE = 0.9  # of the sounds in which one grid step must be visible, or the head is marked
 COLUMNS = ("accu-\nracy", "within\n1 step", "most\nfreq.", "mean\nabs. error", "grid\nsteps", "mean\nvalue", "in\n90 %")
@@ -113,19 +112,9 @@ def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table
         title: Stands above the table.
     """
     marked = {name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE}
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption=f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)" if marked else None,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column("head", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = plain_table(title, ("head",), COLUMNS)
+    if marked:
+        table.caption = f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)"
     for name, row in results.items():
         table.add_row(*_cells(f"{name} *" if name in marked else name, row))
     if len(results) > 1:
@@ -156,7 +145,7 @@ def _cells(label: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def write_results(results: Mapping[str, Any], output_dir: Path) -> Path:
     """Write figures to `results.json`, those that are not finite as null; returns its path."""
-    path = output_dir / RESULTS
+    path = output_dir / "results.json"
     path.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
 

@@ -72,8 +72,7 @@ def check_settings(cfg: DictConfig) -> None:
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
         check_number("seed", cfg.seed, whole=True, least=0, most=2**32 - 1)
-    found = invalid_setting(cfg.trainer, "trainer")  # on some, Lightning would fail in the middle of a training
-    if found:
+    if found := invalid_setting(cfg.trainer, "trainer"):  # on some, Lightning would fail during training
         raise ConfigError(found)
     optimizer = instantiate(cfg.model.optimizer)
     try:

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
-from src.errors import NSMError, VIMHError, validation_in_words
+from src.errors import NSMError, VIMHError
 from src.migration import upgraded
 from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
+from src.sections import PositiveInt, WholeNumber, validation_in_words
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
-WholeNumber = Annotated[int, Field(ge=0)]
 
 
 class _Entry(BaseModel):
@@ -68,8 +68,8 @@ class FileEntry(_Entry):
 class Shard(_Entry):
     """Which part of a dataset this is, where several machines make one."""
 
-    index: int = Field(ge=0, description="it must be a whole number of 0 or more")
-    count: int = Field(ge=1, description="it must be a whole number of 1 or more")
+    index: WholeNumber
+    count: PositiveInt
 
 
 class DatasetInfo(_Entry):
@@ -125,7 +125,7 @@ class DatasetInfo(_Entry):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise VIMHError(
-                f"{where}: {validation_in_words(error)}. Restore the file, or regenerate the dataset."
+                f"{where}: {validation_in_words(error)} Restore the file, or regenerate the dataset."
             ) from error
         except NSMError as error:
             raise VIMHError(f"{where}: {error}") from error
@@ -159,16 +159,16 @@ class DatasetInfo(_Entry):
         """The varying parameters, in the order of their ids."""
         return self.space.varying
 
-    @property
-    def fixed(self) -> tuple[FixedParam, ...]:
-        """The fixed parameters."""
-        return self.space.fixed
-
     def __copy__(self) -> "DatasetInfo":
         """Without `space`, since `model_copy` changes what it was made of."""
         copied = super().__copy__()
         copied.__dict__.pop("space", None)
         return copied
+
+    @property
+    def title(self) -> str:
+        """Its name, at the beginning of a message."""
+        return self.dataset_name or "The dataset"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

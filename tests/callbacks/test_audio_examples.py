@@ -85,6 +85,7 @@ def run(callback, trainer, module, epochs, n_batches=2):
     callback.on_fit_start(trainer, module)
     for epoch in range(epochs):
         trainer.current_epoch, trainer.global_step = epoch, 10 * (epoch + 1)
+        callback.on_validation_epoch_start(trainer, module)
         for number in range(n_batches):
             callback.on_validation_batch_end(trainer, module, None, [batch(5), batch(2)], number)
         callback.on_validation_end(trainer, module)
@@ -151,7 +152,7 @@ def test_a_small_first_batch_is_enough(trainer):
     callback = make(n_sounds=9)
     run(callback, trainer, module := Module(), epochs=1)
     assert module.asked == [5]
-    assert callback.batch == {}
+    assert callback.batches == []
 
 
 def test_the_module_stays_in_its_mode(trainer):

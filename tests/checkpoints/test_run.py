@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import subprocess
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -428,9 +429,13 @@ def test_a_checkpoint_does_not_say_how_sounds_and_a_missing_dataset_are_made(con
     assert str(datamodule.data_dir) == data["data_dir"]
 
 
+def dataset_of(content):
+    return DatasetInfo.from_dict(content[ENTRY]["dataset_info"], "here")
+
+
 def test_what_measured_the_conditioning_inputs_measures_them_again(content, saved):
     content[ENTRY]["config"]["data"]["aux"] = ["level", "spec_min"]
-    datamodule = restore_datamodule(Run(None, None, content[ENTRY]["config"]))
+    datamodule = restore_datamodule(Run(None, dataset_of(content), content[ENTRY]["config"]))
     aux = datamodule.test_set[:]["aux"]
     assert aux.shape == (13, 2)
     assert (aux[:, 0] > aux[:, 1]).all()  # nothing is below the floor
@@ -439,8 +444,15 @@ def test_what_measured_the_conditioning_inputs_measures_them_again(content, save
 def test_a_checkpoint_of_a_datamodule_without_these_settings_is_read(content):
     data = content[ENTRY]["config"]["data"]
     kept = {key: data[key] for key in ("_target_", "data_dir", "batch_size", "aux", "seed", "val_fraction")}
-    datamodule = restore_datamodule(Run(None, None, {"data": kept}))
+    datamodule = restore_datamodule(Run(None, dataset_of(content), {"data": kept}))
     assert len(datamodule.test_set) == 13
+
+
+def test_a_network_gets_no_dataset_with_other_heads(content, saved):
+    run = load_run(saved(content))
+    wider = run.info.model_copy(update={"width": run.info.width + 1})
+    with pytest.raises(CheckpointError, match="is not a dataset of this checkpoint"):
+        restore_datamodule(replace(run, info=wider))
 
 
 def test_a_class_of_a_trusted_module_is_taken(content, saved, tmp_path, monkeypatch):

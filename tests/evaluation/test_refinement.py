@@ -164,7 +164,7 @@ def test_true_values_stay_where_they_are(recipe, sounds, steps):
 
 def test_never_leaves_the_ranges(recipe, steps):
     ends = np.array([[spec.min for spec in recipe.space.varying], [spec.max for spec in recipe.space.varying]])
-    target = recipe.finish(ends.astype(np.float32), recipe.render(ends))
+    target = recipe.samples(ends)
     outside = ends + np.array([[-3], [3]]) * steps
     inwards = ends + np.array([[0.5], [-0.5]]) * steps
     image, spec_range = np.concatenate([target.image] * 2), np.concatenate([target.spec_range] * 2)

@@ -606,7 +606,7 @@ def tone(f0, rate=RATE, seconds=SECONDS):
 
 
 def representation():
-    return SpectralRepresentation(RATE, SECONDS, 48, 8, 128)
+    return SpectralRepresentation(sample_rate=RATE, duration=SECONDS, height=48, width=8, win_length=128)
 
 
 @pytest.fixture

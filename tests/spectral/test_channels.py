@@ -472,7 +472,7 @@ def test_silence_has_a_finite_derivative(name):
 
 def test_without_channels_everything_is_as_it_was(full):
     plain = SpectralRepresentation(
-        *(RATE, 1.0, full.height, full.width, full.window.numel()),
+        **SETTINGS | {"height": full.height, "width": full.width, "win_length": full.window.numel()},
         n_fft=full.n_fft,
         window=full.window_name,
         mel=None if full.mel is None else vars(full.mel),
@@ -569,8 +569,11 @@ def test_frequency_moments_by_the_definition_of_a_complex_ratio():
         ({"windows": lambda: LogPower(ratios=[4, 0.25, 4.0])}, "ratios are 4.0, 0.25, 4.0; name each once"),
         ({"windows": lambda: LogPower(ratios=[])}, "LogPower: ratios is"),
         ({"a": lambda: LogPower(), "b": lambda: LogPower(ratios=[4])}, "channels.b is called window_4, as a channel"),
-        ({"if": lambda: InstantaneousFrequency(win_ratio="long")}, "win_ratio is 'long'; it must be a valid number"),
-        ({"gd": lambda: GroupDelay(hop_length=3)}, "GroupDelay: hop_length is not known; the settings are.*limit"),
+        ({"if": lambda: InstantaneousFrequency(win_ratio="long")}, "win_ratio is 'long'; it must be a number above 0"),
+        (
+            {"gd": lambda: GroupDelay(hop_length=3)},
+            "GroupDelay: the key hop_length does not belong here. The settings are.*limit",
+        ),
         ({"other": lambda: {"win_length": 3}}, r"channels.other is \{'win_length': 3\}.*_target_"),
     ],
 )

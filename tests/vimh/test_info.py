@@ -85,7 +85,7 @@ def test_the_required_keys_are_enough():
     assert info.image_shape == (2, 4, 3)
     assert (info.n_split("train"), info.n_split("test")) == (5, 2)
     assert info.parameters == (ParamSpec("note_velocity", 64, 127, 7), ParamSpec("log10_decay_time", -2.0, 0.3, 0.1))
-    assert info.fixed == ()
+    assert info.space.fixed == ()
     assert info.to_dict() == REQUIRED
 
 
@@ -286,7 +286,7 @@ def test_a_spec_comes_back_from_its_mapping(spec):
 
 def test_fixed_parameters_come_as_a_type():
     data = changed("fixed_parameters", {"note_number": {"value": 43.35, "description": "Pitch"}})
-    assert parse(data).fixed == (FixedParam("note_number", 43.35, "Pitch"),)
+    assert parse(data).space.fixed == (FixedParam("note_number", 43.35, "Pitch"),)
 
 
 def test_an_uneven_grid_of_a_stored_set_is_read_and_reported():

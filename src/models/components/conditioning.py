@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from src.errors import ConfigError
+from src.errors import check_choice
 
 
 def places(conditioning: str, n_aux: int) -> tuple[int, int]:
@@ -24,9 +24,7 @@ def places(conditioning: str, n_aux: int) -> tuple[int, int]:
         ConfigError: If `conditioning` is none of these words.
     """
     known = {"none": (0, 0), "concat": (n_aux, 0), "film": (0, n_aux)}
-    if conditioning not in known:
-        raise ConfigError(f"net.conditioning is {conditioning!r}; choose one of {', '.join(known)}.")
-    return known[conditioning]
+    return known[check_choice("net.conditioning", conditioning, known)]
 
 
 class Standardize(nn.Module):

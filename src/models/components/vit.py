@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_choice
 from src.models.components.conditioning import Film, modulate
 from src.models.components.network import NetIO, Network
 
@@ -126,5 +126,4 @@ def check_sizes(patch_size: Sequence[int], dim: int, n_heads: int, positions: st
         raise ConfigError(f"net.patch_size is {list(patch_size)}; it must be [freq, time], both 1 or more.")
     if dim < 4 or dim % 4 or n_heads < 1 or dim % n_heads:
         raise ConfigError(f"net.dim is {dim}; it must be a multiple of 4 and of net.n_heads, which is {n_heads}.")
-    if positions not in ("learned", "sinusoidal"):
-        raise ConfigError(f"net.positions is {positions!r}; choose one of learned, sinusoidal.")
+    check_choice("net.positions", positions, ("learned", "sinusoidal"))
