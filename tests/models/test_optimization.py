@@ -368,17 +368,6 @@ def test_a_training_resumed_within_an_epoch_ends_with_the_same_weights(fit, tmp_
         assert torch.equal(resumed.state_dict()[name], tensor), name
 
 
-def test_a_training_that_ended_with_its_steps_goes_on_within_the_epoch(fit, tmp_path):
-    overrides = [*SGD, "++trainer.enable_checkpointing=true"]
-    directory = tmp_path / "checkpoints"
-    fit(*overrides, "+trainer.max_steps=8", callbacks=[ModelCheckpoint(directory, "last")])
-    resumed, trainer = fit(*overrides, "+trainer.max_steps=18", ckpt_path=directory / "last.ckpt")
-    expected, _ = fit(*overrides, "+trainer.max_steps=18")
-    assert trainer.global_step == 18
-    for name, tensor in expected.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], tensor), name
-
-
 def test_figures_do_not_depend_on_the_size_of_chunks(fit, monkeypatch):
     figures = []
     for n_samples in (1, 16, 10**6):
