@@ -166,14 +166,19 @@ def batches_per_chunk(trainer: Trainer | None, stage: str, batch_size: int, n_by
 def counts_batches(trainer: Trainer, stage: str) -> bool:
     """Whether something depends on how many batches of a stage Lightning has counted.
 
-    That is: a limit of batches (`fast_dev_run` and `overfit_batches` are such), a validation within an epoch, and a
-    callback that is called at every training batch. The progress bar and a checkpoint of whole epochs are called, too,
-    but count nothing that matters. `max_steps` is no reason: `VIMHLitModule` stops within a chunk.
+    That is: a limit of batches (`fast_dev_run` and `overfit_batches` are such), a limit of steps, a validation within
+    an epoch, and a callback that is called at every training batch. The progress bar and a checkpoint of whole epochs
+    are called, too, but count nothing that matters. `VIMHLitModule` keeps `max_steps` within a chunk as well, but
+    Lightning would take the chunk for the end of an epoch: validate after it, and go on with the next one in a resumed
+    training.
     """
     if not _is_everything(getattr(trainer, f"limit_{stage}_batches")):
         return True
     return stage == "train" and (
-        not _is_everything(trainer.val_check_interval) or any(map(_counts, trainer.callbacks))
+        trainer.max_steps != -1
+        or trainer.min_steps is not None
+        or not _is_everything(trainer.val_check_interval)
+        or any(map(_counts, trainer.callbacks))
     )
 
 

@@ -180,6 +180,11 @@ class VIMHLitModule(LightningModule):
         if self.gradient_clip_val:
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Called by Lightning before a validation; gradients that wait for their step are kept."""
+        if self.n_accumulated == 0:
+            super().on_validation_model_zero_grad()
+
     def validation_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Count a chunk; in the sanity check, only as many batches as the trainer is set to check."""
         if self.trainer.sanity_checking:

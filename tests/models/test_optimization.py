@@ -176,6 +176,10 @@ def clip_value(weights):
             [*SGD, "+trainer.accumulate_grad_batches=2", "+trainer.gradient_clip_val=0.5"],
             {"accumulate": 2, "clip": clip_norm},
         ),
+        (  # validations between the batches of a step
+            [*SGD, "+trainer.accumulate_grad_batches=3", "+trainer.val_check_interval=2"],
+            {"accumulate": 3},
+        ),
         ([*SGD, "+trainer.precision=bf16-mixed"], {"precision": torch.bfloat16}),
         (
             [*SGD, STEP_LR, "model.scheduler_interval=epoch"],
@@ -256,6 +260,8 @@ def test_a_training_without_an_end_has_no_cosine(prepare):
         (["+trainer.val_check_interval=1", "trainer.max_epochs=1"], [1, 2, 3, 4, 5, 6]),
         (["+trainer.val_check_interval=5", "trainer.check_val_every_n_epoch=null"], [5, 10, 15]),
         (["trainer.check_val_every_n_epoch=2"], [12]),
+        (["+trainer.max_steps=8"], [6]),  # none where the steps end within an epoch
+        (["+trainer.max_steps=12"], [6, 12]),
     ],
     ids=str,
 )
