@@ -109,7 +109,8 @@ class Chunks:
     Lightning takes about a millisecond for each thing that a loader gives, which is a good part of the training step of
     a small network. `VIMHLitModule` makes an optimizer step for each batch of a chunk.
 
-    Within an epoch, a checkpoint keeps how many chunks were handed over; a resumed training begins with the next.
+    Within an epoch, a checkpoint keeps how many batches were handed over; a resumed training begins with the next, by
+    the rest of the chunk that it is in.
 
     Args:
         batches: The batches of an epoch.
@@ -126,8 +127,8 @@ class Chunks:
         self.batches = batches
         self.sampler = sampler
         self.lengths = [min(size, len(batches) - first) for first in range(0, len(batches), size)]
-        self._n_given = 0
-        self._n_skipped = 0  # at the beginning of the next pass
+        self._n_given = 0  # batches
+        self._n_skipped = 0  # batches at the beginning of the next pass
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -135,18 +136,20 @@ class Chunks:
     def __iter__(self) -> Iterator[list[dict[str, Tensor]]]:
         # A generator: Lightning calls `set_epoch` after it has made the iterator.
         first, self._n_skipped = self._n_skipped, 0
-        batches = itertools.islice(self.batches, sum(self.lengths[:first]), None)
-        for number in range(first, len(self)):
-            self._n_given = number + 1
-            yield list(itertools.islice(batches, self.lengths[number]))
+        batches = itertools.islice(self.batches, first, None)
+        for end in itertools.accumulate(self.lengths):
+            if end > first:
+                self._n_given = end
+                yield list(itertools.islice(batches, end - first))
+                first = end
 
     def state_dict(self) -> dict[str, int]:
-        """How many chunks of the epoch were handed over; none after the last."""
-        return {"n_given": self._n_given % len(self)}
+        """How many batches of the epoch were handed over; none after the last."""
+        return {"n_batches": self._n_given % len(self.batches)}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Begin the next pass where another one ended."""
-        self._n_skipped = state["n_given"]
+        self._n_skipped = state["n_batches"]
 
 
 def batches_per_chunk(trainer: Trainer | None, stage: str, batch_size: int, n_bytes: int) -> int:
@@ -168,9 +171,7 @@ def counts_batches(trainer: Trainer, stage: str) -> bool:
 
     That is: a limit of batches (`fast_dev_run` and `overfit_batches` are such), a limit of steps, a validation within
     an epoch, and a callback that is called at every training batch. The progress bar and a checkpoint of whole epochs
-    are called, too, but count nothing that matters. `VIMHLitModule` keeps `max_steps` within a chunk as well, but
-    Lightning would take the chunk for the end of an epoch: validate after it, and go on with the next one in a resumed
-    training.
+    are called, too, but count nothing that matters.
     """
     if not _is_everything(getattr(trainer, f"limit_{stage}_batches")):
         return True

@@ -1,5 +1,7 @@
 """`VIMHLitModule`: trains a network with any number of heads."""
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,7 +39,7 @@ class VIMHLitModule(LightningModule):
     Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
     `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
     `coverage` and `{name}_coverage`; `val/acc_best` is the best accuracy so far. Loggers also get the
-    learning rate, as `lr-{optimizer}`.
+    learning rate at the beginning of each epoch, as `lr-{optimizer}`.
 
     Standard deviations of predictions are those of the loss times `std_scale`, a factor per head that the checkpoint
     carries. After every validation of a training it is set such that 90 % of the validation samples lie within 1.645
@@ -101,7 +103,7 @@ class VIMHLitModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self.n_accumulated = 0  # batches since the last step
-        self.loader_states: list[dict[str, Any]] = []  # of a checkpoint that is resumed
+        self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
         self.metrics = nn.ModuleDict(
             {f"{stage}_metrics": HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
         )
@@ -142,8 +144,6 @@ class VIMHLitModule(LightningModule):
         trainer, scheduler = self.trainer, self.lr_schedulers()
         outcomes: list[Outcome] = []
         for number, batch in enumerate(chunk, start=1):
-            if 0 <= trainer.max_steps <= trainer.global_step:
-                break
             ends_epoch = trainer.is_last_batch and number == len(chunk)
             steps = ends_epoch or self.n_accumulated + 1 == self.accumulate_grad_batches
             outcomes.append(self._train_on(batch, steps))
@@ -221,9 +221,16 @@ class VIMHLitModule(LightningModule):
         self.n_accumulated = 0
         for stage in ("train", "val"):
             self.metrics[f"{stage}_metrics"].reset()
-        for state in self.loader_states:  # Lightning drops it where the length of the training was read before
-            self.trainer.train_dataloader.load_state_dict(state)
-        self.loader_states = []
+        if self.n_resumed:  # Lightning drops it where the length of the training was read before
+            self.trainer.train_dataloader.load_state_dict({"n_batches": self.n_resumed})
+        self.n_resumed = 0
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate that the epoch begins with, for loggers alone."""
+        (optimizer,) = self.trainer.optimizers
+        rate = {f"lr-{type(optimizer).__name__}": optimizer.param_groups[0]["lr"]}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(rate, step=self.trainer.global_step)
 
     def on_train_epoch_end(self) -> None:
         """Log the figures of the training samples, and let a plateau change the learning rate.
@@ -231,7 +238,7 @@ class VIMHLitModule(LightningModule):
         Lightning calls this after the validation and before callbacks save checkpoints.
         """
         figures = self._figures("train")
-        scheduler, (optimizer,) = self.lr_schedulers(), self.trainer.optimizers
+        scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             found = self.trainer.callback_metrics | figures
             if self.monitor not in found:
@@ -239,7 +246,7 @@ class VIMHLitModule(LightningModule):
                     f"model.monitor={self.monitor}: no such metric. There are {', '.join(sorted(found))}."
                 )
             scheduler.step(found[self.monitor])
-        self._log(figures, {f"lr-{type(optimizer).__name__}": optimizer.param_groups[0]["lr"]})
+        self._log(figures)
         self.metrics["train_metrics"].reset()
         # Metrics are all that a process which trained hands over to the one that asked for it.
         self.trainer.callback_metrics[EPOCHS] = torch.tensor(float(self.current_epoch + 1))
@@ -269,8 +276,8 @@ class VIMHLitModule(LightningModule):
     def _figures(self, stage: str) -> dict[str, Tensor]:
         return {f"{stage}/{name}": figure for name, figure in self.metrics[f"{stage}_metrics"].compute().items()}
 
-    def _log(self, figures: Mapping[str, Tensor], for_loggers: Mapping[str, float] | None = None) -> None:
-        """Log figures of an epoch, all in one go, and some more to loggers alone.
+    def _log(self, figures: Mapping[str, Tensor]) -> None:
+        """Log figures of an epoch, all in one go.
 
         `self.log` makes a metric of its own for each name and moves it every time, which with ten heads takes as long
         as ten training steps; these figures are reduced already.
@@ -281,7 +288,7 @@ class VIMHLitModule(LightningModule):
         shown = {name: figure for name, figure in figures.items() if name.rpartition("/")[2] in SHOWN}
         trainer.progress_bar_metrics.update(shown)
         if trainer.loggers and not trainer.sanity_checking:
-            numbers = {name: figure.item() for name, figure in figures.items()} | (for_loggers or {})
+            numbers = {name: figure.item() for name, figure in figures.items()}
             for logger in trainer.loggers:
                 logger.log_metrics({**numbers, "epoch": self.current_epoch}, step=trainer.global_step)
 
@@ -291,14 +298,26 @@ class VIMHLitModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Read the number of steps, and the position within an epoch."""
-        if "loops" in checkpoint:
+        if "loops" in checkpoint and self.trainer.state.fn == "fit":
             fit_loop, steps = checkpoint["loops"]["fit_loop"], checkpoint["global_step"]
             # Checkpoints of automatic optimization have the number of steps elsewhere.
             fit_loop["epoch_loop.manual_optimization.optim_step_progress"]["total"] = {
                 "ready": steps,
                 "completed": steps,
             }
-            self.loader_states = fit_loop["state_dict"].get("combined_loader", [])
+            self._resume_within_epoch(fit_loop)
+
+    def _resume_within_epoch(self, fit_loop: dict[str, Any]) -> None:
+        """Count the chunks of an epoch that a checkpoint was trained on: they may have had another size."""
+        counts = fit_loop["epoch_loop.batch_progress"]["current"]
+        states = fit_loop["state_dict"].get("combined_loader")
+        n_batches = states[0]["n_batches"] if states else counts["ready"]  # older checkpoints count batches
+        self.trainer.fit_loop.setup_data()
+        ends = list(itertools.accumulate(self.trainer.train_dataloader.lengths))
+        if 0 < n_batches < ends[-1]:
+            self.n_resumed = n_batches
+            shift = bisect.bisect_right(ends, n_batches) - counts["ready"]
+            counts |= {key: count + shift for key, count in counts.items()}
 
     def on_fit_start(self) -> None:
         """Compile the network in place, so that the names in its checkpoint stay the same.

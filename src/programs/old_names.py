@@ -13,16 +13,16 @@ OLD_NAMES = {
     r"/?spectral=\[?(stft|mel|waveform|bits)\]?": "{0} is now representation={1}.",
     r"/?spectral=.*": "{0}: the first name is now representation=NAME, the others channels=[NAME,NAME]. Windows are "
     "one option, with ratios 0.25 (short_window), 1, 4 (long_window): channels=[windows] channels.windows.ratios=[4].",
-    rf"(spectral\.)?channels(=.*|\.)\b({WINDOW}|window_[\d.]+)\b.*": "{0}: " + WINDOWS,
+    rf"(spectral\.)?channels(=.*\bwindow_[\d.]+|(=.*|\.)\b({WINDOW}))\b.*": "{0}: " + WINDOWS,
     r"spectral\.(channels\..*)": "{0} is now {1}.",
     r"spectral\.(.*)": "{0} is now representation.{1}.",
     r"representation=\[.*,.*": "{0}: there is one representation. Further channels are a list of their own: "
     "representation=stft channels=[windows,modulation].",
     r"channels=\[(?:.*,)?\s*(\w+)\s*,(?:.*,)?\s*\1\s*[,\]].*": "{0} names {1} twice; name each channel once.",
     r"experiment=moog_vit_(\w+)": "{0} is now experiment=moog_cnn_{1} model=vit_tiny experiment_name=moog_vit_{1}.",
-    r"callbacks(=.*|\.)\blean_loop\b.*": "{0}: training needs no such callback any more. Leave it out.",
-    r"callbacks(=.*|\.)\blr_monitor\b.*": "{0}: the learning rate is logged without a callback. Leave it out.",
-    r"logger(=.*|\.)\bneptune\b.*": "{0}: Neptune is not supported any more; make lc lists the loggers that are.",
+    r"callbacks(=.*|\.|/)\blean_loop\b.*": "{0}: training needs no such callback any more. Leave it out.",
+    r"callbacks(=.*|\.|/)\blr_monitor\b.*": "{0}: the learning rate is logged without a callback. Leave it out.",
+    r"logger(=.*|\.|/)\bneptune\b.*": "{0}: Neptune is not supported any more; make lc lists the loggers that are.",
     r"interactive=.*": "{0}: audio_eval.py has no window of its own any more. Open the report that it writes, or start "
     "display_vimh.py.",
     r"model\.net\.(input_shape|head_sizes|n_aux|aux_mean|aux_std)=.*": "{0}: a network is given the sizes and means of "

@@ -116,7 +116,7 @@ def test_a_loader_goes_on_where_another_one_ended(n_given):
     early = iter(first)
     for _ in range(n_given):
         next(early)
-    second.load_state_dict(first.state_dict() if n_given else {"n_given": 0})
+    second.load_state_dict(first.state_dict() if n_given else {"n_batches": 0})
     assert [torch.cat(chunk).tolist() for chunk in second] == expected[n_given % 4 :]
     assert [torch.cat(chunk).tolist() for chunk in second] == expected
 

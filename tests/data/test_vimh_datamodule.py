@@ -51,7 +51,7 @@ def fake_trainer():
     def make(device="cpu", **settings):
         usual = {"world_size": 1, "global_rank": 0, "overfit_batches": 0, "current_epoch": 0, "callbacks": []}
         usual |= dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), 1.0)
-        usual["val_check_interval"] = 1.0
+        usual |= {"val_check_interval": 1.0, "max_steps": -1, "min_steps": None}
         return SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)), **usual | settings)
 
     return make

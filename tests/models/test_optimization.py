@@ -368,6 +368,21 @@ def test_a_training_resumed_within_an_epoch_ends_with_the_same_weights(fit, tmp_
         assert torch.equal(resumed.state_dict()[name], tensor), name
 
 
+@pytest.mark.parametrize(("stop_at", "chunk"), [(2, 4), (3, 4), (8, 100), (10, 4)])
+def test_a_training_may_be_resumed_within_an_epoch_with_larger_chunks(fit, tmp_path, monkeypatch, stop_at, chunk):
+    class Save(Callback):  # called at every batch, so that chunks are single batches
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == stop_at:
+                trainer.save_checkpoint(tmp_path / "kept.ckpt")
+
+    expected, _ = fit("scheduler=cosine", callbacks=[Save()])
+    monkeypatch.setattr(batches, "CHUNK_SAMPLES", 8 * chunk)
+    resumed, trainer = fit("scheduler=cosine", ckpt_path=tmp_path / "kept.ckpt")
+    assert (trainer.global_step, trainer.current_epoch) == (6 * EPOCHS, EPOCHS)
+    for name, tensor in expected.net.state_dict().items():
+        assert torch.equal(resumed.net.state_dict()[name], tensor), name
+
+
 def test_figures_do_not_depend_on_the_size_of_chunks(fit, monkeypatch):
     figures = []
     for n_samples in (1, 16, 10**6):
