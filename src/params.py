@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy  # loads its parts when they are first used
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from scipy.stats import qmc
 
 from src.errors import ConfigError, check_choice, check_number
 from src.sections import validation_in_words
@@ -325,7 +325,7 @@ def _uniform(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:
 
 def _sobol(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:
     """Points `start` to `stop - 1` of a scrambled Sobol sequence, float64 in [0, 1), `(point, column)`."""
-    sequence = qmc.Sobol(n_columns, scramble=True, rng=np.random.default_rng(seed))
+    sequence = scipy.stats.qmc.Sobol(n_columns, scramble=True, rng=np.random.default_rng(seed))
     if start:
         sequence.fast_forward(start)
     with warnings.catch_warnings():

@@ -6,9 +6,9 @@ Shapes: waveform `(..., time)`, spectrogram `(..., freq, time)`. Everything runs
 import math
 import warnings
 
+import scipy  # loads its parts when they are first used
 import torch
 import torchaudio.functional as AF
-from scipy.signal import get_window
 from torch import Tensor
 
 from src.errors import ConfigError, check_number
@@ -35,7 +35,7 @@ def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
         return _USUAL_WINDOWS[name](win_length, dtype=torch.float64).float()
 
     try:
-        return torch.from_numpy(get_window(as_tuple(name), win_length)).float()
+        return torch.from_numpy(scipy.signal.get_window(as_tuple(name), win_length)).float()
     except (ValueError, TypeError) as error:
         raise ConfigError(f"window {name!r} is not one that scipy.signal.get_window knows: {error}") from error
 

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import scipy
 import torch
 from pydantic import Field, model_validator
-from scipy.signal import lfilter
 from torch import Tensor
 
 from src.errors import ConfigError
@@ -241,8 +241,7 @@ class SpectralRepresentation:
         )
         if not self.pre_emphasis:
             return waveform
-
-        return torch.from_numpy(lfilter([1.0], [1.0, -self.pre_emphasis], waveform.cpu().numpy())).float()
+        return torch.from_numpy(scipy.signal.lfilter([1.0], [1.0, -self.pre_emphasis], waveform.cpu().numpy())).float()
 
     def describe(self) -> dict[str, Any]:
         """The settings as they act, for the dataset's JSON: samples, dB and names only."""
@@ -297,6 +296,8 @@ class SpectralRepresentation:
         Args:
             spec_range: `spec_min` and `spec_max`, dB, `(..., 2)`.
         """
+        if not self.views:
+            return spec_range.split(1, dim=-1)
         others = spec_range.new_tensor([view.ends[:2] for view in self.views.values()]).reshape(-1, 2)
         others = others.expand(*spec_range.shape[:-1], -1, -1)
         return torch.cat([spec_range.unsqueeze(-2), others], dim=-2).unbind(dim=-1)
