@@ -85,7 +85,7 @@ def test_predictions_are_those_that_were_made_then(stored):
     expected = np.load(COMPAT / f"{stored.name}_expected.npz")
     np.testing.assert_array_equal(index.numpy(), expected["index"])
     np.testing.assert_allclose(normalized.numpy(), expected["normalized"], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(std.numpy(), expected["std"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(std.numpy(), expected["std"], rtol=0, atol=1e-5)
 
 
 @EACH

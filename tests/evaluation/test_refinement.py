@@ -150,8 +150,8 @@ def test_pieces_change_nothing(recipe, sounds, start, monkeypatch):
     monkeypatch.setattr(refinement, "AT_ONCE", 2)
     pieces = refine(recipe, *arguments, restarts=0, advance=done.append)
     assert done == [2, 2, 1]
-    np.testing.assert_allclose(pieces.residual, whole.residual, rtol=0.02)
-    np.testing.assert_allclose(pieces.value / steps_of(recipe), whole.value / steps_of(recipe), atol=0.02)
+    np.testing.assert_allclose(pieces.residual, whole.residual, rtol=1e-9)
+    np.testing.assert_allclose(pieces.value / steps_of(recipe), whole.value / steps_of(recipe), atol=1e-9)
     assert pieces.milliseconds > 0
 
 
