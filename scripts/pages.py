@@ -9,7 +9,7 @@ import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.programs.output import write_atomically  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 
 
 def read_json(path: Path) -> dict[str, Any]:

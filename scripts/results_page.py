@@ -11,7 +11,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
-from src.programs.output import write_atomically  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "runs.json"
 PAGE = ROOT / "docs" / "results.md"

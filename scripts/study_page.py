@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 from scripts.pages import between_marks, table, write_json
-from src.programs.output import write_atomically
+from src.files import write_atomically
 
 RUNS = "runs.json"
 MARKS = "<!-- tables: made by scripts/study.py -->\n", "<!-- end of tables -->\n"

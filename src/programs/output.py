@@ -164,14 +164,3 @@ def plain_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Tab
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it exists whole or not at all, and make its directory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

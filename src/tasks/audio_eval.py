@@ -30,9 +30,10 @@ from src.evaluation.audit import observe, rounding_std
 from src.evaluation.estimates import Estimate, network_values, reference_estimates
 from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
+from src.files import write_atomically
 from src.generation import generate
 from src.listening.report import Axes, Report, Sound, format_number, render_report
-from src.programs.output import RankedLogger, plain_table, progress, write_atomically
+from src.programs.output import RankedLogger, plain_table, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section

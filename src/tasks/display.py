@@ -12,10 +12,11 @@ from rich.table import Table
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError, check_number
+from src.files import write_atomically
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
-from src.programs.output import plain_table, progress, write_atomically
+from src.programs.output import plain_table, progress
 from src.recipe import ROOT
 from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME

@@ -17,10 +17,11 @@ from rich.table import Table
 from src import __version__
 from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.errors import ConfigError, check_number
+from src.files import write_atomically
 from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
-from src.programs.output import RankedLogger, plain_table, write_atomically
+from src.programs.output import RankedLogger, plain_table
 from src.programs.run_dirs import trained_checkpoint
 
 log = RankedLogger(__name__)

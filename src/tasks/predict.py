@@ -30,9 +30,10 @@ from src.evaluation.domain import Domain
 from src.evaluation.estimates import AT_ONCE, network_values
 from src.evaluation.refinement import refine
 from src.evaluation.scoring import csv_text
+from src.files import write_atomically
 from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
-from src.programs.output import RankedLogger, progress, write_atomically
+from src.programs.output import RankedLogger, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording

@@ -1,6 +1,5 @@
 import logging
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,6 @@ from src.programs.output import (
     enforce_tags,
     print_config_tree,
     process_rank,
-    write_atomically,
 )
 
 
@@ -97,17 +95,3 @@ def test_a_person_at_a_terminal_is_asked(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(output.Prompt, "ask", lambda *_, **__: " saw, small ,")
     assert enforce_tags([]) == ["saw", "small"]
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "new" / "model.onnx"
-    write_atomically(path, b"first")
-
-    def fail(self, target):
-        raise OSError("disk is gone")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk is gone"):
-        write_atomically(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert list(path.parent.iterdir()) == [path]
