@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from src.params import MAX_CODE, Conversions, ParameterSpace, ParamSpec
+from src.params import MAX_CODE, Condition, Conversions, ParameterSpace, ParamSpec
 
 NO_CLASS = -3e4  # logit of a class that a head does not have: probability 0 in every precision, and 0 times it is 0
 UNIFORM = 1 / math.sqrt(12)  # standard deviation of a uniform distribution over 1
@@ -23,9 +23,9 @@ class ParamTensors(Conversions, nn.Module):
 
     Attributes:
         names: Of the heads.
-        low: Lowest values, natural units, `(head,)`.
-        range: Distances from the lowest to the highest values, natural units, `(head,)`.
-        step: Grid steps, natural units, `(head,)`.
+        low: Lowest values, `(head,)`.
+        range: Distances from the lowest to the highest values, `(head,)`.
+        step: Grid steps, `(head,)`.
         n_classes: Numbers of classes, `(head,)`.
         n_steps: Ranges in grid steps, `(head,)`.
         log_spread: Logarithm of the standard deviation of a uniform distribution over the range, grid steps, `(head,)`.
@@ -33,6 +33,9 @@ class ParamTensors(Conversions, nn.Module):
         mask: What is added to logits: 0, and `NO_CLASS` where a head has fewer classes, `(head, class)`.
         categorical: Whether the classes of a head have no order, bool, `(head,)`.
         any_categorical: Whether those of any have none.
+        discrete: 1 where only the points of the grid are possible, else 0, `(head,)`.
+        log: 1 where values are base-10 logarithms, else 0, `(head,)`.
+        allowed: Tables of classes of `conditions`, bool, `(condition, class)`.
     """
 
     def __init__(self, parameters: Sequence[ParamSpec]) -> None:
@@ -51,12 +54,24 @@ class ParamTensors(Conversions, nn.Module):
             "classes": classes,
             "mask": torch.where(missing, NO_CLASS, 0.0),
             "categorical": torch.from_numpy(space.categorical),
+            "discrete": torch.from_numpy(space.discrete).float(),
+            "log": torch.from_numpy(space.log).float(),
+            "allowed": torch.zeros(len(space.conditions), len(classes), dtype=torch.bool),
         }
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor, persistent=False)
         self.names = tuple(spec.name for spec in parameters)
         self.any_categorical = bool(space.categorical.any())
+        self.any_discrete, self.any_log = space.any_discrete, space.any_log
+        self.pairs = [(parameter, other) for parameter, other, _ in space.conditions]
+        for row, (_, _, allowed) in zip(self.allowed, space.conditions, strict=True):
+            row[: len(allowed)] = torch.from_numpy(allowed)
         self.n_missing = np.subtract(space.n_classes.max(), space.n_classes).tolist()
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """On which heads depends whether others are trained: head, the other, and the classes of that."""
+        return [(*pair, allowed) for pair, allowed in zip(self.pairs, self.allowed, strict=True)]
 
     def index_from_code(self, code: Tensor) -> Tensor:
         """Codes to classes, int64: by the number of steps, which stays exact where the buffers are bfloat16."""

@@ -173,9 +173,10 @@ class Recipe:
         """Waveforms of stored values, float32, `(sample, time)`.
 
         Args:
-            value: Natural units, `(sample, parameter)`.
+            value: `(sample, parameter)`. Those of parameters that do not act on a sound are ignored.
         """
-        parameters = {spec.name: value[:, p].astype(np.float64) for p, spec in enumerate(self.space.varying)}
+        given = self.space.natural_from_value(self.space.canonical(value.astype(np.float64)))
+        parameters = {spec.name: given[:, p] for p, spec in enumerate(self.space.varying)}
         parameters |= {fixed.name: np.full(len(value), float(fixed.value)) for fixed in self.space.fixed}
         return self.synth.render(parameters)
 
@@ -224,13 +225,13 @@ class Recipe:
         return np.concatenate(pieces)
 
     def check(self) -> None:
-        """Refuse what cannot be made before anything is written: the last sample, and the ends of every range.
+        """Refuse what cannot be made before anything is written: the last sample, the ends of ranges, every category.
 
         Raises:
             ConfigError: From the sampling or the synth.
         """
         self.values(self.size - 1, self.size)
-        self.render(np.stack([self.space.low, self.space.high]))
+        self.render(self.space.ends())
 
     def ranges(self, shard: Shard = WHOLE) -> dict[str, tuple[int, int]]:
         """First and one past the last number of the samples of each split that belong to a shard.

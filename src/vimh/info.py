@@ -14,6 +14,7 @@ from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.sections import PositiveInt, WholeNumber, validation_in_words
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
+SPEC_KEYS = ("min", "max", "step", "units", "description", "names", "kind", "scale", "active_if")
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
 
 
@@ -34,6 +35,9 @@ class ParameterMapping(_Entry):
     units: str = ""
     categorical: bool = False
     names: tuple[str, ...] = ()
+    kind: str | None = None
+    scale: str = "linear"
+    active_if: dict[str, Any] = {}
 
     @property
     def varies(self) -> bool:
@@ -42,7 +46,8 @@ class ParameterMapping(_Entry):
 
     def spec(self, name: str) -> ParamSpec:
         """The varying parameter that this describes."""
-        return ParamSpec(name, self.min, self.max, self.step, self.units, self.description, self.names)
+        given = {key: getattr(self, key) for key in SPEC_KEYS}
+        return ParamSpec(name, **given)
 
 
 class FixedValue(_Entry):
@@ -206,6 +211,7 @@ class DatasetInfo(_Entry):
                 _agree(f"parameter_mappings.{name}.num_classes", mapping.num_classes, mapping.spec(name).n_classes)
             elif mapping.varies:
                 raise ValueError(f"parameter_mappings has the varying parameter {name}, which parameter_names lacks")
+        _ = self.space  # refuses conditions that make no sense
         return self
 
 
@@ -248,8 +254,10 @@ def new_info(
 
 
 def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
-    """The JSON entry of a varying parameter."""
-    fields = {key: item for key, item in asdict(spec).items() if key != "name"}
+    """The JSON entry of a varying parameter; what other kinds than plain numbers have stands there only with these."""
+    fields = {key: item for key, item in asdict(spec).items() if key in SPEC_KEYS}
+    implied = {"kind": "categorical" if spec.categorical else "continuous", "scale": "linear", "active_if": {}}
+    fields = {key: item for key, item in fields.items() if key not in implied or item != implied[key]}
     return ParameterMapping(**fields, num_classes=spec.n_classes, categorical=spec.categorical)
 
 
