@@ -35,6 +35,7 @@ class ParamTensors(Conversions, nn.Module):
         any_categorical: Whether those of any have none.
         discrete: 1 where only the points of the grid are possible, else 0, `(head,)`.
         log: 1 where values are base-10 logarithms, else 0, `(head,)`.
+        pairs: Head that does not always act and head that it depends on, for each of `conditions`.
         allowed: Tables of classes of `conditions`, bool, `(condition, class)`.
     """
 
@@ -77,6 +78,22 @@ class ParamTensors(Conversions, nn.Module):
         """Codes to classes, int64: by the number of steps, which stays exact where the buffers are bfloat16."""
         index = (code / MAX_CODE * self.n_steps).round().clamp(min=0)
         return index.minimum(self.n_classes - 1).long()
+
+    def index_from_value(self, value: Tensor) -> Tensor:
+        """The nearest point of the grid, `(batch, head)`."""
+        return ((value - self.low) / self.step).round().clamp(min=0).minimum(self.n_classes - 1)
+
+    def mean_over_active(self, losses: Tensor, index: Tensor) -> Tensor:
+        """Mean over the samples on which a head's parameter acts, `(head,)`; 0 where there are none.
+
+        Args:
+            losses: `(batch, head)`.
+            index: True classes, int64, `(batch, head)`.
+        """
+        if not self.pairs:
+            return losses.mean(dim=0)
+        active = self.active_from_index(index)
+        return torch.where(active, losses, 0.0).sum(dim=0) / active.sum(dim=0).clamp(min=1)
 
     def pad(self, logits: Sequence[Tensor]) -> Tensor:
         """Logits of all heads with as many classes each, `(batch, head, class)`."""

@@ -205,22 +205,34 @@ class VIMHDataModule(LightningDataModule):
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always predicting the most frequent class of the training samples, per head.
 
+        Only samples on which a parameter acts count; without any, the figure is NaN.
+
         Args:
             stage: Split that is predicted: `val` or `test`.
         """
-        guess = self.spaced_training_samples(MAX_STATISTICS)["index"].mode(dim=0).values
-        share = (self._labels(stage, "index") == guess).double().mean(dim=0)
+        trained, index = self.spaced_training_samples(MAX_STATISTICS)["index"], self._labels(stage, "index")
+        guess = _mean_of_active(trained, self._active(trained), mode=True)
+        share = _mean_of_active((index == guess).double(), self._active(index))
         return dict(zip(self.info.parameter_names, share.tolist(), strict=True))
 
     def mean_error(self, stage: str = "test") -> dict[str, float]:
-        """Mean absolute error of always predicting the mean of the training samples, natural units, per head.
+        """Mean absolute error of always predicting the mean of the training samples, in the units of values, per head.
+
+        Only samples on which a parameter acts count; without any, the figure is NaN.
 
         Args:
             stage: Split that is predicted: `val` or `test`.
         """
-        mean = self.spaced_training_samples(MAX_STATISTICS)["value"].double().mean(dim=0)
-        error = (self._labels(stage, "value") - mean).abs().mean(dim=0)
-        return dict(zip(self.info.parameter_names, error.tolist(), strict=True))
+        trained = self.spaced_training_samples(MAX_STATISTICS)
+        mean = _mean_of_active(trained["value"].double(), self._active(trained["index"]))
+        error = (self._labels(stage, "value") - mean).abs()
+        found = _mean_of_active(error, self._active(self._labels(stage, "index")))
+        return dict(zip(self.info.parameter_names, found.tolist(), strict=True))
+
+    def _active(self, index: Tensor) -> Tensor | None:
+        """Which parameters act on samples of these classes, bool, `(sample, head)`; None where all always do."""
+        space = self.info.space
+        return torch.from_numpy(space.active_from_index(index.numpy())) if space.conditions else None
 
     def _labels(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
@@ -316,6 +328,22 @@ class VIMHDataModule(LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         self.check_devices(world_size)
         return {"batch_size": self.batch_size // world_size, "rank": rank, "world_size": world_size}
+
+
+def _mean_of_active(figures: Tensor, active: Tensor | None, mode: bool = False) -> Tensor:
+    """Mean over samples, `(head,)`, or the most frequent figure; NaN (or 0) where a head acts on none of them.
+
+    Args:
+        figures: `(sample, head)`.
+        active: Which count, `(sample, head)`; None: all.
+        mode: The most frequent one in place of the mean.
+    """
+    if active is None:
+        return figures.mode(dim=0).values if mode else figures.mean(dim=0)
+    columns = [column[acts] for column, acts in zip(figures.unbind(dim=1), active.unbind(dim=1), strict=True)]
+    if mode:
+        return torch.stack([column.mode().values if len(column) else column.new_zeros(()) for column in columns])
+    return torch.stack([column.mean() for column in columns])
 
 
 def memory_budget(device: torch.device) -> int:

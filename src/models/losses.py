@@ -5,6 +5,8 @@ head after the other.
 
 Distances between classes are counted in grid steps. Where a parameter is categorical (`spec.categorical`), its classes
 have no order: losses that use distance treat such a head as plain cross entropy does, those without classes refuse it.
+
+Where a parameter does not act on a sound (`spec.active_if`), its head has no loss: means are over the other samples.
 """
 
 import math
@@ -44,7 +46,7 @@ class HeadLoss(nn.Module):
         raise NotImplementedError
 
     def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
-        """Mean loss of a batch for every head, `(head,)`.
+        """Mean loss of a batch for every head, `(head,)`, over the samples on which its parameter acts.
 
         Args:
             logits: Outputs of each head, `(batch, head_size)`.
@@ -52,6 +54,10 @@ class HeadLoss(nn.Module):
             index: True classes, int64, `(batch, head)`.
             heads: The parameters.
         """
+        return heads.mean_over_active(self.per_sample(logits, normalized, index, heads), index)
+
+    def per_sample(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
+        """Loss of every sample and head, `(batch, head)`; arguments as for `per_head`."""
         raise NotImplementedError
 
     def decoder(self, heads: ParamTensors) -> Decoder:
@@ -77,14 +83,14 @@ class CrossEntropy(HeadLoss):
         """One output per class."""
         return spec.n_classes
 
-    def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
-        """Negative log likelihood of the true class, `(head,)`."""
+    def per_sample(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
+        """Negative log likelihood of the true class, `(batch, head)`."""
         likelihood = heads.pad(logits).log_softmax(dim=-1)  # (batch, head, class)
         losses = negative_log_likelihood(likelihood, index)
         if self.label_smoothing:
             everywhere = -(likelihood * (heads.mask == 0)).sum(dim=-1) / heads.n_classes
             losses = torch.lerp(losses, everywhere, self.label_smoothing)
-        return losses.mean(dim=0)
+        return losses
 
     def decoder(self, heads: ParamTensors) -> Decoder:
         """For classes."""
@@ -94,13 +100,13 @@ class CrossEntropy(HeadLoss):
 class OrderedClasses(CrossEntropy):
     """Base of losses of classes that count distance; categorical heads get plain cross entropy."""
 
-    def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
-        """Mean over the batch, `(head,)`."""
+    def per_sample(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
+        """By distance, or cross entropy, `(batch, head)`."""
         likelihood = heads.pad(logits).log_softmax(dim=-1)  # (batch, head, class)
         losses = self.of_likelihood(likelihood, normalized * heads.n_steps, index, heads)
         if heads.any_categorical:
             losses = torch.where(heads.categorical, negative_log_likelihood(likelihood, index), losses)
-        return losses.mean(dim=0)
+        return losses
 
     def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
         """Loss of every sample and head, `(batch, head)`.
@@ -238,11 +244,10 @@ class Regression(HeadLoss):
         """One output."""
         return _size_of_ordered(spec, 1, self)
 
-    def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
-        """Huber loss of the error in grid steps, `(head,)`."""
+    def per_sample(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
+        """Huber loss of the error in grid steps, `(batch, head)`."""
         mean = in_full(torch.cat(list(logits), dim=1)).sigmoid()  # (batch, head)
-        losses = F.huber_loss(mean * heads.n_steps, normalized * heads.n_steps, reduction="none", delta=self.delta)
-        return losses.mean(dim=0)
+        return F.huber_loss(mean * heads.n_steps, normalized * heads.n_steps, reduction="none", delta=self.delta)
 
     def decoder(self, heads: ParamTensors) -> Decoder:
         """For one number per head."""
@@ -273,14 +278,14 @@ class Gaussian(HeadLoss):
         """Two outputs."""
         return _size_of_ordered(spec, 2, self)
 
-    def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
-        """Negative log likelihood of the error in grid steps, `(head,)`."""
+    def per_sample(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
+        """Negative log likelihood of the error in grid steps, `(batch, head)`."""
         mean, log_std = mean_and_log_std(logits, heads)
         error = (mean - normalized) * heads.n_steps
         losses = 0.5 * (error * torch.exp(-log_std)) ** 2 + log_std + 0.5 * math.log(2 * math.pi)
         if self.training and self.beta:
             losses = losses * torch.exp(2 * self.beta * log_std.detach())
-        return losses.mean(dim=0)
+        return losses
 
     def decoder(self, heads: ParamTensors) -> Decoder:
         """For mean and standard deviation."""

@@ -131,7 +131,8 @@ def check_agreement(predictor: Predictor, session: InferenceSession, inputs: Inp
         CheckpointError: If it is above `tolerance`, or no number.
     """
     specs = predictor.module.specs
-    ranges = ParameterSpace(specs).range
+    space = ParameterSpace(specs)
+    ranges = np.ptp(space.natural_from_value(np.stack([space.low, space.high])), axis=0)
     pairs = zip(run_pytorch(predictor, inputs), run_onnx(session, inputs), strict=True)
     shares = np.stack([np.abs(ours - theirs) / ranges for ours, theirs in pairs]).max(axis=(0, 1))  # (head,)
     worst = int(np.argmax(np.where(np.isnan(shares), np.inf, shares)))

@@ -1,18 +1,22 @@
-"""`Predictor`: the predictions of a trained module in natural units."""
+"""`Predictor`: the predictions of a trained module as values."""
 
 from torch import Tensor, nn
 
 
 class Predictor(nn.Module):
-    """A trained module as a function: from images to values and standard deviations in natural units.
+    """A trained module as a function: from images to values and standard deviations.
+
+    Values of integers and categories are points of their grid.
 
     Args:
         module: A `VIMHLitModule` with its weights.
+        natural: In natural units, not logarithms, where the scale is logarithmic.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, natural: bool = False) -> None:
         super().__init__()
         self.module = module
+        self.natural = natural
         self.eval()
 
     def forward(self, image: Tensor, aux: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,4 +28,5 @@ class Predictor(nn.Module):
         """
         _, normalized, std = self.module.read(image, aux)
         heads = self.module.heads
-        return heads.value_from_normalized(normalized), std * heads.step
+        value, std = heads.snapped(heads.value_from_normalized(normalized)), std * heads.step
+        return (heads.natural_from_value(value), heads.natural_std(value, std)) if self.natural else (value, std)

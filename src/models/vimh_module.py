@@ -38,8 +38,8 @@ class VIMHLitModule(LightningModule):
 
     Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
     `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
-    `coverage` and `{name}_coverage`; `val/acc_best` is the best accuracy so far. Loggers also get the
-    learning rate at the beginning of each epoch, as `lr-{optimizer}`.
+    `coverage` and `{name}_coverage`; of categories `{name}_acc` and `{name}_f1` alone. `val/acc_best` is the best
+    accuracy so far. Loggers also get the learning rate at the beginning of each epoch, as `lr-{optimizer}`.
 
     Standard deviations of predictions are those of the loss times `std_scale`, a factor per head that the checkpoint
     carries. After every validation of a training it is set such that 90 % of the validation samples lie within 1.645

@@ -16,9 +16,11 @@ from src.programs.output import plain_table
 
 AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
 VISIBLE_SHARE = 0.9  # of the sounds in which one grid step must be visible, or the head is marked
+F1_COLUMN = "macro\nF1"  # after the first of these, where there are categories
 COLUMNS = ("accu-\nracy", "within\n1 step", "most\nfreq.", "mean\nabs. error", "grid\nsteps", "mean\nvalue", "in\n90 %")
 FIGURES = ("acc", "acc1", "mae", "steps", "nmae", "coverage")
-AVERAGED = ("acc", "acc1", "majority", "steps", "mean_steps", "coverage")
+CATEGORY_FIGURES = ("acc", "f1")  # of a head whose classes have no order
+AVERAGED = ("acc", "f1", "acc1", "majority", "steps", "mean_steps", "coverage")
 
 
 def report_results(
@@ -72,19 +74,21 @@ def head_results(
 
     Returns:
         Head to `acc`, `acc1`, `mae`, `steps`, `nmae`, `coverage` (see `HeadMetrics`), `majority`, `mean_mae`,
-        `mean_steps`, `units`, and `visible`, which may be None.
+        `mean_steps`, `units`, and `visible`, which may be None. A category has `acc`, `f1`, `majority`, its class
+        `names` and `visible`.
     """
-    return {
-        spec.name: {
-            **{figure: float(metrics[f"{stage}/{spec.name}_{figure}"]) for figure in FIGURES},
-            "majority": majority[spec.name],
-            "mean_mae": mean_error[spec.name],
-            "mean_steps": mean_error[spec.name] / spec.step,
-            "units": spec.units,
-            "visible": visible.get(spec.name),
-        }
-        for spec in specs
-    }
+    results = {}
+    for spec in specs:
+        figures = CATEGORY_FIGURES if spec.categorical else FIGURES
+        row = {figure: float(metrics[f"{stage}/{spec.name}_{figure}"]) for figure in figures}
+        row["majority"] = majority[spec.name]
+        if spec.categorical:
+            row["names"] = list(spec.names)
+        else:
+            error = mean_error[spec.name]
+            row |= {"mean_mae": error, "mean_steps": error / spec.step, "units": spec.units}
+        results[spec.name] = row | {"visible": visible.get(spec.name)}
+    return results
 
 
 def read_visible(log_dir: Path, dataset: str) -> dict[str, float]:
@@ -112,34 +116,42 @@ def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table
         title: Stands above the table.
     """
     marked = {name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE}
-    table = plain_table(title, ("head",), COLUMNS)
+    has_f1 = any("f1" in row for row in results.values())
+    table = plain_table(title, ("head",), (COLUMNS[0], F1_COLUMN, *COLUMNS[1:]) if has_f1 else COLUMNS)
     if marked:
         table.caption = f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)"
     for name, row in results.items():
-        table.add_row(*_cells(f"{name} *" if name in marked else name, row))
+        table.add_row(*_cells(f"{name} *" if name in marked else name, row, has_f1))
     if len(results) > 1:
-        table.add_row(*_cells(f"mean of {len(results)}", _mean(list(results.values()))))
+        table.add_row(*_cells(f"mean of {len(results)}", _mean(list(results.values())), has_f1))
     unmarked = [row for name, row in results.items() if name not in marked]
     if marked and unmarked:
-        table.add_row(*_cells(f"mean of {len(unmarked)} without *", _mean(unmarked)))
+        table.add_row(*_cells(f"mean of {len(unmarked)} without *", _mean(unmarked), has_f1))
     return table
 
 
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over heads; the absolute error has none, since every head has units of its own."""
-    return {figure: sum(row[figure] for row in rows) / len(rows) for figure in AVERAGED}
+    """Means over the heads that have a figure; the absolute error has none, since every head has units of its own."""
+    found = {figure: [row[figure] for row in rows if math.isfinite(row.get(figure, math.nan))] for figure in AVERAGED}
+    return {figure: sum(numbers) / len(numbers) for figure, numbers in found.items() if numbers}
 
 
-def _cells(label: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(label: str, row: Mapping[str, Any], has_f1: bool) -> tuple[str, ...]:
+    """A line of the table; what a head does not have stays empty."""
+
+    def cell(figure: str, form: str) -> str:
+        return f"{row[figure]:{form}}" if figure in row else ""
+
     return (
         label,
-        f"{row['acc']:.3f}",
-        f"{row['acc1']:.3f}",
-        f"{row['majority']:.3f}",
+        cell("acc", ".3f"),
+        *([cell("f1", ".3f")] if has_f1 else []),
+        cell("acc1", ".3f"),
+        cell("majority", ".3f"),
         f"{row['mae']:.4g} {row['units']}".strip() if "mae" in row else "",
-        f"{row['steps']:.3f}",
-        f"{row['mean_steps']:.2f}",
-        f"{row['coverage']:.0%}",
+        cell("steps", ".3f"),
+        cell("mean_steps", ".2f"),
+        cell("coverage", ".0%"),
     )
 
 
