@@ -226,7 +226,8 @@ class VIMHDataModule(LightningDataModule):
         trained = self.spaced_training_samples(MAX_STATISTICS)
         mean = _mean_of_active(trained["value"].double(), self._active(trained["index"]))
         error = (self._labels(stage, "value") - mean).abs()
-        found = _mean_of_active(error, self._active(self._labels(stage, "index")))
+        active = self._active(self._labels(stage, "index")) if self.info.space.conditions else None
+        found = _mean_of_active(error, active)
         return dict(zip(self.info.parameter_names, found.tolist(), strict=True))
 
     def _active(self, index: Tensor) -> Tensor | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from src.params import ParamSpec
+from src.params import ParameterSpace, ParamSpec
 from src.recipe import Recipe
 from src.spectral.representation import SpectralRepresentation
 
@@ -34,9 +34,13 @@ class ParameterAudit:
         spec_min_db: Mean absolute change of `spec_min` by one step, dB.
         spec_max_db: Mean absolute change of `spec_max` by one step, dB.
         invisible: Share of the sounds in which one step changes less than a level in every pixel and less than 0.05 dB.
+            A step of a category leads to its next class.
         std: Median standard deviation under rounding noise, grid steps, from the image with `spec_min` and `spec_max`.
-        std_image: The same from the image alone; infinite where the image does not determine the parameter.
+        std_image: The same from the image alone; infinite where the image does not determine the parameter, and for
+            categories.
         stds: The first of each sound, `(sound,)`.
+
+    Only sounds on which the parameter acts count; without any, nothing shows.
     """
 
     name: str
@@ -55,7 +59,7 @@ def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) 
     """Audit every parameter over some sounds.
 
     Args:
-        value: Parameter values of the sounds, natural units, `(sound, parameter)`.
+        value: Parameter values of the sounds, `(sound, parameter)`.
         parameters: Their specifications, in the order of the columns.
         observe: Renders values to images that are not rounded.
 
@@ -63,14 +67,23 @@ def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) 
         One entry per parameter.
     """
     value = value.astype(np.float64)
+    active = ParameterSpace(tuple(parameters)).active(value)
     std, std_image = rounding_std(value, parameters, observe)
     levels_before, db_before = observe(value)
     entries = []
     for p, spec in enumerate(parameters):
+        acts = active[:, p]
+        if not acts.any():
+            nothing = dict.fromkeys(("level_rms", "level_max", "spec_min_db", "spec_max_db"), 0.0)
+            spread = dict.fromkeys(("std", "std_image"), np.inf)
+            entries.append(
+                ParameterAudit(spec.name, spec.n_classes, **nothing, invisible=1.0, **spread, stds=std[:, p])
+            )
+            continue
         moved = value.copy()  # by one grid step up, or down where up would leave the range
-        moved[:, p] += np.where(value[:, p] + spec.step <= spec.max, spec.step, -spec.step)
+        moved[:, p] = _one_step_on(spec, value[:, p])
         levels_after, db_after = observe(moved)
-        levels, db = levels_after - levels_before, db_after - db_before
+        levels, db = levels_after[acts] - levels_before[acts], db_after[acts] - db_before[acts]
         is_invisible = (np.abs(levels).max(axis=1) < VISIBLE_LEVEL) & (np.abs(db).max(axis=1) < VISIBLE_DB)
         entries.append(
             ParameterAudit(
@@ -81,16 +94,23 @@ def audit(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe) 
                 spec_min_db=float(np.abs(db[:, 0]).mean()),
                 spec_max_db=float(np.abs(db[:, 1]).mean()),
                 invisible=float(is_invisible.mean()),
-                std=float(np.median(std[:, p])),
-                std_image=float(np.median(std_image[:, p])),
-                stds=std[:, p],
+                std=float(np.median(std[acts, p])),
+                std_image=float(np.median(std_image[acts, p])),
+                stds=std[acts, p],
             )
         )
     return entries
 
 
+def _one_step_on(spec: ParamSpec, value: np.ndarray) -> np.ndarray:
+    """Values of a parameter, `(sound,)`, moved by one grid step, within its range; of a category the next class."""
+    if spec.categorical:
+        return spec.value_from_index((spec.index_from_value(value) + 1) % spec.n_classes)
+    return value + np.where(value + spec.step <= spec.max, spec.step, -spec.step)
+
+
 def observe(recipe: Recipe, value: np.ndarray) -> Observation:
-    """The observation that values in natural units make, `(sound, parameter)`, in the recipe's view."""
+    """The observation that values make, `(sound, parameter)`, in the recipe's view."""
     return observe_waveform(recipe.view, torch.from_numpy(recipe.render(value)))
 
 
@@ -111,13 +131,13 @@ def rounding_std(
     """Standard deviations under rounding noise, with `spec_min` and `spec_max` and without.
 
     Args:
-        value: Natural units, `(sound, parameter)`.
+        value: `(sound, parameter)`.
         parameters: In the order of the columns.
         observe: Renders values to images that are not rounded.
         advance: Called with the number of sounds just done.
 
     Returns:
-        Grid steps, `(sound, parameter)` each.
+        Grid steps, `(sound, parameter)` each; infinite without a slope: of categories, and of what does not act.
     """
     parts = []
     for first in range(0, len(value), AT_ONCE):
@@ -157,8 +177,14 @@ def _slopes(value: np.ndarray, parameters: Sequence[ParamSpec], observe: Observe
     images, ranges = [], []
     for p, spec in enumerate(parameters):
         low, high = value.copy(), value.copy()
-        low[:, p] = np.maximum(value[:, p] - DIFFERENCE * spec.step, spec.min)
-        high[:, p] = np.minimum(value[:, p] + DIFFERENCE * spec.step, spec.max)
+        if spec.categorical:
+            slopes = [np.zeros_like(part) for part in observe(value)]
+            images.append(slopes[0])
+            ranges.append(slopes[1])
+            continue
+        reach = 1.0 if spec.discrete else DIFFERENCE  # integers have nothing between them
+        low[:, p] = np.maximum(value[:, p] - reach * spec.step, spec.min)
+        high[:, p] = np.minimum(value[:, p] + reach * spec.step, spec.max)
         width = (high[:, p] - low[:, p])[:, None] / spec.step
         (low_levels, low_db), (high_levels, high_db) = observe(low), observe(high)
         images.append((high_levels - low_levels) / width)

@@ -20,8 +20,8 @@ class Estimate:
 
     Attributes:
         name: Of what estimated them.
-        value: Natural units, within the ranges, `(sound, parameter)`.
-        std: Standard deviation, natural units, `(sound, parameter)`; None where it is not known.
+        value: Possible values (`ParameterSpace.clip`), `(sound, parameter)`.
+        std: Standard deviation of the value, `(sound, parameter)`; None where it is not known.
         columns: Further columns of the table, name to `(sound,)`.
     """
 
@@ -32,7 +32,7 @@ class Estimate:
 
 
 def network_values(module: nn.Module, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Values and standard deviations that a trained network estimates, natural units, `(sound, parameter)` each.
+    """Values and standard deviations that a trained network estimates, `(sound, parameter)` each.
 
     Args:
         module: From `load_run`.
@@ -75,12 +75,33 @@ def reference_estimates(
     values: list[np.ndarray] = []
     nearest = nearest_neighbours(features_of(samples), features_of_training(), advance)
     train_value = np.concatenate(values)
-    mean_value = train_value.mean(axis=0, dtype=np.float64)
     return [
         Estimate("nearest neighbour", train_value[nearest].astype(np.float64)),
-        Estimate("mean parameters", np.tile(mean_value, (len(nearest), 1))),
+        Estimate("mean parameters", np.tile(typical_value(space, train_value), (len(nearest), 1))),
         Estimate("8-bit coding", space.decode(space.encode(samples["value"].numpy()))),
     ]
+
+
+def typical_value(space: ParameterSpace, value: np.ndarray) -> np.ndarray:
+    """Mean of samples, of integers the nearest one, of categories the most frequent, float64, `(parameter,)`.
+
+    A parameter that does not always act is averaged over the samples on which it does, if there are any.
+
+    Args:
+        space: The parameters.
+        value: Of the samples, `(sample, parameter)`.
+    """
+    mean = value.mean(axis=0, dtype=np.float64)
+    if not (space.any_discrete or space.conditions):
+        return mean
+    active, index = space.active(value), space.index_from_value(value).astype(np.int64)
+    for p, spec in enumerate(space.varying):
+        acts = active[:, p] if active[:, p].any() else ~active[:, p]
+        if spec.categorical:
+            mean[p] = spec.value_from_index(np.bincount(index[acts, p]).argmax())
+        else:
+            mean[p] = value[acts, p].mean(dtype=np.float64)
+    return space.clip(mean)
 
 
 def network_features(image: np.ndarray, aux: np.ndarray) -> np.ndarray:

@@ -5,8 +5,14 @@ the standard deviation of its noise. So a residual of 1 is what rounding alone l
 
 Spectrograms in decibels have deep notches where harmonics meet within a band, and a derivative at a point says little
 about the next notch. Derivatives are therefore central differences, wide at first and narrower once nothing is gained.
+
+Integers and categories have no slope. Every class of a category, and an integer's neighbours, are combined; the few
+combinations that sound most alike at the start are held one after the other while the rest is searched for, and the
+best result counts. What does not act on a sound stays where it was.
 """
 
+import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +26,8 @@ import torch
 
 from src.errors import ConfigError
 from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE, information_std, observe_waveform
-from src.params import ParamSpec
+from src.evaluation.scoring import parameter_errors
+from src.params import ParameterSpace, ParamSpec
 from src.recipe import Recipe
 
 WIDTHS = (0.1, 0.02, 0.004, 0.001)  # grid steps to either side for a derivative, one stage after the other
@@ -31,6 +38,8 @@ MAX_RENDERS = 60
 SWEEPS = 5
 FAR = 2.0  # a residual that rounding does not explain
 SCATTER = 0.5  # grid steps, standard deviation of the new starts
+MOST_COMBINATIONS = 256  # of classes, of which the sounds at the start are compared
+TRIED = 8  # combinations of classes that are searched from, for each sound
 AT_ONCE = 256  # sounds that are searched side by side
 BLOCK = 1 << 22  # samples rendered at a time
 CACHED = 32  # sounds represented at a time: what they need then stays in the cache
@@ -43,11 +52,12 @@ class Refinement:
     """Parameters after analysis by synthesis, and what it took.
 
     Attributes:
-        value: Natural units, within the ranges, float64, `(sound, parameter)`.
+        value: Possible values, float64, `(sound, parameter)`.
         residual_before: Root mean square of the residuals at the start, standard deviations of the noise, `(sound,)`.
         residual: The same at `value`; about 1 where nothing but rounding is left.
         std: Standard deviation under rounding noise at `value`, grid steps, `(sound, parameter)`; infinite for what
-            does not show. Where the residual is far above 1, the errors are far above it.
+            does not show, and for integers and categories. Where the residual is far above 1, the errors are far above
+            it.
         n_renders: Renders of the sound, `(sound,)`, each of the sound itself and two more per parameter.
         milliseconds: Wall time per sound.
     """
@@ -79,13 +89,13 @@ def refine(
         image: Observed, uint8, `(sound, channel, freq, time)`; the first channel counts. Images without a spectrogram
             are looked at in the recipe's view.
         spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`; None where the level means nothing.
-        start: Where to begin, natural units, `(sound, parameter)`; brought into the ranges.
+        start: Where to begin, `(sound, parameter)`; made possible values.
         restarts: Further starts near the first one, for sounds that are not explained; the best result counts.
         seed: Of the further starts.
         advance: Called with the number of sounds just done.
 
     Raises:
-        ConfigError: If shapes do not fit the recipe, or a parameter is categorical.
+        ConfigError: If shapes do not fit the recipe.
     """
     _check(recipe, image, spec_range, start)
     if recipe.representation is not recipe.view:
@@ -101,7 +111,7 @@ def refine(
             problem = Problem(recipe, pool, image[part], None if spec_range is None else spec_range[part])
             position = problem.position(start[part].astype(np.float64))
             before = problem.unexplained(position)
-            best, n_renders = _search_repeatedly(problem, position, restarts, np.random.default_rng(seed))
+            best, n_renders = _search_classes(problem, position, restarts, np.random.default_rng(seed))
             std = information_std(best.curvature)
             parts.append((problem.value(best.position), before, best.residual, std, n_renders + 1))
             advance(len(before))
@@ -116,8 +126,8 @@ def refinement_figures(
 
     Args:
         found: By `refine`.
-        start: Where it began, natural units, `(sound, parameter)`.
-        true_value: Natural units, `(sound, parameter)`.
+        start: Where it began, `(sound, parameter)`.
+        true_value: `(sound, parameter)`.
         std: Standard deviations under rounding noise at the true values, grid steps, `(sound, parameter)`.
         parameters: In the order of the columns.
 
@@ -125,14 +135,22 @@ def refinement_figures(
         `milliseconds` a sound, `renders`, `residual_before`, `residual`, and `parameters`: name to the median absolute
         `error_before` and `error`, the `rounding_std`, the `reachable` median error (0.67 of it, as Gaussian errors of
         that standard deviation have it) and the `ratio` of error and reachable, the last three None where the standard
-        deviation is infinite.
+        deviation is infinite. Of a category `wrong_before` and `wrong`: shares of wrong classes. Only sounds on which a
+        parameter acts count; without any, it is left out.
     """
-    rows = {}
+    rows: dict[str, dict[str, float | None]] = {}
+    space = ParameterSpace(tuple(parameters))
+    errors = [parameter_errors(space, value, true_value) for value in (start, found.value)]
     for p, spec in enumerate(parameters):
-        before, after = (
-            np.median(np.abs(value[:, p] - true_value[:, p])) / spec.step for value in (start, found.value)
-        )
-        median_std = float(np.median(std[:, p]))
+        acts = ~np.isnan(errors[0][:, p])
+        if not acts.any():
+            continue
+        if spec.categorical:
+            before, after = (float(error[acts, p].mean()) for error in errors)
+            rows[spec.name] = {"wrong_before": before, "wrong": after}
+            continue
+        before, after = (np.median(error[acts, p]) / spec.step for error in errors)
+        median_std = float(np.median(std[acts, p]))
         reachable = MEDIAN_OF_GAUSSIAN * median_std
         limits = {"rounding_std": median_std, "reachable": reachable, "ratio": float(after) / reachable}
         rows[spec.name] = {
@@ -191,12 +209,18 @@ class Problem:
         self.observed = _over_noise(image[:, 0].reshape(len(image), -1), spec_range)  # (sound, residual)
 
     def value(self, position: np.ndarray) -> np.ndarray:
-        """Natural units of positions, never out of range."""
+        """Values of positions, never out of range."""
         return self.recipe.space.clip(self.recipe.space.value_from_index(position))
 
     def position(self, value: np.ndarray) -> np.ndarray:
         """Positions of values, those out of range at its nearer end."""
-        return np.clip((value - self.recipe.space.low) / self.recipe.space.step, 0, self.end)
+        space = self.recipe.space
+        return np.clip((space.snapped(value) - space.low) / space.step, 0, self.end)
+
+    def free(self, position: np.ndarray) -> np.ndarray:
+        """Which parameters have a slope: continuous ones that act, bool, `(sound, parameter)`, as `position`."""
+        space = self.recipe.space
+        return space.active_from_index(position.round().astype(np.int64)) & (space.discrete == 0)
 
     def observe(self, position: np.ndarray) -> np.ndarray:
         """Unrounded images of positions, `(sound, parameter)`, over their noise, float32, `(sound, residual)`."""
@@ -221,14 +245,16 @@ class Problem:
             Residuals, `(sound, residual)`, and slopes per grid step, `(sound, parameter, residual)`, both float32.
         """
         n_sounds, n_parameters = position.shape
-        below = np.maximum(position - width[:, None], 0)
-        above = np.minimum(position + width[:, None], self.end)
+        free = self.free(position)
+        below = np.maximum(position - width[:, None] * free, 0)
+        above = np.minimum(position + width[:, None] * free, self.end)
         moved = np.stack([below, above], axis=1)[..., None, :]  # (sound, side, 1, parameter)
         moved = np.where(np.eye(n_parameters, dtype=bool), moved, position[:, None, None])
         positions = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)
         seen = self.observe(positions.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * n_parameters, -1)
         rise = seen[:, 1 + n_parameters :] - seen[:, 1 : 1 + n_parameters]
-        return seen[:, 0] - self.observed[sound], rise / (above - below)[..., None].astype(np.float32)
+        run = np.where(free, above - below, 1.0)  # what has no slope did not move
+        return seen[:, 0] - self.observed[sound], rise / run[..., None].astype(np.float32)
 
     def approximate(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> Point:
         """The cost near `position`; arguments as for `linearize`, in blocks that fit in memory."""
@@ -254,25 +280,89 @@ def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, sta
         raise ConfigError(f"start, of shape {start.shape}, must hold {n_sounds} x {n_parameters} finite numbers.")
     if spec_range is not None and spec_range.shape != (n_sounds, 2):
         raise ConfigError(f"spec_range has the shape {spec_range.shape}; it must be ({n_sounds}, 2), or None.")
-    categorical = [spec.name for spec in recipe.space.varying if spec.names]
-    if categorical:
-        raise ConfigError(f"{', '.join(categorical)}: a categorical parameter has no slope; it cannot be refined.")
 
 
-def _search_repeatedly(
+def _search_classes(
     problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator
 ) -> tuple[Point, np.ndarray]:
-    """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again.
+    """Search from `position`, `(sound, parameter)`, and from where other classes sound most alike.
 
     Returns:
         The best that was found, and the number of renders, `(sound,)`.
     """
-    best, n_renders = _Search(problem, np.arange(len(position)), position).run()
-    scattered = position + SCATTER * rng.standard_normal((restarts, *position.shape))
+    best, n_renders = _search_repeatedly(problem, position, restarts, rng)
+    others = _other_classes(problem, position)
+    if not len(others):
+        return best, n_renders
+    residual = np.stack([problem.unexplained(np.where(np.isnan(other), position, other)) for other in others])
+    residual[np.isnan(others).any(axis=2)] = np.inf
+    n_renders += len(others)
+    sounds = np.arange(len(position))
+    for choice in np.argsort(residual, axis=0, kind="stable")[: TRIED - 1]:
+        (some,) = np.nonzero(np.isfinite(residual[choice, sounds]))
+        if some.size:
+            end, more_renders = _search_repeatedly(problem, others[choice[some], some], restarts, rng, some)
+            n_renders[some] += more_renders
+            best.replace(some, end, end.cost < best.cost[some])
+    return best, n_renders
+
+
+def _other_classes(problem: Problem, position: np.ndarray) -> np.ndarray:
+    """Positions with other classes, and integers one up or down, `(combination, sound, parameter)`.
+
+    NaN where there is no such integer, or a parameter would be changed that does not act. Beyond so many combinations,
+    the parameters with the most classes are held.
+
+    Args:
+        problem: Knows the parameters.
+        position: `(sound, parameter)`.
+    """
+    space = problem.recipe.space
+    (discrete,) = np.nonzero(space.discrete)
+    moves = {p: np.arange(space.n_classes[p]) if space.categorical[p] else np.array([0, 1, -1]) for p in discrete}
+    while math.prod(map(len, moves.values())) > MOST_COMBINATIONS:
+        del moves[max(moves, key=lambda p: len(moves[p]))]
+    others = []
+    for combination in itertools.islice(itertools.product(*moves.values()), 1, None):  # the first moves nothing
+        other = position.copy()
+        for p, move in zip(moves, combination, strict=True):
+            if space.categorical[p]:
+                other[:, p] = (position[:, p] + move) % space.n_classes[p]
+            else:
+                inside = (position[:, p] + move >= 0) & (position[:, p] + move < space.n_classes[p])
+                other[:, p] = np.where(inside, position[:, p] + move, np.nan)
+        index = np.nan_to_num(other).round().astype(np.int64)
+        idle = ~space.active_from_index(index) & (other != position)
+        others.append(np.where(idle, np.nan, other))
+    return np.stack(others) if others else np.empty((0, *position.shape))
+
+
+def _search_repeatedly(
+    problem: Problem,
+    position: np.ndarray,
+    restarts: int,
+    rng: np.random.Generator,
+    sound: np.ndarray | None = None,
+) -> tuple[Point, np.ndarray]:
+    """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again.
+
+    Args:
+        problem: What is to be explained.
+        position: Where to begin.
+        restarts: How many other places.
+        rng: Chooses them.
+        sound: Numbers of the sounds, `(sound,)`; None: all.
+
+    Returns:
+        The best that was found, and the number of renders, `(sound,)`.
+    """
+    sound = np.arange(len(position)) if sound is None else sound
+    best, n_renders = _Search(problem, sound, position).run()
+    scattered = position + SCATTER * rng.standard_normal((restarts, *position.shape)) * problem.free(position)
     (far,) = np.nonzero(best.residual > FAR)
     if far.size and restarts:
         starts = np.clip(scattered[:, far], 0, problem.end).reshape(-1, position.shape[1])
-        ends, more_renders = _Search(problem, np.tile(far, restarts), starts).run()
+        ends, more_renders = _Search(problem, np.tile(sound[far], restarts), starts).run()
         n_renders[far] += more_renders.reshape(restarts, -1).sum(axis=0)
         for first in range(0, len(starts), far.size):
             end = Point(*(column[first : first + far.size] for column in ends))
@@ -294,7 +384,7 @@ class _Search:
 
     def __init__(self, problem: Problem, sound: np.ndarray, position: np.ndarray) -> None:
         n, p = position.shape
-        self.problem, self.sound = problem, sound
+        self.problem, self.sound, self.free = problem, sound, problem.free(position)
         self.at = Point(position.copy(), np.full(n, np.inf), np.full(n, np.inf), np.zeros((n, p)), np.zeros((n, p, p)))
         self.candidate = position.copy()
         self.expected = np.full(n, np.inf)  # gain of the candidate by the quadratic
@@ -331,6 +421,7 @@ class _Search:
         strength = np.maximum(strength, 1e-6 * strength.max(axis=1, keepdims=True)) + 1e-12
         damped = curvature + np.eye(at.shape[1]) * (self.damping[k, None] * strength)[:, None]
         low, high = np.maximum(-at, -MAX_STEP), np.minimum(self.problem.end - at, MAX_STEP)
+        low, high = low * self.free[k], high * self.free[k]
         step = box_step(damped, gradient, low, high)
         self.candidate[k] = np.clip(at + step, 0, self.problem.end)
         self.expected[k] = -(gradient * step).sum(axis=1) - 0.5 * np.einsum("np,npq,nq->n", step, curvature, step)
