@@ -427,7 +427,9 @@ class ParameterSpace(Conversions):
 
     def active(self, value: np.ndarray) -> np.ndarray:
         """Which parameters act on sounds of these values, bool, `(sample, parameter)`."""
-        return self.active_from_index(self.index_from_value(value).astype(np.int64))
+        if not self.conditions:
+            return np.ones(value.shape, dtype=bool)
+        return self.active_from_index(np.nan_to_num(self.index_from_value(value)).astype(np.int64))
 
     def canonical(self, value: np.ndarray) -> np.ndarray:
         """Values, those of parameters that do not act at the lowest end of their range, `(sample, parameter)`."""

@@ -58,14 +58,14 @@ class AudioExamples(Periodic):
         specs, info, step = pl_module.specs, trainer.datamodule.info, trainer.global_step
         (found,) = predict_batches(trainer, pl_module, [batch])
         normalized = torch.stack([found[spec.name].normalized.float().clamp(0, 1) for spec in specs], dim=1).cpu()
-        predicted = [spec.value_from_normalized(normalized[:, p]).numpy() for p, spec in enumerate(specs)]
+        predicted = [spec.snapped(spec.value_from_normalized(normalized[:, p])).numpy() for p, spec in enumerate(specs)]
         pairs = np.stack([batch["value"].cpu().numpy(), np.stack(predicted, axis=1)], axis=1)
         if not np.isfinite(pairs).all():  # a training that diverged has no sound
             return False
         for number, pair in enumerate(pairs):  # (2, parameter)
             waveforms = self.recipe.render(pair)
             texts = [
-                (spec.name, f"{true:.4g}", f"{value:.4g} {spec.units}".rstrip())
+                (spec.name, spec.text(true), f"{spec.text(value)} {spec.natural_units}".rstrip())
                 for spec, true, value in zip(specs, *pair, strict=True)
             ]
             picture = pixels(self.draw(info, *self.recipe.spectrogram_db(waveforms), texts))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.writers import tensorboard_writers
 from src.errors import check_number
-from src.params import ParamSpec
+from src.params import ParameterSpace, ParamSpec
 
 DPI = 72
 INK = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7}
@@ -38,9 +38,9 @@ class HeadPredictions(NamedTuple):
 class HeadFigures(Periodic):
     """Writes figures to TensorBoard every few epochs, and after the last one.
 
-    `heads/{name}`: confusion matrix of the classes, and predicted over true values. `spectrograms`: a few images, each
-    with the predicted and the true value of every head. The samples are the first ones that validate, as the first
-    process sees them. Without a TensorBoard logger nothing is drawn.
+    `heads/{name}`: confusion matrix of the classes, and predicted over true values where they have an order.
+    `spectrograms`: a few images, each with the predicted and the true value of every head. The samples are the first
+    ones that validate, as the first process sees them. Without a TensorBoard logger nothing is drawn.
 
     Args:
         every_n_epochs: Epochs from one set of figures to the next; 0: only after the last epoch.
@@ -66,12 +66,13 @@ class HeadFigures(Periodic):
         }
         predictions = self._predictions(trainer, pl_module)
         with matplotlib.rc_context(INK):
-            figures = {
-                f"heads/{spec.name}": head_figure(
-                    spec, samples["index"][:, head], samples["value"][:, head], predictions[spec.name]
-                )
-                for head, spec in enumerate(pl_module.specs)
-            }
+            active = ParameterSpace(pl_module.specs).active_from_index(samples["index"])
+            figures = {}
+            for head, (spec, acts) in enumerate(zip(pl_module.specs, active.T, strict=True)):
+                if acts.any():
+                    found = HeadPredictions(*(column[acts] for column in predictions[spec.name]))
+                    true_index, true_value = (samples[name][acts, head] for name in ("index", "value"))
+                    figures[f"heads/{spec.name}"] = head_figure(spec, true_index, true_value, found)
             if self.n_spectrograms:
                 images = samples["image"][: self.n_spectrograms]
                 figures["spectrograms"] = spectrogram_figure(pl_module.specs, images, samples, predictions)
@@ -104,7 +105,8 @@ def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray,
     figure = Figure(figsize=(7.0, 3.4), dpi=DPI)
     # Two ticks an axis, and everything placed by hand: measuring texts to place others would take most of the time.
     draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, predicted.index)
-    draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
+    if not spec.categorical:
+        draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
     figure.text(0.1, 0.94, f"{spec.name}, {len(predicted.index)} validation samples")
     return figure
 
@@ -182,6 +184,9 @@ def spectrogram_title(
     lines = []
     for spec, value in zip(specs, true, strict=True):
         _, predicted, std = predictions[spec.name]
+        if spec.categorical:
+            lines.append(f"{spec.name} {spec.text(predicted[number])}, true {spec.text(value)}")
+            continue
         found = f"{predicted[number]:.3g} ± {std[number]:.2g}"
         lines.append(f"{spec.name} {found}, true {value:.3g} {spec.units}".rstrip())
     return "\n".join(lines)

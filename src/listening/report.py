@@ -20,8 +20,8 @@ from markupsafe import Markup
 
 from src.errors import ConfigError
 from src.evaluation.audio_metrics import CAP, METRICS, Metric
-from src.evaluation.scoring import Row, Scores, summarize
-from src.params import ParamSpec
+from src.evaluation.scoring import Row, Scores, parameter_errors, summarize
+from src.params import ParameterSpace, ParamSpec
 from src.spectral.representation import SpectralRepresentation
 from src.vimh.axes import Axis, mel_centres, round_numbers
 
@@ -31,6 +31,7 @@ SPAN = 80.0  # dB from the bottom to the top of the colour scale
 DEFINED = {metric.name: metric for metric in METRICS}
 HINTS = {"low": "lower is better", "high": "higher is better", "0": "0 is best"}
 FRAME = {"width": 320, "height": 210, "left": 52, "right": 304, "top": 8, "bottom": 170}  # of a scatter, its own units
+INACTIVE = "–"  # in the place of a value that does not act
 MOST_FREQUENCIES = 8  # steps from tick to tick of a spectrogram, whose height is fixed
 MOST_TIMES = (24, 16, 12, 10, 8, 6, 5, 4, 3)  # the same of a time axis; the script takes the first that its width holds
 
@@ -283,16 +284,21 @@ def _scale(low: float, high: float, signed: bool) -> dict[str, Any]:
 
 
 def _figures(report: Report) -> list[dict[str, Any]]:
-    """The columns that the list can be sorted by: metrics, and errors of the parameters in grid steps."""
+    """The columns that the list can be sorted by: metrics, and errors of the parameters in grid steps, or classes."""
     columns = [
         (metric.name, "Metrics", metric.better, [sound.metrics.get(metric.name, np.nan) for sound in report.sounds])
         for metric in _metrics_of(report)
     ]
-    nowhere = np.full(len(report.parameters), np.nan)
-    exact = [nowhere if sound.true_value is None else sound.true_value for sound in report.sounds]
+    space = ParameterSpace(tuple(report.parameters))
+    errors = np.full((len(report.sounds), len(report.parameters)), np.nan)
+    for number, sound in enumerate(report.sounds):
+        if sound.true_value is not None:
+            (errors[number],) = parameter_errors(space, sound.value[None], sound.true_value[None])
     for p, spec in enumerate(report.parameters):
-        errors = [abs(sound.value[p] - true[p]) / spec.step for sound, true in zip(report.sounds, exact, strict=True)]
-        columns.append((f"{spec.name}, steps", "Errors of parameters", "low", errors))
+        if spec.categorical:
+            columns.append((f"{spec.name}, wrong class", "Errors of parameters", "low", errors[:, p]))
+        else:
+            columns.append((f"{spec.name}, steps", "Errors of parameters", "low", errors[:, p] / spec.step))
     figures = []
     for label, group, better, found in columns:
         values = np.array(found, dtype=float)
@@ -353,31 +359,57 @@ def _sound_data(report: Report, sound: Sound, names: Sequence[str], top: float, 
 
 def _parameter_data(report: Report, sound: Sound, p: int) -> dict[str, Any]:
     """A parameter of a sound: texts of its cells with their headings, and marks on the line of its range."""
-    spec, value = report.parameters[p], float(sound.value[p])
+    spec = report.parameters[p]
+    space = ParameterSpace(tuple(report.parameters))
     stds = [float(other.std[p]) for other in report.sounds if other.std is not None and np.isfinite(other.std[p])]
     of_step = max(0, math.ceil(1 - math.log10(spec.step) - 1e-9))  # digits that show a tenth of a step
     decimals = max(of_step, _decimals(float(np.median(stds)) if stds else 0.0))
 
-    def text(number: float) -> str:
-        index = round((number - spec.min) / spec.step) if math.isfinite(number) else -1
-        return spec.names[index] if 0 <= index < len(spec.names) else format_number(number, decimals)
+    def number_where_active(values: np.ndarray | None) -> float:
+        return math.nan if values is None or not space.active(values[None])[0, p] else float(values[p])
+
+    def text(number: float, digits: int = decimals) -> str:
+        if not math.isfinite(number):
+            return INACTIVE
+        is_plain = spec.kind == "continuous" and spec.scale == "linear"
+        return format_number(number, digits) if is_plain else spec.text(number).replace("-", "−")
 
     def place(number: float) -> float:
         return float(np.nan_to_num(np.clip(spec.normalized_from_value(number), 0, 1)))
 
-    cells, marks = [["Predicted", text(value)]], [["guess", place(value), 0]]
+    value, true = number_where_active(sound.value), number_where_active(sound.true_value)
+    cells, marks = [["Predicted", text(value)]], []
+    if math.isfinite(value):
+        marks.append(["guess", place(value), 0])
     if sound.true_value is not None:
-        true = float(sound.true_value[p])
         cells.insert(0, ["True", text(true)])
-        cells.append(["Error", format_number(value - true, decimals)])
-        cells.append(["In steps", format_number((value - true) / spec.step)])
-        marks.insert(0, ["truth", place(true), 0])
-    if sound.std is not None and math.isfinite(sound.std[p]):
+        cells += _error_cells(spec, value, true, decimals)
+        if math.isfinite(true):
+            marks.insert(0, ["truth", place(true), 0])
+    has_std = sound.std is not None and math.isfinite(sound.std[p]) and math.isfinite(value)
+    if has_std and not spec.categorical:
         std = float(sound.std[p])
-        cells[sound.true_value is not None].append(f" ± {format_number(std, decimals)}")
+        natural = format_number(std, decimals) if spec.scale == "linear" else f"{spec.natural_std(value, std):.2g}"
+        cells[sound.true_value is not None].append(f" ± {natural}")
         marks.insert(0, ["spread", place(value - std), place(value + std) - place(value - std)])
-    ends = [format_number(end, of_step) for end in (spec.min, spec.max)]
-    return {"name": spec.name, "units": spec.units, "cells": cells, "marks": marks, "ends": ends}
+    ends = [text(end, of_step) for end in (spec.min, spec.max)]
+    return {"name": spec.name, "units": spec.natural_units, "cells": cells, "marks": marks, "ends": ends}
+
+
+def _error_cells(spec: ParamSpec, value: float, true: float, decimals: int) -> list[list[str]]:
+    """The error of a value, NaN where it does not act, and the same in grid steps: of a category whether it is wrong.
+
+    On a log scale the error is a factor.
+    """
+    if spec.categorical:
+        known = math.isfinite(true)
+        right = math.isfinite(value) and spec.index_from_value(np.float64(value)) == spec.index_from_value(
+            np.float64(true)
+        )
+        return [["Error", ("right class" if right else "wrong class") if known else "–"], ["In steps", "–"]]
+    error = value - true
+    text = f"× {10**error:.3g}" if spec.scale == "log" and math.isfinite(error) else format_number(error, decimals)
+    return [["Error", text], ["In steps", format_number(error / spec.step)]]
 
 
 def _metric_data(report: Report, sound: Sound) -> list[dict[str, Any]]:
@@ -406,14 +438,21 @@ def _metrics_of(report: Report) -> list[Metric]:
 
 
 def _tables(report: Report) -> list[dict[str, Any]]:
-    """Parameter errors, metrics of spectra, metrics sample by sample: estimates side by side; no empty table."""
+    """Parameter errors, accuracies, metrics of spectra, metrics sample by sample; no empty table."""
     found = {(row.estimate, row.metric): row for row in summarize(report.scores, report.seed, report.parameters)}
 
     def line(name: str, units: str, hint: str, best: float | None) -> dict[str, Any]:
         rows = [found.get((scores.name, name)) for scores in report.scores]
         return {"name": name, "units": units, "hint": hint, "cells": _cells(rows, best)}
 
-    errors = [line(spec.name, spec.units, f"step {spec.step:g}", 0.0) for spec in report.parameters]
+    numbers = [spec for spec in report.parameters if not spec.categorical]
+    errors = [line(spec.name, spec.units, f"step {spec.step:g}", 0.0) for spec in numbers]
+    classes = [
+        line(f"{spec.name}_{key}", "", hint, 1.0)
+        for spec in report.parameters
+        if spec.categorical
+        for key, hint in (("acc", f"accuracy of {spec.n_classes} classes"), ("f1", "macro F1"))
+    ]
     by_phase: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     for metric in _metrics_of(report):
         best = None if metric.best == CAP else metric.best
@@ -421,6 +460,7 @@ def _tables(report: Report) -> list[dict[str, Any]]:
     phase = "Sensitive to phase: sounds that differ only in phase may score badly here."
     tables = (
         ("Absolute error of the parameters", "Below each name stands the grid step.", errors),
+        ("Categories", "Share of the right classes, and the mean of 2 right / (true + predicted) over them.", classes),
         ("Spectra and envelopes", "", by_phase[False]),
         ("Sample by sample", phase, by_phase[True]),
     )
@@ -436,28 +476,43 @@ def _cells(rows: Sequence[Row | None], best: float | None) -> list[dict[str, Any
 
     The places are on one scale, from the lowest to the highest interval, the best value included where there is one.
     """
-    ends = [end for row in rows if row for end in (row.low, row.high)] + ([] if best is None else [best]) or [0.0]
+    known = [row for row in rows if row and row.mean is not None]
+    ends = [end for row in known for end in _interval(row)] + ([] if best is None else [best]) or [0.0]
     start, width = min(ends), (max(ends) - min(ends)) or 1.0
     cells = []
     for row in rows:
-        if row is None:
+        if row is None or row.mean is None:
             cells.append(None)
             continue
-        decimals = None
-        if row.high > row.low and row.mean:
-            decimals = min(_decimals(row.high - row.low), max(4, _decimals(abs(row.mean))))
+        decimals, (lower, upper) = None, _interval(row)
+        if upper > lower and row.mean:
+            decimals = min(_decimals(upper - lower), max(4, _decimals(abs(row.mean))))
         mean, median, low, high = (format_number(n, decimals) for n in (row.mean, row.median, row.low, row.high))
-        places = [round(100 * (number - start) / width, 2) for number in (row.mean, row.low, row.high)]
-        cells.append({"mean": mean, "median": median, "interval": f"{low} to {high}", "places": places})
+        places = [round(100 * (number - start) / width, 2) for number in (row.mean, lower, upper)]
+        interval = "–" if row.low is None else f"{low} to {high}"
+        cells.append({"mean": mean, "median": median, "interval": interval, "places": places})
     return cells
 
 
+def _interval(row: Row) -> tuple[float, float]:
+    """Ends of the interval, both at the mean where there is none."""
+    return (row.mean, row.mean) if row.low is None else (row.low, row.high)
+
+
 def _scatters(report: Report) -> list[dict[str, Any]]:
-    """Error over true value of each parameter, in the units of `FRAME`; none where the true values are not known."""
+    """Error over true value of each parameter, in the units of `FRAME`; none where the true values are not known.
+
+    Categories have no such error, and sounds on which a parameter does not act have none.
+    """
     if report.true_value is None or report.value is None:
         return []
+    active = ParameterSpace(tuple(report.parameters)).active(report.true_value)
     errors = report.value - report.true_value
-    return [_scatter(spec, report.true_value[:, p], errors[:, p]) for p, spec in enumerate(report.parameters)]
+    return [
+        _scatter(spec, report.true_value[acts, p], errors[acts, p])
+        for p, (spec, acts) in enumerate(zip(report.parameters, active.T, strict=True))
+        if not spec.categorical and acts.any()
+    ]
 
 
 def _scatter(spec: ParamSpec, true: np.ndarray, error: np.ndarray) -> dict[str, Any]:

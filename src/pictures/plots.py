@@ -131,10 +131,7 @@ def value_texts(specs: Sequence[ParamSpec], value: np.ndarray) -> list[tuple[str
 
 def value_text(spec: ParamSpec, value: float) -> str:
     """A value in natural units: `812.4 Hz`; of a category its name."""
-    if spec.names:
-        index = spec.index_from_normalized(np.array(spec.normalized_from_value(value)))
-        return spec.names[int(index)]
-    return f"{value:.4g} {spec.units}".rstrip()
+    return spec.text(value) if spec.categorical else f"{spec.text(value)} {spec.natural_units}".rstrip()
 
 
 def fitted(line: str, width: float, size: float = 8.0, bold: bool = False) -> str:

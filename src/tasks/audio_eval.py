@@ -103,7 +103,8 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     """Evaluate as configured.
 
     Returns:
-        Mean of every metric and of every parameter's absolute error: `network/mss`, `nearest neighbour/mss`, …
+        Mean of every metric and of every parameter's absolute error: `network/mss`, `nearest neighbour/mss`, …; of a
+        category, `{name}_acc` and `{name}_f1`.
     """
     settings = read_section(AudioEvalSettings, cfg)
     ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
@@ -122,7 +123,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     report = compose_report(evaluation, about, settings)
     paths = write_all(Path(cfg.paths.output_dir), evaluation, report, rows, about)
     show(rows, evaluation, paths)
-    return {f"{row.estimate}/{row.metric}": row.mean for row in rows}
+    return {f"{row.estimate}/{row.metric}": row.mean for row in rows if row.mean is not None}
 
 
 # ----- the dataset
@@ -351,7 +352,11 @@ def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) ->
     beside = plain_table("Means beside other estimates", ("",), [name.replace(" ", "\n") for name in names])
     found = {(row.estimate, row.metric): row for row in rows}
     labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
-    labels |= {spec.name: f"{spec.name} {spec.units} {ARROWS['low']}" for spec in evaluation.recipe.space.varying}
+    for spec in evaluation.recipe.space.varying:
+        if spec.categorical:
+            labels |= {f"{spec.name}_acc": f"{spec.name} accuracy ↑", f"{spec.name}_f1": f"{spec.name} macro F1 ↑"}
+        else:
+            labels[spec.name] = f"{spec.name} {spec.units} {ARROWS['low']}"
     for metric, label in labels.items():
         name, row = " ".join(label.split()), found[names[0], metric]
         interval = f"{format_number(row.low)} … {format_number(row.high)}"
@@ -375,6 +380,9 @@ def refinement_table(figures: dict[str, Any]) -> Table:
     )
     table.caption = "Medians; errors in grid steps. Reachable: 0.67 of the standard deviation under rounding noise."
     for name, row in figures["parameters"].items():
+        if "wrong" in row:
+            table.add_row(name, f"{row['wrong_before']:.0%} wrong", f"{row['wrong']:.0%} wrong", "", "")
+            continue
         cells = (row[key] for key in ("error_before", "error", "reachable", "ratio"))
         table.add_row(name, *("–" if cell is None else format_number(cell) for cell in cells))
     return table

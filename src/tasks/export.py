@@ -21,6 +21,7 @@ from src.files import write_atomically
 from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
+from src.params import ParamSpec
 from src.programs.output import RankedLogger, plain_table
 from src.programs.run_dirs import trained_checkpoint
 
@@ -42,7 +43,7 @@ def export(cfg: DictConfig) -> dict[str, float]:
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
     output = Path(cfg.output or default_output(ckpt_path))
-    predictor = Predictor(run.module)
+    predictor = Predictor(run.module, natural=True)
     content = to_onnx(predictor, describe(run, ckpt_path)).SerializeToString()
     session = open_session(content)
     samples = [random_inputs(run, batch_size) for batch_size in BATCH_SIZES]
@@ -80,19 +81,25 @@ def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
     """Description of the file as plain data: what its inputs mean, order, names and units of its outputs."""
     info = run.info.to_dict()
     recipe = (info.get("generator") or {}).get("config", {})
-    keys = ("name", "units", "min", "max", "step", "names", "description")
     return {
         "project": "neural-spectral-modeling",
         "version": __version__,
         "experiment_name": run.config["experiment_name"],
         "checkpoint": ckpt_path.name,
-        "heads": [{key: getattr(spec, key) for key in keys} for spec in run.info.parameters],
+        "heads": [describe_head(spec) for spec in run.info.parameters],
         "image_shape": list(run.info.image_shape),
         "aux": list(run.config["data"]["aux"]),
         "dataset": info.get("dataset_name", ""),
         **{key: info.get(key) for key in FROM_DATASET},
         **{key: recipe.get(key) for key in ("representation", "channels")},
     }
+
+
+def describe_head(spec: ParamSpec) -> dict[str, Any]:
+    """A head as plain data: what a generator configuration says of its parameter, in natural units."""
+    ends = {key: float(spec.natural_from_value(np.float64(getattr(spec, key)))) for key in ("min", "max", "step")}
+    same = {key: getattr(spec, key) for key in ("name", "names", "description", "kind", "scale", "active_if")}
+    return same | ends | {"units": spec.natural_units}
 
 
 def random_inputs(run: Run, batch_size: int) -> Inputs:

@@ -29,7 +29,7 @@ from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.domain import Domain
 from src.evaluation.estimates import AT_ONCE, network_values
 from src.evaluation.refinement import refine
-from src.evaluation.scoring import csv_text
+from src.evaluation.scoring import csv_cell, csv_text, plain_values
 from src.files import write_atomically
 from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
@@ -102,9 +102,10 @@ class Reading:
         gain_db: That gain.
         image: uint8, `(channel, freq, time)`.
         spec_range: dB, `(2,)`.
-        value: Natural units, `(parameter,)`.
-        std: Standard deviations, natural units, `(parameter,)`.
-        by_gain: Grid steps by which a value moves when the level changes by 3 dB, `(parameter,)`.
+        value: `(parameter,)`.
+        std: Standard deviations, `(parameter,)`.
+        by_gain: Grid steps by which a value moves when the level changes by 3 dB, `(parameter,)`; of a category 1 if
+            its class changes, else 0.
         percentile: Of the training images, how many percent are nearer to the others than this one; None: not known.
         refinement: What refinement did; None: there was none.
     """
@@ -199,7 +200,7 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     recipe, data = Recipe.from_info(run.info, instantiate), run.config["data"]
     space = run.info.space
     n_parameters = len(space.varying)
-    probes = space.value_from_normalized(np.random.default_rng(settings.seed).random((N_PROBES, n_parameters)))
+    probes = space.value_from_uniform(np.random.default_rng(settings.seed).random((N_PROBES, n_parameters)))
     sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
     return TrainedOn(
         run,
@@ -215,20 +216,25 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
 def acts_on_level_alone(recipe: Recipe, probes: np.ndarray, p: int) -> bool:
     """Whether sounds stay the same but for their level while a parameter goes from its lowest to its highest value.
 
+    A category goes through all of its classes. Sounds on which the parameter does not act do not count.
+
     Args:
         recipe: Renders.
-        probes: Values of the sounds, natural units, `(sound, parameter)`.
+        probes: Values of the sounds, `(sound, parameter)`.
         p: Number of the parameter.
     """
     spec = recipe.space.varying[p]
+    probes = probes[recipe.space.active(probes)[:, p]]
+    if not len(probes):
+        return False
     sounds = []
-    for value in (spec.min, spec.max):
+    for value in spec.value_from_index(np.arange(spec.n_classes)) if spec.categorical else (spec.min, spec.max):
         at = probes.copy()
         at[:, p] = value
         waveform = recipe.render(at).astype(np.float64)
         norm = np.linalg.norm(waveform, axis=1, keepdims=True)
         sounds.append(waveform / np.maximum(norm, 1e-12))
-    return bool((np.linalg.norm(sounds[0] - sounds[1], axis=1) < ALIKE).all())
+    return all((np.linalg.norm(sounds[0] - sound, axis=1) < ALIKE).all() for sound in sounds[1:])
 
 
 def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None) -> Reading:
@@ -248,6 +254,7 @@ def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None
     (value, louder, softer), (std, *_) = network_values(trained.run.module, image, aux)
     space = trained.run.info.space
     by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value)) / space.step
+    by_gain = np.where(space.categorical, by_gain > 0, by_gain)
     uniform_std = space.range / math.sqrt(12)  # where anything is possible
     gain_std = np.where(trained.level_only, uniform_std, by_gain * space.step) if peak is not None else 0.0
     return Reading(
@@ -302,7 +309,7 @@ def write_readings(
     rows = []
     for entry in entries:
         numbers = (found[key] for found in entry["parameters"].values() for key in ("value", "std"))
-        rows.append([entry["file"], entry["percentile"], *(f"{number:.7g}" for number in numbers)])
+        rows.append([entry["file"], entry["percentile"], *(csv_cell(number, 7) for number in numbers)])
     outputs = {
         "predictions.json": json.dumps(plain, indent=1).encode(),
         "predictions.csv": csv_text(header, rows).encode(),
@@ -324,16 +331,23 @@ def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
     """A reading as plain data."""
     recording = reading.recording
     parameters = {}
-    for p, spec in enumerate(trained.parameters):
-        value, std = float(reading.value[p]), float(reading.std[p])
+    plain = plain_values(trained.parameters, reading.value[None].astype(np.float64), reading.std[None])
+    for p, (spec, value, std) in enumerate(zip(trained.parameters, *(column[0] for column in plain), strict=True)):
+        reach = reading.value[p] + INTERVAL * reading.std[p] * np.array([-1.0, 1.0])
+        low, high = spec.natural_from_value(np.clip(reach, spec.min, spec.max)).tolist()
+        moves = {"changes_with_3_db": bool(reading.by_gain[p])}
+        if not spec.categorical:
+            moves = {"steps_per_3_db": float(reading.by_gain[p])}
         parameters[spec.name] = {
+            "kind": spec.kind,
+            "active": value is not None,
             "value": value,
             "std": std,
-            "low": max(spec.min, value - INTERVAL * std),
-            "high": min(spec.max, value + INTERVAL * std),
-            "units": spec.units,
+            "low": None if std is None else low,
+            "high": None if std is None else high,
+            "units": spec.natural_units,
             "level_only": trained.level_only[p],
-            "steps_per_3_db": float(reading.by_gain[p]),
+            **moves,
         }
     return {
         "file": str(recording.path),
@@ -355,15 +369,30 @@ def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> Ta
     for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
         table.add_column(column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True)
     for name, found in parameters.items():
-        std = found["std"]
-        digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
-        interval = f"{found['low']:.{digits}f} … {found['high']:.{digits}f}"
-        by_gain = "level alone" if found["level_only"] else f"{found['steps_per_3_db']:.1f}"
-        table.add_row(name, f"{found['value']:.{digits}f}", interval, found["units"], by_gain)
+        table.add_row(name, *reading_cells(found))
     if reading.refinement is not None:
         residuals = "Refined: residual {residual_before:.3g} before, {residual:.3g} after"
         table.caption = residuals.format(**reading.refinement)
     return table
+
+
+def reading_cells(found: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Value, interval, units and dependence on the level of a parameter, as `describe` has it."""
+    if not found["active"]:
+        return "not active", "", "", ""
+    if found["level_only"]:
+        by_gain = "level alone"
+    elif "changes_with_3_db" in found:
+        by_gain = "another" if found["changes_with_3_db"] else "the same"
+    else:
+        by_gain = f"{found['steps_per_3_db']:.1f}"
+    std = found["std"]
+    if std is None:
+        return found["value"], "", found["units"], by_gain
+    digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
+    interval = f"{found['low']:.{digits}f} … {found['high']:.{digits}f}"
+    value = f"{found['value']:.{0 if found['kind'] == 'integer' else digits}f}"
+    return value, interval, found["units"], by_gain
 
 
 def compose_report(readings: Sequence[Reading], sounds: np.ndarray, trained: TrainedOn, ckpt_path: Path) -> Report:
@@ -413,9 +442,16 @@ def compose_report(readings: Sequence[Reading], sounds: np.ndarray, trained: Tra
 def warnings_of(reading: Reading, trained: TrainedOn) -> list[str]:
     """Notes about values that are less certain than they seem."""
     texts = []
-    for spec, level_only, by_gain in zip(trained.parameters, trained.level_only, reading.by_gain, strict=True):
+    active = trained.recipe.space.active(reading.value[None])[0]
+    for spec, acts, level_only, by_gain in zip(
+        trained.parameters, active, trained.level_only, reading.by_gain, strict=True
+    ):
+        if not acts:
+            continue
         if level_only:
             texts.append(f"{spec.name} acts on level alone, and a recording's gain is arbitrary")
+        elif by_gain and spec.categorical:
+            texts.append(f"{spec.name} is another one with {GAIN:g} dB of gain")
         elif by_gain >= 1:
             texts.append(f"{spec.name} moves by {by_gain:.1f} steps with {GAIN:g} dB of gain")
     return texts
@@ -437,8 +473,11 @@ def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> No
         for first in range(0, len(samples), AT_ONCE):
             batch = to_tensors(samples.read(np.arange(first, min(first + AT_ONCE, len(samples)))))
             value, std = network_values(run.module, batch["image"], batch["aux"])
-            numbers = np.stack([value, std, batch["value"].numpy()], axis=2).reshape(len(value), -1)
-            rows += [[n, *(f"{number:.7g}" for number in row)] for n, row in enumerate(numbers, first)]
+            (true, _), said = (
+                plain_values(run.info.parameters, *columns) for columns in ((batch["value"].numpy(),), (value, std))
+            )
+            cells = np.stack([*said, true], axis=2).reshape(len(value), -1)
+            rows += [[n, *(csv_cell(cell, 7) for cell in row)] for n, row in enumerate(cells, first)]
             advance(len(value))
     names = [f"{spec.name}{end}" for spec in run.info.parameters for end in ("", "_std", "_true")]
     path = output_dir / "predictions.csv"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from src.evaluation.scoring import Scores
+from src.evaluation.scoring import Scores, category_f1, parameter_errors
 from src.listening.report import Axes, Report, Sound
-from src.params import ParamSpec
+from src.params import ParameterSpace, ParamSpec
 
 SAMPLE_RATE = 8000
 N_SAMPLES = 4000
@@ -28,6 +28,8 @@ def make_report() -> Report:
     low, high, step = (np.array([getattr(spec, name) for spec in PARAMETERS]) for name in ("min", "max", "step"))
     true_value = rng.uniform(low, high, (N_ALL, len(PARAMETERS)))
     value = np.clip(true_value + step * rng.standard_normal(true_value.shape), low, high)
+    middle = np.tile((low + high) / 2, (N_ALL, 1))
+    space = ParameterSpace(PARAMETERS)
     network = {"mss": rng.gamma(2, 1, N_ALL), "stft_pcc": 1 - rng.gamma(1, 0.1, N_ALL), "snr": rng.normal(10, 3, N_ALL)}
     mean = {name: values * 0.5 for name, values in network.items()}
     sounds = [_sound(i, true_value[i], value[i], {k: float(v[i]) for k, v in network.items()}) for i in range(N_HEARD)]
@@ -39,8 +41,8 @@ def make_report() -> Report:
         sample_rate=SAMPLE_RATE,
         axes=Axes(FREQUENCY, TIME),
         scores=[
-            Scores("Network", network, np.abs(value - true_value)),
-            Scores("Mean parameters <b>", mean, np.abs(true_value - (low + high) / 2)),
+            Scores(name, metrics, parameter_errors(space, said, true_value), category_f1(space, said, true_value))
+            for name, metrics, said in (("Network", network, value), ("Mean parameters <b>", mean, middle))
         ],
         true_value=true_value,
         value=value,

@@ -2,6 +2,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from hashlib import sha256
@@ -143,14 +144,21 @@ def test_all_pictures_share_one_scale_and_hold_their_levels(page):
 def test_the_summary_is_mean_median_and_bootstrap_interval():
     report = make_report()
     rows = summarize(report.scores, 3, report.parameters)
-    names = [*report.scores[0].metrics, *(spec.name for spec in PARAMETERS)]
+    figures = [*(spec.name for spec in PARAMETERS if not spec.names), "wave_acc", "wave_f1"]
+    names = [*report.scores[0].metrics, *figures]
     assert [(row.estimate, row.metric) for row in rows] == [(a.name, name) for a in report.scores for name in names]
     for row in rows:
         answer = next(answer for answer in report.scores if answer.name == row.estimate)
         values = answer.metrics.get(row.metric)
-        if values is None:
+        if row.metric == "wave_f1":
+            assert (row.mean, row.median, row.low, row.high) == (answer.f1["wave"], None, None, None)
+            continue
+        if row.metric == "wave_acc":
+            values = (answer.errors[:, 2] == 0).astype(float)
+            assert row.median is None
+        elif values is None:
             values = answer.errors[:, [spec.name for spec in PARAMETERS].index(row.metric)]
-        assert (row.mean, row.median) == (values.mean(), np.median(values))
+        assert (row.mean, row.median) == (values.mean(), None if row.metric == "wave_acc" else np.median(values))
         assert (row.low, row.high) == bootstrap_interval(values, 3)
 
 
@@ -158,16 +166,18 @@ def test_the_page_shows_what_summarize_says(page):
     report = make_report()
     cells = re.findall(
         r'class="mean">(.*?)</span> <span class="median">median (.*?)</span>\s*'
-        r'<span class="interval"><span class="unseen">interval </span>(.*?) to (.*?)</span>',
+        r'<span class="interval"><span class="unseen">interval </span>(.*?)(?: to (.*?))?</span>',
         page,
     )
-    shown = np.array([[float(text.replace("−", "-")) for text in cell] for cell in cells])
+    shown = np.array([[math.nan if text in "–" else float(text.replace("−", "-")) for text in cell] for cell in cells])
     rows = {(row.metric, row.estimate): row for row in summarize(report.scores, report.seed, report.parameters)}
-    lines = [*(spec.name for spec in PARAMETERS), "mss", "stft_pcc", "snr"]
+    figures = [*(spec.name for spec in PARAMETERS if not spec.names), "wave_acc", "wave_f1"]
+    lines = [*figures, "mss", "stft_pcc", "snr"]
     ordered = [rows[line, answer.name] for line in lines for answer in report.scores]
-    expected = np.array([[row.mean, row.median, row.low, row.high] for row in ordered])
-    width = expected[:, 3] - expected[:, 2]
-    assert (np.abs(shown - expected) <= 0.05 * width[:, None]).all()
+    expected = np.array([[row.mean, row.median, row.low, row.high] for row in ordered], dtype=float)
+    np.testing.assert_array_equal(np.isnan(shown), np.isnan(expected))
+    width = np.nan_to_num(expected[:, 3] - expected[:, 2], nan=0.01)  # F1 has no interval: three digits
+    assert (np.nan_to_num(np.abs(shown - expected)) <= 0.05 * width[:, None]).all()
 
 
 def test_the_tables_say_what_the_page_does_not_show(page):
@@ -181,7 +191,7 @@ def test_the_tables_say_what_the_page_does_not_show(page):
 def test_every_sound_is_a_dot_within_its_frame(page):
     frame = module.FRAME
     pictures = re.findall(r'<path class="dots" d="(.*?)"/>', page)
-    assert len(pictures) == len(PARAMETERS)
+    assert len(pictures) == sum(not spec.categorical for spec in PARAMETERS)
     for dots in pictures:
         x, y = np.array([dot.split() for dot in dots.replace("h0", "").split("M")[1:]], dtype=float).T
         assert len(x) == N_ALL
