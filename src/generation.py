@@ -1,14 +1,16 @@
 """Sample → render → represent → write: how a configuration becomes a dataset."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numba
@@ -16,12 +18,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src.errors import VIMHError, check_number
+from src.errors import ConfigError, VIMHError, check_number
 from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import Batch, VIMHReader
 from src.vimh.writer import VIMHWriter
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0  # s until a batch that is waited for is named, and from then on between such messages
 
 
 def generate(
@@ -65,20 +71,55 @@ def generate(
 
 
 def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterator[tuple[str, Batch]]:
-    """Batches in order, each made from its numbers by one thread: only the thread that writes waits for others."""
+    """Batches in order, each made from its numbers by one thread: only the thread that writes waits for others.
+
+    A synth that must stay on its thread renders on this one.
+    """
+    if not recipe.threads:
+        for split, start, stop in batches:
+            with _named_if_slow(split, start, stop):
+                batch = recipe.make(start, stop)
+            yield split, batch
+        return
     n_workers = numba.get_num_threads()
     pool = ThreadPoolExecutor(n_workers, initializer=_use_one_core)
-    pending: deque[tuple[str, Future[Batch]]] = deque()
+    pending: deque[tuple[str, int, int, Future[Batch]]] = deque()
     try:
         for split, start, stop in batches:
-            pending.append((split, pool.submit(recipe.make, start, stop)))
+            pending.append((split, start, stop, pool.submit(recipe.make, start, stop)))
             if len(pending) > 2 * n_workers:
-                first_split, future = pending.popleft()
-                yield first_split, future.result()
-        for split, future in pending:
-            yield split, future.result()
+                yield _result(*pending.popleft())
+        while pending:
+            yield _result(*pending.popleft())
     finally:
         pool.shutdown(cancel_futures=True)  # after an interrupt, only the batches that have begun are waited for
+
+
+def _result(split: str, start: int, stop: int, future: Future[Batch]) -> tuple[str, Batch]:
+    """Split and batch, when it is made."""
+    with _named_if_slow(split, start, stop):
+        return split, future.result()
+
+
+@contextmanager
+def _named_if_slow(split: str, start: int, stop: int) -> Iterator[None]:
+    """Log which samples are waited for, as often as `PATIENCE` passes, while the body runs."""
+    done = Event()
+
+    def watch() -> None:
+        minutes = 0
+        while not done.wait(PATIENCE):
+            minutes += 1
+            log.warning(
+                "Still waiting for samples %d to %d (%s) of the synth, for %.0f s now.",
+                *(start, stop - 1, split, minutes * PATIENCE),
+            )
+
+    Thread(target=watch, name="patience", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _use_one_core() -> None:
@@ -157,7 +198,7 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
 
     Raises:
         VIMHError: If the dataset does not say how it was made.
-        ConfigError: If it cannot be made that way.
+        ConfigError: If it cannot be made that way, or the synth stays on one thread.
     """
     config = (info.generator or {}).get("config")
     if not isinstance(config, Mapping):
@@ -170,6 +211,12 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
         raise VIMHError(
             f"{info.title}: generator.config in its {INFO_NAME} describes other parameters or "
             "images than the dataset has. Set data.stream=false, or generate the set again."
+        )
+
+    if not recipe.threads:
+        raise ConfigError(
+            f"{type(recipe.synth).__name__} renders on one thread alone (its `threads` is false), and fresh sounds are "
+            "rendered on another than the training. Set data.stream=false."
         )
 
     def make(start: int, stop: int) -> Batch:

@@ -149,6 +149,11 @@ class Recipe:
         return self.view.spectrogram_db(torch.from_numpy(waveform))[0][:, 0].numpy()
 
     @property
+    def threads(self) -> bool:
+        """Whether sounds may be rendered on several threads."""
+        return getattr(self.synth, "threads", True)
+
+    @property
     def size(self) -> int:
         """Number of samples, train and test together."""
         return self.config["dataset"]["size"]

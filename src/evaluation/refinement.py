@@ -7,8 +7,8 @@ Spectrograms in decibels have deep notches where harmonics meet within a band, a
 about the next notch. Derivatives are therefore central differences, wide at first and narrower once nothing is gained.
 
 Integers and categories have no slope. Every class of a category, and an integer's neighbours, are combined; the few
-combinations that sound most alike at the start are held one after the other while the rest is searched for, and the
-best result counts. What does not act on a sound stays where it was.
+combinations that sound most alike at the start are held one after the other while the rest is searched for, until a
+sound is explained, and the best result counts. What does not act on a sound stays where it was.
 """
 
 import itertools
@@ -40,6 +40,7 @@ FAR = 2.0  # a residual that rounding does not explain
 SCATTER = 0.5  # grid steps, standard deviation of the new starts
 MOST_COMBINATIONS = 256  # of classes, of which the sounds at the start are compared
 TRIED = 8  # combinations of classes that are searched from, for each sound
+PLACES = (1 / 6, 1 / 2, 5 / 6)  # of its range, where a parameter begins as well that does not always act
 AT_ONCE = 256  # sounds that are searched side by side
 BLOCK = 1 << 22  # samples rendered at a time
 CACHED = 32  # sounds represented at a time: what they need then stays in the cache
@@ -217,10 +218,13 @@ class Problem:
         space = self.recipe.space
         return np.clip((space.snapped(value) - space.low) / space.step, 0, self.end)
 
+    def acts(self, position: np.ndarray) -> np.ndarray:
+        """Which parameters act, bool, `(sound, parameter)`, as `position`."""
+        return self.recipe.space.active_from_index(position.round().astype(np.int64))
+
     def free(self, position: np.ndarray) -> np.ndarray:
         """Which parameters have a slope: continuous ones that act, bool, `(sound, parameter)`, as `position`."""
-        space = self.recipe.space
-        return space.active_from_index(position.round().astype(np.int64)) & (space.discrete == 0)
+        return self.acts(position) & (self.recipe.space.discrete == 0)
 
     def observe(self, position: np.ndarray) -> np.ndarray:
         """Unrounded images of positions, `(sound, parameter)`, over their noise, float32, `(sound, residual)`."""
@@ -246,15 +250,18 @@ class Problem:
         """
         n_sounds, n_parameters = position.shape
         free = self.free(position)
+        (columns,) = np.nonzero(free.any(axis=0))
         below = np.maximum(position - width[:, None] * free, 0)
         above = np.minimum(position + width[:, None] * free, self.end)
         moved = np.stack([below, above], axis=1)[..., None, :]  # (sound, side, 1, parameter)
-        moved = np.where(np.eye(n_parameters, dtype=bool), moved, position[:, None, None])
+        moved = np.where(np.eye(n_parameters, dtype=bool)[columns], moved, position[:, None, None])
         positions = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)
-        seen = self.observe(positions.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * n_parameters, -1)
-        rise = seen[:, 1 + n_parameters :] - seen[:, 1 : 1 + n_parameters]
-        run = np.where(free, above - below, 1.0)  # what has no slope did not move
-        return seen[:, 0] - self.observed[sound], rise / run[..., None].astype(np.float32)
+        seen = self.observe(positions.reshape(-1, n_parameters)).reshape(n_sounds, 1 + 2 * len(columns), -1)
+        rise = seen[:, 1 + len(columns) :] - seen[:, 1 : 1 + len(columns)]
+        run = np.where(free, above - below, 1.0)[:, columns, None]  # what has no slope did not move
+        slopes = np.zeros((n_sounds, n_parameters, seen.shape[2]), dtype=np.float32)
+        slopes[:, columns] = rise / run.astype(np.float32)
+        return seen[:, 0] - self.observed[sound], slopes
 
     def approximate(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> Point:
         """The cost near `position`; arguments as for `linearize`, in blocks that fit in memory."""
@@ -285,7 +292,7 @@ def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, sta
 def _search_classes(
     problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator
 ) -> tuple[Point, np.ndarray]:
-    """Search from `position`, `(sound, parameter)`, and from where other classes sound most alike.
+    """Search from `position`, `(sound, parameter)`; what is not explained, from where other classes sound most alike.
 
     Returns:
         The best that was found, and the number of renders, `(sound,)`.
@@ -299,7 +306,7 @@ def _search_classes(
     n_renders += len(others)
     sounds = np.arange(len(position))
     for choice in np.argsort(residual, axis=0, kind="stable")[: TRIED - 1]:
-        (some,) = np.nonzero(np.isfinite(residual[choice, sounds]))
+        (some,) = np.nonzero(np.isfinite(residual[choice, sounds]) & (best.residual > FAR))
         if some.size:
             end, more_renders = _search_repeatedly(problem, others[choice[some], some], restarts, rng, some)
             n_renders[some] += more_renders
@@ -310,16 +317,16 @@ def _search_classes(
 def _other_classes(problem: Problem, position: np.ndarray) -> np.ndarray:
     """Positions with other classes, and integers one up or down, `(combination, sound, parameter)`.
 
-    NaN where there is no such integer, or a parameter would be changed that does not act. Beyond so many combinations,
-    the parameters with the most classes are held.
+    What acts with some classes only begins at several places, since it may not have acted at the start. NaN where there
+    is no such integer, or something would be moved that does not act. Beyond so many combinations, the parameters with
+    the most classes are held.
 
     Args:
         problem: Knows the parameters.
         position: `(sound, parameter)`.
     """
     space = problem.recipe.space
-    (discrete,) = np.nonzero(space.discrete)
-    moves = {p: np.arange(space.n_classes[p]) if space.categorical[p] else np.array([0, 1, -1]) for p in discrete}
+    moves = {p: found for p, spec in enumerate(space.varying) if len(found := _moves(spec)) > 1}
     while math.prod(map(len, moves.values())) > MOST_COMBINATIONS:
         del moves[max(moves, key=lambda p: len(moves[p]))]
     others = []
@@ -328,13 +335,23 @@ def _other_classes(problem: Problem, position: np.ndarray) -> np.ndarray:
         for p, move in zip(moves, combination, strict=True):
             if space.categorical[p]:
                 other[:, p] = (position[:, p] + move) % space.n_classes[p]
-            else:
+            elif space.discrete[p]:
                 inside = (position[:, p] + move >= 0) & (position[:, p] + move < space.n_classes[p])
                 other[:, p] = np.where(inside, position[:, p] + move, np.nan)
-        index = np.nan_to_num(other).round().astype(np.int64)
-        idle = ~space.active_from_index(index) & (other != position)
-        others.append(np.where(idle, np.nan, other))
+            elif move:
+                other[:, p] = move * problem.end[p]
+        idle = ~problem.acts(np.nan_to_num(other))
+        others.append(np.where(idle & (other != position), np.nan, other))
     return np.stack(others) if others else np.empty((0, *position.shape))
+
+
+def _moves(spec: ParamSpec) -> Sequence[float]:
+    """What is tried of a parameter, nothing first: classes onward, steps of an integer, places in a range."""
+    if spec.categorical:
+        return range(spec.n_classes)
+    if spec.discrete:
+        return (0, 1, -1)
+    return (0, *PLACES) if spec.active_if else (0,)
 
 
 def _search_repeatedly(

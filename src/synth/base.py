@@ -15,15 +15,22 @@ class Synth(Protocol):
 
     A configuration names the class by `_target_`; there is nothing to register and nothing to inherit from.
 
+    `render` is called from several threads at once, on one object, unless `threads` is false: it must not keep anything
+    of a sound in the object. It runs fast there if it releases the interpreter's lock, as NumPy and numba do.
+
     Attributes:
         sample_rate: Samples per second, Hz.
         duration: Length of every sound, s.
         defaults: Every parameter of the synth, with its value where none is given.
+        threads: Whether `render` may be called from any thread, and from several at once. With false, for an engine
+            that must stay on the thread that made it, a dataset is rendered on that thread, one batch after the other,
+            and no fresh sounds are rendered beside a training. A synth that does not say is taken for one that may.
     """
 
     sample_rate: int
     duration: float
     defaults: Mapping[str, float]
+    threads: bool = True
 
     def render(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Render one sound per voice. The bits of a sound never depend on the sounds around it.

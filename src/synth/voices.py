@@ -59,6 +59,7 @@ class SawVoice:
         band_limited: Sum of all harmonics below half the sample rate; or else the naive sawtooth with its aliases.
     """
 
+    threads = True
     defaults: Mapping[str, float] = SAW_DEFAULTS
     limits: Mapping[str, Limits] = SAW_LIMITS
 
@@ -116,6 +117,7 @@ class MoogVoice:
         band_limited: Sum of all harmonics below half the rendering rate; or else the naive sawtooth with its aliases.
     """
 
+    threads = True
     defaults: Mapping[str, float] = MOOG_DEFAULTS
 
     def __init__(

@@ -226,11 +226,19 @@ def test_refuses_what_does_not_fit(recipe, sounds, start):
             refine(recipe, *arguments)
 
 
-def test_refuses_classes_without_order(recipe, sounds, start):
-    kinds = ParamSpec("kind", 0, 1, 1, names=("a", "b"))
-    categorical = replace(recipe, space=ParameterSpace((*recipe.space.varying[:3], kinds)))
-    with pytest.raises(ConfigError, match="kind"):
-        refine(categorical, sounds.image, sounds.spec_range, start)
+def test_integers_stay_on_their_grid_and_their_neighbours_are_tried(recipe, sounds, start):
+    """The note of the basic set as a whole number: where it is one step off, its neighbour explains the sound."""
+    whole = [replace(spec, kind="integer") if spec.name == "note_number" else spec for spec in recipe.space.varying]
+    integers = replace(recipe, space=ParameterSpace(tuple(whole)))
+    (p,) = np.nonzero(integers.space.discrete)[0]
+    value = integers.space.snapped(sounds.value[:4].astype(np.float64))
+    image, spec_range = integers.represent(integers.render(value))
+    moved = value.copy()
+    moved[:, p] += np.where(value[:, p] < integers.space.high[p], 1, -1)
+    found = refine(integers, image, spec_range, moved, restarts=0)
+    np.testing.assert_array_equal(found.value[:, p], value[:, p])
+    assert (found.residual < 1.3).all()
+    assert np.isinf(found.std[:, p]).all()
 
 
 def quadratics(n=50, p=4):
