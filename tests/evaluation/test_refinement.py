@@ -227,8 +227,8 @@ def test_refuses_what_does_not_fit(recipe, sounds, start):
 
 
 def test_integers_stay_on_their_grid_and_their_neighbours_are_tried(recipe, sounds, start):
-    """The note of the basic set as a whole number: where it is one step off, its neighbour explains the sound."""
-    whole = [replace(spec, kind="integer") if spec.name == "note_number" else spec for spec in recipe.space.varying]
+    """The velocity of the basic set as a whole number: where it is one step off, its neighbour explains the sound."""
+    whole = [replace(spec, kind="integer") if spec.name == "note_velocity" else spec for spec in recipe.space.varying]
     integers = replace(recipe, space=ParameterSpace(tuple(whole)))
     (p,) = np.nonzero(integers.space.discrete)[0]
     value = integers.space.snapped(sounds.value[:4].astype(np.float64))
