@@ -19,6 +19,7 @@ from torchinfo.layer_info import LayerInfo  # noqa: E402
 from scripts.list_configs import takes_samples  # noqa: E402
 from scripts.setups import compose_config, recipe_of  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
+from src.errors import ConfigError  # noqa: E402
 from src.models.components import cnn, conditioning, convnext, vit  # noqa: E402
 from src.models.components.network import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
@@ -124,12 +125,16 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
     Args:
         net: In eval mode.
         example: A batch of one of its inputs: image and conditioning inputs.
+
+    Raises:
+        ConfigError: If the blocks do not add up to the network; it names the layers that are in none.
     """
     layers = torchinfo.summary(net, input_data=example, verbose=0, depth=9).summary_list
     counts, n_aux = multiply_adds(net, example), example[1].shape[1]
     rows: list[Row] = []
     shape, after_layer = tuple(example[0].shape[1:]), False
-    for name, unit, parts in units(layers):
+    blocks = units(layers)
+    for name, unit, parts in blocks:
         row = row_of(name, unit, parts, counts)
         if not row.operations:
             continue
@@ -146,10 +151,36 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
             if isinstance(unit.module, SMALL) and prod(row.output) == prod(shape):
                 row = replace(row, output=shape)  # a norm may see channels last
             excess = prod(unit.input_size[1:]) - prod(shape)
-            mean = ("mean over the tokens",) if tuple(unit.input_size[1:]) == shape[1:] else ()
+            is_mean = shape[0] > 1 and tuple(unit.input_size[1:]) == shape[1:]
+            mean = ("mean over the tokens",) if is_mean else ()
             rows.append(replace(row, operations=mean + row.operations, joins=0 < excess == n_aux))
             shape, after_layer = row.output, not parts
-    return collapse(with_own_parameters(rows, net))
+    rows = with_own_parameters(rows, net)
+    check_sums(rows, net, counts, [name for name, _, _ in blocks])
+    return collapse(rows)
+
+
+def check_sums(rows: Sequence[Row], net: nn.Module, counts: dict[str, int], names: Sequence[str]) -> None:
+    """Refuse rows that do not add up to the network.
+
+    Args:
+        rows: All of it.
+        net: The network.
+        counts: Multiply-adds of its modules.
+        names: Of the modules that the rows were made of, as often as they run.
+    """
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    found = sum(row.n_parameters for row in rows), sum(row.multiply_adds for row in rows)
+    if found == (parameters, counts[""]):
+        return
+    inside = {name for name, _ in net.named_modules() if any(name == n or name.startswith(f"{n}.") for n in names)}
+    owners = [name for name, module in net.named_modules() if name and list(module.parameters(recurse=False))]
+    lost = [name for name in owners if name not in inside] or sorted({name for name in names if names.count(name) > 1})
+    where = f"look at {', '.join(lost)}" if lost else f"products are computed in {type(net).__name__} itself"
+    raise ConfigError(
+        f"{type(net).__name__}: its blocks have {found[0]:,} of {parameters:,} parameters and {found[1]:,} of "
+        f"{counts['']:,} multiply-adds: {where}. A picture shows layers that run once each, as modules of the network."
+    )
 
 
 def units(layers: Sequence[LayerInfo]) -> list[tuple[str, LayerInfo, list[LayerInfo]]]:
@@ -171,6 +202,8 @@ def row_of(name: str, unit: LayerInfo, parts: Sequence[LayerInfo], counts: dict[
     """A block from the calls in it."""
     side = isinstance(unit.module, conditioning.Standardize | conditioning.Film)
     operations = tuple(operations_of(unit.module, parts or [unit]))
+    if not operations and (unit.num_params or counts.get(name)):
+        operations = (type(unit.module).__name__,)
     output = tuple(unit.output_size[1:])
     if isinstance(unit.module, MultiHead):
         output = (sum(unit.module.sizes),)
@@ -191,6 +224,8 @@ def operations_of(block: nn.Module, layers: Sequence[LayerInfo]) -> Iterator[str
             yield f"dropout {module.p:g}"
         elif type(module) in WORDS:
             yield WORDS[type(module)]
+        elif not list(module.children()) and list(module.parameters()):
+            yield type(module).__name__  # of a kind that has no words here
         if isinstance(block, vit.TransformerBlock) and module is block.qkv:
             yield f"attention of {block.n_heads} heads"
     if isinstance(block, RESIDUAL) or (isinstance(block, cnn.Stage) and len(block) > 3):

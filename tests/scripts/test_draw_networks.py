@@ -4,13 +4,16 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from hydra.utils import instantiate
+from torch import nn
 
 from scripts import draw_networks
 from scripts.draw_networks import BOX_WIDTH, BOX_X, WIDTH, draw, main, model_names, summary, text_width
 from scripts.list_configs import HEAD_SIZES, ROOT, model_config, parameter_count
 from scripts.network_structure import Row, collapse, describe_network, rows_of
+from src.errors import ConfigError
 from src.models.components.cnn import SpectralCNN
-from src.models.components.network import NetIO
+from src.models.components.conditioning import Film
+from src.models.components.network import NetIO, Network
 from src.models.costs import multiply_adds
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -62,6 +65,52 @@ def test_a_convolution_is_counted_as_on_paper():
     assert hidden.joins
     assert hidden.multiply_adds == (8 * 16 * 16 + 2) * 32
     assert heads.multiply_adds == 32 * 34
+
+
+class Recurrent(Network):
+    """A network of layers that have no words here."""
+
+    def __init__(self, io):
+        super().__init__(io, "none", 0.0)
+        self.film = Film(self.n_film, [])
+        self.gru = nn.GRU(32, 24, batch_first=True)
+        self.mixed = nn.Bilinear(24, 24, 8)
+        self.add_hidden(8, 16, nn.ReLU(), io.head_sizes)
+
+    def features(self, pixels, films, beside):
+        _, last = self.gru(pixels[:, 0].mT)
+        return self.join(self.mixed(last[0], last[0]), beside)
+
+
+def test_layers_without_words_are_blocks_under_their_own_name():
+    net = Recurrent(IO).eval()
+    gru, mixed, *_ = rows = rows_of(net, EXAMPLE)
+    assert sum(row.n_parameters for row in rows) == sum(parameter.numel() for parameter in net.parameters())
+    assert sum(row.multiply_adds for row in rows) == multiply_adds(net, EXAMPLE)[""]
+    assert (gru.operations, gru.n_parameters) == (("GRU",), 3 * (32 * 24 + 24 * 24 + 2 * 24))
+    assert gru.multiply_adds == 32 * 3 * (32 * 24 + 24 * 24)
+    assert (mixed.operations, mixed.n_parameters) == (("Bilinear",), 24 * 24 * 8 + 8)
+
+
+def test_what_is_in_no_block_is_refused_by_name():
+    net = Recurrent(IO).eval()
+    net.never_used = nn.Linear(3, 4)
+    with pytest.raises(ConfigError, match=r"Recurrent: its blocks have [\d,]+ of [\d,]+ parameters.*never_used"):
+        rows_of(net, EXAMPLE)
+
+    class Twice(Recurrent):
+        def join(self, features, beside):
+            return super().join(self.mixed(features.repeat(1, 3), features.repeat(1, 3)), beside)
+
+    with pytest.raises(ConfigError, match=r"Twice: .*look at mixed"):
+        rows_of(Twice(IO).eval(), EXAMPLE)
+
+    class Functional(Recurrent):
+        def join(self, features, beside):
+            return super().join(features @ features.mT @ features, beside)
+
+    with pytest.raises(ConfigError, match=r"products are computed in Functional itself"):
+        rows_of(Functional(IO).eval(), EXAMPLE)
 
 
 def test_blocks_that_are_alike_become_one():
