@@ -132,7 +132,7 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
     layers = torchinfo.summary(net, input_data=example, verbose=0, depth=9).summary_list
     counts, n_aux = multiply_adds(net, example), example[1].shape[1]
     rows: list[Row] = []
-    shape, after_layer = tuple(example[0].shape[1:]), False
+    shape, after_layer, is_recurrent = tuple(example[0].shape[1:]), False, False
     blocks = units(layers)
     for name, unit, parts in blocks:
         row = row_of(name, unit, parts, counts)
@@ -151,10 +151,10 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
             if isinstance(unit.module, SMALL) and prod(row.output) == prod(shape):
                 row = replace(row, output=shape)  # a norm may see channels last
             excess = prod(unit.input_size[1:]) - prod(shape)
-            is_mean = shape[0] > 1 and tuple(unit.input_size[1:]) == shape[1:]
+            is_mean = shape[0] > 1 and tuple(unit.input_size[1:]) == shape[1:] and not is_recurrent
             mean = ("mean over the tokens",) if is_mean else ()
             rows.append(replace(row, operations=mean + row.operations, joins=0 < excess == n_aux))
-            shape, after_layer = row.output, not parts
+            shape, after_layer, is_recurrent = row.output, not parts, isinstance(unit.module, nn.RNNBase)
     rows = with_own_parameters(rows, net)
     check_sums(rows, net, counts, [name for name, _, _ in blocks])
     return collapse(rows)
