@@ -242,6 +242,10 @@ def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> Non
         grid, other = [(spec.min, spec.max, spec.step) for spec in (ours[name], theirs[name])]
         if grid != other:
             lines.append(f"{name}: min, max, step are {grid} in the network, {other} in the dataset")
+        for key in ("kind", "scale", "active_if"):
+            own, found_there = getattr(ours[name], key), getattr(theirs[name], key)
+            if own != found_there:
+                lines.append(f"{name}: {key} is {own} in the network, {found_there} in the dataset")
     if not lines and list(ours) != list(theirs):
         lines.append(f"order of the heads: {', '.join(ours)} in the network, {', '.join(theirs)} in the dataset")
     if stored.image_shape != found.image_shape:

@@ -199,7 +199,8 @@ def parameter_table(reader: VIMHReader) -> Table:
         index = spec.index_from_normalized(spec.normalized_from_value(found)).astype(np.int64)
         table.add_row(
             *(spec.name, spec.units, f"{spec.min:g}", f"{spec.max:g}", f"{spec.step:g}", str(spec.n_classes)),
-            *(f"{found.mean():.3g}", f"{found.std():.3g}", f"{np.bincount(index).max() / len(index):.1%}"),
+            *(("", "") if spec.categorical else (f"{found.mean():.3g}", f"{found.std():.3g}")),
+            f"{np.bincount(index).max() / len(index):.1%}",
         )
     return table
 
