@@ -45,6 +45,7 @@ SAMPLINGS = ("uniform", "sobol", "grid")
 STRICT = ConfigDict(strict=True, extra="forbid")  # where pydantic validates: types as they are, no other keys
 KINDS = ("continuous", "integer", "categorical")
 SCALES = ("linear", "log")
+INACTIVE = "–"  # in the place of a value that does not act, or is no number
 LOG_UNITS = "log10"  # before the natural units, in the units of a value on a log scale
 HOW = (
     "Give `value` for a fixed parameter, or `min`, `max` and `step` for a varying one, with `units`, `names`, `kind`, "
@@ -279,7 +280,7 @@ class ParamSpec(Conversions):
             decimals: Digits after the point; None: four digits in all.
         """
         if not math.isfinite(value):
-            return "–"
+            return INACTIVE
         if self.categorical:
             return self.names[int(self.index_from_value(np.float64(value)))]
         natural = float(self.natural_from_value(self.snapped(np.float64(value))))

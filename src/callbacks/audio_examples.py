@@ -12,6 +12,7 @@ from src.callbacks.head_figures import pixels
 from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.writers import tensorboard_writers
 from src.errors import check_number
+from src.params import ParameterSpace
 from src.recipe import Recipe
 
 
@@ -64,9 +65,10 @@ class AudioExamples(Periodic):
             return False
         for number, pair in enumerate(pairs):  # (2, parameter)
             waveforms = self.recipe.render(pair)
+            shown = np.where(ParameterSpace(specs).active(pair), pair, np.nan)
             texts = [
                 (spec.name, spec.text(true), f"{spec.text(value)} {spec.natural_units}".rstrip())
-                for spec, true, value in zip(specs, *pair, strict=True)
+                for spec, true, value in zip(specs, *shown, strict=True)
             ]
             picture = pixels(self.draw(info, *self.recipe.spectrogram_db(waveforms), texts))
             audible = torch.from_numpy(waveforms / max(1.0, np.abs(waveforms).max()))  # softer if it would clip

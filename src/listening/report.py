@@ -21,7 +21,7 @@ from markupsafe import Markup
 from src.errors import ConfigError
 from src.evaluation.audio_metrics import CAP, METRICS, Metric
 from src.evaluation.scoring import Row, Scores, parameter_errors, summarize
-from src.params import ParameterSpace, ParamSpec
+from src.params import INACTIVE, ParameterSpace, ParamSpec
 from src.spectral.representation import SpectralRepresentation
 from src.vimh.axes import Axis, mel_centres, round_numbers
 
@@ -31,7 +31,6 @@ SPAN = 80.0  # dB from the bottom to the top of the colour scale
 DEFINED = {metric.name: metric for metric in METRICS}
 HINTS = {"low": "lower is better", "high": "higher is better", "0": "0 is best"}
 FRAME = {"width": 320, "height": 210, "left": 52, "right": 304, "top": 8, "bottom": 170}  # of a scatter, its own units
-INACTIVE = "–"  # in the place of a value that does not act
 MOST_FREQUENCIES = 8  # steps from tick to tick of a spectrogram, whose height is fixed
 MOST_TIMES = (24, 16, 12, 10, 8, 6, 5, 4, 3)  # the same of a time axis; the script takes the first that its width holds
 

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
-from src.params import ParamSpec
+from src.params import INACTIVE, ParameterSpace, ParamSpec
 from src.vimh.axes import ROUND, ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 
@@ -125,8 +125,12 @@ def draw_histogram(axes: Axes, spec: ParamSpec, value: np.ndarray) -> None:
 
 
 def value_texts(specs: Sequence[ParamSpec], value: np.ndarray) -> list[tuple[str, str]]:
-    """Name and value in natural units of each parameter of a sample, `(parameter,)`."""
-    return [(spec.name, value_text(spec, float(entry))) for spec, entry in zip(specs, value, strict=True)]
+    """Name and value in natural units of each parameter of a sample, `(parameter,)`; – for one that does not act."""
+    (active,) = ParameterSpace(tuple(specs)).active(value[None])
+    return [
+        (spec.name, value_text(spec, float(entry)) if acts else INACTIVE)
+        for spec, entry, acts in zip(specs, value, active, strict=True)
+    ]
 
 
 def value_text(spec: ParamSpec, value: float) -> str:
