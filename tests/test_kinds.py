@@ -23,8 +23,11 @@ from sklearn.metrics import f1_score
 
 import src.synth
 from src import generation
+from src.callbacks.head_figures import HeadPredictions, head_figure
+from src.checkpoints.run import check_same_heads
+from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import BatchFormat
-from src.errors import ConfigError, VIMHError
+from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audit import audit, observe
 from src.evaluation.estimates import typical_value
 from src.evaluation.refinement import refine
@@ -35,6 +38,7 @@ from src.models.losses import CrossEntropy, Gaussian, HeadLoss, Ordinal, Regress
 from src.models.metrics import HeadMetrics
 from src.param_tensors import ParamTensors
 from src.params import FixedParam, ParameterSpace, ParamSpec
+from src.pictures.plots import value_texts
 from src.recipe import Recipe
 from src.tasks.audio_eval import audio_eval
 from src.tasks.evaluate import evaluate
@@ -550,6 +554,40 @@ def test_a_training_is_given_what_is_active_by_its_classes(data_dir):
     batch = BatchFormat(info.parameters)(VIMHReader(data_dir).train.read(np.arange(info.train_samples)))
     active = ParamTensors(info.parameters).active_from_index(batch["index"])
     np.testing.assert_array_equal(active, info.space.active(batch["value"].numpy()))
+
+
+def test_constant_answers_are_those_for_the_sounds_on_which_a_parameter_acts(data_dir):
+    datamodule = VIMHDataModule(data_dir, batch_size=16, make_dataset=None)
+    trained, tested = (datamodule.train_set[:], datamodule.test_set[:])
+    acts, acted = (batch["index"][:, 2] == 1 for batch in (tested, trained))
+    guess = trained["index"][acted, 3].mode().values
+    share = (tested["index"][acts, 3] == guess).double().mean().item()
+    error = (tested["value"][acts, 3] - trained["value"][acted, 3].double().mean()).abs().mean().item()
+    assert datamodule.majority_share()["lfo_rate"] == pytest.approx(share)
+    assert datamodule.mean_error()["lfo_rate"] == pytest.approx(error)
+
+
+def test_a_set_of_another_kind_is_not_that_of_the_network(data_dir):
+    info = VIMHReader(data_dir).info
+    plain = info.to_dict()
+    del plain["parameter_mappings"]["lfo_rate"]["active_if"], plain["parameter_mappings"]["octave"]["kind"]
+    with pytest.raises(CheckpointError) as caught:
+        check_same_heads(info, DatasetInfo.from_dict(plain, "x"), "x")
+    assert "lfo_rate: active_if is {'lfo': ('on',)} in the network, {} in the dataset" in str(caught.value)
+    assert "octave: kind is integer in the network, continuous in the dataset" in str(caught.value)
+
+
+def test_pictures_have_names_natural_units_and_nothing_where_nothing_acts():
+    on, off = (np.array([2, 1, lfo, np.log10(4)]) for lfo in (1, 0))
+    shown = [("waveform", "square"), ("octave", "1"), ("lfo", "on"), ("lfo_rate", "4 Hz")]
+    assert value_texts(SPACE.varying, on) == shown
+    assert value_texts(SPACE.varying, off)[2:] == [("lfo", "off"), ("lfo_rate", "–")]
+
+
+def test_a_figure_of_categories_has_no_scatter():
+    index = np.array([0, 1, 2, 2])
+    assert len(head_figure(SPACE.varying[0], index, index, HeadPredictions(index, index, index)).axes) == 1
+    assert len(head_figure(SPACE.varying[1], index, index, HeadPredictions(index, index, index)).axes) == 2
 
 
 # all of it

@@ -401,11 +401,8 @@ def _error_cells(spec: ParamSpec, value: float, true: float, decimals: int) -> l
     On a log scale the error is a factor.
     """
     if spec.categorical:
-        known = math.isfinite(true)
-        right = math.isfinite(value) and spec.index_from_value(np.float64(value)) == spec.index_from_value(
-            np.float64(true)
-        )
-        return [["Error", ("right class" if right else "wrong class") if known else "–"], ["In steps", "–"]]
+        verdict = "right class" if spec.text(value) == spec.text(true) else "wrong class"
+        return [["Error", verdict if math.isfinite(true) else INACTIVE], ["In steps", "–"]]
     error = value - true
     text = f"× {10**error:.3g}" if spec.scale == "log" and math.isfinite(error) else format_number(error, decimals)
     return [["Error", text], ["In steps", format_number(error / spec.step)]]
