@@ -77,7 +77,7 @@ def _pipeline(recipe: Recipe, batches: Iterator[tuple[str, int, int]]) -> Iterat
     """
     if not recipe.threads:
         for split, start, stop in batches:
-            with _named_if_slow(split, start, stop):
+            with _named_if_slow(split, start, stop), _one_core():
                 batch = recipe.make(start, stop)
             yield split, batch
         return
@@ -126,6 +126,18 @@ def _use_one_core() -> None:
     """Keep the libraries from starting threads of their own in this one."""
     numba.set_num_threads(1)
     torch.set_num_threads(1)
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """The same in the thread of the caller, while the body runs: no byte may depend on the number of cores."""
+    n_threads = numba.get_num_threads(), torch.get_num_threads()
+    _use_one_core()
+    try:
+        yield
+    finally:
+        numba.set_num_threads(n_threads[0])
+        torch.set_num_threads(n_threads[1])
 
 
 def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> bool:
