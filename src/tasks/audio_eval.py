@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
@@ -234,10 +235,11 @@ def refine_estimate(
         found = refine(recipe, batch.image, spec_range, network.value, seed=seed, advance=advance)
     with progress(len(batch.value), "Finding the information", "sounds") as advance:
         std, _ = rounding_std(batch.value, parameters, partial(observe, recipe), advance)
+    known = np.where(recipe.space.discrete > 0, np.nan, found.std * recipe.space.step)  # integers and classes: tried
     after = Estimate(
         "refined",
         found.value,
-        found.std * recipe.space.step,
+        known,
         {"residual": found.residual, "n_renders": found.n_renders},
     )
     before = replace(network, columns={"residual": found.residual_before})
