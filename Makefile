@@ -197,6 +197,10 @@ st study: $(ENV)
 stq study-quick: $(ENV)
 	@$(PYTHON) scripts/study.py --quick $(ARGS)
 
+## cg campaign: Do harm of every kind, and count what held; an hour, ARGS="--scale 0.05" minutes
+cg campaign: $(ENV)
+	@$(PYTHON) scripts/campaign.py $(ARGS)
+
 # ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
 
 ## c clean: Delete generated datasets, runs and caches
