@@ -274,7 +274,15 @@ class Recipe:
             ConfigError: From the sampling or the synth.
         """
         self.values(self.size - 1, self.size)
-        self.render(np.stack([self.space.low, self.space.high]))
+        try:
+            self.render(np.stack([self.space.low, self.space.high]))
+        except NSMError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"{type(self.synth).__name__} fails at the ends of the parameters' ranges: {_reason(error)}. Correct "
+                "the synth, or the ranges."
+            ) from error
 
     def ranges(self, shard: Shard = WHOLE) -> dict[str, tuple[int, int]]:
         """First and one past the last number of the samples of each split that belong to a shard.

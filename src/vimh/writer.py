@@ -27,8 +27,8 @@ class BusyError(VIMHError):
 class VIMHWriter:
     """Writes a dataset, batch by batch; memory does not grow with it.
 
-    The files are written to `.<name>.partial` beside the target, the JSON last, and the directory gets its name when all
-    samples are there; a dataset that it replaces has the name until that moment. An interrupt keeps the partial
+    The files are written to `.<name>.partial` beside the target, the JSON last, and the directory gets its name when
+    all samples are there; a dataset that it replaces has the name until that moment. An interrupt keeps the partial
     directory, which the next writer of the same target replaces or continues; an error removes it. Use it as a context
     manager.
 
@@ -146,12 +146,12 @@ class VIMHWriter:
         fine &= (spec_range[:, 0] > -np.inf) & (spec_range[:, 0] <= spec_range[:, 1]) & (spec_range[:, 1] <= MAX_LEVEL)
         if fine.all():
             return
-        row = int(np.argmin(fine))
-        values = ", ".join(f"{name} {number:g}" for name, number in zip(self.info.parameter_names, value[row]))
+        row, names = int(np.argmin(fine)), self.info.parameter_names
+        values = ", ".join(f"{name} {number:g}" for name, number in zip(names, value[row], strict=True))
         raise VIMHError(
             f"{self.data_dir}: {split} sample {self.written[split] + row} ({values}) has levels from "
-            f"{spec_range[row, 0]:g} to {spec_range[row, 1]:g} dB. Values must be finite, and levels finite, rising and "
-            f"at most {MAX_LEVEL:g} dB full scale. Nothing was kept; correct what makes that sample."
+            f"{spec_range[row, 0]:g} to {spec_range[row, 1]:g} dB. Values must be finite, and levels finite, rising "
+            f"and at most {MAX_LEVEL:g} dB full scale. Nothing was kept; correct what makes that sample."
         )
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -285,10 +285,22 @@ def settle(data_dir: Path) -> None:
         try:
             _settle_replaced(data_dir)
             if not (partial / UNFINISHED).is_file():
-                _discard(partial)
+                delete_dataset(partial)
         finally:
             _remove_if_empty(partial)
             os.close(lock)
+
+
+def delete_dataset(directory: Path) -> None:
+    """Delete a dataset, finished or not; the JSON last, so that it is known for one until it is gone.
+
+    Raises:
+        VIMHError: If anything else is in its directory.
+    """
+    _check_all_known(directory)
+    for name in (*sorted(FILE_NAMES), UNFINISHED, INFO_NAME):
+        (directory / name).unlink(missing_ok=True)
+    directory.rmdir()
 
 
 def wait_for_writer(data_dir: Path) -> None:
@@ -351,7 +363,7 @@ def _replace(data_dir: Path) -> None:
         flush_directory(data_dir)
         flush_directory(data_dir.parent)
         with contextlib.suppress(OSError, VIMHError):  # the next writer deletes what is left
-            _discard(left)
+            delete_dataset(left)
     finally:
         os.close(old_lock)
 
@@ -363,15 +375,7 @@ def _settle_replaced(data_dir: Path) -> None:
         replaced.rename(data_dir)
         flush_directory(data_dir.parent)
     elif replaced.is_dir() and not replaced.is_symlink():
-        _discard(replaced)
-
-
-def _discard(directory: Path) -> None:
-    """Delete a directory of a dataset, its description first; one with anything else in it is refused."""
-    _check_all_known(directory)
-    for name in (INFO_NAME, UNFINISHED, *sorted(FILE_NAMES)):
-        (directory / name).unlink(missing_ok=True)
-    directory.rmdir()
+        delete_dataset(replaced)
 
 
 def _remove_if_empty(directory: Path) -> None:
