@@ -35,6 +35,7 @@ from scripts.pages import read_json  # noqa: E402
 from scripts.results_page import EXPERIMENTS, PAGE, REFERENCES, RUNS, Entry, entries, keep, run_key  # noqa: E402
 from scripts.setups import compose_config, optimizer_step, seconds_of, set_up  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
+from src.files import claim_directory  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
@@ -113,7 +114,8 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[dict[str, Any], 
     Returns:
         The run's `results.json`, and the seconds from the command to the result.
     """
-    run_dir = ROOT / "logs" / "benchmark_models" / re.sub(r"[^\w]+", "_", f"{entry.name}_{seed}_{time.time():.0f}")
+    name = re.sub(r"[^\w]+", "_", f"{entry.name}_{seed}_{time.time():.0f}")
+    run_dir = claim_directory(ROOT / "logs" / "benchmark_models" / name)
     seconds = seconds_of_program(
         *("src/train.py", *overrides_of(entry)),
         *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),

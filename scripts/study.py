@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from scripts.setups import compose_config, optimizer_step, recipe_of, seconds_of
 from scripts.study_page import RUNS, keep  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
+from src.files import lock_directory  # noqa: E402
 from src.generation import make_dataset  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 from src.programs.loggers import instantiate_callbacks  # noqa: E402
@@ -388,19 +390,40 @@ def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> i
     return recipe.size * record.itemsize
 
 
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keep other processes from writing to a directory.
+
+    Raises:
+        ConfigError: If another one does.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = lock_directory(directory)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{directory}: another process is at this study. Wait for it, or give this one an --output of another name."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def run_all(grid: RunGrid, cells: Sequence[Cell], budget: float, jobs: int, output_dir: Path) -> None:
     """Measure some runs, a process on each core, and keep every result when it is there."""
+    runs_dir = ROOT / "logs" / output_dir.name
 
     def job_of(cell: Cell) -> Job:
-        directory = ROOT / "logs" / output_dir.name / re.sub(r"\W+", "-", cell.key)
+        directory = runs_dir / re.sub(r"\W+", "-", cell.key)
         cost = costs.get(cell.arm, {}).get(f"{budget:g}")
         return Job(cell, grid.data_dir(cell.set, cell.representation), directory, budget, cost)
 
-    costs = read_json(output_dir / COSTS)
-    runs = read_json(output_dir / RUNS)
-    largest = {cell.arm: replace(cell, size=max(grid.sizes)) for cell in cells}
-    unknown = [job for job in map(job_of, largest.values()) if job.cost is None]
-    with multiprocessing.get_context("spawn").Pool(jobs, start_worker) as pool:
+    with alone(runs_dir), multiprocessing.get_context("spawn").Pool(jobs, start_worker) as pool:
+        costs = read_json(output_dir / COSTS)
+        runs = read_json(output_dir / RUNS)
+        largest = {cell.arm: replace(cell, size=max(grid.sizes)) for cell in cells}
+        unknown = [job for job in map(job_of, largest.values()) if job.cost is None]
         found: dict[str, dict[str, int]] = {}
         with progress(len(unknown) * ROUNDS, "measuring steps", "networks") as advance:
             for arm, cost in pool.imap_unordered(calibrate, unknown * ROUNDS):

@@ -6,6 +6,7 @@ directory, since a name is an entry of its directory.
 
 import ctypes
 import errno
+import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -76,21 +77,49 @@ def claim_directory(wanted: Path) -> Path:
     """Make a directory that no other process has: the wanted one, or the first free of NAME_2, NAME_3 and so on.
 
     Args:
-        wanted: Its path; the directories above it are made.
+        wanted: Its path; the directories above it are made. From a name that ends with `_7`, `_8` follows.
 
     Returns:
         The directory that was made by this call and by no other.
     """
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    candidate, count = wanted, 1
+    name, _, number = wanted.name.rpartition("_")
+    name, count = (name, int(number)) if name and number.isdecimal() else (wanted.name, 1)
+    candidate = wanted
     while True:
         try:
             candidate.mkdir()
         except FileExistsError:
             count += 1
-            candidate = wanted.with_name(f"{wanted.name}_{count}")
+            candidate = wanted.with_name(f"{name}_{count}")
         else:
             return candidate
+
+
+def lock_directory(path: Path, wait: bool = False) -> int:
+    """Lock a directory against other processes, until the returned descriptor is closed or this process ends.
+
+    The lock belongs to the directory and not to its name. Where another directory has got the name meanwhile, that one
+    is locked instead.
+
+    Args:
+        path: The directory; not a link to one.
+        wait: Wait for a process that has the lock.
+
+    Raises:
+        BlockingIOError: If another process has the lock, unless `wait`.
+        OSError: If there is no such directory.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def exchange(first: Path, second: Path) -> bool:

@@ -21,7 +21,7 @@ from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import Batch, VIMHReader
-from src.vimh.writer import VIMHWriter
+from src.vimh.writer import VIMHWriter, settle
 
 
 def generate(
@@ -50,6 +50,7 @@ def generate(
         Number of samples made: all, unless an interrupted call left some.
 
     Raises:
+        BusyError: If another process is making the same dataset.
         VIMHError: If the directory exists, or the disk refuses.
     """
     check_number("batch_size", batch_size, whole=True, least=1)
@@ -101,6 +102,7 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
     Raises:
         VIMHError: If another dataset, a damaged one, or something else, is in its place.
     """
+    settle(data_dir)
     if not os.path.exists(data_dir):
         return False
     info = VIMHReader(data_dir).info
@@ -123,7 +125,8 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
 def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str] = ()) -> None:
     """Make sure that the dataset of a generator configuration is there; synthesize it if it is not.
 
-    It is made in a process of its own: threads that render would not survive the forks of data loading.
+    It is made in a process of its own: threads that render would not survive the forks of data loading. Of several
+    programs that miss the same dataset one makes it, and the others wait.
 
     Args:
         data_dir: Where it is or will be.

@@ -3,6 +3,8 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from rich.table import Table
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError, check_number
-from src.files import write_atomically
+from src.files import claim_directory, write_atomically
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
@@ -57,16 +59,29 @@ def display(options: argparse.Namespace) -> int:
 
 def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
     """Open the window, or write a contact sheet below `logs/viewer` where there is no display."""
-    directory = ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    if can_show():
-        check_samples(reader.split(options.split), options.samples)
-        player = Player(reader.info, instantiate_trusted, directory)
-        show(reader, player, Place(options.split, channel=channel or 0))
-        return
-    path = directory / f"{reader.data_dir.resolve().name}.png"
-    save_sheet(reader, options, channel, path)
-    print("No window can be opened here. A contact sheet instead:")
-    print(path)
+    check_samples(reader.split(options.split), options.samples)
+    with own_directory(ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")) as directory:
+        if can_show():
+            player = Player(reader.info, instantiate_trusted, directory)
+            show(reader, player, Place(options.split, channel=channel or 0))
+            return
+        path = directory / f"{reader.data_dir.resolve().name}.png"
+        save_sheet(reader, options, channel, path)
+        print("No window can be opened here. A contact sheet instead:")
+        print(path)
+
+
+@contextmanager
+def own_directory(wanted: Path) -> Iterator[Path]:
+    """A directory that no other process has, gone again if nothing was written to it."""
+    directory = wanted
+    with suppress(OSError):  # what is written there meets the error again, and a window may need no file
+        directory = claim_directory(wanted)
+    try:
+        yield directory
+    finally:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def newest_dataset(directory: Path) -> Path:

@@ -20,7 +20,7 @@ from src.recipe import Recipe
 from src.sections import read_section
 from src.synth import kernels
 from src.vimh.info import Shard
-from src.vimh.writer import partial_dir
+from src.vimh.writer import BusyError, partial_dir, wait_for_writer
 
 
 def generate_dataset(cfg: DictConfig) -> None:
@@ -30,9 +30,17 @@ def generate_dataset(cfg: DictConfig) -> None:
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
     name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
     data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")
-    if not cfg.overwrite and is_made(data_dir, recipe.config, shard):
-        print(f"Kept: {data_dir} was made from this configuration already.")
-        return
+    while cfg.overwrite or not is_made(data_dir, recipe.config, shard):
+        try:
+            return make(cfg, recipe, data_dir, shard, n_samples)
+        except BusyError:  # should that process end without the dataset, this one makes it
+            sys.stderr.write(f"Another process is making {data_dir}. Waiting for it ...\n")
+            wait_for_writer(data_dir)
+    print(f"Kept: {data_dir} was made from this configuration already.")
+
+
+def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int) -> None:
+    """Write the dataset, and say how long it took."""
     announce_compiling()
     if cfg.num_threads is not None:
         check_number("num_threads", cfg.num_threads, whole=True, least=1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra._internal.callbacks import Callbacks
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from omegaconf import OmegaConf, open_dict
@@ -130,9 +131,12 @@ def test_a_search_keeps_its_study_below_the_logs(composed, tmp_path):
     cfg = composed("train", "experiment=example", "hparams_search=optuna", f"paths.log_dir={tmp_path / 'logs'}")
     sweeper = cfg.hydra.sweeper
     assert sweeper.storage == f"sqlite:///{tmp_path}/logs/optuna/studies.db"
-    assert (tmp_path / "logs" / "optuna").is_dir()
     assert sweeper.study_name == "train_example"
     assert cfg.hydra.mode.name == "MULTIRUN"
+    OmegaConf.to_container(cfg.hydra.sweep, resolve=True)
+    assert not (tmp_path / "logs").exists()  # as long as it is only looked at
+    Callbacks(cfg).on_multirun_start(config=cfg, config_name="train")
+    assert (tmp_path / "logs" / "optuna").is_dir()
 
 
 def test_the_experiment_of_the_seed(composed):

@@ -7,7 +7,6 @@ from omegaconf import OmegaConf
 from src.errors import ConfigError
 from src.programs.run_dirs import (
     LAST_CKPT,
-    directory,
     newest_run,
     register_resolvers,
     resolve_ckpt_path,
@@ -109,15 +108,6 @@ def test_last_of_an_experiment_without_checkpoint_is_refused(logs):
 def test_a_path_that_does_not_exist_is_refused(logs):
     with pytest.raises(ConfigError, match=r"nowhere\.ckpt"):
         resolve_ckpt_path(config(logs, "nowhere.ckpt", logs))
-
-
-def test_a_directory_is_there_once_it_is_named(tmp_path):
-    register_resolvers()
-    cfg = OmegaConf.create({"place": f"{tmp_path}/a/b", "file": "sqlite:///${directory:${place}}/c.db"})
-    for _ in range(2):
-        assert cfg.file == f"sqlite:///{tmp_path}/a/b/c.db"
-        assert (tmp_path / "a" / "b").is_dir()
-    assert directory(str(tmp_path)) == str(tmp_path)
 
 
 def test_the_newest_best_checkpoint_is_found(tmp_path):
