@@ -1,6 +1,7 @@
 """What programs print and write: log messages of the first process, progress, the configuration, whole files."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -18,6 +19,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+
+from src.files import write_atomically
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 SECTIONS = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", "extras")
@@ -65,8 +68,9 @@ def print_config_tree(cfg: DictConfig, output_dir: Path | None = None, sections:
     tree = config_tree(cfg, sections)
     Console().print(tree)
     if output_dir is not None:
-        with (output_dir / CONFIG_TREE).open("w", encoding="utf-8") as file:
-            Console(file=file, width=120).print(tree)
+        text = io.StringIO()
+        Console(file=text, width=120).print(tree)
+        write_atomically(output_dir / CONFIG_TREE, text.getvalue().encode())
 
 
 def config_tree(cfg: DictConfig, sections: Sequence[str] = SECTIONS) -> Tree:
