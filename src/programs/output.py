@@ -52,6 +52,28 @@ class RankedLogger(logging.LoggerAdapter):
         return process_rank() == 0 and super().isEnabledFor(level)
 
 
+class LogFile(logging.FileHandler):
+    """The log of a run. A disk that refuses it ends the program: `logging` would print a traceback at every line."""
+
+    def flush(self) -> None:
+        """Write what is waiting.
+
+        Raises:
+            OSError: If the disk refuses; its `filename` is the log.
+        """
+        try:
+            super().flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.baseFilename) from error
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called by `logging` while it handles an error."""
+        error = sys.exception()
+        if isinstance(error, OSError):
+            raise error
+        super().handleError(record)
+
+
 log = RankedLogger(__name__)
 
 

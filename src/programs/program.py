@@ -9,9 +9,11 @@ A program imports this module only; its task, and with it PyTorch, is imported o
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
 from src.programs.command_line import FULL_ERROR, config_names, load_task
-from src.programs.explain import explain, lacks_primary_config
+from src.programs.explain import explain, lacks_primary_config, unusable_place
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import RankedLogger, enforce_tags, print_config_tree
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
@@ -137,7 +139,7 @@ def perform(task: Task, cfg: DictConfig) -> Any:
             return task(cfg)
     start = time.monotonic()
     try:
-        with listening(interrupt):
+        with listening(interrupt), quiet_threads():
             if "extras" in cfg:
                 extras(cfg)
             result = task(cfg)
@@ -157,6 +159,22 @@ def perform(task: Task, cfg: DictConfig) -> Any:
     if "optimized_metric" in cfg:
         return get_metric_value(result, cfg.optimized_metric, required=is_sweep())
     return result
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """No traceback of a thread whose disk refuses: that of TensorBoard's writer ends the main thread as well."""
+    before = threading.excepthook
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if unusable_place(args.exc_value) is None:
+            before(args)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def how_to_go_on(cfg: DictConfig) -> str:

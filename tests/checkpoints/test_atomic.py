@@ -133,6 +133,7 @@ def test_a_kill_at_any_file_operation_leaves_whole_checkpoints(tmp_path):
         assert not list(directory.glob(".*"))
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # this is what is wanted
 @pytest.mark.slow
 def test_a_training_that_is_killed_at_any_file_operation_of_a_checkpoint_resumes(saw_dir, tmp_path):
     save = f"train_short(directory, {str(saw_dir)!r})"
