@@ -3,6 +3,7 @@
 import errno
 import inspect
 import io
+import os
 import re
 import traceback
 import types
@@ -127,8 +128,8 @@ def written_file(error: OSError) -> str | None:
     found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         opened = [value for value in frame.f_locals.values() if isinstance(value, io.IOBase)]
-        names = [name for name in (getattr(file, "name", None) for file in opened) if isinstance(name, str)]
-        found = names[-1] if names else found
+        names = [name for name in (getattr(file, "name", None) for file in opened) if isinstance(name, str | bytes)]
+        found = os.fsdecode(names[-1]) if names else found
     return found
 
 
