@@ -27,6 +27,7 @@ from rich.table import Table  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit, observe  # noqa: E402
+from src.files import atomic_file, write_atomically  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
@@ -127,7 +128,8 @@ def draw(audits: list[ParameterAudit], path: Path) -> None:
         xscale="log", xlabel="standard deviation under rounding noise (grid steps): 5, 25, 50, 75, 95 % of the sounds"
     )
     axis.invert_yaxis()
-    figure.savefig(path, dpi=110)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=110)
     plt.close(figure)
 
 
@@ -146,9 +148,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     output = arguments.output or ROOT / "logs" / "audit" / arguments.data_dir.resolve().name
-    output.mkdir(parents=True, exist_ok=True)
     entries = [{key: item for key, item in asdict(entry).items() if key != "stds"} for entry in audits]
-    (output / "audit.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "audit.json", (json.dumps(entries, indent=2) + "\n").encode())
     draw(audits, output / "audit.png")
     console = Console()
     if arguments.markdown:

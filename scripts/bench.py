@@ -44,9 +44,11 @@ from scripts.setups import (  # noqa: E402
     recipe_of,
     seconds_of,
 )
+from src.checkpoints.atomic import AtomicCheckpoints  # noqa: E402
 from src.checkpoints.run import SaveRun, build_model  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 from src.generation import generate  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
@@ -336,7 +338,8 @@ def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) ->
     """The trainer that `train.py` makes, with further callbacks before its own."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
-    return instantiate(cfg.trainer, callbacks=every_callback, logger=instantiate_loggers(cfg.logger))
+    loggers, plugins = instantiate_loggers(cfg.logger), [AtomicCheckpoints()]
+    return instantiate(cfg.trainer, callbacks=every_callback, logger=loggers, plugins=plugins)
 
 
 class InTurn(Callback):
@@ -481,7 +484,7 @@ def main() -> None:
             "",
             *table(COLUMNS, rows),
         ]
-        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_atomically(arguments.write, ("\n".join(lines) + "\n").encode())
         Console().print(f"Written: {arguments.write}")
 
 

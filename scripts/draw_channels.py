@@ -21,6 +21,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
 from scripts.setups import recipe_of, seconds_of  # noqa: E402
+from src.files import atomic_file  # noqa: E402
 from src.pictures.plots import STYLE, draw_spectrogram  # noqa: E402
 from src.recipe import BLOCK, Recipe  # noqa: E402
 from src.vimh.axes import ChannelInfo, channels_of  # noqa: E402
@@ -47,7 +48,8 @@ def draw(sample: int, output: Path) -> None:
             plot.set_title(channel.name)
             figure.colorbar(drawn, ax=plot, label=channel.units)
         draw_samples(figure, plots[10:], recipe, sample)
-        figure.savefig(output, dpi=90)
+        with atomic_file(output) as file:
+            figure.savefig(file, dpi=90)
 
 
 def ends_of(channel: ChannelInfo, spec_range: np.ndarray) -> tuple[float, float]:

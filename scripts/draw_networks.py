@@ -22,6 +22,7 @@ from scripts.list_configs import CONFIGS, description, groups, is_complete, size
 from scripts.network_structure import Network, Row, describe_network  # noqa: E402
 from scripts.pages import table  # noqa: E402
 from src.errors import NSMError  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 from src.pictures import plots  # noqa: E402
 
 WIDTH, MARGIN, GAP = 840, 24, 18
@@ -241,10 +242,9 @@ def model_names() -> list[str]:
 
 def write_pictures(networks: Sequence[Network], output_dir: Path) -> None:
     """A picture per network, and the page that shows them."""
-    output_dir.mkdir(parents=True, exist_ok=True)
     for network in networks:
-        (output_dir / f"{network.model}.svg").write_text(draw(network), encoding="utf-8")
-    (output_dir / "index.md").write_text(index_page(networks), encoding="utf-8")
+        write_atomically(output_dir / f"{network.model}.svg", draw(network).encode())
+    write_atomically(output_dir / "index.md", index_page(networks).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from scipy.signal import resample_poly, stft  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
 from scripts.setups import seconds_of  # noqa: E402
+from src.files import atomic_file  # noqa: E402
 from src.synth.voices import MoogVoice  # noqa: E402
 
 SAMPLE_RATE, DURATION = 8000, 2.0
@@ -68,7 +69,8 @@ def draw(sounds: dict[str, np.ndarray], path: Path) -> None:
         axis.set(title=name, xlabel="time (s)")
     axes[0].set_ylabel("frequency (Hz)")
     figure.colorbar(picture, ax=axes, label="level (dB)")
-    figure.savefig(path, dpi=110)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=110)
 
 
 def main() -> None:

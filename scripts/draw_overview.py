@@ -17,6 +17,7 @@ import torch  # noqa: E402
 from src.checkpoints.run import load_run  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.data.vimh_dataset import VIMHDataset  # noqa: E402
+from src.files import atomic_file  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
@@ -53,7 +54,8 @@ def draw(ckpt_path: Path, sample: int, output: Path) -> None:
         axis.axvline(batch["value"][0, head].item(), color=TRUE, linewidth=2, label="true value")
         axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 0.5))
     axes[2].legend(frameon=False)
-    figure.savefig(output, dpi=110)
+    with atomic_file(output) as file:
+        figure.savefig(file, dpi=110)
 
 
 def main() -> None:

@@ -9,9 +9,15 @@ import shutil
 import sys
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
+import rootutils
+
+rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import WebDriverException  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+
+from src.files import write_atomically  # noqa: E402
 
 BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
@@ -66,8 +72,7 @@ def take(page: Path, place: str, output: Path, width: int, height: int) -> None:
         driver.get(page.resolve().as_uri())
         driver.execute_script("document.getElementById(arguments[0])?.scrollIntoView({behavior: 'instant'})", place)
         driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # drawn
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(driver.get_screenshot_as_png())
+        write_atomically(output, driver.get_screenshot_as_png())
     finally:
         driver.quit()
 

@@ -10,7 +10,7 @@ import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
-from src.programs.program import program  # noqa: E402
+from src.programs.entry import program  # noqa: E402
 
 main = program("export", task="src.tasks.export.export")
 

@@ -8,7 +8,9 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,10 +19,11 @@ from typing import BinaryIO
 AT_FDCWD = -100  # fcntl.h of Linux: paths count from the current directory
 RENAME_EXCHANGE = 2  # renameat2(2) of Linux
 RENAME_SWAP = 2  # renamex_np(2) of macOS
+PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]{8}\.partial")  # process, and what it writes; short, whatever the target's name
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # by this kernel, or this file system
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it exists whole or not at all, and make its directory.
 
     Raises:
@@ -40,7 +43,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: If the disk refuses; its `filename` is the target. What was there before is left.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -55,6 +58,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def remove_stale(directory: Path) -> None:
+    """Remove what processes that were killed left of files that they had begun to write to a directory."""
+    for path in directory.iterdir():
+        found = PARTIAL.fullmatch(path.name)
+        if found and not _is_running(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def flush_to_disk(file: BinaryIO) -> None:

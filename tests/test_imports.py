@@ -126,7 +126,7 @@ def test_programs_name_their_task_by_a_string(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = {name for node in ast.walk(tree) if is_import(node) for name in names_of(node)}
     assert {name.rpartition(".")[0] for name in found if name.startswith("src.")} <= {
-        "src.programs.program",
+        "src.programs.entry",
         "src.programs.command_line",
     }
     (task,) = [node.value for node in ast.walk(tree) if is_task_name(node)]

@@ -145,13 +145,18 @@ def render_report(report: Report) -> str:
     )
 
 
-def encode_wav(waveform: np.ndarray, sample_rate: int) -> bytes:
+def encode_wav(waveform: np.ndarray, sample_rate: int, exact: bool = False) -> bytes:
     """A mono WAV file of 16 bits; samples beyond full scale are clipped.
 
     Args:
         waveform: `(time,)`.
         sample_rate: Hz.
+        exact: Of 32-bit floats instead, which are what they are.
     """
+    if exact:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, waveform, sample_rate, format="WAV", subtype="FLOAT")
+        return buffer.getvalue()
     # Rounded here: libsndfile cuts off the digits of floating-point samples.
     samples = np.clip(np.round(np.asarray(waveform, dtype=np.float64) * 32767), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()

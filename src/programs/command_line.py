@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import NSMError
+from src.programs.signals import Interrupt, exit_code, leave, listening
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable; at 1, every error shows its traceback
 
@@ -61,7 +62,13 @@ def run_with_options(task: str, options: Any) -> int:
         The exit code.
     """
     try:
-        return load_task(task)(options)
+        with listening(leave):
+            function = load_task(task)
+        with listening(Interrupt()):
+            return function(options)
+    except KeyboardInterrupt as stop:
+        print("Interrupted. Run the same command again.", file=sys.stderr)
+        return exit_code(stop)
     except NSMError as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise

@@ -1,6 +1,7 @@
 """What programs print and write: log messages of the first process, progress, the configuration, whole files."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -18,6 +19,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+
+from src.files import write_atomically
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 SECTIONS = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", "extras")
@@ -49,6 +52,28 @@ class RankedLogger(logging.LoggerAdapter):
         return process_rank() == 0 and super().isEnabledFor(level)
 
 
+class LogFile(logging.FileHandler):
+    """The log of a run. A disk that refuses it ends the program: `logging` would print a traceback at every line."""
+
+    def flush(self) -> None:
+        """Write what is waiting.
+
+        Raises:
+            OSError: If the disk refuses; its `filename` is the log.
+        """
+        try:
+            super().flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.baseFilename) from error
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called by `logging` while it handles an error."""
+        error = sys.exception()
+        if isinstance(error, OSError):
+            raise error
+        super().handleError(record)
+
+
 log = RankedLogger(__name__)
 
 
@@ -65,8 +90,9 @@ def print_config_tree(cfg: DictConfig, output_dir: Path | None = None, sections:
     tree = config_tree(cfg, sections)
     Console().print(tree)
     if output_dir is not None:
-        with (output_dir / CONFIG_TREE).open("w", encoding="utf-8") as file:
-            Console(file=file, width=120).print(tree)
+        text = io.StringIO()
+        Console(file=text, width=120).print(tree)
+        write_atomically(output_dir / CONFIG_TREE, text.getvalue().encode())
 
 
 def config_tree(cfg: DictConfig, sections: Sequence[str] = SECTIONS) -> Tree:

@@ -9,9 +9,11 @@ A program imports this module only; its task, and with it PyTorch, is imported o
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,16 @@ from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
 from src.programs.command_line import FULL_ERROR, config_names, load_task
-from src.programs.explain import explain, lacks_primary_config
+from src.programs.explain import explain, lacks_primary_config, unusable_place
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import RankedLogger, enforce_tags, print_config_tree
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
+from src.programs.signals import Interrupt, end_children, exit_code, leave, listening
 from src.programs.sweep import get_metric_value, is_sweep
 
 Task = Callable[[DictConfig], Any]
 
-INTERRUPTED = 130  # the exit code of shells for SIGINT
+INTERRUPTED = 130  # the exit code of shells for SIGINT; 143 is that for SIGTERM
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 # Messages of Lightning and PyTorch that are wrong or of no use here.
@@ -74,8 +77,8 @@ def program(
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+        except KeyboardInterrupt as stop:
+            sys.exit(exit_code(stop))
         except Exception as error:
             message = None if wants_traceback else explain(error)
             if message is None:
@@ -105,7 +108,9 @@ def job(task: str, wants_traceback: bool) -> Task:
         if not wants_traceback:
             os.environ.pop(FULL_ERROR, None)
         try:
-            return perform(load_task(task), cfg)
+            with listening(leave):
+                function = load_task(task)
+            return perform(function, cfg)
         except Exception as error:
             message = explain(error, cfg)
             if message is None:
@@ -128,19 +133,23 @@ def perform(task: Task, cfg: DictConfig) -> Any:
     Returns:
         The metric that a hyper-parameter search optimizes, where the configuration names one; else the task's result.
     """
+    interrupt = Interrupt()
     if "paths" not in cfg:
-        return task(cfg)
-    if "extras" in cfg:
-        extras(cfg)
+        with listening(interrupt):
+            return task(cfg)
     start = time.monotonic()
     try:
-        result = task(cfg)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning turns a KeyboardInterrupt into a SystemExit while it handles it.
-        if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__context__, KeyboardInterrupt):
+        with listening(interrupt), quiet_threads():
+            if "extras" in cfg:
+                extras(cfg)
+            result = task(cfg)
+    except BaseException as stop:
+        code = exit_code(stop, interrupt)
+        if code is None:
             raise
+        end_children()
         log.warning(how_to_go_on(cfg))
-        raise SystemExit(INTERRUPTED) from stop
+        raise SystemExit(code) from stop
     finally:
         wandb = sys.modules.get("wandb")  # a run that stays open would record the next job of a sweep as well
         if wandb is not None and wandb.run:
@@ -150,6 +159,22 @@ def perform(task: Task, cfg: DictConfig) -> Any:
     if "optimized_metric" in cfg:
         return get_metric_value(result, cfg.optimized_metric, required=is_sweep())
     return result
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """No traceback of a thread whose disk refuses: that of TensorBoard's writer ends the main thread as well."""
+    before = threading.excepthook
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if unusable_place(args.exc_value) is None:
+            before(args)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def how_to_go_on(cfg: DictConfig) -> str:

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from src.errors import ConfigError
+from src.programs.signals import Interrupt, listen
 
 
 class CheckSweep(Callback):
@@ -21,6 +22,7 @@ class CheckSweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
+        listen(Interrupt())  # what starts the jobs has to end them
         try:
             check_sweep_devices(configured_devices(config.get("trainer")))
         except ConfigError as error:

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import soundfile
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 from pydantic import Field
@@ -32,7 +31,7 @@ from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.files import write_atomically
 from src.generation import generate
-from src.listening.report import Axes, Report, Sound, format_number, render_report
+from src.listening.report import Axes, Report, Sound, encode_wav, format_number, render_report
 from src.programs.output import RankedLogger, plain_table, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import ROOT, WHOLE, Recipe
@@ -335,11 +334,10 @@ def write_all(
     write_atomically(paths["Report"], render_report(report).encode())
     write_atomically(paths["Every sound"], table.encode())
     write_atomically(paths["Summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
-    paths["Sounds"].mkdir(exist_ok=True)
     for sound in report.sounds:
         for kind, waveform in (("true", sound.true), ("predicted", sound.predicted)):
             path = paths["Sounds"] / f"{sound.name.replace(' ', '_')}_{kind}.wav"
-            soundfile.write(path, waveform, report.sample_rate, subtype="FLOAT")
+            write_atomically(path, encode_wav(waveform, report.sample_rate, exact=True))
     return paths
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from src.files import write_atomically
 from src.params import ParamSpec
 from src.programs.output import plain_table
 
@@ -146,7 +147,7 @@ def _cells(label: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 def write_results(results: Mapping[str, Any], output_dir: Path) -> Path:
     """Write figures to `results.json`, those that are not finite as null; returns its path."""
     path = output_dir / "results.json"
-    path.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(_finite(results), indent=2, allow_nan=False) + "\n").encode())
     return path
 
 

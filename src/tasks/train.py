@@ -12,8 +12,10 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from omegaconf import DictConfig
+from lightning.pytorch.plugins.io import CheckpointIO
+from omegaconf import DictConfig, OmegaConf
 
+from src.checkpoints.atomic import AtomicCheckpoints
 from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
@@ -89,12 +91,26 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
     callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     # Lightning leaves clipping and accumulation to a module that makes its own steps; its configuration has them.
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, **by_module)
+    plugins = instantiate_plugins(cfg.trainer.get("plugins"))
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, plugins=plugins, **by_module)
     n_devices = trainer.num_devices * trainer.num_nodes
     if is_sweep():  # again: the trainer alone resolves `auto`
         check_sweep_devices(n_devices)
     datamodule.check_devices(n_devices)
     return trainer
+
+
+def instantiate_plugins(plugins_cfg: Any) -> list[Any]:
+    """The plugins of a trainer, one of which writes checkpoints: that of the configuration, or else ours.
+
+    Args:
+        plugins_cfg: As Lightning takes it, a plugin or a list of them, or None.
+    """
+    plugins = instantiate(plugins_cfg, _convert_="all") if OmegaConf.is_config(plugins_cfg) else plugins_cfg or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        return plugins
+    return [*plugins, AtomicCheckpoints()]
 
 
 def about_run(

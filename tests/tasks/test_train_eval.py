@@ -1,7 +1,6 @@
 import contextlib
 import csv
 import json
-import logging
 import math
 import os
 import shutil
@@ -53,29 +52,6 @@ def arguments(saw_dir, tmp_path):
         "logger=csv",
         "extras.print_config=false",
     ]
-
-
-@pytest.fixture
-def program(monkeypatch, capfd):
-    """Runs an entry point as the command line does, in this process; returns exit code, stdout and stderr."""
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
-    monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # or else Hydra looks for a package of configurations
-    before = logging.root.handlers[:], logging.root.level
-
-    def run(entry_point, *arguments):
-        monkeypatch.setattr(sys, "argv", [entry_point.__file__, *arguments])
-        code = 0
-        try:
-            entry_point.main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capfd.readouterr()
-
-    yield run
-    for handler in set(logging.root.handlers) - set(before[0]):
-        handler.close()
-    logging.root.handlers[:], logging.root.level = before
 
 
 def runs(tmp_path, task="train"):
