@@ -16,6 +16,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.recipe import differences  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 from src.vimh.format import SPLITS  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 from src.vimh.writer import VIMHWriter  # noqa: E402
@@ -81,6 +82,7 @@ def check_parts(parts: Sequence[VIMHReader]) -> None:
 
 def main() -> int:
     """Merge the parts that the command line names."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", type=Path, nargs="+", metavar="PART")
     default = "the parts' name without its ending"
@@ -90,12 +92,12 @@ def main() -> int:
     try:
         output = merge(arguments.parts, arguments.output)
     except NSMError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     if arguments.delete:
         for part in arguments.parts:
             shutil.rmtree(part)
-    print(output)
+    say(output)
     return 0
 
 

@@ -13,6 +13,8 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 
+from src.text import complain, prepare_streams, say
+
 BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -74,6 +76,7 @@ def take(page: Path, place: str, output: Path, width: int, height: int) -> None:
 
 def main() -> None:
     """Take one picture."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", help="HTML file, with #id for a place in it")
     parser.add_argument("output", type=Path)
@@ -86,8 +89,9 @@ def main() -> None:
     try:
         take(Path(name), place, arguments.output, int(width), int(height))
     except NoBrowser as error:
-        sys.exit(str(error))
-    print(arguments.output)
+        complain(error)
+        sys.exit(1)
+    say(arguments.output)
 
 
 if __name__ == "__main__":

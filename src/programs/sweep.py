@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
 from src.errors import ConfigError
+from src.text import complain
 
 
 class CheckSweep(Callback):
@@ -24,7 +25,7 @@ class CheckSweep(Callback):
         try:
             check_sweep_devices(configured_devices(config.get("trainer")))
         except ConfigError as error:
-            sys.stderr.write(f"{error}\n")
+            complain(error)
             sys.exit(1)
 
 
