@@ -24,7 +24,7 @@ _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\
 _ASCII = {
     **{"…": "...", "–": "-", "—": "-", "−": "-", "‐": "-", "·": ".", "•": "*", "×": "x", "±": "+/-", "°": " deg"},
     **{"→": "->", "←": "<-", "↑": "^", "↓": "v", "≤": "<=", "≥": ">=", "≈": "~", "µ": "u", "μ": "u", "′": "'"},
-    **{"‘": "'", "’": "'", "“": '"', "”": '"', "⚡": ""},
+    **{"‘": "'", "’": "'", "“": '"', "”": '"'},
 }
 _BOX = {"HORIZONTAL": "-", "VERTICAL": "|"}  # BOX DRAWINGS LIGHT HORIZONTAL and so on; everything else is a corner
 C_LOCALES = ("C", "POSIX")
@@ -36,9 +36,19 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda match: _escaped(match[0]), text)
 
 
-def one_line(text: str) -> str:
-    """The same for a cell of a table, or a label: in one line."""
-    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+def one_line(text: str, most: int | None = None) -> str:
+    """The same in one line, for a cell of a table or a label, cut after some characters if `most` says how many."""
+    line = printable(text if most is None else text[: most + 1]).replace("\n", r"\n").replace("\t", r"\t")
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
+def all_printable(content: Any) -> Any:
+    """Nested plain data with every text `printable`; anything else, text that is HTML already too, stays."""
+    if isinstance(content, dict):
+        return {key: all_printable(entry) for key, entry in content.items()}
+    if isinstance(content, list | tuple):
+        return [all_printable(entry) for entry in content]
+    return printable(content) if type(content) is str else content
 
 
 def say(*texts: object) -> None:
@@ -98,7 +108,8 @@ def _letters_as_bytes(error: UnicodeError) -> tuple[bytes, int]:
     """The same, but letters stay in UTF-8, so that the name of a file can be copied: what `ls` does in that locale."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = "".join(char if char.isalnum() else _ascii(char) for char in error.object[error.start : error.end])
+    chars = error.object[error.start : error.end]
+    text = "".join(char if _is_of_a_word(char) and char not in _ASCII else _ascii(char) for char in chars)
     return text.encode(), error.end
 
 
@@ -108,6 +119,11 @@ def _ascii(char: str) -> str:
     if name.startswith("BOX DRAWINGS"):
         return _BOX.get(name.split()[-1], "+")
     return _ASCII.get(char, _escaped(char))
+
+
+def _is_of_a_word(char: str) -> bool:
+    """Whether a character is a letter, an accent or a digit."""
+    return unicodedata.category(char)[0] in "LMN"
 
 
 def _escaped(char: str) -> str:

@@ -30,6 +30,7 @@ SECTIONS = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", 
 CONFIG_TREE = "config_tree.log"
 DEFAULT_TAGS = ("dev",)
 SECONDS_BETWEEN_LINES = 3.0
+WIDEST = 40  # characters of a cell: a name or a unit may be of any length
 
 
 def process_rank() -> int:
@@ -199,7 +200,7 @@ def plain_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Pla
     """An empty table as narrow as can be, with columns of texts and, to their right, of numbers; given are headings."""
     table = PlainTable(title, collapse_padding=True, pad_edge=False)
     for heading in texts:
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=True, max_width=WIDEST)
     for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, max_width=WIDEST)
     return table

@@ -12,7 +12,7 @@ from src.files import write_atomically
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
-from src.programs.output import PlainTable, console, plain_table, progress
+from src.programs.output import WIDEST, PlainTable, console, plain_table, progress
 from src.recipe import ROOT
 from src.text import complain, say
 from src.vimh.axes import channels_of
@@ -204,7 +204,7 @@ def channel_table(reader: VIMHReader) -> PlainTable:
     """Levels and extreme pixels of every channel."""
     table = PlainTable("Channels, over the training samples", **NARROW)
     for column in ("name", "lowest", "highest", "mean", "units", "pixels 0", "pixels 255"):
-        table.add_column(column, justify="left" if column in ("name", "units") else "right")
+        table.add_column(column, justify="left" if column in ("name", "units") else "right", max_width=WIDEST)
     samples = reader.train
     for number, channel in enumerate(channels_of(reader.info, samples.has_spec_range)):
         low, high = np.inf, -np.inf

@@ -30,7 +30,7 @@ from src.evaluation.scoring import csv_text
 from src.files import write_atomically
 from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
-from src.programs.output import PlainTable, RankedLogger, console, progress
+from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
@@ -351,7 +351,9 @@ def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> Pl
     about = one_line("; ".join([*reading.notes, reading.about_domain]))
     table = PlainTable(f"{one_line(str(reading.recording.path))}\n{about}", title_style="", show_edge=True)
     for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
-        table.add_column(column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
+        )
     for name, found in parameters.items():
         std = found["std"]
         digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
