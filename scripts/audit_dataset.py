@@ -20,17 +20,16 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import matplotlib  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from rich.box import SIMPLE_HEAD  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
 
+from scripts.pages import table as markdown_table  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit, observe  # noqa: E402
 from src.files import atomic_file, write_atomically  # noqa: E402
-from src.programs.output import progress  # noqa: E402
+from src.programs.output import PlainTable, console, progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 CHUNK = 256
@@ -97,9 +96,9 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
     return audit(value, reader.info.parameters, partial(observe, recipe)), n_same
 
 
-def table(audits: list[ParameterAudit], title: str) -> Table:
+def table(audits: list[ParameterAudit], title: str) -> PlainTable:
     """A row per parameter."""
-    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    result = PlainTable(title, padding=0)
     result.caption = "std: under rounding noise, in grid steps"
     for heading in COLUMNS:
         is_name = heading == "parameter"
@@ -112,8 +111,7 @@ def table(audits: list[ParameterAudit], title: str) -> Table:
 def markdown(audits: list[ParameterAudit]) -> str:
     """The same for a page of the documentation."""
     columns = {heading: text for heading, text in COLUMNS.items() if heading != "spec_min dB"}
-    lines = [columns, ["---"] * len(columns), *([text.format(a) for text in columns.values()] for a in audits)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(markdown_table(columns, ([text.format(a) for text in columns.values()] for a in audits)))
 
 
 def draw(audits: list[ParameterAudit], path: Path) -> None:
@@ -135,6 +133,7 @@ def draw(audits: list[ParameterAudit], path: Path) -> None:
 
 def main() -> int:
     """Audit, print, write."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, metavar="DIR")
     parser.add_argument("--samples", type=int, default=256, help="sounds that parameters are moved in")
@@ -145,19 +144,18 @@ def main() -> int:
     try:
         audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed)
     except NSMError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     output = arguments.output or ROOT / "logs" / "audit" / arguments.data_dir.resolve().name
     entries = [{key: item for key, item in asdict(entry).items() if key != "stds"} for entry in audits]
     write_atomically(output / "audit.json", (json.dumps(entries, indent=2) + "\n").encode())
     draw(audits, output / "audit.png")
-    console = Console()
     if arguments.markdown:
-        print(markdown(audits))
+        say(markdown(audits))
     else:
-        console.print(table(audits, arguments.data_dir.resolve().name))
-    print(f"{n_same:,} sounds were rendered again from their values: every byte is as stored.")
-    print(output / "audit.json", output / "audit.png", sep="\n")
+        console().print(table(audits, arguments.data_dir.resolve().name))
+    say(f"{n_same:,} sounds were rendered again from their values: every byte is as stored.")
+    say(output / "audit.json", output / "audit.png")
     return 0
 
 

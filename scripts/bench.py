@@ -31,9 +31,6 @@ import rich  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.markup import escape  # noqa: E402
-from rich.table import Table  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
 from scripts.setups import (  # noqa: E402
@@ -54,10 +51,11 @@ from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers  # noqa: E402
-from src.programs.output import progress  # noqa: E402
+from src.programs.output import PlainTable, console, progress  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.synth import kernels  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 BATCH = 128
@@ -454,6 +452,7 @@ COLUMNS = ("what", "measured", "beside it")
 
 def main() -> None:
     """Measure, print, write."""
+    prepare_streams()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000, help="size of the set that reading is measured on")
@@ -463,16 +462,18 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         for name in arguments.only:
-            Console(stderr=True).print(f"Measuring {name} ...")
+            console(stderr=True).print(f"Measuring {name} ...")
             rows += SECTIONS[name](Path(directory), arguments.records)
     machine = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
         f"torch {torch.__version__}"
     )
-    shown = Table(*COLUMNS, title=machine, title_justify="left")
+    shown = PlainTable(machine)
+    for heading in COLUMNS:
+        shown.add_column(heading)
     for row in rows:
-        shown.add_row(*map(escape, row))
-    Console().print(shown)
+        shown.add_row(*row)
+    console().print(shown)
     if arguments.write:
         lines = [
             "# Measurements",
@@ -485,7 +486,7 @@ def main() -> None:
             *table(COLUMNS, rows),
         ]
         write_atomically(arguments.write, ("\n".join(lines) + "\n").encode())
-        Console().print(f"Written: {arguments.write}")
+        console().print(f"Written: {arguments.write}")
 
 
 if __name__ == "__main__":

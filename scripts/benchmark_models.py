@@ -27,7 +27,6 @@ import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import LightningModule  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from rich.console import Console  # noqa: E402
 from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: E402
 from sklearn.neighbors import KNeighborsRegressor  # noqa: E402
 
@@ -38,6 +37,8 @@ from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.files import claim_directory  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
+from src.programs.output import console  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
@@ -225,13 +226,14 @@ def errors(normalized: np.ndarray, test_set: Mapping[str, np.ndarray], parameter
 
 def main() -> None:
     """Run what is not there yet."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds a run, for rows without a goal")
     parser.add_argument("--only", default="", help="regular expression; only rows whose name it matches")
     parser.add_argument("--list", action="store_true", help="list what would run")
     parser.add_argument("--table", action="store_true", help="write the page from the runs that are there")
     arguments = parser.parse_args()
-    console, runs = Console(), read_json(RUNS)
+    terminal, runs = console(), read_json(RUNS)
     wanted = [
         (entry, seed)
         for entry in entries()
@@ -240,15 +242,15 @@ def main() -> None:
     ]
     for number, (entry, seed) in enumerate(wanted, 1):
         key, budget = run_key(entry, seed), entry.budget or arguments.budget
-        console.print(f"{number} of {len(wanted)}: {key}, {budget:.0f} s")
+        terminal.print(f"{number} of {len(wanted)}: {key}, {budget:.0f} s")
         if not arguments.list:
             measure = fit_reference if entry.model in REFERENCES else train
             run = measure(entry, seed, budget)
             keep({key: run})
-            console.print(f"    accuracy {run['acc']:.3f}, error {run['nmae']:.4f} of the range")
+            terminal.print(f"    accuracy {run['acc']:.3f}, error {run['nmae']:.4f} of the range")
     if not arguments.list:
         keep({})
-        console.print(f"Results: {PAGE}", soft_wrap=True, highlight=False)
+        terminal.print(f"Results: {PAGE}", soft_wrap=True)
 
 
 if __name__ == "__main__":

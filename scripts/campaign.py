@@ -31,13 +31,13 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 import numpy as np  # noqa: E402
-from rich.console import Console  # noqa: E402
 
 from scripts.faults.rows import ROWS, Fixtures, Row, Try, make_fixtures  # noqa: E402
 from scripts.pages import between_marks, table, write_json  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
 from src.files import claim_directory, write_atomically  # noqa: E402
-from src.programs.output import plain_table, progress  # noqa: E402
+from src.programs.output import console, plain_table, progress  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 PAGE = ROOT / "docs" / "reliability.md"
 MARKS = ("<!-- campaign: made by scripts/campaign.py -->\n", "<!-- end -->")
@@ -242,11 +242,12 @@ def show(results: dict[str, Result]) -> None:
     for name, result in results.items():
         counts = (result.tried, result.tried - result.fell, result.fell, round(result.seconds))
         found.add_row(name, *(f"{count:,}" for count in counts))
-    Console().print(found)
+    console().print(found)
 
 
 def main() -> int:
     """Make the campaign that the command line describes."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the tries: 0.05 takes minutes, 10 hours")
     parser.add_argument("--seed", type=int, default=1)
@@ -258,11 +259,11 @@ def main() -> int:
     try:
         rows, numbers = choose_rows(options.only)
     except NSMError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     if options.list:
         for row in rows:
-            print(f"{row.name:<32} {row.tries:>6,}  {row.law}")
+            say(f"{row.name:<32} {row.tries:>6,}  {row.law}")
         return 0
     return campaign(options, rows, numbers)
 
@@ -270,7 +271,7 @@ def main() -> int:
 def campaign(options: Any, rows: Sequence[Row], numbers: dict[str, int]) -> int:
     """Prepare, run and report a campaign; 1 if anything fell, 130 if it was interrupted."""
     output = claim_directory(ROOT / "logs" / "campaign" / time.strftime("%Y-%m-%d_%H-%M-%S"))
-    print("Preparing a dataset and a network ...", file=sys.stderr)
+    complain("Preparing a dataset and a network ...")
     run = Campaign(make_fixtures(output / "fixtures"), options.seed, output)
     begun, interrupted = time.monotonic(), False
     try:
@@ -287,7 +288,7 @@ def campaign(options: Any, rows: Sequence[Row], numbers: dict[str, int]) -> int:
             f"{platform.system()}, {options.workers} processes at once."
         )
         write_atomically(PAGE, page_with(run.results, about, PAGE.read_text(encoding="utf-8")).encode())
-    print(f"{n_fell} fell: {output / 'fell.log'}" if n_fell else f"None fell: {output}")
+    say(f"{n_fell} fell: {output / 'fell.log'}" if n_fell else f"None fell: {output}")
     return 130 if interrupted else int(n_fell > 0)
 
 

@@ -24,6 +24,7 @@ from scripts.setups import recipe_of, seconds_of  # noqa: E402
 from src.files import atomic_file  # noqa: E402
 from src.pictures.plots import STYLE, draw_spectrogram  # noqa: E402
 from src.recipe import BLOCK, Recipe  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 from src.vimh.axes import ChannelInfo, channels_of  # noqa: E402
 
 CHANNELS = (
@@ -98,7 +99,7 @@ def print_costs() -> None:
         more = [base, *(time_ - base for time_ in seconds[1 : 1 + len(apart)]), *seconds[1 + len(apart) :]]
         for what, second in zip(("first channel", *apart, "waveform", "bits"), more, strict=True):
             rows.setdefault(what, []).append(f"{1e6 * second / BLOCK:.0f} ({second / base:.2f})")
-    print(*table(("channel", *sets), ((what, *cells) for what, cells in rows.items())), sep="\n")
+    say(*table(("channel", *sets), ((what, *cells) for what, cells in rows.items())))
 
 
 def partial_image(representation: Any, waveform: torch.Tensor) -> Callable[[], object]:
@@ -119,6 +120,7 @@ def medians(calls: list[Callable[[], object]], rounds: int = 7, repeats: int = 7
 
 def main() -> None:
     """Parse the arguments, and draw or measure."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "channels.png")
@@ -128,7 +130,7 @@ def main() -> None:
         print_costs()
     else:
         draw(arguments.sample, arguments.output)
-        print(arguments.output)
+        say(arguments.output)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from scripts.pages import table  # noqa: E402
 from scripts.setups import seconds_of  # noqa: E402
 from src.files import atomic_file  # noqa: E402
 from src.synth.voices import MoogVoice  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 SAMPLE_RATE, DURATION = 8000, 2.0
 REFERENCE = 32
@@ -75,6 +76,7 @@ def draw(sounds: dict[str, np.ndarray], path: Path) -> None:
 
 def main() -> None:
     """Draw, measure, print a Markdown table."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "oversampling.png")
     output = parser.parse_args().output
@@ -88,8 +90,8 @@ def main() -> None:
         (f"{times}", f"{magnitude_error_db(sound, target):.1f} dB", f"{seconds_per_voice(times) / base:.1f}")
         for times, sound in sounds.items()
     ]
-    print(*table(("oversample", "difference from the 32x reference", "time, of 1x"), rows), sep="\n")
-    print(output)
+    say(*table(("oversample", "difference from the 32x reference", "time, of 1x"), rows))
+    say(output)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.data.vimh_dataset import VIMHDataset  # noqa: E402
 from src.files import atomic_file  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 INK, TRUE = "#2a5d84", "#c44e2b"
@@ -60,13 +61,14 @@ def draw(ckpt_path: Path, sample: int, output: Path) -> None:
 
 def main() -> None:
     """Parse the arguments and draw."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--sample", type=int, default=6)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "overview.png")
     arguments = parser.parse_args()
     draw(arguments.checkpoint, arguments.sample, arguments.output)
-    print(arguments.output)
+    say(arguments.output)
 
 
 if __name__ == "__main__":

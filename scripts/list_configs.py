@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from scripts.setups import CONFIGS, compose_config  # noqa: E402
 from src.models.components.network import NetIO  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 # What the sizes are measured with: the saw sets, 32x32x1 with two parameters and two conditioning inputs.
 HEAD_SIZES = {"note_velocity": 10, "log10_decay_time": 24}
@@ -67,11 +68,12 @@ def size(group: str, option: str) -> str:
 
 def main() -> int:
     """Prints a line per option; returns the exit code."""
+    prepare_streams()
     for group, options in groups().items():
-        print(f"\n{group}")
+        say(f"\n{group}")
         for option in options:
             parts = (f"  {option:<22}", size(group, option), description(CONFIGS / group / f"{option}.yaml"))
-            print("  ".join(part for part in parts if part).rstrip())
+            say("  ".join(part for part in parts if part).rstrip())
     return 0
 
 

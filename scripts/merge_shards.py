@@ -18,6 +18,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.recipe import differences  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 from src.vimh.format import SPLITS  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
 from src.vimh.reader import VIMHReader, read_info  # noqa: E402
@@ -121,6 +122,7 @@ def foreign_to(whole: DatasetInfo, part: DatasetInfo) -> list[str]:
 
 def main() -> int:
     """Merge the parts that the command line names."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", type=Path, nargs="+", metavar="PART")
     default = "the parts' name without its ending"
@@ -130,19 +132,19 @@ def main() -> int:
     try:
         output = merged_before(arguments.parts, arguments.output)
         if output:
-            print(f"Kept: {output} was made of these parts already.")
+            say(f"Kept: {output} was made of these parts already.")
         else:
             output = merge(arguments.parts, arguments.output)
         for part in arguments.parts if arguments.delete else ():
             if part.is_dir():
                 delete_dataset(part)
     except NSMError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}. Correct this, and run the same command again.", file=sys.stderr)
+        complain(f"{error.filename}: {error.strerror}. Correct this, and run the same command again.")
         return 1
-    print(output)
+    say(output)
     return 0
 
 

@@ -18,6 +18,7 @@ from selenium.common.exceptions import WebDriverException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 
 from src.files import write_atomically  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
@@ -79,6 +80,7 @@ def take(page: Path, place: str, output: Path, width: int, height: int) -> None:
 
 def main() -> None:
     """Take one picture."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", help="HTML file, with #id for a place in it")
     parser.add_argument("output", type=Path)
@@ -91,8 +93,9 @@ def main() -> None:
     try:
         take(Path(name), place, arguments.output, int(width), int(height))
     except NoBrowser as error:
-        sys.exit(str(error))
-    print(arguments.output)
+        complain(error)
+        sys.exit(1)
+    say(arguments.output)
 
 
 if __name__ == "__main__":

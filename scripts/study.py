@@ -35,7 +35,6 @@ import lightning  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from rich.console import Console  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from scripts.pages import read_json, write_json  # noqa: E402
@@ -48,8 +47,9 @@ from src.generation import make_dataset  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 from src.programs.loggers import instantiate_callbacks  # noqa: E402
 from src.programs.program import extras  # noqa: E402
-from src.programs.output import progress  # noqa: E402
+from src.programs.output import console, progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
 from src.vimh.format import METADATA_BYTES, record_dtype  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
 
@@ -478,28 +478,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not there yet; returns the exit code."""
-    options, console, code = parse(arguments), Console(), 0
+    prepare_streams()
+    options, terminal, code = parse(arguments), console(), 0
     grid = QUICK if options.quick else FULL
     runs = read_json(options.output / RUNS)
     left = [cell for cell in grid.cells() if cell.key not in runs and re.search(options.only, cell.key)]
     if options.list:
         for cell in left:
-            console.print(cell.key, highlight=False)
+            terminal.print(cell.key)
         return 0
     if left and not options.page:
-        console.print(f"{len(left)} runs of {options.budget:g} s, {options.jobs} at a time")
+        terminal.print(f"{len(left)} runs of {options.budget:g} s, {options.jobs} at a time")
         try:
             make_sets(grid, left)
             run_all(grid, left, options.budget, options.jobs, options.output)
         except NSMError as error:
-            console.print(str(error), style="red", soft_wrap=True, highlight=False)
+            terminal.print(str(error), style="red", soft_wrap=True)
             return 1
         except KeyboardInterrupt:
-            console.print("Interrupted. The same command continues with the runs that are left.")
+            terminal.print("Interrupted. The same command continues with the runs that are left.")
             code = EXIT_INTERRUPTED
     if runs := read_json(options.output / RUNS):
         keep(runs, options.output)
-        console.print(f"Results: {options.output / 'index.md'}", soft_wrap=True, highlight=False)
+        terminal.print(f"Results: {options.output / 'index.md'}", soft_wrap=True)
     return code
 
 

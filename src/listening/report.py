@@ -23,6 +23,7 @@ from src.evaluation.audio_metrics import CAP, METRICS, Metric
 from src.evaluation.scoring import Row, Scores, summarize
 from src.params import ParamSpec
 from src.spectral.representation import SpectralRepresentation
+from src.text import all_printable
 from src.vimh.axes import Axis, mel_centres, round_numbers
 
 HERE = Path(__file__).parent
@@ -126,7 +127,12 @@ def render_report(report: Report) -> str:
     """
     _check(report)
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=all_printable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     known = any(sound.true_value is not None for sound in report.sounds)
@@ -137,7 +143,7 @@ def render_report(report: Report) -> str:
         scatters=_scatters(report),
         frame=FRAME,
         metrics=_metrics_of(report),
-        data=_page_data(report, sides),
+        data=all_printable(_page_data(report, sides)),
         sides=sides,
         style=Markup(style),
         script=Markup(script),

@@ -23,6 +23,7 @@ from src.files import write_atomically
 from src.pictures.plots import SIZE, fitted, sample_figure, value_texts
 from src.recipe import Recipe
 from src.spectral.representation import Mel, SpectralRepresentation
+from src.text import one_line
 from src.vimh.axes import ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHReader
@@ -175,7 +176,7 @@ def show(reader: VIMHReader, listen: Listen, place: Place) -> None:
     """Open the window, and wait until it is closed."""
     own = {key: [] for key in matplotlib.rcParams if key.startswith("keymap.") and key not in USUAL_KEYS}
     with matplotlib.rc_context(own):
-        figure = pyplot.figure(reader.data_dir.resolve().name, figsize=SIZE)
+        figure = pyplot.figure(one_line(reader.data_dir.resolve().name), figsize=SIZE)
         _viewer = Viewer(figure, reader, listen, place)  # kept here: the canvas refers to it weakly
         pyplot.show()
 

@@ -1,14 +1,15 @@
 """Command lines, before Hydra or a task sees them."""
 
+import argparse
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from src.errors import NSMError
 from src.programs.signals import Interrupt, exit_code, leave, listening
+from src.text import complain, prepare_streams
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable; at 1, every error shows its traceback
 
@@ -50,29 +51,32 @@ def hydra_arguments(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def run_with_options(task: str, options: Any) -> int:
+def run_with_options(task: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Run a task that takes parsed options instead of a configuration, and report its errors in one line.
 
     Args:
         task: Dotted name of a function that takes the options and returns an exit code. Its module is imported only
             now, so that `--help` loads nothing heavy.
-        options: From `argparse`.
+        parser: Reads the options.
+        argv: The command line without the program; None: that of this process.
 
     Returns:
         The exit code.
     """
+    prepare_streams()
+    options = parser.parse_args(argv)
     try:
         with listening(leave):
             function = load_task(task)
         with listening(Interrupt()):
             return function(options)
     except KeyboardInterrupt as stop:
-        print("Interrupted. Run the same command again.", file=sys.stderr)
+        complain("Interrupted. Run the same command again.")
         return exit_code(stop)
     except NSMError as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
 
 

@@ -28,6 +28,7 @@ from src.programs.output import RankedLogger, enforce_tags, print_config_tree
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
 from src.programs.signals import Interrupt, end_children, exit_code, leave, listening
 from src.programs.sweep import get_metric_value, is_sweep
+from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]
 
@@ -67,9 +68,10 @@ def program(
     """
 
     def main() -> None:
+        prepare_streams()
         register_resolvers()
         if answer := answer_to_old_name(sys.argv[1:]):
-            sys.stderr.write(f"{answer}\n")
+            complain(answer)
             sys.exit(1)
         sys.argv[1:] = arguments(sys.argv[1:])
         wants_traceback = os.environ.get(FULL_ERROR) == "1"
@@ -86,7 +88,7 @@ def program(
             if lacks_primary_config(error, config_dir):
                 valid = config_names(config_dir, names or config_name)
                 message += "\n".join(["\nValid here:", *(f"  --config-name={name}" for name in valid)])
-            sys.stderr.write(f"{message}\n")
+            complain(message)
             sys.exit(1)
         finally:
             if not wants_traceback:
@@ -105,6 +107,7 @@ def job(task: str, wants_traceback: bool) -> Task:
     """
 
     def run(cfg: DictConfig) -> Any:
+        prepare_streams()  # of this process, which may be another one
         if not wants_traceback:
             os.environ.pop(FULL_ERROR, None)
         try:

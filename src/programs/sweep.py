@@ -15,6 +15,7 @@ from omegaconf import DictConfig, ListConfig
 
 from src.errors import ConfigError
 from src.programs.signals import Interrupt, listen
+from src.text import complain
 
 
 class CheckSweep(Callback):
@@ -26,7 +27,7 @@ class CheckSweep(Callback):
         try:
             check_sweep_devices(configured_devices(config.get("trainer")))
         except ConfigError as error:
-            sys.stderr.write(f"{error}\n")
+            complain(error)
             sys.exit(1)
 
 

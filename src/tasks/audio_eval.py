@@ -17,8 +17,6 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
 
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
@@ -32,7 +30,7 @@ from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summa
 from src.files import write_atomically
 from src.generation import generate
 from src.listening.report import Axes, Report, Sound, encode_wav, format_number, render_report
-from src.programs.output import RankedLogger, plain_table, progress
+from src.programs.output import PlainTable, RankedLogger, console, plain_table, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
@@ -355,15 +353,15 @@ def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) ->
         interval = f"{format_number(row.low)} … {format_number(row.high)}"
         first.add_row(name, format_number(row.mean), format_number(row.median), interval)
         beside.add_row(name, *(format_number(found[estimate, metric].mean) for estimate in names))
-    console = Console()
-    console.print(first, "", beside, "", sep="\n")
+    terminal = console()
+    terminal.print(first, "", beside, "", sep="\n")
     if evaluation.refinement is not None:
-        console.print(refinement_table(evaluation.refinement), "")
+        terminal.print(refinement_table(evaluation.refinement), "")
     for name, path in paths.items():
-        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+        terminal.print(f"{name}: {path}", soft_wrap=True)
 
 
-def refinement_table(figures: dict[str, Any]) -> Table:
+def refinement_table(figures: dict[str, Any]) -> PlainTable:
     """A row per parameter: errors before and after, beside what rounding noise would leave."""
     table = plain_table(
         "Refinement: {milliseconds:.1f} ms and {renders:g} renders a sound\n"

@@ -1,16 +1,12 @@
 """Shows a VIMH dataset: in a window where there is a display, as a contact sheet elsewhere (`display_vimh.py`)."""
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError, check_number
@@ -18,15 +14,16 @@ from src.files import claim_directory, write_atomically
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
-from src.programs.output import plain_table, progress
+from src.programs.output import WIDEST, PlainTable, console, plain_table, progress
 from src.recipe import ROOT
+from src.text import complain, say
 from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
 
 FORMATS = (".png", ".html")
-PLAIN = {"title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False, "collapse_padding": True}
+NARROW = {"pad_edge": False, "collapse_padding": True}
 SOUND = "every record, value and checksum is as it should be"
 
 
@@ -39,19 +36,19 @@ def display(options: argparse.Namespace) -> int:
     if options.save and options.save.suffix not in FORMATS:
         raise ConfigError(f"--save {options.save}: the name must end with {' or '.join(FORMATS)}.")
     reader = VIMHReader(options.data_dir or newest_dataset(ROOT / "data"))
-    print(f"Dataset: {reader.data_dir}")
+    say(f"Dataset: {reader.data_dir}")
     channel = None if options.channel is None else find_channel(reader.info, options.channel)
     checked = options.info or options.validate
     defect = find_defect(reader) if checked else None
     if options.info:
         print_info(reader, defect)
     if defect:
-        print(defect, file=sys.stderr)
+        complain(defect)
     elif options.validate:
-        print(f"Validation: {SOUND}")
+        say(f"Validation: {SOUND}")
     if options.save:
         save_sheet(reader, options, channel, options.save)
-        print(options.save)
+        say(options.save)
     elif not checked:
         show_or_save(reader, options, channel)
     return 1 if defect else 0
@@ -67,8 +64,7 @@ def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int |
             return
         path = directory / f"{reader.data_dir.resolve().name}.png"
         save_sheet(reader, options, channel, path)
-        print("No window can be opened here. A contact sheet instead:")
-        print(path)
+        say("No window can be opened here. A contact sheet instead:", path)
 
 
 @contextmanager
@@ -186,8 +182,8 @@ def find_defect(reader: VIMHReader) -> str | None:
 def print_info(reader: VIMHReader, defect: str | None) -> None:
     """Print metadata, validation and statistics."""
     info = reader.info
-    console = Console(markup=False, highlight=False)
-    table = Table(show_header=False, **PLAIN)
+    terminal = console()
+    table = PlainTable(show_header=False, **NARROW)
     made_by = f"version {info.generator.get('version', '?')} of this project" if info.generator else "another program"
     size = sum(path.stat().st_size for path in reader.data_dir.iterdir() if path.is_file())
     rows = {
@@ -200,11 +196,11 @@ def print_info(reader: VIMHReader, defect: str | None) -> None:
     for row in rows.items():
         table.add_row(*row)
     for part in (table, parameter_table(reader), channel_table(reader)):
-        console.print(part)
-        console.print()
+        terminal.print(part)
+        terminal.print()
 
 
-def parameter_table(reader: VIMHReader) -> Table:
+def parameter_table(reader: VIMHReader) -> PlainTable:
     """Range and statistics of every parameter."""
     numbers = ("min", "max", "step", "classes", "mean", "std", "most\nfreq.")
     table = plain_table("Parameters, over both splits", ("name", "units"), numbers)
@@ -219,11 +215,11 @@ def parameter_table(reader: VIMHReader) -> Table:
     return table
 
 
-def channel_table(reader: VIMHReader) -> Table:
+def channel_table(reader: VIMHReader) -> PlainTable:
     """Levels and extreme pixels of every channel."""
-    table = Table(title="Channels, over the training samples", **PLAIN)
+    table = PlainTable("Channels, over the training samples", **NARROW)
     for column in ("name", "lowest", "highest", "mean", "units", "pixels 0", "pixels 255"):
-        table.add_column(column, justify="left" if column in ("name", "units") else "right")
+        table.add_column(column, justify="left" if column in ("name", "units") else "right", max_width=WIDEST)
     samples = reader.train
     for number, channel in enumerate(channels_of(reader.info, samples.has_spec_range)):
         low, high = np.inf, -np.inf

@@ -5,7 +5,6 @@
 `--help` shows every key of the configuration; any of them can be overridden.
 """
 
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from src.programs.output import progress
 from src.recipe import Recipe
 from src.sections import read_section
 from src.synth import kernels
+from src.text import complain, say
 from src.vimh.info import Shard
 from src.vimh.writer import BusyError, partial_dir, wait_for_writer
 
@@ -34,9 +34,9 @@ def generate_dataset(cfg: DictConfig) -> None:
         try:
             return make(cfg, recipe, data_dir, shard, n_samples)
         except BusyError:  # should that process end without the dataset, this one makes it
-            sys.stderr.write(f"Another process is making {data_dir}. Waiting for it ...\n")
+            complain(f"Another process is making {data_dir}. Waiting for it ...")
             wait_for_writer(data_dir)
-    print(f"Kept: {data_dir} was made from this configuration already.")
+    say(f"Kept: {data_dir} was made from this configuration already.")
 
 
 def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int) -> None:
@@ -50,21 +50,23 @@ def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_sample
         with progress(n_samples, "Generating", "samples") as advance:
             made = generate(recipe, data_dir, cfg.batch_size, cfg.overwrite, cfg.pickle, shard, cfg.resume, advance)
     except KeyboardInterrupt:
-        sys.stderr.write(
+        complain(
             f"Interrupted. The unfinished dataset is left in {partial_dir(data_dir)}; the same command replaces "
-            "it, and with resume=true continues it.\n"
+            "it, and with resume=true continues it."
         )
         raise
     seconds = time.monotonic() - start
     size = sum(path.stat().st_size for path in data_dir.iterdir())
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
-    print(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):")
-    print(data_dir)
+    say(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):", data_dir)
 
 
 def announce_compiling() -> None:
-    """Print a line if the kernels are not compiled yet, since compiling takes seconds without any other output."""
-    source = Path(kernels.__file__)
-    cached = [entry.stat().st_mtime for entry in (source.parent / "__pycache__").glob("kernels.*.nbi")]
-    if max(cached, default=0.0) < source.stat().st_mtime:
-        sys.stderr.write("Compiling the synthesizers, once ...\n")
+    """Print a line if the kernels are not compiled yet, since compiling takes seconds without any other output.
+
+    What is wrong with those that were is printed too: the generator has no log.
+    """
+    if kernels.code_cache.note:
+        complain(kernels.code_cache.note)
+    if kernels.code_cache.is_empty:
+        complain("Compiling the synthesizers, once ...")

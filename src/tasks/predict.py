@@ -17,9 +17,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from pydantic import Field
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
@@ -33,11 +30,12 @@ from src.evaluation.scoring import csv_text
 from src.files import write_atomically
 from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
-from src.programs.output import RankedLogger, progress
+from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
+from src.text import one_line
 from src.vimh.format import SPLITS
 from src.vimh.reader import VIMHReader
 
@@ -313,11 +311,11 @@ def write_readings(
         outputs[name] = encode_wav(sound, trained.recipe.synth.sample_rate)
     for name, content in outputs.items():
         write_atomically(output_dir / name, content)
-    console = Console()
+    terminal = console()
     for reading, entry in zip(readings, entries, strict=True):
-        console.print(reading_table(reading, entry["parameters"]))
+        terminal.print(reading_table(reading, entry["parameters"]))
     for name, file in (("Predictions", "predictions.json"), ("Sounds", "wav"), ("Report", "index.html")):
-        console.print(f"{name + ':':<12} {output_dir / file}", soft_wrap=True, highlight=False)
+        terminal.print(f"{name + ':':<12} {output_dir / file}", soft_wrap=True)
 
 
 def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
@@ -348,12 +346,14 @@ def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
     }
 
 
-def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> Table:
+def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> PlainTable:
     """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
-    title = f"{reading.recording.path}\n{'; '.join([*reading.notes, reading.about_domain])}"
-    table = Table(title=title, title_justify="left", title_style="", caption_justify="left", box=box.SIMPLE_HEAD)
+    about = one_line("; ".join([*reading.notes, reading.about_domain]))
+    table = PlainTable(f"{one_line(str(reading.recording.path))}\n{about}", title_style="", show_edge=True)
     for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
-        table.add_column(column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
+        )
     for name, found in parameters.items():
         std = found["std"]
         digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
@@ -443,4 +443,4 @@ def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> No
     names = [f"{spec.name}{end}" for spec in run.info.parameters for end in ("", "_std", "_true")]
     path = output_dir / "predictions.csv"
     write_atomically(path, csv_text(["sample", *names], rows).encode())
-    Console().print(f"Predictions: {path}", soft_wrap=True, highlight=False)
+    console().print(f"Predictions: {path}", soft_wrap=True)
