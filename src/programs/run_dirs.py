@@ -24,6 +24,7 @@ from yaml import YAMLError
 from src.errors import ConfigError
 from src.files import claim_directory, lock_directory
 from src.programs.output import process_rank
+from src.text import complain
 
 LAST = "last"
 LAST_CKPT = Path("checkpoints") / "last.ckpt"
@@ -76,9 +77,9 @@ class ClaimDirectory(Callback):
         try:
             descriptor = lock_directory(directory)
         except BlockingIOError:
-            sys.stderr.write(
+            complain(
                 f"{directory}: another process is training in this directory. Wait for its end, or stop it; then run "
-                "the same command again.\n"
+                "the same command again."
             )
             sys.exit(1)
         except OSError:  # not there yet, or on a file system without locks
@@ -101,7 +102,7 @@ class MakeDirectory(Callback):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            sys.stderr.write(f"{error.filename}: {error.strerror}. Name another place: paths.log_dir=PATH\n")
+            complain(f"{error.filename}: {error.strerror}. Name another place: paths.log_dir=PATH")
             sys.exit(1)
 
 
