@@ -11,7 +11,12 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, doten
 
 from src.programs.program import program  # noqa: E402
 
-main = program("synth/generate_simple_saw", task="src.tasks.generate.generate_dataset", names="synth/generate_*")
+main = program(
+    "synth/generate_simple_saw",
+    task="src.tasks.generate.generate_dataset",
+    names="synth/generate_*",
+    paths=("dataset.name", "dataset.suffix"),
+)
 
 if __name__ == "__main__":
     main()

@@ -36,6 +36,7 @@ from scripts.results_page import EXPERIMENTS, PAGE, REFERENCES, RUNS, Entry, ent
 from scripts.setups import compose_config, optimizer_step, seconds_of, set_up  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
+from src.overrides import quoted  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 
@@ -50,7 +51,7 @@ def overrides_of(entry: Entry) -> tuple[str, ...]:
 
 def config_of(entry: Entry) -> DictConfig:
     """Configuration of the training that an entry means."""
-    return compose_config("train", *overrides_of(entry), f"paths.output_dir={ROOT}")
+    return compose_config("train", *overrides_of(entry), f"paths.output_dir={quoted(str(ROOT))}")
 
 
 def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -138,7 +139,7 @@ def synthesis(name: str) -> float:
     if key not in read_json(RUNS):
         section = config_of(Entry(name, "cnn_tiny")).data.make_dataset
         with tempfile.TemporaryDirectory() as directory:
-            overrides = *section.overrides, f"output_dir='{directory}'"
+            overrides = *section.overrides, f"output_dir={directory}"
             seconds = seconds_of_program("generate_vimh.py", f"--config-name={section.config_name}", *overrides)
         keep({key: {"seconds": round(seconds, 1)}})
     return read_json(RUNS)[key]["seconds"]

@@ -12,7 +12,7 @@ rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, doten
 
 from src.programs.program import program  # noqa: E402
 
-main = program("export", task="src.tasks.export.export")
+main = program("export", task="src.tasks.export.export", paths=("output",))
 
 if __name__ == "__main__":
     main()

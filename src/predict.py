@@ -9,10 +9,11 @@ import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
-from src.programs.command_line import hydra_arguments  # noqa: E402
 from src.programs.program import program  # noqa: E402
 
-main = program("predict", task="src.tasks.predict.predict", arguments=hydra_arguments)
+FLAGS = {"--peak": "peak", "--no-normalize": "normalize=false"}
+
+main = program("predict", task="src.tasks.predict.predict", paths=("audio", "dataset"), flags=FLAGS)
 
 if __name__ == "__main__":
     main()

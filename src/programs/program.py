@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import hydra
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
-from src.programs.command_line import FULL_ERROR, config_names, load_task
+from src.programs.command_line import FULL_ERROR, config_names, hydra_arguments, load_task
 from src.programs.explain import explain, lacks_primary_config
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import RankedLogger, enforce_tags, print_config_tree
@@ -50,7 +50,8 @@ def program(
     config_name: str,
     task: str,
     names: str | None = None,
-    arguments: Callable[[list[str]], list[str]] = list,
+    paths: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
     config_dir: Path = CONFIG_DIR,
 ) -> Callable[[], None]:
     """The main function of a program.
@@ -59,7 +60,8 @@ def program(
         config_name: The primary configuration.
         task: Dotted name of the function of a configuration that does the work.
         names: Glob pattern of the configurations that `--config-name` may choose, for the message about an unknown one.
-        arguments: Makes a command line that Hydra can read of the one that is given.
+        paths: Its own keys whose values are paths, beside those of every program; see `hydra_arguments`.
+        flags: What it takes beside overrides: name to the override that it stands for, or to the key of its value.
         config_dir: Where the configurations are, an absolute path.
     """
 
@@ -68,7 +70,7 @@ def program(
         if answer := answer_to_old_name(sys.argv[1:]):
             sys.stderr.write(f"{answer}\n")
             sys.exit(1)
-        sys.argv[1:] = arguments(sys.argv[1:])
+        sys.argv[1:] = hydra_arguments(sys.argv[1:], paths, flags)
         wants_traceback = os.environ.get(FULL_ERROR) == "1"
         run = job(task, wants_traceback)
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits

@@ -118,7 +118,8 @@ def about_run(
 def prepared_datamodule(cfg: DictConfig) -> LightningDataModule:
     """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
     log.info("Dataset: %s", cfg.data.data_dir)
-    datamodule = instantiate(cfg.data)
+    data_dir = cfg.data.data_dir and Path(cfg.data.data_dir)  # in text, ${…} would be interpolated once more
+    datamodule = instantiate(cfg.data, data_dir=data_dir)
     if process_rank() == 0:
         datamodule.prepare_data()
     while not Path(cfg.data.data_dir).exists():
