@@ -60,6 +60,17 @@ def hydra_arguments(
     return found
 
 
+def cannot_resolve(arguments: Sequence[str]) -> str | None:
+    """The message for `--cfg hydra --resolve`, which Hydra cannot do; None for other command lines."""
+    line = " ".join(arguments)
+    if "--resolve" not in arguments or not re.search(r"(?:^| )(?:--cfg|-c)[ =]?hydra\b", line):
+        return None
+    return (
+        "--cfg hydra --resolve: the section hydra refers to the others, and Hydra resolves it without them. Leave out "
+        "--resolve, or show everything: --cfg all --resolve"
+    )
+
+
 def with_quoted_path(argument: str, paths: Sequence[str], is_multirun: bool) -> str:
     """An argument as Hydra takes it: what it gives to a key that takes a path is quoted.
 
