@@ -21,7 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
-from src.programs.command_line import FULL_ERROR, cannot_resolve, hydra_arguments, load_task
+from src.programs.arguments import cannot_resolve, hydra_arguments
+from src.programs.command_line import FULL_ERROR, load_task
 from src.programs.explain import explain
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import CONFIG_TREE, RankedLogger, enforce_tags, print_config_tree, process_rank

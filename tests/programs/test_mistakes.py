@@ -94,13 +94,24 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "argument", "facts"), MISTAKES, ids=lambda value: value if isinstance(value, str) else "")
+# One of each kind is tried every time.
+FAST = ("trainer.max_epoch=3", "experiment=exmple", "trainer.max_epochs", "trainer.presicion=16-mixed", "+model.foo=3")
+
+
+def cases():
+    for name, argument, facts in MISTAKES:
+        marks = [] if argument in FAST else [pytest.mark.slow]
+        yield pytest.param(name, argument, facts, id=f"{name} {argument}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "argument", "facts"), cases())
 def test_a_mistake_is_answered_by_one_message(refused, name, argument, facts):
     message = refused(name, argument)
     for fact in facts:
         assert fact in message
 
 
+@pytest.mark.slow
 def test_every_message_about_the_command_line_holds_beside_other_arguments(refused):
     message = refused("train", "-m", "experiment=wave", "loss=regression", "seed=1,2", "model.net.widht=[8]")
     assert "Did you mean model.net.widths?" in message
