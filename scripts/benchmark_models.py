@@ -17,7 +17,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -6,7 +6,10 @@ python scripts/collect_results.py [LOG_DIR]
 import sys
 from pathlib import Path
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -6,7 +6,10 @@ python scripts/draw_overview.py CHECKPOINT [--sample 6] [--output docs/overview.
 import argparse
 from pathlib import Path
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -5,7 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -5,7 +5,10 @@ python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042
 Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 

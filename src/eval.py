@@ -3,7 +3,10 @@
 python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 """
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 

@@ -6,7 +6,10 @@ Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(b
 `std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
 """
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 

@@ -4,7 +4,10 @@ python src/train.py experiment=example
 python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max_epochs=20
 """
 
-import rootutils
+try:
+    import rootutils
+except ModuleNotFoundError:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
