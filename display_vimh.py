@@ -11,12 +11,13 @@ Keys of the window are shown in it.
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -5,10 +5,12 @@
 `--help` shows every key of the configuration; any of them can be overridden.
 """
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+from importlib.util import find_spec
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 

@@ -11,13 +11,14 @@ import functools
 import sys
 from collections.abc import Sequence
 from html import escape
+from importlib.util import find_spec
 from math import log2
 from pathlib import Path
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

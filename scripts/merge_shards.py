@@ -7,12 +7,13 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

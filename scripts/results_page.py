@@ -4,12 +4,13 @@ import fcntl
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 

@@ -6,10 +6,12 @@ Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(b
 `std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
 """
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+from importlib.util import find_spec
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 

@@ -5,10 +5,12 @@ python src/predict.py ckpt_path=logs/train/.../epoch_042.ckpt audio='sounds/*.fl
 python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 """
 
-try:
-    import rootutils
-except ModuleNotFoundError:
-    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate") from None
+from importlib.util import find_spec
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
