@@ -15,7 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -36,6 +40,7 @@ from scripts.setups import compose_config, optimizer_step, seconds_of, set_up  #
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.files import claim_directory  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
+from src.overrides import quoted  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.programs.output import console  # noqa: E402
 from src.text import prepare_streams  # noqa: E402
@@ -52,7 +57,7 @@ def overrides_of(entry: Entry) -> tuple[str, ...]:
 
 def config_of(entry: Entry) -> DictConfig:
     """Configuration of the training that an entry means."""
-    return compose_config("train", *overrides_of(entry), f"paths.output_dir={ROOT}")
+    return compose_config("train", *overrides_of(entry), f"paths.output_dir={quoted(str(ROOT))}")
 
 
 def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -141,7 +146,7 @@ def synthesis(name: str) -> float:
     if key not in read_json(RUNS):
         section = config_of(Entry(name, "cnn_tiny")).data.make_dataset
         with tempfile.TemporaryDirectory() as directory:
-            overrides = *section.overrides, f"output_dir='{directory}'"
+            overrides = *section.overrides, f"output_dir={directory}"
             seconds = seconds_of_program("generate_vimh.py", f"--config-name={section.config_name}", *overrides)
         keep({key: {"seconds": round(seconds, 1)}})
     return read_json(RUNS)[key]["seconds"]

@@ -4,7 +4,11 @@ python scripts/collect_results.py [LOG_DIR]
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 

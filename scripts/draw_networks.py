@@ -11,8 +11,12 @@ import functools
 import sys
 from collections.abc import Sequence
 from html import escape
+from importlib.util import find_spec
 from math import log2
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 

@@ -3,7 +3,11 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 

@@ -23,8 +23,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -45,6 +49,7 @@ from src.errors import ConfigError, NSMError  # noqa: E402
 from src.files import lock_directory  # noqa: E402
 from src.generation import make_dataset  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
+from src.overrides import quoted  # noqa: E402
 from src.programs.loggers import instantiate_callbacks  # noqa: E402
 from src.programs.program import extras  # noqa: E402
 from src.programs.output import console, progress  # noqa: E402
@@ -241,11 +246,11 @@ def config_of(job: Job, *overrides: str) -> DictConfig:
         *("callbacks=model_checkpoint", "++callbacks.audio_examples=null", "logger=none", "extras.print_config=false"),
         *("+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
         *("+trainer.num_sanity_val_steps=0", f"+trainer.limit_val_batches={VAL_BATCHES}"),
-        *(f"data.data_dir='{job.data_dir}'", "data.make_dataset=null", f"data.train_size={cell.size}"),
+        *(f"data.data_dir={quoted(str(job.data_dir))}", "data.make_dataset=null", f"data.train_size={cell.size}"),
         *(f"data.batch_size={BATCH_SIZE}", f"data.val_fraction={VAL_FRACTION}"),
         *(["data.aux=[]"] if cell.representation.is_samples else []),  # samples have no range of their own
-        f"paths.output_dir='{job.output_dir}'",
-        f"paths.work_dir='{ROOT}'",
+        f"paths.output_dir={quoted(str(job.output_dir))}",
+        f"paths.work_dir={quoted(str(ROOT))}",
     ]
     return compose_config("train", *choice, *overrides)
 

@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import VIMHError, check_number
+from src.overrides import quoted
 from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
@@ -143,7 +144,7 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
     if is_made(data_dir, config):
         return
     command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={config_name}", *overrides]
-    command += [f"output_dir={_quoted(data_dir.parent)}", f"dataset.name={_quoted(data_dir.name)}"]
+    command += [f"output_dir={quoted(str(data_dir.parent))}", f"dataset.name={quoted(data_dir.name)}"]
     if subprocess.run(command, check=False).returncode:
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
@@ -184,8 +185,3 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
             numba.set_num_threads(n_threads)
 
     return make
-
-
-def _quoted(path: str | Path) -> str:
-    """A path as a value of one of Hydra's overrides, whatever characters it holds."""
-    return "'" + str(path).replace("'", "\\'") + "'"

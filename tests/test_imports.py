@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "code_cache": set(),
     "migration": set(),
     "sections": set(),
+    "overrides": set(),
     "params": {"sections"},
     "param_tensors": {"params"},
     "recordings": set(),
@@ -30,14 +31,14 @@ MAY_IMPORT = {
     "vimh": {"params", "migration", "sections"},
     "models": {"params", "param_tensors"},
     "recipe": {"migration", "sections", "params", "spectral", "synth", "vimh"},
-    "generation": {"recipe", "vimh"},
+    "generation": {"overrides", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
     "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "recipe"},
     "pictures": {"params", "spectral", "vimh", "recipe"},
     "listening": {"params", "spectral", "vimh", "evaluation"},
     "checkpoints": {"migration", "vimh", "models"},
     "callbacks": {"params", "recipe"},
-    "programs": set(),
+    "programs": {"overrides"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}

@@ -133,6 +133,9 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     makers = {"make_dataset": None, "stream": False, "stream_source": None}
     changes = {key: item for key, item in makers.items() if key in run.config["data"]}
     changes |= {key: item for key, item in wanted.items() if item is not None}
+    data_dir = changes.get("data_dir", run.config["data"].get("data_dir"))
+    if isinstance(data_dir, str):
+        changes["data_dir"] = Path(data_dir)  # in which ${…} is no interpolation, as it would be in text
     datamodule = instantiate_trusted(run.config["data"] | changes, trusted_modules=trusted_modules)
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))

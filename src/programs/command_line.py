@@ -13,10 +13,6 @@ from src.text import complain, prepare_streams
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable; at 1, every error shows its traceback
 
-# What predict.py takes beside overrides, and its settings that are paths.
-FLAGS = {"--peak": "peak", "--no-normalize": "normalize=false"}
-PATHS = ("audio", "dataset", "ckpt_path")
-
 
 def config_names(config_dir: Path, pattern: str) -> list[str]:
     """Names of the configurations that a pattern such as `synth/generate_*` matches, sorted.
@@ -27,28 +23,6 @@ def config_names(config_dir: Path, pattern: str) -> list[str]:
     """
     files = config_dir.glob(f"{pattern}.yaml")
     return sorted(path.relative_to(config_dir).with_suffix("").as_posix() for path in files)
-
-
-def hydra_arguments(arguments: Sequence[str]) -> list[str]:
-    """The command line of `predict.py` as Hydra takes it: flags become overrides, and paths are quoted.
-
-    Args:
-        arguments: The command line, without the program.
-    """
-    found = []
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, value = argument.partition("=")
-        if name in FLAGS and "=" in FLAGS[name]:
-            found.append(FLAGS[name])
-        elif name in FLAGS:
-            found.append(f"{FLAGS[name]}={value if equals else next(rest, '')}")
-        elif name in PATHS and value[:1] not in ("", "'", '"') and value != "null":
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            found.append(f'{name}="{escaped}"')
-        else:
-            found.append(argument)
-    return found
 
 
 def run_with_options(task: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:

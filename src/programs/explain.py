@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException
 from hydra.utils import get_object
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
@@ -65,11 +65,9 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         cause = find_cause(error, NSMError) or find_cause(error, "MisconfigurationException")
         cause = cause or unusable_place(find_cause(error, OSError))
         return str(cause) if cause else wrong_section(error, cfg) or f"{error}\nHYDRA_FULL_ERROR=1 shows the traceback."
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: {error}"
     if isinstance(error, CompactHydraException):
         cause = error.__cause__
-        return f"{error}\n{cause}" if isinstance(cause, OmegaConfBaseException) else str(error)
+        return f"{error}: {first_line(cause)}" if isinstance(cause, OmegaConfBaseException) else str(error).strip()
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: give one on the command line, as in {error.full_key}=VALUE"
     hides = error if isinstance(error, InterpolationResolutionError) else find_cause(error, OSError)
@@ -79,6 +77,8 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
             return place
     if isinstance(error, ValueError) and str(error) in NO_TRIAL:
         return ALL_FAILED
+    if isinstance(error, InterpolationResolutionError) and error.full_key:
+        return f"{error.full_key}: {first_line(error)}"
     is_clear = isinstance(error, NSMError | InterpolationResolutionError | GrammarParseError)
     # Lightning and PyTorch take seconds to import, so their exceptions are recognized by name.
     if is_clear or str(error).startswith(NO_OPTION) or type(error).__name__ == "MisconfigurationException":
@@ -86,6 +86,11 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
     if type(getattr(error, "inner_exception", None)).__name__ == "InvalidCxxCompiler":
         return NO_COMPILER
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """What OmegaConf says, without the lines about its own types."""
+    return str(error).partition("\n")[0]
 
 
 def find_cause(error: BaseException | None, kind: type[BaseException] | str) -> BaseException | None:

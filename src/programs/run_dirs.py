@@ -7,7 +7,6 @@ Hydra asks for it when a configuration is printed too: `ClaimDirectory` makes it
 
 import functools
 import os
-import re
 import sys
 import weakref
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from yaml import YAMLError
 
 from src.errors import ConfigError
 from src.files import claim_directory, lock_directory
+from src.overrides import quoted
 from src.programs.output import process_rank
 from src.text import complain
 
@@ -66,7 +66,7 @@ class ClaimDirectory(Callback):
             if OmegaConf.is_interpolation(sweep, "dir"):
                 _set_dir(sweep, _claimed(Path(sweep.dir)))
                 with read_write(config.hydra.overrides):
-                    config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(sweep.dir)}")
+                    config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(sweep.dir))}")
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra after a run."""
@@ -131,12 +131,6 @@ def _set_dir(section: DictConfig, directory: Path) -> None:
     """Write out the directory of a run or a sweep."""
     with read_write(section):
         section.dir = str(directory)
-
-
-def _quoted(text: str) -> str:
-    """A text as a value of one of Hydra's overrides: within quotes, backslashes count only before a quote."""
-    escaped = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + (found[2] and "\\'"), text)
-    return f"'{escaped}'"
 
 
 def newest_run(log_dir: str | Path, task_name: str, experiment_name: str) -> Path | None:

@@ -11,6 +11,7 @@ from src.errors import check_choice
 from src.programs.loggers import instantiate_loggers
 from src.programs.output import RankedLogger
 from src.programs.run_dirs import trained_checkpoint
+from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
@@ -25,6 +26,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         Every metric, by name.
     """
     check_choice("split", cfg.split, ("val", "test"))
+    check_accelerator(cfg.trainer)
     experiment_name = None if cfg.experiment_name == NO_NAME else cfg.experiment_name
     ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
     log.info("Checkpoint: %s", ckpt_path)

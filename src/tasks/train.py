@@ -5,6 +5,7 @@ python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instant
 from src.programs.output import RankedLogger, process_rank
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
+from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
@@ -74,14 +76,41 @@ def check_settings(cfg: DictConfig) -> None:
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
         check_number("seed", cfg.seed, whole=True, least=0, most=2**32 - 1)
-    if found := invalid_setting(cfg.trainer, "trainer"):  # on some, Lightning would fail during training
-        raise ConfigError(found)
-    optimizer = instantiate(cfg.model.optimizer)
+    for section in ("trainer", "model"):  # on some settings, Lightning would fail during training
+        if found := invalid_setting(cfg[section], section):
+            raise ConfigError(found)
+    check_optimizer(cfg.model)
+    check_accelerator(cfg.trainer)
+
+
+def check_optimizer(cfg: DictConfig) -> None:
+    """Refuse an optimizer or a scheduler that cannot be made, or an optimizer that cannot make a step.
+
+    Args:
+        cfg: The section `model`.
+    """
+    weights = [torch.ones(2, 2, requires_grad=True), torch.ones(2, requires_grad=True)]  # a layer's weight and bias
     try:
-        optimizer(params=[torch.zeros(1, requires_grad=True)])
-    except (TypeError, ValueError) as error:
-        found = invalid_setting(cfg.model.optimizer, "model.optimizer")
+        optimizer = instantiate(cfg.optimizer)(params=weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = invalid_setting(cfg.optimizer, "model.optimizer")
         raise ConfigError(found or f"model.optimizer: {error}") from error
+    scheduler = cfg.get("scheduler")
+    if scheduler is not None and (found := invalid_setting(scheduler, "model.scheduler")):
+        raise ConfigError(found)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = sum(weight.square().sum() for weight in weights)
+        loss.backward()
+        return loss
+
+    try:
+        with suppress(AssertionError):  # one that works on a GPU only
+            optimizer.step(closure)
+    except RuntimeError as error:
+        name = type(optimizer).__name__
+        raise ConfigError(f"model.optimizer: {name} cannot train a network of this project: {error}") from error
 
 
 def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
@@ -134,7 +163,8 @@ def about_run(
 def prepared_datamodule(cfg: DictConfig) -> LightningDataModule:
     """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
     log.info("Dataset: %s", cfg.data.data_dir)
-    datamodule = instantiate(cfg.data)
+    data_dir = cfg.data.data_dir and Path(cfg.data.data_dir)  # in text, ${…} would be interpolated once more
+    datamodule = instantiate(cfg.data, data_dir=data_dir)
     if process_rank() == 0:
         datamodule.prepare_data()
     while not Path(cfg.data.data_dir).exists():
