@@ -168,7 +168,7 @@ class VIMHWriter:
                 _write(self.partial / f"{split}_batch", legacy.dumps(records))
                 names.append(f"{split}_batch")
         files = {name: file_entry(self.partial / name) for name in names}
-        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).to_json().encode())
+        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).sealed().to_json().encode())
         (self.partial / UNFINISHED).unlink()
         replaced = self.data_dir.with_name(f".{self.data_dir.name}.replaced")
         if self.data_dir.exists():
