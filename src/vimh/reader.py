@@ -198,14 +198,14 @@ class VIMHReader:
         with file:
             return map_values(file, path, (self.info.n_split(split), len(self.info.parameter_names)))
 
-    def validate(self, advance: Callable[[int], None] = lambda n: None) -> list[str]:
+    def validate(self, advance: Callable[[int], None] = lambda n: None) -> str:
         """Full validation: every record and value, the checksums, pickle copies, and the generator's configuration.
 
         Args:
             advance: Called with the number of records done, for a progress bar.
 
         Returns:
-            Names of the files that the JSON has no checksum of.
+            What is as it should be, and which files the JSON has no checksum of.
 
         Raises:
             VIMHError: At the first disagreement.
@@ -218,7 +218,10 @@ class VIMHReader:
                 advance(len(batch.code))
         if wrong := self.info.contradictions():
             raise VIMHError(f"{self.data_dir / INFO_NAME}: {'; '.join(wrong)}. {REGENERATE}")
-        return settled(self.data_dir, self._check_files)
+        unlisted = settled(self.data_dir, self._check_files)
+        if unlisted:
+            return f"every record and value is as it should be; no checksums here of {', '.join(unlisted)}"
+        return "every record, value and checksum is as it should be"
 
     def _check_files(self, folder: Folder) -> list[str]:
         """Refuse files that contradict their checksums or each other; the names of those without a checksum."""
