@@ -313,7 +313,7 @@ def _refuse_double_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {key[:60]} stands there twice")
+        raise ValueError(f"the key {key[:60]!r} stands there twice")
     return found
 
 

@@ -20,6 +20,8 @@ from src.vimh.maps import REGENERATE, map_records, map_values, no_records
 
 CHUNK = 4096  # records that a pass over a whole file holds at a time
 MAX_INFO_BYTES = 64_000_000  # of the JSON
+PICKLE_OVERHEAD = 32  # bytes that a pickle takes for a byte of a record at the most: whole numbers as text, with a mark
+PICKLE_FRAME = 1_000_000  # bytes beside the samples
 HALF_A_CODE = 0.5 + 1e-3  # float32 values of 1e-5 relative precision may stand just beyond the half
 
 
@@ -171,9 +173,8 @@ class VIMHReader:
         if file := folder.open(path.name):
             with file:
                 records = map_records(file, path, self.info)
-        elif file := folder.open(pickled.name):
-            file.close()  # it is one that can be read
-            path, records = pickled, legacy.read(pickled, self.info)
+        elif _is_in(folder, pickled.name):
+            path, records = pickled, self._read_pickle(folder, pickled)
         elif n_samples == 0:
             records = no_records(self.info)
         else:
@@ -189,6 +190,18 @@ class VIMHReader:
         return VIMHSplit(
             records, self.info, path, exact, partial(open_split, self.data_dir.absolute(), self.digest, split)
         )
+
+    def _read_pickle(self, folder: Folder, path: Path) -> np.ndarray:
+        """Records of a legacy pickle, `(sample,)`; one that is far too large for them is not even read."""
+        with folder.open(path.name) as file:
+            size = os.fstat(file.fileno()).st_size
+        records = no_records(self.info)
+        most = PICKLE_OVERHEAD * records.itemsize * (self.info.train_samples + self.info.test_samples) + PICKLE_FRAME
+        if size > most:
+            raise VIMHError(
+                f"{path}: has {size} bytes, but {most} are the most that its samples can take. {REGENERATE}"
+            )
+        return legacy.read(path, self.info)
 
     def _open_values(self, folder: Folder, split: str) -> np.ndarray | None:
         """The exact values of a split, if there are any."""
@@ -246,18 +259,19 @@ class VIMHReader:
         if file is None:
             raise VIMHError(f"{path}: the JSON lists this file, but there is none of this name. {REGENERATE}")
         with file:
-            found = _entry_of(file)
-        if found.size != entry.size:
-            raise VIMHError(f"{path}: has {found.size} bytes, but the JSON says {entry.size}. {REGENERATE}")
-        if found.sha256 != entry.sha256:
-            raise VIMHError(f"{path}: its SHA-256 is {found.sha256}, but the JSON says {entry.sha256}. {REGENERATE}")
+            size = os.fstat(file.fileno()).st_size
+            if size != entry.size:
+                raise VIMHError(f"{path}: has {size} bytes, but the JSON says {entry.size}. {REGENERATE}")
+            found = _sha256(file)
+        if found != entry.sha256:
+            raise VIMHError(f"{path}: its SHA-256 is {found}, but the JSON says {entry.sha256}. {REGENERATE}")
 
     def _check_pickle(self, folder: Folder, split: VIMHSplit) -> None:
         """Refuse a pickle copy, where there is one, that holds something else than the records."""
         path = split.path.with_name(f"{split.path.name}_batch")
         if not _is_in(folder, path.name):
             return
-        copy = VIMHSplit(legacy.read(path, self.info), self.info, path, None)
+        copy = VIMHSplit(self._read_pickle(folder, path), self.info, path, None)
         if len(copy) != len(split):
             raise VIMHError(f"{path}: holds {len(copy)} samples, but {split.path} {len(split)}. {REGENERATE}")
         for chunk in split.chunks():
@@ -285,14 +299,15 @@ def open_split(data_dir: Path, digest: str, name: str) -> VIMHSplit:
 def file_entry(path: Path) -> FileEntry:
     """Size and checksum of a file."""
     with path.open("rb") as file:
-        return _entry_of(file)
+        return FileEntry(size=os.fstat(file.fileno()).st_size, sha256=_sha256(file))
 
 
-def _entry_of(file: BinaryIO) -> FileEntry:
+def _sha256(file: BinaryIO) -> str:
+    """Checksum of a file, open at its beginning."""
     digest = hashlib.sha256()
     while block := file.read(1 << 14):
         digest.update(block)
-    return FileEntry(size=os.fstat(file.fileno()).st_size, sha256=digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _values_path(path: Path) -> Path:
