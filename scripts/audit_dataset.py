@@ -86,7 +86,8 @@ def compare_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
 def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[ParameterAudit], int]:
     """The audit of some sounds of a set, and the number of sounds whose bytes were made again."""
     reader = VIMHReader(data_dir)
-    if reader.info.generator is None:
+    print(f"Validation: {reader.validate()}", file=sys.stderr)
+    if "config" not in (reader.info.generator or {}):
         raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
     recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
     if not isinstance(recipe.representation, SpectralRepresentation):

@@ -21,7 +21,7 @@ from src.overrides import quoted
 from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
-from src.vimh.reader import Batch, VIMHReader
+from src.vimh.reader import Batch, VIMHReader, read_info
 from src.vimh.writer import VIMHWriter, settle
 
 
@@ -110,7 +110,7 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
     if info.generator is None:
         raise VIMHError(
             f"{data_dir}: was not made by this generator, its {INFO_NAME} has no entry `generator`. Choose another "
-            "dataset.name, or data.make_dataset=null to train on it as it is."
+            "dataset.name."
         )
     stored = info.generator.get("config")
     lines = differences(stored if isinstance(stored, Mapping) else {}, json.loads(json.dumps(config)))
@@ -118,13 +118,16 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
     if lines:
         raise VIMHError(
             f"{data_dir}: was made from another configuration than the one asked for:\n  " + "\n  ".join(lines) + "\n"
-            "Choose another name (dataset.suffix=…), or replace it with overwrite=true of generate_vimh.py."
+            "Choose another name (dataset.suffix=…), or replace it with overwrite=true of generate_vimh.py. To train "
+            "on it as it is: data.make_dataset=null."
         )
     return True
 
 
 def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str] = ()) -> None:
     """Make sure that the dataset of a generator configuration is there; synthesize it if it is not.
+
+    A dataset of another program that is there is left as it is: whoever names its directory wants it.
 
     It is made in a process of its own: threads that render would not survive the forks of data loading. Of several
     programs that miss the same dataset one makes it, and the others wait.
@@ -138,6 +141,8 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         VIMHError: If another dataset is in its place, or the generator failed.
     """
     data_dir = Path(data_dir).absolute()
+    if os.path.exists(data_dir) and read_info(data_dir).generator is None:
+        return
     inside_hydra = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_hydra else initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = recipe_config(compose(config_name, list(overrides)))

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.errors import ConfigError, NSMWarning
 from src.sections import PositiveFloat, PositiveInt, Settings, Window
 from src.spectral import functional as F
 from src.spectral.analysis import Analysis, Grid, Spectra
@@ -321,6 +321,7 @@ class SpectralRepresentation:
             warnings.warn(
                 f"hop_length {self.hop_length}: {self.width} columns end {seconds:.3f} s before"
                 " the sound. Take a longer hop, or null for the one that covers it.",
+                NSMWarning,
                 stacklevel=3,
             )
         elif end - self.n_samples >= self.hop_length + win_length:
@@ -328,6 +329,7 @@ class SpectralRepresentation:
             warnings.warn(
                 f"hop_length {self.hop_length}: the last {empty} of {self.width} columns lie past the end of the sound "
                 "and are empty. Take a shorter hop, a smaller hop_multiple, or fewer columns.",
+                NSMWarning,
                 stacklevel=3,
             )
 

@@ -24,7 +24,6 @@ from src.vimh.reader import VIMHReader, VIMHSplit
 
 FORMATS = (".png", ".html")
 NARROW = {"pad_edge": False, "collapse_padding": True}
-SOUND = "every record, value and checksum is as it should be"
 
 
 def display(options: argparse.Namespace) -> int:
@@ -39,19 +38,19 @@ def display(options: argparse.Namespace) -> int:
     say(f"Dataset: {reader.data_dir}")
     channel = None if options.channel is None else find_channel(reader.info, options.channel)
     checked = options.info or options.validate
-    defect = find_defect(reader) if checked else None
+    is_sound, finding = examine(reader) if checked else (True, "")
     if options.info:
-        print_info(reader, defect)
-    if defect:
-        complain(defect)
+        print_info(reader, finding)
+    if not is_sound:
+        complain(finding)
     elif options.validate:
-        say(f"Validation: {SOUND}")
+        say(f"Validation: {finding}")
     if options.save:
         save_sheet(reader, options, channel, options.save)
         say(options.save)
     elif not checked:
         show_or_save(reader, options, channel)
-    return 1 if defect else 0
+    return 0 if is_sound else 1
 
 
 def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
@@ -169,17 +168,16 @@ def check_samples(samples: VIMHSplit, n_samples: int) -> None:
         raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
 
 
-def find_defect(reader: VIMHReader) -> str | None:
-    """What is wrong with a dataset: the first defect that reading everything finds, or None."""
+def examine(reader: VIMHReader) -> tuple[bool, str]:
+    """Whether a dataset is as it should be, and what reading everything finds, or the first defect."""
     try:
         with progress(len(reader.train) + len(reader.test), "Validating", "samples") as advance:
-            reader.validate(advance)
+            return True, reader.validate(advance)
     except VIMHError as error:
-        return str(error)
-    return None
+        return False, str(error)
 
 
-def print_info(reader: VIMHReader, defect: str | None) -> None:
+def print_info(reader: VIMHReader, finding: str) -> None:
     """Print metadata, validation and statistics."""
     info = reader.info
     terminal = console()
@@ -191,7 +189,7 @@ def print_info(reader: VIMHReader, defect: str | None) -> None:
         **facts(info),
         "made by": made_by,
         "size": f"{size / 1e6:.1f} MB",
-        "validation": defect or SOUND,
+        "validation": finding,
     }
     for row in rows.items():
         table.add_row(*row)

@@ -201,7 +201,7 @@ class VIMHWriter:
                 _write(self.partial / f"{split}_batch", legacy.dumps(records))
                 names.append(f"{split}_batch")
         files = {name: file_entry(self.partial / name) for name in names}
-        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).to_json().encode())
+        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).sealed().to_json().encode())
         flush_directory(self.partial)
         (self.partial / UNFINISHED).unlink()
         if self.data_dir.exists():

@@ -377,6 +377,7 @@ def test_a_dataset_of_another_configuration_is_refused_with_the_difference(saw_d
     for fact in (
         str(saw_dir),
         "dataset.size: 64 there, 256 asked for",
+        "data.make_dataset=null",
         "parameters.note_velocity.step: 7 there, 9 asked for",
         "overwrite=true",
     ):
@@ -394,13 +395,16 @@ def test_nothing_is_written_into_an_existing_directory(tmp_path, monkeypatch, na
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_a_dataset_of_another_program_is_not_taken_for_ours(legacy_dir, monkeypatch):
+def test_a_dataset_of_another_program_is_trained_on_as_it_is(legacy_dir, monkeypatch):
     monkeypatch.setattr(src.generation.subprocess, "run", None)
     info = json.loads((legacy_dir / INFO_NAME).read_text())
     del info["generator"]
     (legacy_dir / INFO_NAME).write_text(json.dumps(info))
-    with pytest.raises(VIMHError, match=r"no entry `generator`.*make_dataset=null"):
-        VIMHDataModule(legacy_dir, make_dataset=functools.partial(make_dataset, **SAW)).prepare_data()
+    before = content(legacy_dir)
+    datamodule = VIMHDataModule(legacy_dir, aux=[], make_dataset=functools.partial(make_dataset, **SAW))
+    datamodule.prepare_data()
+    assert len(datamodule.train_set) == 46
+    assert content(legacy_dir) == before
 
 
 def test_a_generator_that_fails_is_an_error_of_ours(tmp_path, monkeypatch):
