@@ -18,14 +18,15 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
-    "migration": set(),
+    "plain": set(),
+    "migration": {"plain"},
     "sections": set(),
     "params": {"sections"},
     "param_tensors": {"params"},
     "recordings": set(),
     "spectral": {"sections"},
-    "synth": set(),
-    "vimh": {"params", "migration", "sections"},
+    "synth": {"sections"},
+    "vimh": {"params", "migration", "sections", "plain"},
     "models": {"params", "param_tensors"},
     "recipe": {"migration", "sections", "params", "spectral", "synth", "vimh"},
     "generation": {"recipe", "vimh"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "evaluation": {"params", "spectral", "vimh", "models", "recipe"},
     "pictures": {"params", "spectral", "vimh", "recipe"},
     "listening": {"params", "spectral", "vimh", "evaluation"},
-    "checkpoints": {"migration", "vimh", "models"},
+    "checkpoints": {"migration", "vimh", "models", "plain"},
     "callbacks": {"params", "recipe"},
     "programs": set(),
 }
@@ -43,6 +44,7 @@ MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 
 WITHOUT_FRAMEWORKS = {
     "files",
+    "plain",
     "migration",
     "sections",
     "params",

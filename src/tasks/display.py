@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int |
     directory = ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")
     if can_show():
         check_samples(reader.split(options.split), options.samples)
-        player = Player(reader.info, instantiate_trusted, directory)
+        instantiate = partial(instantiate_trusted, trusted_modules=options.trusted_modules)
+        player = Player(reader.info, instantiate, directory)
         show(reader, player, Place(options.split, channel=channel or 0))
         return
     path = directory / f"{reader.data_dir.resolve().name}.png"
