@@ -87,12 +87,13 @@ class SaveRun(Callback):
 
     def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, Any] | None = None) -> None:
         plain = OmegaConf.to_container(cfg, resolve=True)
-        self.entry = {
+        entry = {
             "config_version": CONFIG_VERSION,
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
             "dataset_info": info.to_dict(),
-            "domain": None if domain is None else dict(domain),
         }
+        check_plain(entry)  # or the checkpoint could not be read again
+        self.entry = entry | {"domain": None if domain is None else dict(domain)}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Called by Lightning with a checkpoint that is about to be written."""
