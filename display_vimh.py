@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("train", "test"), default="train", help="what is shown; default train")
     parser.add_argument("--samples", type=int, default=12, metavar="N", help="of a contact sheet; default 12")
     parser.add_argument("--channel", metavar="NAME", help="name or number; default: the first one, in a sheet all")
+    parser.add_argument("--trusted-modules", nargs="+", default=(), metavar="PACKAGE", help="whose classes it may name")
     return run_with_options("src.tasks.display.display", parser, argv)
 
 

@@ -1,6 +1,6 @@
 """Audits a dataset: does every parameter show in the image, and how well can it be read under rounding noise?
 
-python scripts/audit_dataset.py DIR [--samples 256] [--seed 0] [--output DIR]
+python scripts/audit_dataset.py DIR [--samples 256] [--seed 0] [--output DIR] [--trusted-modules PACKAGE]
 
 Renders all sounds of the set again, compares them with the stored bytes, and moves every parameter of some by one step.
 Prints a table, and writes audit.json and audit.png.
@@ -9,6 +9,7 @@ Prints a table, and writes audit.json and audit.png.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
@@ -83,13 +84,16 @@ def compare_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
     return recipe.size
 
 
-def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[ParameterAudit], int]:
+def audit_dataset(
+    data_dir: Path, n_samples: int, seed: int, trusted_modules: Sequence[str] = ()
+) -> tuple[list[ParameterAudit], int]:
     """The audit of some sounds of a set, and the number of sounds whose bytes were made again."""
     reader = VIMHReader(data_dir)
     print(f"Validation: {reader.validate()}", file=sys.stderr)
     if "config" not in (reader.info.generator or {}):
         raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
-    recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
+    instantiate = partial(instantiate_trusted, trusted_modules=trusted_modules)
+    recipe = Recipe.from_config(reader.info.generator["config"], instantiate)
     if not isinstance(recipe.representation, SpectralRepresentation):
         raise VIMHError(
             f"{data_dir}: holds samples, and the audit is for spectrograms: audit a set of the "
@@ -145,9 +149,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="chooses them")
     parser.add_argument("--output", type=Path, help="where audit.json and audit.png go; default logs/audit/NAME")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page of the documentation")
+    parser.add_argument("--trusted-modules", nargs="+", default=(), metavar="PACKAGE", help="whose classes it may name")
     arguments = parser.parse_args()
     try:
-        audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed)
+        audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed, arguments.trusted_modules)
     except NSMError as error:
         complain(error)
         return 1

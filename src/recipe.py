@@ -81,8 +81,8 @@ class Recipe:
 
         Args:
             config: With the sections `dataset`, `synth`, `parameters`, `representation` and `channels`.
-            instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's,
-                the trusted one for a configuration out of a file.
+            instantiate: Makes an object from a section with a `_target_`, for a `slot`: `instantiate_own` of
+                `checkpoints` for a configuration of the user's, `instantiate_trusted` for one out of a file.
 
         Raises:
             ConfigError: If the configuration cannot be used.
@@ -91,8 +91,8 @@ class Recipe:
         read_section(DatasetSection, plain["dataset"], "dataset")
         recipe = cls(
             plain,
-            instantiate(plain["synth"]),
-            instantiate(plain["representation"], channels=plain["channels"]),
+            instantiate(plain["synth"], slot="synth"),
+            instantiate(plain["representation"], slot="representation", channels=plain["channels"]),
             ParameterSpace.from_config(plain["parameters"]),
         )
         # Refuses images that no record can hold.
@@ -114,7 +114,7 @@ class Recipe:
 
         Args:
             info: The dataset's JSON.
-            instantiate: Makes an object from a section of the generator configuration, which came out of a file.
+            instantiate: As for `from_config`; what a dataset says came out of a file.
 
         Raises:
             VIMHError: If the JSON does not say enough, or no synth knows its parameters.
@@ -129,8 +129,9 @@ class Recipe:
                 f"{info.title}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
                 "it is unknown how its sounds were made. Generate the set again with generate_vimh.py."
             )
-        representation = instantiate(config["representation"], channels=config.get("channels", {}))
-        return cls(config, instantiate(config["synth"]), representation, info.space)
+        channels = config.get("channels", {})
+        representation = instantiate(config["representation"], slot="representation", channels=channels)
+        return cls(config, instantiate(config["synth"], slot="synth"), representation, info.space)
 
     @cached_property
     def view(self) -> SpectralRepresentation:

@@ -7,6 +7,7 @@ Writes a report to listen to, WAV files, a row per sound and estimate, and a sum
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from pydantic import Field
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError, VIMHError
+from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
 from src.evaluation.estimates import Estimate, network_values, reference_estimates
@@ -30,6 +31,7 @@ from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summa
 from src.files import write_atomically
 from src.generation import generate
 from src.listening.report import Axes, Report, Sound, encode_wav, format_number, render_report
+from src.plain import shown
 from src.programs.output import PlainTable, RankedLogger, console, plain_table, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import ROOT, WHOLE, Recipe
@@ -126,7 +128,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
 
 
 def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable[..., Any]) -> Path:
-    """Directory of the dataset of a checkpoint; what is gone is made again, as in the training or on this machine.
+    """Directory of the dataset of a checkpoint; what is gone is made again, where this machine has its datasets.
 
     Args:
         run: From the checkpoint.
@@ -136,10 +138,15 @@ def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable
     """
     if wanted:
         return Path(wanted)
-    then = Path(run.config["data"]["data_dir"])
-    is_there = then.exists() or (then.parent.is_dir() and not (here / then.name).exists())
-    data_dir = then if is_there else here / then.name
-    if not data_dir.exists():
+    then = Path(run.config["data"].get("data_dir", ""))
+    if os.path.exists(then):
+        return then
+    if then.name in ("", ".."):
+        raise CheckpointError(
+            f"The checkpoint calls its dataset {shown(str(then))}, which is no name. Say where it is: data_dir=PATH"
+        )
+    data_dir = here / then.name  # a checkpoint says how a dataset is called, and never where one is made
+    if not os.path.exists(data_dir):
         make_again(run.info, data_dir, instantiate)
     return data_dir
 

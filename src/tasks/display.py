@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,8 @@ def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int |
     check_samples(reader.split(options.split), options.samples)
     with own_directory(ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")) as directory:
         if can_show():
-            player = Player(reader.info, instantiate_trusted, directory)
+            instantiate = partial(instantiate_trusted, trusted_modules=options.trusted_modules)
+            player = Player(reader.info, instantiate, directory)
             show(reader, player, Place(options.split, channel=channel or 0))
             return
         path = directory / f"{reader.data_dir.resolve().name}.png"

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import numba
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.checkpoints.trusted import instantiate_own
 from src.errors import check_number
 from src.generation import generate, is_made
 from src.programs.output import progress
@@ -25,7 +25,7 @@ from src.vimh.writer import BusyError, partial_dir, wait_for_writer
 
 def generate_dataset(cfg: DictConfig) -> None:
     """Make the dataset of a configuration, or find it made already."""
-    recipe = Recipe.from_config(cfg, instantiate)
+    recipe = Recipe.from_config(cfg, instantiate_own)
     shard = read_section(Shard, cfg.shard, "shard")
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
     name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))

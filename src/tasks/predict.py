@@ -196,14 +196,15 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     recipe, data = Recipe.from_info(run.info, instantiate), run.config["data"]
     space = run.info.space
+    measure = instantiate(data["measure"], slot="measure") if data.get("measure") else None
     n_parameters = len(space.varying)
     probes = space.value_from_normalized(np.random.default_rng(settings.seed).random((N_PROBES, n_parameters)))
     sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
     return TrainedOn(
         run,
         recipe,
-        BatchFormat(run.info.parameters, data["aux"], instantiate(data["measure"]) if data.get("measure") else None),
-        None if run.domain is None else Domain.from_dict(run.domain),
+        BatchFormat(run.info.parameters, data["aux"], measure),
+        None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape),
         peak=float(np.median(np.abs(sounds).max(axis=1))),
         lead=float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
         level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(n_parameters)),
