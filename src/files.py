@@ -17,6 +17,12 @@ AT_FDCWD = -100  # fcntl.h of Linux: paths count from the current directory
 RENAME_EXCHANGE = 2  # renameat2(2) of Linux
 RENAME_SWAP = 2  # renamex_np(2) of macOS
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # by this kernel, or this file system
+CONTROL_CHARACTERS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+
+
+def name_of(path: str | Path) -> str:
+    r"""A path as text for messages and files: bytes that are not UTF-8, and control characters, as escapes (`\xff`)."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").translate(CONTROL_CHARACTERS)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -93,7 +93,7 @@ def test_the_sounds_of_a_dataset_are_read_as_its_images_are(run, samples, sounds
 def test_gain_rate_channels_and_silence_before_a_sound_change_little(recipe, sounds, compose_predict, tmp_path):
     rate = 44100
     for path in sorted(sounds.glob("*.wav")):
-        waveform = resample(soundfile.read(path)[0], recipe.synth.sample_rate, rate)
+        waveform = resample([soundfile.read(path)[0]], recipe.synth.sample_rate, rate)
         both = np.stack([np.pad(0.1 * waveform, (9000, 0))] * 2, axis=1)
         soundfile.write(path.with_suffix(".flac"), both, rate, subtype="PCM_24")
     predict(compose_predict(f"audio={sounds}"))
