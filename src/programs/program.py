@@ -84,7 +84,7 @@ def program(
                 valid = config_names(config_dir, names or config_name)
                 message += "\n".join(["\nValid here:", *(f"  --config-name={name}" for name in valid)])
             sys.stderr.write(f"{message}\n")
-            sys.exit(1)
+            sys.exit(getattr(error, "exit_code", 1))
         finally:
             if not wants_traceback:
                 os.environ.pop(FULL_ERROR, None)
@@ -110,7 +110,9 @@ def job(task: str, wants_traceback: bool) -> Task:
             message = explain(error, cfg)
             if message is None:
                 raise
-            raise ReportedError(message) from error
+            reported = ReportedError(message)
+            reported.exit_code = getattr(error, "exit_code", 1)
+            raise reported from error
         finally:
             if not wants_traceback:
                 os.environ[FULL_ERROR] = "1"
