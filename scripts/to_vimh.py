@@ -10,11 +10,12 @@ docs/to_vimh.md explains everything.
 """
 
 import argparse
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,6 @@ from hydra.errors import HydraException, InstantiationException  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torchaudio.transforms import Resample  # noqa: E402
 
 from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError, check_number  # noqa: E402
@@ -44,7 +43,7 @@ from src.programs.explain import find_cause  # noqa: E402
 from src.programs.old_names import answer_to_old_name  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.spectral.representation import Representation  # noqa: E402
-from src.text import complain, prepare_streams, say  # noqa: E402
+from src.text import complain, name_of, prepare_streams, say  # noqa: E402
 from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
 
@@ -255,26 +254,21 @@ def load_sound(
     Raises:
         DamagedFileError: If it is no audio, damaged, or empty.
     """
-    waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
-    image, spec_range = representation.to_image(waveform[None])
+    try:
+        waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
+        image, spec_range = representation.to_image(waveform[None])
+    except Exception as error:  # memory, or what an analysis cannot do with this sound: the others are read
+        reason = str(error) if isinstance(error, NSMError) else f"{name_of(path)}: cannot be used: {error!r}"
+        raise DamagedFileError(reason) from error
     return SampleBatch(image.numpy(), spec_range.numpy(), value[None])
 
 
 def read_sound(path: Path, sample_rate: int, n_samples: int) -> np.ndarray:
     """The beginning of an audio file, mono, at another rate, padded with silence, float32, `(time,)`."""
-    try:
-        samples, rate = recordings.read_samples(path, n_samples / sample_rate + MARGIN)
-    except recordings.RecordingError as error:
-        raise DamagedFileError(str(error)) from error
-    mono = torch.from_numpy(samples.mean(axis=1)).float()
-    sound = (mono if rate == sample_rate else resampler(rate, sample_rate)(mono)).numpy()[:n_samples]
-    return np.pad(sound, (0, n_samples - len(sound)))
-
-
-@cache
-def resampler(rate: int, sample_rate: int) -> Callable[[Tensor], Tensor]:
-    """Changes a rate as `predict.py` does. Its filter takes longer to make than to apply."""
-    return Resample(rate, sample_rate, dtype=torch.float64, **recordings.RESAMPLING).float()
+    audio = recordings.AudioFile.open(path)
+    blocks = audio.blocks(0, math.ceil((n_samples / sample_rate + MARGIN) * audio.sample_rate))
+    sound = recordings.resample(blocks, audio.sample_rate, sample_rate)[:n_samples]
+    return np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
 
 
 def set_name(options: argparse.Namespace, default: str | None = None) -> str:
@@ -305,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
     classes = ", ".join(f"{spec.name} ({spec.n_classes} classes)" for spec in info.parameters)
     say(f"{info.train_samples:,} training and {info.test_samples:,} test samples of {info.image_size}: {classes}")
-    say(packed.data_dir)
+    say(name_of(packed.data_dir))
     return 0
 
 

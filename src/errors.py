@@ -16,7 +16,9 @@ BOUNDS = {
 
 
 class NSMError(Exception):
-    """What the user can put right. Entry points print it without a traceback and exit with 1."""
+    """What the user can put right. Entry points print it without a traceback and exit with `exit_code`."""
+
+    exit_code = 1
 
 
 class ConfigError(NSMError, ValueError):

@@ -42,6 +42,11 @@ def one_line(text: str, most: int | None = None) -> str:
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
 
 
+def name_of(path: str | os.PathLike[str]) -> str:
+    r"""A path in one line; bytes that are not UTF-8 are escapes as well (`\xff`)."""
+    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
 def all_printable(content: Any) -> Any:
     """Nested plain data with every text `printable`; anything else, text that is HTML already too, stays."""
     if isinstance(content, dict):

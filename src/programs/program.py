@@ -92,7 +92,7 @@ def program(
             message = None if wants_traceback else suggestion(error, command) or explain(error)
             if message is None:
                 raise
-            stop(message)
+            stop(message, exit_code_of(error))
         finally:
             if not wants_traceback:
                 os.environ.pop(FULL_ERROR, None)
@@ -100,10 +100,15 @@ def program(
     return main
 
 
-def stop(message: str) -> NoReturn:
+def stop(message: str, code: int = 1) -> NoReturn:
     """End the program with an error message, and nothing else."""
     complain(message)
-    sys.exit(1)
+    sys.exit(code)
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code that an error asks for; 1 for most."""
+    return error.exit_code if isinstance(error, NSMError) else 1
 
 
 def job(task: str, wants_traceback: bool) -> Task:
@@ -127,10 +132,13 @@ def job(task: str, wants_traceback: bool) -> Task:
             message = explain(error, cfg)
             if message is None:
                 raise
+            code = exit_code_of(error)
             if wants_traceback or is_sweep():
-                raise ReportedError(message) from error
+                reported = ReportedError(message)
+                reported.exit_code = code
+                raise reported from error
             discard_run_dir()
-            stop(message)  # Hydra would add a line about a job
+            stop(message, code)  # Hydra would add a line about a job
         finally:
             if not wants_traceback:
                 os.environ[FULL_ERROR] = "1"

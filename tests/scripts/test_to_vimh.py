@@ -705,7 +705,7 @@ def test_sounds_are_cut_padded_and_resampled(tmp_path, rate):
 def test_sounds_are_resampled_as_predictions_are(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(440, 44100, 0.9), 44100, subtype="FLOAT")
     found = read_sound(tmp_path / "a.wav", RATE, 4000)
-    assert np.abs(found - resample(tone(440, 44100, 0.9), 44100, RATE)[:4000]).max() < 1e-6
+    assert np.abs(found - resample([tone(440, 44100, 0.9)], 44100, RATE)[:4000]).max() < 1e-6
 
 
 def test_damaged_sounds_are_left_out(sounds, capsys):

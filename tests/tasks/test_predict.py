@@ -93,7 +93,7 @@ def test_the_sounds_of_a_dataset_are_read_as_its_images_are(run, samples, sounds
 def test_gain_rate_channels_and_silence_before_a_sound_change_little(recipe, sounds, compose_predict, tmp_path):
     rate = 44100
     for path in sorted(sounds.glob("*.wav")):
-        waveform = resample(soundfile.read(path)[0], recipe.synth.sample_rate, rate)
+        waveform = resample([soundfile.read(path)[0]], recipe.synth.sample_rate, rate)
         both = np.stack([np.pad(0.1 * waveform, (9000, 0))] * 2, axis=1)
         soundfile.write(path.with_suffix(".flac"), both, rate, subtype="PCM_24")
     predict(compose_predict(f"audio={sounds}"))
@@ -160,11 +160,15 @@ def test_sounds_of_the_dataset_are_in_the_domain_and_noise_is_not(sounds, run, c
     assert sum(entry["in_domain"] for entry in inside) >= N - 1
 
 
-def test_what_is_no_sound_is_skipped_and_named_at_the_end(sounds, compose_predict, tmp_path):
+def test_what_is_no_sound_is_skipped_named_and_counted(sounds, compose_predict, tmp_path, capsys, caplog):
     (sounds / "text.wav").write_text("no sound")
     soundfile.write(sounds / "silent.wav", np.zeros(8000), 8000)
-    with pytest.raises(ConfigError, match=r"2 of 6 recordings were skipped:\n.*silent\.wav.*\n.*text\.wav"):
-        predict(compose_predict(f"audio={sounds}"))
+    predict(compose_predict(f"audio={sounds}"))
+    assert f"Not read:    2 of {N + 2} recordings" in capsys.readouterr().out
+    assert [record.message.split(": ")[1][:9] for record in caplog.records if "Skipped" in record.message] == [
+        "is silent",
+        "cannot be",
+    ]
     found = predictions(tmp_path)
     assert len(found["recordings"]) == N
     assert sorted(Path(name).name for name in found["skipped"]) == ["silent.wav", "text.wav"]
@@ -265,11 +269,17 @@ def test_the_program_takes_a_name_with_anything_in_it(ckpt_path, sounds, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_program_ends_with_1_where_something_was_skipped(ckpt_path, sounds, tmp_path):
+def test_the_program_ends_with_0_where_something_was_read_and_with_2_where_nothing_was(ckpt_path, sounds, tmp_path):
     (sounds / "text.wav").write_text("no sound")
-    command = [sys.executable, "src/predict.py", f"audio={sounds}", f"ckpt_path={ckpt_path}"]
-    done = subprocess.run([*command, f"hydra.run.dir={tmp_path}/out"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "text.wav: cannot be read as audio" in done.stderr
-    assert "Traceback" not in done.stderr
+    command = [sys.executable, "src/predict.py", f"ckpt_path={ckpt_path}", f"hydra.run.dir={tmp_path}/out"]
+    some, none = (
+        subprocess.run([*command, f"audio={audio}"], cwd=ROOT, capture_output=True, text=True)
+        for audio in (sounds, sounds / "text.wav")
+    )
+    assert (some.returncode, none.returncode) == (0, 2)
+    assert f"Not read:    1 of {N + 1} recordings" in some.stdout
+    assert "1 of 1 recordings were skipped" in none.stderr
+    assert "text.wav: cannot be read as audio" in some.stdout + some.stderr
+    assert "text.wav: cannot be read as audio" in none.stderr
+    assert "Traceback" not in some.stderr + none.stderr
     assert len(predictions(tmp_path)["recordings"]) == N
