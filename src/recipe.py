@@ -344,6 +344,10 @@ class Recipe:
 
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration decides the bytes of a dataset, plain and resolved: no paths, threads or batch sizes."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"The generator's configuration is {config!r}; it must have the sections {', '.join(SECTIONS)}."
+        )
     sections = {key: config.get(key) for key in SECTIONS}
     if OmegaConf.is_config(config):  # one out of a file is plain, and nothing in it is resolved
         sections = OmegaConf.to_container(OmegaConf.create(sections), resolve=True, throw_on_missing=True)

@@ -5,6 +5,7 @@ statistics of the training images. Nothing that a file holds is executed (`trust
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,11 +26,11 @@ from src.checkpoints.bounds import (
 )
 from src.checkpoints.reading import read_checkpoint, read_weights
 from src.checkpoints.trusted import SLOTS, check_section, instantiate_own, instantiate_trusted
-from src.errors import CheckpointError, NSMError
+from src.errors import CheckpointError, ConfigError, NSMError
 from src.migration import CONFIG_VERSION, upgraded
 from src.models.components.network import NetIO
 from src.models.losses import HeadLoss
-from src.plain import check_plain, reason, shown
+from src.plain import check_plain, parts, reason, shown
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
@@ -92,7 +93,12 @@ class SaveRun(Callback):
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
             "dataset_info": info.to_dict(),
         }
-        check_plain(entry)  # or the checkpoint could not be read again
+        try:
+            check_plain(entry)
+        except NSMError as error:
+            raise ConfigError(
+                f"The run could not be read again from a checkpoint: of its description, {error}."
+            ) from error
         self.entry = entry | {"domain": None if domain is None else dict(domain)}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -188,8 +194,8 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
 def _parts(checkpoint: dict[str, Any], ckpt_path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The entry of a run, with its configuration in today's names, and the weights."""
     entry, weights = checkpoint.get(ENTRY), checkpoint.get("state_dict")
-    parts = [weights, *(entry.get(key) for key in ("config", "dataset_info"))] if isinstance(entry, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts):
+    found = [weights, *(entry.get(key) for key in ("config", "dataset_info"))] if isinstance(entry, dict) else [None]
+    if not all(isinstance(part, dict) for part in found):
         raise CheckpointError(
             f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: {ENTRY} or state_dict is missing "
             "or no dict. Name one that train.py wrote."
@@ -214,8 +220,16 @@ def _check_sections(config: Mapping[str, Any]) -> None:
     data = config["data"]
     if not isinstance(data.get("aux"), list) or not all(isinstance(name, str) for name in data["aux"]):
         raise CheckpointError(f"data.aux is {shown(data.get('aux'))} in its configuration, and no list of names.")
-    if not isinstance(data.get("data_dir", ""), str) or "\0" in data.get("data_dir", ""):
+    if not _is_path(data.get("data_dir", "")):
         raise CheckpointError(f"data.data_dir is {shown(data['data_dir'])} in its configuration, and no path.")
+
+
+def _is_path(item: Any) -> bool:
+    """Whether this can be the path of anything."""
+    try:
+        return isinstance(item, str) and b"\0" not in os.fsencode(item)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
@@ -252,9 +266,19 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
             f"{ckpt_path}: is of another network: {differing(found, expected)} differ. Resume with the model and the "
             "loss that it was trained with."
         )
+    _check_callbacks(checkpoint, ckpt_path)
     if not isinstance(checkpoint.get("global_step"), int):
         raise CheckpointError(f"{ckpt_path}: lacks the length of its training (global_step), so no run can resume.")
     return checkpoint["global_step"]
+
+
+def _check_callbacks(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> None:
+    """Refuse checkpoints that lie on another machine, by the states of callbacks: Lightning would open connections."""
+    states = checkpoint.get("callbacks")
+    for state in states.values() if isinstance(states, dict) else ():
+        for text in parts(state):
+            if isinstance(text, str) and "://" in text:
+                raise CheckpointError(f"{ckpt_path}: names {shown(text)} as a checkpoint, and only files are read.")
 
 
 def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:
