@@ -98,7 +98,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def pair(text: str) -> tuple[str, str]:
     """`NAME=VALUE`, taken apart."""
-    name, equals, value = text.partition("=")
+    name, equals, value = name_of(text).partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
