@@ -240,6 +240,21 @@ def test_another_process_opens_the_files_itself(datamodule):
     assert sample_keys(pickle.loads(data).train_dataloader()) == expected
 
 
+@pytest.mark.parametrize("opened", ["info", "reader"])
+@pytest.mark.parametrize("in_another_process", [False, True])
+def test_all_is_of_the_dataset_that_was_opened_first(saw_dir, tmp_path, opened, in_another_process):
+    data_dir = shutil.copytree(saw_dir, tmp_path / "set")
+    datamodule = VIMHDataModule(data_dir)
+    getattr(datamodule, opened)
+    info = json.loads((data_dir / INFO_NAME).read_text())
+    (data_dir / INFO_NAME).write_text(json.dumps(info | {"seed": 43}))
+    if in_another_process:
+        datamodule = pickle.loads(pickle.dumps(datamodule))
+    for name in {"info", "reader"} - (set() if in_another_process else {opened}):
+        with pytest.raises(VIMHError, match="another dataset has taken the place of the one that was opened"):
+            getattr(datamodule, name)
+
+
 def test_measured_conditioning_inputs_are_described_like_the_others(saw_dir):
     datamodule = VIMHDataModule(saw_dir, aux=("spec_max", "decay_time", "level"), measure=measure)
     aux = datamodule.train_set[:]["aux"].numpy().astype(np.float64)
