@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from src.params import ParamSpec
-from src.text import one_line
+from src.text import one_line, printable
 from src.vimh.axes import ROUND, ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 
@@ -179,7 +179,8 @@ class Page:
 
     def text(self, left: float, top: float, text: str, **kwargs: object) -> Text:
         """A text below and right of a point."""
-        return self.figure.text(left / self.width, 1 - top / self.height, text, va="top", **kwargs)
+        shown = printable(text).replace("\t", " ")
+        return self.figure.text(left / self.width, 1 - top / self.height, shown, va="top", **kwargs)
 
 
 def simplify(axes: Axes, is_left: bool, is_lowest: bool, is_last: bool) -> None:
