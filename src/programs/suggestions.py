@@ -84,7 +84,8 @@ def suggestion(error: BaseException, command: Command) -> str | None:
         if twice := TWICE.search(text):
             return f"+{twice[1]}: {twice[1]} is there already. Leave out the +: {twice[1]}=VALUE"
         if match := NO_KEY.search(text):
-            return unknown_key(match[1], command.composed(match[1]), is_group=NOT_IN_DEFAULTS in text)
+            answer = unknown_group if NOT_IN_DEFAULTS in text else unknown_key
+            return answer(match[1], command.composed(match[1]))
     return None
 
 
@@ -124,33 +125,47 @@ def unknown_option(error: MissingConfigException, command: Command) -> str | Non
     return f"{message}{did_you_mean(guess and f'{group}={guess}')}{listed(f'Options of {group}', options)}"
 
 
-def unknown_key(key: str, cfg: DictConfig, is_group: bool) -> str:
+def unknown_group(group: str, cfg: DictConfig) -> str:
+    """The message about `group=option` of a group that the program has no use for."""
+    groups = groups_of(cfg)
+    message = f"Could not override '{group}': this program has no such group."
+    return f"{message}{did_you_mean(nearest(group, groups))}{listed('Groups', groups)}"
+
+
+def unknown_key(key: str, cfg: DictConfig) -> str:
     """The message about `key=value` of a key that there is not.
 
     Args:
         key: On the command line.
         cfg: The configuration without it, with the section `hydra`.
-        is_group: Whether there are options for it, but the program has no use for them.
     """
-    groups = [str(group) for group in cfg.hydra.runtime.choices if not str(group).startswith("hydra/")]
-    if is_group:
-        guess = nearest(key, groups)
-        message = f"Could not override '{key}': this program has no such group."
-        return f"{message}{did_you_mean(guess)}{listed('Groups', groups)}"
-    message = f"Could not override '{key}': there is no such setting."
-    path = key.rpartition(".")[0]
-    section = OmegaConf.select(cfg, path) if path else cfg
-    if not isinstance(section, DictConfig):
-        return f"{message}{did_you_mean(nearest(key, [*settings(cfg), *groups]))}"
-    prefix = f"{path}." if path else ""
-    taken = [f"+{prefix}{other}" for other in taken_by_class(section)]
-    if f"+{key}" in taken:
+    path, _, name = key.rpartition(".")
+    section, prefix = section_of(cfg, path), f"{path}." if path else ""
+    addable = taken_by_class(section)
+    if name in addable:
         return f"Could not override '{key}': it has no value yet. Give it one with a + in front: +{key}=VALUE"
-    beside = [str(other) for other in section if not str(other).startswith("_") and other != "hydra"]
-    beside += [] if path else [group for group in groups if group not in beside]
-    guess = nearest(key, [*(f"{prefix}{other}" for other in beside), *taken])
-    guess = guess or nearest(key, settings(cfg))
-    return f"{message}{did_you_mean(guess)}{listed(f'Settings of {path}' if path else 'Settings', beside)}"
+    names = {str(other) for other in section if not str(other).startswith("_")} - {"hydra"}
+    names |= set() if path else {*groups_of(cfg)}
+    beside = {other: f"{prefix}{other}" for other in sorted(names)} | {other: f"+{prefix}{other}" for other in addable}
+    known = names_of_settings(cfg)
+    guess = (
+        known.get(name) or beside.get(nearest(name, beside)) or known.get(nearest(name, known) or nearest(key, known))
+    )
+    message = f"Could not override '{key}': there is no such setting."
+    return f"{message}{did_you_mean(guess)}{listed(f'Settings of {path}' if path else 'Settings', names)}"
+
+
+def groups_of(cfg: DictConfig) -> list[str]:
+    """The groups of which a configuration has options, but for Hydra's own."""
+    return [str(group) for group in cfg.hydra.runtime.choices if not str(group).startswith("hydra/")]
+
+
+def section_of(cfg: DictConfig, path: str) -> DictConfig:
+    """A section by its dotted name, the whole configuration without one; empty where there is no such section."""
+    with suppress(OmegaConfBaseException):
+        found = OmegaConf.select(cfg, path) if path else cfg
+        return found if isinstance(found, DictConfig) else OmegaConf.create()
+    return OmegaConf.create()
 
 
 def settings(cfg: DictConfig, path: str = "") -> Iterator[str]:
@@ -174,22 +189,18 @@ def taken_by_class(section: DictConfig) -> list[str]:
     return []
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: one that ends alike, or that differs in few letters; else None.
+def names_of_settings(cfg: DictConfig) -> dict[str, str]:
+    """Every setting by its dotted name, and by the last part of it; of several, the first."""
+    found: dict[str, str] = {}
+    for key in settings(cfg):
+        found.setdefault(key, key)
+        found.setdefault(key.rpartition(".")[2], key)
+    return found
 
-    Args:
-        name: Possibly dotted.
-        known: The first of several that are as near is taken.
-    """
-    by_ending: dict[str, str] = {}
-    for other in known:
-        by_ending.setdefault(other, other)
-        by_ending.setdefault(other.rpartition(".")[2], other)
-    ending = name.rpartition(".")[2]
-    close = [*difflib.get_close_matches(name, by_ending, 1, 0.7), *difflib.get_close_matches(ending, by_ending, 1, 0.7)]
-    if ending in by_ending:
-        return by_ending[ending]
-    return by_ending[close[0]] if close else None
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that differs least from one, if it does not differ much."""
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.65)), None)
 
 
 def did_you_mean(guess: str | None) -> str:

@@ -1,7 +1,10 @@
 """Paths as a shell gives them: whatever characters they hold, Hydra and OmegaConf read them as they are."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,3 +154,57 @@ def test_what_hydra_cannot_resolve_is_said():
     assert cannot_resolve(["--resolve", "--cfg=hydra"])
     for fine in ([], ["--cfg", "hydra"], ["--cfg", "all", "--resolve"], ["--resolve", "-c", "job", "a=hydra"]):
         assert cannot_resolve(fine) is None
+
+
+NASTY = [
+    *("epoch=3-step=90.ckpt", "a (1), b={c} [d].wav", "${x}", "a $HOME $$ \\${y} `b` \\", "'a", "a\"b'c", '"a" b'),
+    *("~#:*?!&|;<>%@+-^", " blanks  ", "漢 ü 😀\u0301", "new\nline\ttab", "NULL", "a\udc80b"),
+]
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """What programs, each in a process of its own, take a path for."""
+
+    def run(*command):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        environment |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:surrogateescape"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return os.fsdecode(done.stdout).removesuffix("\n")
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NASTY)
+def test_real_programs_take_a_path_as_it_is(shown, name):
+    for entry, key in (("src/train.py", "data.data_dir"), ("generate_vimh.py", "output_dir")):
+        assert shown(sys.executable, entry, f"{key}={name}", "--cfg", "job", "--package", key) == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NASTY)
+def test_make_hands_a_path_on_as_it_is(shown, name):
+    arguments = "ARGS=--cfg job --package audio"
+    assert shown("make", "-s", "pr", f"AUDIO={name}", arguments, "-o", ".venv/.installed") == name.lstrip(" ")
+
+
+@pytest.mark.slow
+def test_a_dataset_a_checkpoint_and_a_recording_can_be_called_anything(tmp_path):
+    place = tmp_path / "a ${x} $y \\ \\${z} 'q\" =,{}()[]:~#*漢"
+    common = [f"paths.log_dir={tmp_path}/logs", "extras.print_config=false"]
+
+    def run(entry, *arguments):
+        command = [sys.executable, entry, *common, *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+    training = ["model=cnn_micro", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=model_checkpoint"]
+    run("src/train.py", *training, f"data.data_dir={place}/set")
+    (written,) = (tmp_path / "logs").rglob("checkpoints/*.ckpt")
+    checkpoint = written.replace(place / f"{place.name}.ckpt")
+    run("src/eval.py", "trainer=cpu", f"ckpt_path={checkpoint}")
+    run("src/predict.py", f"ckpt_path={checkpoint}", f"dataset={place}/set")
+    run("src/export.py", f"ckpt_path={checkpoint}", f"data_dir={place}/set", f"output={place}/a.onnx", "repeats=1")
+    assert {path.name for path in place.iterdir()} == {"set", checkpoint.name, "a.onnx"}

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from src.programs.program import program
+from src.programs.suggestions import unknown_key
 
 ROOT = Path(__file__).parents[2]
 TASKS = {
@@ -95,7 +97,7 @@ MISTAKES = [
 
 
 # One of each kind is tried every time.
-FAST = ("trainer.max_epoch=3", "experiment=exmple", "trainer.max_epochs", "trainer.presicion=16-mixed", "+model.foo=3")
+FAST = ("trainer.max_epoch=3", "experiment=exmple", "trainer.max_epochs", "+model.foo=3")
 
 
 def cases():
@@ -104,7 +106,7 @@ def cases():
         yield pytest.param(name, argument, facts, id=f"{name} {argument}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "argument", "facts"), cases())
+@pytest.mark.parametrize(("name", "argument", "facts"), list(cases()))
 def test_a_mistake_is_answered_by_one_message(refused, name, argument, facts):
     message = refused(name, argument)
     for fact in facts:
@@ -115,3 +117,40 @@ def test_a_mistake_is_answered_by_one_message(refused, name, argument, facts):
 def test_every_message_about_the_command_line_holds_beside_other_arguments(refused):
     message = refused("train", "-m", "experiment=wave", "loss=regression", "seed=1,2", "model.net.widht=[8]")
     assert "Did you mean model.net.widths?" in message
+
+
+TREE = OmegaConf.create(
+    {
+        "trainer": {"_target_": f"{__name__}.Trainer", "max_epochs": 3},
+        "model": {"optimizer": {"lr": 0.1}, "depth": "${seed}"},
+        "seed": 1,
+        "hydra": {"runtime": {"choices": {"model": "cnn", "hydra/launcher": "basic", "experiment": None}}},
+    }
+)
+
+
+class Trainer:
+    def __init__(self, max_epochs: int, precision: str = "32", **more: int) -> None:
+        """Takes one setting that has no value."""
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("trainer.max_epoch", "Did you mean trainer.max_epochs?\nSettings of trainer: max_epochs"),
+        ("trainer.precision", "it has no value yet. Give it one with a + in front: +trainer.precision=VALUE"),
+        ("trainer.prescision", "Did you mean +trainer.precision?"),
+        ("trainer.depths", "Did you mean model.depth?"),
+        ("max_epochs", "Did you mean trainer.max_epochs?\nSettings: experiment, model, seed, trainer"),
+        ("lr", "Did you mean model.optimizer.lr?"),
+        ("experimnt", "Did you mean experiment?"),
+        ("optimiser.lr", "Did you mean model.optimizer.lr?"),
+        ("seed.more", "there is no such setting."),
+        ("model.depth.more", "there is no such setting."),
+        ("quite_another", "there is no such setting.\nSettings: "),
+    ],
+)
+def test_the_nearest_key_is_suggested(key, answer):
+    message = unknown_key(key, TREE)
+    assert message.startswith(f"Could not override '{key}': ")
+    assert answer in message
