@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,23 @@ import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 import torch  # noqa: E402
 
-from scripts.faults.hostile import hostile_checkpoints, hostile_pickles  # noqa: E402
+from scripts.faults.hostile import (  # noqa: E402
+    complaint,
+    hostile_checkpoints,
+    hostile_pickles,
+    use_checkpoint,
+    use_pickle,
+)
 from scripts.faults.mutations import assert_refused_or_read_truly, mutate  # noqa: E402
 from scripts.faults.recordings import odd_recordings  # noqa: E402
-from src.checkpoints.run import load_run  # noqa: E402
-from src.errors import NSMError  # noqa: E402
 from src.recordings import RecordingError, read_recording  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 N_SAMPLES = 3_000  # of the set that is generated and killed: about a second of work
 EPOCHS = 4
+N_OPERATIONS = 46  # on files, that a generation makes at most
 SHORT, LONG = 30.0, 240.0  # s that a try may take
+SEED, STRIDE = 0, 7  # of the hostile files: which damages there are, and every how many is tried
 MEMORY = 1.5e9  # bytes that reading one file may add
 SIGNALS = {signal.SIGKILL: 137, signal.SIGINT: 130, signal.SIGTERM: 143}
 START_UP = 0.2  # s in which Python itself starts, and reports a signal in its own way
@@ -234,40 +241,39 @@ def memory() -> int:
     return 1024 * int(line.split()[1])
 
 
-def harmless(case: Try, read: Callable[[], object]) -> None:
-    """Read a file that was made to do harm: it is refused in words, and nothing was made or became large."""
-    before = memory()
-    witness = case.place / "witness"
-    witness.write_bytes(b"here")
+@cache
+def hostile_files(kind: str, good: Path) -> list[tuple[str, bytes]]:
+    """All hostile checkpoints or pickles that are made of a good one."""
+    if kind == "checkpoints":
+        return list(hostile_checkpoints(good, SEED))
+    return list(hostile_pickles(good.read_bytes(), SEED))
+
+
+def read_hostile(case: Try, kind: str, good: Path, path: Path, use: Callable[[Path], None]) -> None:
+    """Read one of the hostile files: in words, with nothing made, and without much memory."""
+    files = hostile_files(kind, good)
+    name, content = files[STRIDE * case.number % len(files)]
+    path.write_bytes(content)
     here = sorted(case.place.rglob("*"))
-    try:
-        read()
-    except NSMError as error:
-        expect(len(str(error)) < 4_000, f"a message of {len(str(error)):,} characters")
-    expect(witness.is_file() and witness.read_bytes() == b"here", "the witness was changed")
-    expect(sorted(case.place.rglob("*")) == here, "something was made")
-    expect(memory() - before < MEMORY, f"{(memory() - before) / 1e9:.1f} GB were taken")
+    before = memory()
+    words = complaint(path, use)
+    expect(words == "", f"{name}: {words}")
+    expect(sorted(case.place.rglob("*")) == here, f"{name}: something was made")
+    expect(memory() - before < MEMORY, f"{name}: {(memory() - before) / 1e9:.1f} GB were taken")
 
 
 def hostile_checkpoint(case: Try) -> None:
-    """A checkpoint that wants to run something, or to take all memory."""
-    kinds = list(hostile_checkpoints(case.fixtures.checkpoint, case.place / "witness", int(case.rng.integers(2**31))))
-    _, content = kinds[case.number % len(kinds)]
-    path = case.place / "file.ckpt"
-    path.write_bytes(content)
-    harmless(case, lambda: load_run(path))
+    """A checkpoint that wants to run something, to take all memory, or to be taken for something else."""
+    good = case.fixtures.checkpoint
+    read_hostile(case, "checkpoints", good, case.place / "file.ckpt", use_checkpoint)
 
 
 def hostile_pickle(case: Try) -> None:
     """A dataset whose pickle copy wants to."""
     dataset = case.place / "set"
     shutil.copytree(case.fixtures.dataset, dataset)
-    (dataset / "train").unlink()
-    path = dataset / "train_batch"
-    kinds = list(hostile_pickles(path, case.place / "witness", int(case.rng.integers(2**31))))
-    _, content = kinds[case.number % len(kinds)]
-    path.write_bytes(content)
-    harmless(case, lambda: VIMHReader(dataset).split("train"))
+    good = case.fixtures.dataset / "train_batch"
+    read_hostile(case, "pickles", good, dataset / "train_batch", use_pickle)
 
 
 # ----- kills
@@ -333,6 +339,37 @@ def killed_train(case: Try) -> None:
     ended = random_stop(case, command, case.fixtures.train_seconds)
     stopped = ended.code in (130, 143)
     expect(not stopped or "nterrupted" in ended.output or "logs" not in os.listdir(case.place), f"no hint: {ended}")
+    resumed_as_undisturbed(case, command)
+
+
+def killed_at_an_operation(case: Try, part: str, program: Sequence[str]) -> None:
+    """Run a program, and kill it before one of its operations on files whose paths hold a part."""
+    tool = ["scripts/faults/file_operations.py", "--kill", str(case.number + 1), part]
+    is_clean(run(*tool, *program), 0, SIGNALS[signal.SIGKILL])
+
+
+def save_of_a_dataset(case: Try) -> None:
+    """A generation that is killed at its n-th file operation, and made again."""
+    overwrites = case.number >= N_OPERATIONS
+    target = case.place / "set"
+    if overwrites:
+        shutil.copytree(case.fixtures.older, target)
+    command = generate_command(case.place, f"overwrite={str(overwrites).lower()}")
+    killed_at_an_operation(replace(case, number=case.number % N_OPERATIONS), f"{case.place}/", command)
+    if overwrites:
+        is_old = len(VIMHReader(target).split("train")) < N_SAMPLES / 2
+        same_files(target, case.fixtures.older if is_old else case.fixtures.large)
+    elif target.exists():
+        same_files(target, case.fixtures.large)
+    succeeds(*command)
+    same_files(target, case.fixtures.large)
+    expect([path.name for path in case.place.iterdir()] == ["set"], f"left: {sorted(case.place.iterdir())}")
+
+
+def save_of_a_checkpoint(case: Try) -> None:
+    """A training that is killed at its n-th file operation on checkpoints, and resumed."""
+    command = train_command(case.place, case.fixtures.dataset)
+    killed_at_an_operation(case, "/checkpoints", command)
     resumed_as_undisturbed(case, command)
 
 
@@ -547,11 +584,20 @@ def odd_environment(case: Try) -> None:
 
 ROWS = (
     Row("damaged datasets", "refused, or read as exactly what the bytes say", 10_000, SHORT, damaged_dataset),
-    Row("hostile checkpoints", "refused in words; nothing run, made, or taken", 120, SHORT, hostile_checkpoint, False),
-    Row("hostile pickles", "refused in words; nothing run, made, or taken", 120, SHORT, hostile_pickle, False),
+    Row("hostile checkpoints", "read or refused; nothing is run, made or filled", 300, LONG, hostile_checkpoint),
+    Row("hostile pickles", "read or refused; nothing is run, made or filled", 300, LONG, hostile_pickle),
     Row("kills of a generation", "made again, byte by byte the same", 60, LONG, killed_generate),
     Row("kills of an overwrite", "the old set or the new one is there, whole", 20, LONG, killed_overwrite),
-    Row("kills of a training", "resumed, it ends with the same weights", 40, LONG, killed_train),
+    Row("kills at operations of sets", "made again, byte by byte the same", 92, LONG, save_of_a_dataset, False),
+    Row(
+        "kills at operations of checkpoints",
+        "resumed, it ends with the same weights",
+        60,
+        LONG,
+        save_of_a_checkpoint,
+        False,
+    ),
+    Row("kills of a training", "resumed, it ends with equal weights", 40, LONG, killed_train),
     Row("starts at the same instant", "a directory each; one makes what is missing", 20, LONG, same_instant),
     Row("odd environments", "the same work, or one message", len(PLAIN), LONG, odd_environment, False),
     Row("odd recordings", "read, or refused in words", 200, SHORT, odd_recording),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from faulty import at, interrupt, operations, refuse_from
 from hydra import compose, initialize_config_dir
 
+from scripts.faults.file_operations import at, interrupt, operations, refuse_from
 from src.checkpoints.atomic import AtomicCheckpoints
 from src.programs.run_dirs import register_resolvers
 from src.tasks.train import instantiate_plugins, train
@@ -97,7 +97,7 @@ def train_short(directory, data_dir, *overrides):
 KILLS = """
     import os, sys
     from pathlib import Path
-    from faulty import at, kill, operations
+    from scripts.faults.file_operations import at, kill, operations
     {prepare}
     k = 0
     while True:

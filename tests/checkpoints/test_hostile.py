@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hostile
 import pytest
 import torch
 
+from scripts.faults import hostile
 from src.checkpoints.run import check_resumable, load_run
 from src.errors import CheckpointError, VIMHError
 from src.vimh.legacy import dumps

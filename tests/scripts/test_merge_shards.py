@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from faulty import at, interrupt, operations
 
+from scripts.faults.file_operations import at, interrupt, operations
 from scripts.merge_shards import main, merge
 from src.errors import ConfigError, VIMHError
 from src.generation import generate, is_made

@@ -5,13 +5,13 @@ import errno
 import pytest
 import soundfile
 import torch
-from faulty import operations, refuse_from
 
 import src.audio_eval
 import src.eval
 import src.export
 import src.predict
 import src.train
+from scripts.faults.file_operations import operations, refuse_from
 from src.checkpoints.trusted import instantiate_trusted
 from src.recipe import Recipe
 from src.vimh.reader import VIMHReader

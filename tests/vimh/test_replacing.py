@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from faulty import at, interrupt, kill, operations, refuse_from
 
+from scripts.faults.file_operations import at, interrupt, kill, operations, refuse_from
 from src.errors import VIMHError
 from src.files import lock_directory
 from src.vimh import writer

@@ -3,7 +3,7 @@
 Every kind tries to run something, to take minutes or gigabytes, or to be mistaken for something else. `MARK` is the
 file or directory that appears if anything is run; what is run besides that does no harm.
 
-python tests/checkpoints/hostile.py checkpoints|pickles GOOD SEED reads all of them in this process, as `use_checkpoint`
+python scripts/faults/hostile.py checkpoints|pickles GOOD SEED reads all of them in this process, as `use_checkpoint`
 or `use_pickle` do, prints those that ended neither in an error of this project nor in a result, and exits with their
 number.
 """
@@ -507,7 +507,6 @@ def use_checkpoint(path: Path) -> None:
     Raises:
         NSMError: If the file is refused.
     """
-
     run = load_run(path)
     errors = []
     for use in (
@@ -531,13 +530,11 @@ def use_pickle(path: Path) -> None:
     Raises:
         NSMError: If the file is refused.
     """
-
     read(path, read_info(path.parent))
 
 
 def complaint(path: Path, use: Callable[[Path], None]) -> str:
     """What is wrong with the way a hostile file was taken; empty if it was read or refused in one short sentence."""
-
     try:
         use(path)
     except NSMError as error:

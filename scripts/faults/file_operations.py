@@ -1,6 +1,7 @@
 """A process that is killed, interrupted or refused by the disk at its k-th file operation.
 
-    python tests/faulty.py [--kill K | --interrupt K | --refuse K] [--errno NAME] [--count FILE] PART PROGRAM ...
+    python scripts/faults/file_operations.py [--kill K | --interrupt K | --refuse K] [--errno NAME] [--count FILE]
+        PART PROGRAM ...
 
 runs a Python program and ends it so. Operations on paths that contain PART count: opening to write, writing, flushing
 to the disk (fsync), renaming, removing, making and removing directories. `--kill` sends SIGKILL before the operation;
