@@ -41,6 +41,7 @@ from src.checkpoints.run import load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, NSMError
 from src.evaluation.domain import Domain
+from src.migration import upgraded
 from src.recipe import Recipe
 from src.vimh.legacy import read
 from src.vimh.reader import read_info
@@ -215,7 +216,6 @@ RECIPES = {
         "channels",
         {"a": {"_target_": "src.spectral.channels.Modulation", "max_frequency": 1e-3}},
     ),
-    "modulation of 4 kHz": ("channels", {"a": {"_target_": "src.spectral.channels.Modulation", "max_frequency": 4e3}}),
 }
 CONFUSED = [None, True, -1, 0, 1e308, float("nan"), "", "x" * 1000, "\x1b[2J\x00", [], {}, [[]], torch.zeros(3), b"\0"]
 
@@ -275,6 +275,14 @@ def damaged(data: bytes, rng: random.Random, n: int) -> Iterator[Case]:
         yield f"other bytes {number}", bytes(changed)
 
 
+def content_of(data: bytes) -> dict[str, Any]:
+    """What a good checkpoint holds, with its configurations in today's names."""
+    content = torch.load(io.BytesIO(data), weights_only=True)
+    content[ENTRY] = upgraded(content[ENTRY])
+    content[ENTRY]["dataset_info"]["generator"] = upgraded(content[ENTRY]["dataset_info"]["generator"])
+    return content
+
+
 def hostile_checkpoints(good: Path, seed: int = 0) -> Iterator[Case]:
     """Name and bytes of hostile checkpoints, several hundred.
 
@@ -284,7 +292,7 @@ def hostile_checkpoints(good: Path, seed: int = 0) -> Iterator[Case]:
     """
     rng = random.Random(seed)
     data = good.read_bytes()
-    content = torch.load(io.BytesIO(data), weights_only=True)
+    content = content_of(data)
     yield from _calls_in_checkpoints(content, data)
     for slot, path in SLOTS.items():
         for target, arguments in TARGETS.items():
@@ -501,6 +509,11 @@ def hostile_pickles(good: bytes, seed: int = 0) -> Iterator[Case]:
 # ----- reading them
 
 
+def one_sound(recipe: Recipe) -> None:
+    """Render one sound, and make its image."""
+    recipe.represent(recipe.render(recipe.space.low[None].astype(np.float32)))
+
+
 def use_checkpoint(path: Path) -> None:
     """What programs make of a checkpoint: network, recipe, conditioning features, statistics of the images.
 
@@ -511,9 +524,9 @@ def use_checkpoint(path: Path) -> None:
     errors = []
     for use in (
         lambda: restore_datamodule(run),
-        lambda: Recipe.from_info(run.info, instantiate_trusted),
+        lambda: one_sound(Recipe.from_info(run.info, instantiate_trusted)),
         lambda: Recipe.from_config(run.info.generator["config"], instantiate_trusted) if run.info.generator else None,
-        lambda: instantiate_trusted(run.config["data"]["measure"], slot="measure"),
+        lambda: instantiate_trusted(run.config["data"].get("measure"), slot="measure"),
         lambda: None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape),
     ):
         try:

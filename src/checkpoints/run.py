@@ -267,9 +267,10 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
             "loss that it was trained with."
         )
     _check_callbacks(checkpoint, ckpt_path)
-    if not isinstance(checkpoint.get("global_step"), int):
+    steps = checkpoint.get("global_step")
+    if not isinstance(steps, int) or not 0 <= steps < 2**63:
         raise CheckpointError(f"{ckpt_path}: lacks the length of its training (global_step), so no run can resume.")
-    return checkpoint["global_step"]
+    return steps
 
 
 def _check_callbacks(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> None:

@@ -78,9 +78,7 @@ class Domain:
             shapes = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in found.items())
             raise CheckpointError(f"The statistics of the training images do not fit each other: {shapes}.")
         if image_shape is not None and n_fields != fields(torch.zeros(1, *image_shape)).numel():
-            raise CheckpointError(
-                f"The statistics of the training images have {n_fields} fields, and the images others."
-            )
+            raise CheckpointError(f"The statistics of the training images have {n_fields} fields, its images not.")
         return domain
 
     def to_dict(self) -> dict[str, Tensor]:

@@ -82,7 +82,7 @@ def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
     return {
         "project": "neural-spectral-modeling",
         "version": __version__,
-        "experiment_name": run.config["experiment_name"],
+        "experiment_name": run.config.get("experiment_name", ""),
         "checkpoint": ckpt_path.name,
         "heads": [{key: getattr(spec, key) for key in keys} for spec in run.info.parameters],
         "image_shape": list(run.info.image_shape),
@@ -106,7 +106,7 @@ def random_inputs(run: Run, batch_size: int) -> Inputs:
 
 def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     """A list of one batch of the training's dataset, of test samples if it has any; empty where the dataset is gone."""
-    data_dir = Path(cfg.data_dir or run.config["data"]["data_dir"])
+    data_dir = Path(cfg.data_dir or run.config["data"].get("data_dir", ""))
     if not data_dir.is_dir():
         log.warning("%s: no dataset there, so only random images are compared.", data_dir)
         return []

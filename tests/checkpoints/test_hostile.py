@@ -25,8 +25,7 @@ SLOW = {"depth of 60,000", "100,000 widths", "a million layers of an MLP", "16,0
 @pytest.fixture(scope="module")
 def content():
     """What a good checkpoint holds."""
-    content = torch.load(GOOD, weights_only=True)
-    return hostile.put(content, (*hostile.CONFIG, "data", "data_dir"), str(SET))
+    return hostile.put(hostile.content_of(GOOD.read_bytes()), (*hostile.CONFIG, "data", "data_dir"), str(SET))
 
 
 @pytest.fixture
