@@ -7,6 +7,7 @@ A program imports this module only; its task, and with it PyTorch, is imported o
 """
 
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -26,7 +27,7 @@ from src.programs.explain import explain, lacks_primary_config, unusable_place
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import RankedLogger, enforce_tags, print_config_tree
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
-from src.programs.signals import Interrupt, end_children, exit_code, leave, listening
+from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.sweep import get_metric_value, is_sweep
 
 Task = Callable[[DictConfig], Any]
@@ -159,6 +160,13 @@ def perform(task: Task, cfg: DictConfig) -> Any:
     if "optimized_metric" in cfg:
         return get_metric_value(result, cfg.optimized_metric, required=is_sweep())
     return result
+
+
+def end_children() -> None:
+    """End the processes that this one would wait for at its end, such as those that train together with it."""
+    for child in multiprocessing.active_children():
+        if not child.daemon:
+            child.kill()
 
 
 @contextmanager
