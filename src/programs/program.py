@@ -2,8 +2,8 @@
 
     main = program("train", task="src.tasks.train.train")
 
-A program imports this module only; its task, and with it PyTorch, is imported once Hydra has read the configuration.
-`--help` and the worker processes of a training need neither.
+A program imports `src.programs.entry` only, which imports this module when it runs; its task, and with it PyTorch, is
+imported once Hydra has read the configuration. `--help` and the worker processes of a training need neither.
 """
 
 import logging
