@@ -2,11 +2,12 @@
 
     main = program("train", task="src.tasks.train.train")
 
-A program imports this module only; its task, and with it PyTorch, is imported once Hydra has read the configuration.
-`--help` and the worker processes of a training need neither.
+A program imports `src.programs.entry` only, which imports this module when it runs; its task, and with it PyTorch, is
+imported once Hydra has read the configuration. `--help` and the worker processes of a training need neither.
 """
 
 import logging
+import multiprocessing
 import os
 import shutil
 import sys
@@ -29,7 +30,7 @@ from src.programs.explain import explain, unusable_place
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import CONFIG_TREE, RankedLogger, enforce_tags, print_config_tree, process_rank
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
-from src.programs.signals import Interrupt, end_children, exit_code, leave, listening
+from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
 from src.programs.sweep import get_metric_value, is_sweep
 from src.text import complain, prepare_streams
@@ -191,6 +192,13 @@ def perform(task: Task, cfg: DictConfig) -> Any:
     if "optimized_metric" in cfg:
         return get_metric_value(result, cfg.optimized_metric, required=is_sweep())
     return result
+
+
+def end_children() -> None:
+    """End the processes that this one would wait for at its end, such as those that train together with it."""
+    for child in multiprocessing.active_children():
+        if not child.daemon:
+            child.kill()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ On SLURM, SIGTERM is left to Lightning, which may have the job queued again.
 """
 
 import math
-import multiprocessing
 import os
 import signal
 import sys
@@ -104,10 +103,3 @@ def exit_code(error: BaseException | None, interrupt: Interrupt | None = None) -
     if issubclass(stop, KeyboardInterrupt):
         return 128 + (signal.SIGTERM if issubclass(stop, Terminated) else signal.SIGINT)
     return None
-
-
-def end_children() -> None:
-    """End the processes that this one would wait for at its end, such as those that train together with it."""
-    for child in multiprocessing.active_children():
-        if not child.daemon:
-            child.kill()

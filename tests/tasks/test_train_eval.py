@@ -372,7 +372,8 @@ def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overri
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path, signum):
     command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     environment.pop("HYDRA_FULL_ERROR", None)
@@ -388,9 +389,9 @@ def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path):
         if list(tmp_path.glob("logs/train/default/*/checkpoints/last.ckpt")) or training.poll() is not None:
             break
         time.sleep(0.1)
-    training.send_signal(signal.SIGINT)
+    training.send_signal(signum)
     out, _ = training.communicate(timeout=60)
-    assert training.returncode == INTERRUPTED, out
+    assert training.returncode == 128 + signum, out
     assert "ckpt_path=last" in out
     assert "Traceback" not in out
     (run,) = runs(tmp_path)
