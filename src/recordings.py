@@ -42,7 +42,7 @@ LOSSY = frozenset({"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYE
 PRE_ECHO = 0.05  # s, that it lasts at most
 JUMP = 5.0  # 14 dB: by as much a sound rises above its pre-echo
 JUMP_TIME = 0.005  # s, within which it does
-JUMP_RISE = 0.002  # s, from its onset to the jump, a typical value: 0.8 to 4 ms for the synths of this project
+JUMP_RISE = 0.002  # s, from its onset until it is as loud as the pre-echo; 0.8 to 4 for the synths of this project
 # libsndfile's notes on files that are shorter than their headers say: bytes announced, bytes there.
 SHORTER = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)$", re.MULTILINE)
 UNKNOWN_SIZE = 0x7FFF0000  # from here on, bytes announced by who writes to a pipe: sox 0x7FFFF000, ffmpeg 0xFFFFFFFF
@@ -256,7 +256,8 @@ def find_onset(waveform: np.ndarray, sample_rate: int, peak: float | None = None
 
     Samples more than 5 ms before that count as noise up to twice their root mean square, and samples below -80 dB of
     the peak as silence. After a lossy codec the noise may be louder than -40 dB. There, the way is that to the last
-    jump by 14 dB that follows within 50 ms, and what precedes it by 2 ms and more is noise.
+    jump by 14 dB within the next 50 ms, what precedes it by 2 ms and more is noise, and a sound that rises slowly began
+    up to 2 ms before it.
 
     Args:
         waveform: Not silent, `(time,)`.
@@ -272,9 +273,12 @@ def find_onset(waveform: np.ndarray, sample_rate: int, peak: float | None = None
         noise = 2 * math.sqrt(np.mean(np.square(before))) if len(before) else 0.0
         return _after_quiet(size, loud, max(noise, QUIET * peak), sample_rate)
     jump = _last_jump(size, loud, QUIET * peak, sample_rate)
-    rise = max(0, jump - round(JUMP_RISE * sample_rate))
-    noise = size[max(0, jump - round(PRE_ECHO * sample_rate)) : rise].max(initial=0.0)
-    return min(rise, _after_quiet(size, jump, max(noise, QUIET * peak), sample_rate))
+    before = size[max(0, jump - round(PRE_ECHO * sample_rate)) : max(0, jump - round(JUMP_RISE * sample_rate))]
+    quiet = max(QUIET * peak, before.max(initial=0.0))
+    reached = size[jump : jump + round(JUMP_TIME * sample_rate) + 1]
+    rise = 2 * int(np.argmax(reached >= reached.max() / 2))  # about as long as it took to come as far as the noise
+    latest = max(0, jump - min(rise, round(JUMP_RISE * sample_rate)))
+    return min(latest, _after_quiet(size, jump, quiet, sample_rate))
 
 
 def _after_quiet(size: np.ndarray, end: int, level: float, sample_rate: int) -> int:
