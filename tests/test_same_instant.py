@@ -70,8 +70,8 @@ def test_trainings_have_directories_of_their_own(saw_dir, tmp_path, round_):
 
 
 def test_sweeps_have_directories_of_their_own_and_one_each_over_experiments(saw_dir, tmp_path):
-    command = train(tmp_path, saw_dir, "data.make_dataset=null", "-m", "experiment_name=cnn,vit")
-    all_succeed([start(*command, f"seed={n}") for n in range(2)])
+    program, *overrides = train(tmp_path, saw_dir, "data.make_dataset=null", "experiment_name=cnn,vit")
+    all_succeed([start(program, "-m", *overrides, f"seed={n}") for n in range(2)])
     sweeps = list((tmp_path / "logs" / "train" / "multiruns" / "default").iterdir())
     assert len(sweeps) == 2
     for sweep in sweeps:

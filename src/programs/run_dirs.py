@@ -87,25 +87,6 @@ class ClaimDirectory(Callback):
         self._unlock = weakref.finalize(self, os.close, descriptor)
 
 
-class MakeDirectory(Callback):
-    """Makes a directory before a sweep: SQLite does not make the one of its file.
-
-    Args:
-        path: The directory.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            complain(f"{error.filename}: {error.strerror}. Name another place: paths.log_dir=PATH")
-            sys.exit(1)
-
-
 @contextmanager
 def _as_in_a_run(config: DictConfig) -> Iterator[None]:
     """Resolve `${hydra:…}` as Hydra will; what cannot be resolved it meets again, and reports it as its own errors."""

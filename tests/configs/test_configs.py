@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra._internal.callbacks import Callbacks
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from omegaconf import OmegaConf, open_dict
@@ -13,6 +12,7 @@ from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
 from src.errors import ConfigError
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
+from src.programs.sweep import PrepareStudy
 
 GROUPS = groups()
 MODELS = [model for model in GROUPS["model"] if is_complete(model)]
@@ -135,7 +135,8 @@ def test_a_search_keeps_its_study_below_the_logs(composed, tmp_path):
     assert cfg.hydra.mode.name == "MULTIRUN"
     OmegaConf.to_container(cfg.hydra.sweep, resolve=True)
     assert not (tmp_path / "logs").exists()  # as long as it is only looked at
-    Callbacks(cfg).on_multirun_start(config=cfg, config_name="train")
+    assert cfg.hydra.callbacks.prepare_study.make.url == sweeper.storage
+    PrepareStudy(cfg.hydra.callbacks.prepare_study.url, lambda: None).on_multirun_start(cfg)
     assert (tmp_path / "logs" / "optuna").is_dir()
 
 
