@@ -16,6 +16,7 @@ from src.data.batches import Batches, BatchOrder, Chunks, WorkerBatches, batches
 from src.data.stream import Stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_number
+from src.vimh.folder import is_there
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_description
 
@@ -115,11 +116,12 @@ class VIMHDataModule(LightningDataModule):
         """Make sure that the dataset is there.
 
         Raises:
-            VIMHError: If it is missing and cannot be made, or another one is in its place.
+            VIMHError: If it is missing and cannot be made, cannot be read, or another one is in its place.
         """
+        found = is_there(self.data_dir)
         if self.make_dataset is not None:
             self.make_dataset(data_dir=self.data_dir)
-        elif not os.path.exists(self.data_dir):
+        elif not found:
             raise VIMHError(
                 f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
                 f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "

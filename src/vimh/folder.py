@@ -77,6 +77,17 @@ class Folder:
             return True
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a directory.
+
+    Raises:
+        VIMHError: If the system refuses to say, or there is something else.
+    """
+    with suppress(MissingError), Folder(path):
+        return True
+    return False
+
+
 def settled(path: Path, act: Callable[[Folder], Found]) -> Found:
     """What an act finds in a directory; from the start again if another one took its place meanwhile.
 

@@ -422,6 +422,16 @@ def test_a_dataset_of_another_program_is_trained_on_as_it_is(legacy_dir, monkeyp
     assert content(legacy_dir) == before
 
 
+@pytest.mark.parametrize("make", [None, functools.partial(make_dataset, **SAW)], ids=["by hand", "made"])
+@pytest.mark.parametrize("name", ["no\0thing", "x" * 300, "loop", "file", "file/deeper"])
+def test_a_place_that_can_hold_no_dataset_is_refused_at_once(tmp_path, monkeypatch, make, name):
+    monkeypatch.setattr(src.generation.subprocess, "run", None)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(VIMHError, match="cannot be read|no file can have this name"):
+        VIMHDataModule(tmp_path / name, make_dataset=make).prepare_data()
+
+
 def test_a_generator_that_fails_is_an_error_of_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(src.generation.subprocess, "run", lambda *args, **kwargs: SimpleNamespace(returncode=1))
     with pytest.raises(VIMHError, match=r"missing.*could not be made"):
