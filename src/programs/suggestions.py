@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.programs.command_line import config_names
-from src.programs.explain import lacks_primary_config
+from src.programs.explain import NO_OPTION, lacks_primary_config
 
 CHOICE = re.compile(r"\+?([\w/@]+)=(\w*|\[.*\])")  # group=option or key=value, neither a sweep
 CONFIG_NAME = re.compile(r"(?:--config-name|-cn)(?:=(.+))?")
@@ -86,6 +86,8 @@ def suggestion(error: BaseException, command: Command) -> str | None:
         if match := NO_KEY.search(text):
             answer = unknown_group if NOT_IN_DEFAULTS in text else unknown_key
             return answer(match[1], command.composed(match[1]))
+    if str(error).startswith(NO_OPTION):
+        return option_without_name(error, command)
     return None
 
 
@@ -130,6 +132,17 @@ def unknown_group(group: str, cfg: DictConfig) -> str:
     groups = groups_of(cfg)
     message = f"Could not override '{group}': this program has no such group."
     return f"{message}{did_you_mean(nearest(group, groups))}{listed('Groups', groups)}"
+
+
+def option_without_name(error: BaseException, command: Command) -> str:
+    """The message about `group=3`, of which Hydra does not say which group it is."""
+    groups = groups_of(command.composed(""))
+    for argument in command.arguments:
+        group, _, option = argument.lstrip("+").partition("=")
+        options = config_names(command.config_dir / group, "*") if group in groups else []
+        if options and option not in options and "[" not in option:
+            return f"{argument}: {error}{listed(f'Options of {group}', options)}"
+    return str(error)
 
 
 def unknown_key(key: str, cfg: DictConfig) -> str:

@@ -17,12 +17,14 @@ def check_accelerator(cfg: DictConfig) -> None:
     Raises:
         ConfigError: Saying what there is.
     """
+    wanted, devices = cfg.get("accelerator", "auto"), cfg.get("devices", "auto")
+    if not isinstance(wanted, str):  # one of the user's own
+        return
     kinds = {name: AcceleratorRegistry[name]["accelerator"] for name in AcceleratorRegistry}
-    wanted = check_choice("trainer.accelerator", cfg.get("accelerator", "auto"), ("auto", "gpu", *kinds))
+    check_choice("trainer.accelerator", wanted, ("auto", "gpu", *kinds))
     found = {name: kind.auto_device_count() for name, kind in kinds.items() if kind.is_available()}
     usable = {"auto": kinds.keys(), "gpu": GPUS}.get(wanted, [wanted])
     count = sum(found.get(name, 0) for name in usable)
-    devices = cfg.get("devices", "auto")
     n_wanted = devices if isinstance(devices, int) else 1
     if count == 0 or ("cpu" not in usable and n_wanted > count):
         here = ", ".join(name if name == "cpu" else f"{found[name]} x {name}" for name in sorted(found))

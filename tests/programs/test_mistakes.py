@@ -73,6 +73,7 @@ MISTAKES = [
     ("generate", "channels=[widows]", ["Did you mean channels=windows?"]),
     ("eval", "splt=val", ["Did you mean split?"]),
     ("predict", "refined=true", ["Did you mean refine?"]),
+    ("train", "loss=3", ["loss=3: ", "Options of loss: cross_entropy, gaussian"]),
     # what is written wrongly
     ("train", "trainer.max_epochs", ["trainer.max_epochs=VALUE"]),
     ("train", "tags=[a", ["tags=[a: Hydra cannot read this value"]),
