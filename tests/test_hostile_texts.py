@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hostile_texts import HOSTILE, hostile
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -29,6 +33,7 @@ from src.text import IN_ASCII, printable
 from src.vimh.axes import Axis, ChannelInfo
 from src.vimh.reader import Batch
 
+ROOT = Path(__file__).parents[1]
 TEXTS = [*HOSTILE.values(), *map(hostile, range(4))]
 every_text = pytest.mark.parametrize("text", TEXTS, ids=[*HOSTILE, *map(str, range(4))])
 
@@ -38,7 +43,15 @@ def printed(*renderables, encoding="utf-8", terminal=False, width=100):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=IN_ASCII)
     shown_on = console(file=stream, width=width)
     if terminal:
-        shown_on = type(shown_on)(file=stream, width=width, force_terminal=True, color_system="truecolor", markup=False)
+        shown_on = type(shown_on)(
+            file=stream,
+            width=width,
+            force_terminal=True,
+            color_system="truecolor",
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
     for renderable in renderables:
         shown_on.print(renderable)
     stream.flush()
@@ -114,6 +127,7 @@ def test_ascii_has_no_boxes_and_columns_below_each_other(table):
     lines = printed(table("5 µs … ±"), encoding="ascii").decode().splitlines()
     assert "\\u" not in "".join(lines)
     assert any("5 us ... +/-" in line for line in lines)
+    assert not any("|" in line for line in lines)
 
 
 @every_text
@@ -231,3 +245,35 @@ def test_a_table_in_markdown_keeps_its_cells(text):
     lines = markdown_table(("name", "value"), [(text, "1"), ("b", "2")])
     assert len(lines) == 4
     assert all(len(line.splitlines()) == 1 and len(re.findall(r"(?<!\\)\|", line)) == 3 for line in lines)
+
+
+# ----- the programs
+
+
+@pytest.mark.slow
+def test_programs_go_through_with_a_hostile_set_in_ascii(tmp_path):
+    text = HOSTILE["closing markup"] + HOSTILE["colours"] + HOSTILE["turned text"] + HOSTILE["half a formula"] + " µ |"
+    quoted = '"' + text.replace("\\", "\\\\") + '"'
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    places = (f"paths.data_dir={tmp_path}", f"paths.log_dir={tmp_path}/logs")
+
+    def run(*command):
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, timeout=600)
+        shown = (done.stdout + done.stderr).decode("ascii")
+        assert done.returncode == 0, shown
+        assert shown == printable(shown)
+        return shown
+
+    parameter = "parameters.note_velocity"
+    made = ("dataset.size=48", "dataset.name=saw", f"output_dir={tmp_path}", f"hydra.run.dir={tmp_path}")
+    run("generate_vimh.py", *made, f"{parameter}.units={quoted}", f"{parameter}.description={quoted}")
+    training = (f"data.data_dir={tmp_path}/saw", "data.make_dataset=null", "data.batch_size=8", "trainer.max_epochs=1")
+    assert r"\x1b[31m" in run("src/train.py", "model=cnn_micro", "trainer.accelerator=cpu", *places, *training)
+    (ckpt_path,) = (tmp_path / "logs" / "train").rglob("last.ckpt")
+    assert r"\x1b[31m" in run("src/eval.py", f"ckpt_path={ckpt_path}", *places)
+    listening = ("num_samples=2", "n_listen=1")
+    assert r"\x1b" in run("src/audio_eval.py", f"ckpt_path={ckpt_path}", *places, *listening)
+    recording = tmp_path / "a [b]\x1b[31m.wav"
+    soundfile.write(recording, np.sin(np.arange(8000) / 4), 8000)
+    assert r"\x1b[31m" in run("src/predict.py", f"ckpt_path={ckpt_path}", f"audio={tmp_path}/*.wav", *places)
+    assert r"\x1b[31m" in run("display_vimh.py", f"{tmp_path}/saw", "--info", "--save", f"{tmp_path}/sheet.png")

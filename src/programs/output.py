@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
-from rich.box import SIMPLE_HEAD
+from rich.box import Box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Task as RichTask
@@ -201,6 +201,17 @@ def console(stderr: bool = False, file: TextIO | None = None, width: int | None 
     return Terminal(stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
+class HeadLine(Box):
+    """A line below the headings and nothing else, in ASCII where the console has no other."""
+
+    def __init__(self, line: str, ascii_only: bool) -> None:
+        super().__init__("\n".join(["    "] * 2 + [f" {line}{line} "] + ["    "] * 5), ascii=ascii_only)
+
+    def substitute(self, options: ConsoleOptions, safe: bool = True) -> Box:
+        """Called by rich for a box that suits a console."""
+        return HeadLine("-", ascii_only=True) if options.ascii_only else self
+
+
 class PlainTable(Table):
     """A table without a frame; a row is a line, whatever its texts are.
 
@@ -210,7 +221,12 @@ class PlainTable(Table):
     """
 
     def __init__(self, title: str = "", **options: Any) -> None:
-        plain = {"title_justify": "left", "caption_justify": "left", "box": SIMPLE_HEAD, "show_edge": False}
+        plain = {
+            "title_justify": "left",
+            "caption_justify": "left",
+            "box": HeadLine("─", ascii_only=False),
+            "show_edge": False,
+        }
         super().__init__(title=title or None, **plain | options)
 
     def add_row(self, *cells: str) -> None:
