@@ -64,7 +64,7 @@ def test_texts_count_by_their_length():
         list(parts([text] * 17))
 
 
-@pytest.mark.parametrize("odd", [{1, 2}, b"bytes", 1j, object(), 10**400, [(1, {"a": {3}})]], ids=str)
+@pytest.mark.parametrize("odd", [{1, 2}, b"bytes", 1j, object(), 10**400, [(1, {"a": {3}})]], ids=range(6))
 def test_what_is_not_plain_is_refused(odd):
     with pytest.raises(NSMError, match="it holds"):
         check_plain({"a": [odd]})
