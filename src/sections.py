@@ -38,9 +38,9 @@ def as_tuple(value: Any) -> Any:
 
 def _few_lobes(window: Any) -> Any:
     """Refuse a Taylor window of so many lobes that it takes minutes."""
-    if isinstance(window, tuple) and len(window) > 1 and window[0] == "taylor":
-        if not (isinstance(window[1], int) and window[1] <= MAX_LOBES):
-            raise ValueError(f"window is taylor, whose number of lobes must be a whole number of {MAX_LOBES} at most")
+    n_lobes = window[1] if isinstance(window, tuple) and len(window) > 1 and window[0] == "taylor" else 0
+    if not (isinstance(n_lobes, int) and n_lobes <= MAX_LOBES):
+        raise ValueError(f"window is taylor, whose number of lobes must be a whole number of {MAX_LOBES} at most")
     return window
 
 
