@@ -16,8 +16,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -33,13 +37,13 @@ from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
 from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError, check_number  # noqa: E402
-from src.files import name_of  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.programs.command_line import config_names  # noqa: E402
 from src.programs.explain import find_cause  # noqa: E402
 from src.programs.old_names import answer_to_old_name  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.spectral.representation import Representation  # noqa: E402
+from src.text import complain, name_of, prepare_streams, say  # noqa: E402
 from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
 
@@ -282,25 +286,24 @@ CONVERTERS = {"images": convert_images, "idx": convert_idx, "cifar": convert_cif
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert, and print what was made and what was left out."""
+    prepare_streams()
     options = arguments(argv)
     try:
         choices = Choices(options.output, ROOT / "data", options.seed, options.test_fraction, options.strict)
         about, parts = CONVERTERS[options.kind](options)
         with progress(len(parts), "Reading", "files") as advance:
-            packed = convert.pack(
-                parts, about, choices, advance, lambda message: print(f"Skipped: {message}", file=sys.stderr)
-            )
+            packed = convert.pack(parts, about, choices, advance, lambda message: complain(f"Skipped: {message}"))
     except NSMError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     info = packed.info
     if packed.skipped:
-        print(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
+        say(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
     classes = ", ".join(f"{spec.name} ({spec.n_classes} classes)" for spec in info.parameters)
-    print(f"{info.train_samples:,} training and {info.test_samples:,} test samples of {info.image_size}: {classes}")
-    print(name_of(packed.data_dir))
+    say(f"{info.train_samples:,} training and {info.test_samples:,} test samples of {info.image_size}: {classes}")
+    say(name_of(packed.data_dir))
     return 0
 
 

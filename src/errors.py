@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -30,6 +31,21 @@ class VIMHError(NSMError):
 
 class CheckpointError(NSMError):
     """A file that is no checkpoint of this project, or does not belong to the dataset at hand."""
+
+
+class NSMWarning(UserWarning):
+    """What the user should know, though all goes on."""
+
+
+_usual_format = warnings.formatwarning
+
+
+def _format_warning(message: Warning, category: type[Warning], *place: Any, **line: Any) -> str:
+    """A warning of this project as a sentence: the line of code that gives it is of no use to those who read it."""
+    return f"{message}\n" if issubclass(category, NSMWarning) else _usual_format(message, category, *place, **line)
+
+
+warnings.formatwarning = _format_warning  # here, so that it holds in every process that can give one
 
 
 def check_number(name: str, value: Any, *, whole: bool = False, hint: str = "", **bounds: float) -> Any:

@@ -21,7 +21,7 @@ import soxr
 from soundfile import SoundFile
 
 from src.errors import ConfigError, NSMError
-from src.files import name_of
+from src.text import name_of
 
 SUFFIXES = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64"}

@@ -18,10 +18,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from pydantic import Field
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
@@ -32,16 +28,16 @@ from src.evaluation.domain import Domain
 from src.evaluation.estimates import AT_ONCE, network_values
 from src.evaluation.refinement import refine
 from src.evaluation.scoring import csv_text
-from src.files import name_of, write_atomically
+from src.files import write_atomically
 from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
 from src.programs.command_line import FULL_ERROR
-from src.programs.output import RankedLogger, progress
+from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
-from src.sections import Flag, Modules, Section, WholeNumber, read_section
-from src.sections import Text as TextSetting
+from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
+from src.text import name_of, one_line
 from src.vimh.format import SPLITS
 from src.vimh.reader import VIMHReader
 
@@ -64,9 +60,9 @@ class NothingReadError(ConfigError):
 class PredictSettings(Section):
     """Settings of the program; `configs/predict.yaml` explains each."""
 
-    ckpt_path: TextSetting | None
-    audio: TextSetting | None
-    dataset: TextSetting | None
+    ckpt_path: Text | None
+    audio: Text | None
+    dataset: Text | None
     split: Literal[SPLITS] = Field(description=f"choose one of {', '.join(SPLITS)}")
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
@@ -226,14 +222,15 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     recipe, data = Recipe.from_info(run.info, instantiate), run.config["data"]
     space = run.info.space
+    measure = instantiate(data["measure"], slot="measure") if data.get("measure") else None
     n_parameters = len(space.varying)
     probes = space.value_from_normalized(np.random.default_rng(settings.seed).random((N_PROBES, n_parameters)))
     sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
     return TrainedOn(
         run,
         recipe,
-        BatchFormat(run.info.parameters, data["aux"], instantiate(data["measure"]) if data.get("measure") else None),
-        None if run.domain is None else Domain.from_dict(run.domain),
+        BatchFormat(run.info.parameters, data["aux"], measure),
+        None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape),
         peak=float(np.median(np.abs(sounds).max(axis=1))),
         lead=float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
         level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(n_parameters)),
@@ -374,9 +371,9 @@ def print_readings(
     readings: Sequence[Reading], entries: Sequence[dict[str, Any]], n_skipped: int, output_dir: Path
 ) -> None:
     """Print the tables, where everything was written, and how many recordings were not read."""
-    console = Console()
+    terminal = console()
     for reading, entry in zip(readings, entries, strict=True):
-        console.print(reading_table(reading, entry["parameters"]))
+        terminal.print(reading_table(reading, entry["parameters"]))
     lines = {
         name: name_of(output_dir / file)
         for name, file in (("Predictions", "predictions.json"), ("Sounds", "wav"), ("Report", "index.html"))
@@ -385,7 +382,7 @@ def print_readings(
         n_files = len(readings) + n_skipped
         lines["Not read"] = f"{n_skipped} of {n_files} recordings; predictions.json says why, under skipped"
     for name, text in lines.items():
-        console.print(f"{name + ':':<12} {text}", soft_wrap=True, highlight=False, markup=False)
+        terminal.print(f"{name + ':':<12} {text}", soft_wrap=True)
 
 
 def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
@@ -416,18 +413,20 @@ def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
     }
 
 
-def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> Table:
+def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> PlainTable:
     """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
-    title = f"{name_of(reading.recording.path)}\n{'; '.join([*reading.notes, reading.about_domain])}"
-    table = Table(title=Text(title), title_justify="left", title_style="", caption_justify="left", box=box.SIMPLE_HEAD)
+    about = one_line("; ".join([*reading.notes, reading.about_domain]))
+    table = PlainTable(f"{name_of(reading.recording.path)}\n{about}", title_style="", show_edge=True)
     for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
-        table.add_column(column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
+        )
     for name, found in parameters.items():
         std = found["std"]
         digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
         interval = f"{found['low']:.{digits}f} … {found['high']:.{digits}f}"
         by_gain = "level alone" if found["level_only"] else f"{found['steps_per_3_db']:.1f}"
-        table.add_row(Text(name), f"{found['value']:.{digits}f}", interval, Text(found["units"]), by_gain)
+        table.add_row(name, f"{found['value']:.{digits}f}", interval, found["units"], by_gain)
     if reading.refinement is not None:
         residuals = "Refined: residual {residual_before:.3g} before, {residual:.3g} after"
         table.caption = residuals.format(**reading.refinement)
@@ -487,4 +486,4 @@ def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> No
     names = [f"{spec.name}{end}" for spec in run.info.parameters for end in ("", "_std", "_true")]
     path = output_dir / "predictions.csv"
     write_atomically(path, csv_text(["sample", *names], rows).encode())
-    Console().print(f"Predictions: {name_of(path)}", soft_wrap=True, highlight=False, markup=False)
+    console().print(f"Predictions: {name_of(path)}", soft_wrap=True)

@@ -191,7 +191,7 @@ def test_errors_around_tasks_show_their_traceback_on_request(program, tmp_path):
     [
         ("loss=3", ["Config group override must be a string"]),
         ("hydra/launcher=no", ["Could not find 'hydra/launcher/no'", "basic"]),
-        ("nothing=1", ["Could not override 'nothing'", "+nothing=1"]),
+        ("nothing=1", ["Could not override 'nothing': there is no such setting.\nSettings: ckpt_path, "]),
         ("mode=[", ["mode=["]),
         ("mode=${nowhere}", ["Interpolation key 'nowhere' not found", "mode"]),
         ("paths.log_dir=${nowhere}", ["Interpolation key 'nowhere' not found", "hydra.run.dir"]),

@@ -62,7 +62,7 @@ def test_every_option_is_known_here():
 def test_a_channel_is_named_like_its_file_and_its_defaults_are_those_of_its_class(name):
     ((label, settings),) = OmegaConf.load(CONFIGS / "channels" / f"{name}.yaml").items()
     assert label == name
-    made = instantiate_trusted(dict(settings))
+    made = instantiate_trusted(dict(settings), slot="channel")
     assert vars(made) == vars(type(made)())
     assert settings.keys() - {"_target_"} == type(made).model_fields.keys()
 

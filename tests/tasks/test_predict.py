@@ -19,7 +19,7 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
 from src.files import name_of
 from src.models.predictor import Predictor
-from src.programs.command_line import hydra_arguments
+from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.recordings import read_recording, resample
@@ -354,7 +354,8 @@ def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_rec
     ],
 )
 def test_what_hydra_would_not_take_becomes_what_it_does(arguments, expected):
-    assert hydra_arguments(arguments) == expected
+    flags = {"--peak": "peak", "--no-normalize": "normalize=false"}
+    assert hydra_arguments(arguments, paths=("audio", "dataset"), flags=flags) == expected
 
 
 @pytest.mark.slow
