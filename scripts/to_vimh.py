@@ -48,6 +48,7 @@ from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
+HIGHEST_LEVEL = 40.0  # dB full scale; what is louder was never scaled
 LONGEST = 2**26  # samples of a sound: 20 minutes at 55 kHz
 SECTIONS = ("representation", "channels")  # of a configuration: what makes images of sounds
 NO_SETTINGS = ("_target_", "sample_rate", "duration")  # of a representation: options of their own say these
@@ -257,6 +258,9 @@ def load_sound(
     try:
         waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
         image, spec_range = representation.to_image(waveform[None])
+        if not spec_range.max() <= HIGHEST_LEVEL:
+            level = f"{float(spec_range.max()):.1f} dB full scale; a dataset takes {HIGHEST_LEVEL:g} dB at most"
+            raise DamagedFileError(f"{name_of(path)}: reaches {level}.")
     except Exception as error:  # memory, or what an analysis cannot do with this sound: the others are read
         reason = str(error) if isinstance(error, NSMError) else f"{name_of(path)}: cannot be used: {error!r}"
         raise DamagedFileError(reason) from error

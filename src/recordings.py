@@ -334,7 +334,7 @@ def _refusing(path: Path) -> Iterator[None]:
     except RecordingError:
         raise
     except Exception as error:
-        reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or error
+        reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
         raise RecordingError(f"{name_of(path)}: cannot be read as audio: {reason or type(error).__name__}") from error
 
 

@@ -1,5 +1,7 @@
 import csv
 import json
+import math
+import os
 import shutil
 import subprocess
 import sys
@@ -10,16 +12,19 @@ import pytest
 import soundfile
 import torch
 from hydra import compose, initialize_config_dir
+from recordings_zoo import odd_recordings
 
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
+from src.files import name_of
 from src.models.predictor import Predictor
 from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.recordings import read_recording, resample
 from src.sections import read_section
+from src.tasks import predict as tasks_predict
 from src.tasks.predict import OUTSIDE, PredictSettings, acts_on_level_alone, predict, read_parameters, trained_on
 from src.vimh.reader import VIMHReader
 
@@ -179,6 +184,101 @@ def test_nothing_is_written_where_nothing_was_read(compose_predict, tmp_path):
     with pytest.raises(ConfigError, match="1 of 1 recordings were skipped"):
         predict(compose_predict(f"audio={tmp_path}/text.wav"))
     assert not (tmp_path / "out").exists()
+
+
+def test_every_odd_recording_is_read_or_named(compose_predict, tmp_path, capsys):
+    found = odd_recordings(tmp_path / "odd", seed=1, n=14)
+    predict(compose_predict(f"audio={tmp_path}/odd"))
+    plain = predictions(tmp_path)
+    read, skipped = {entry["file"] for entry in plain["recordings"]}, plain["skipped"]
+    assert read | skipped.keys() == {name_of(path) for path, _ in found}
+    assert len(read) + len(skipped) == len(found)
+    for path, expected in found:
+        assert expected in (None, "read" if name_of(path) in read else "skipped")
+    assert all(math.isfinite(value) for entry in plain["recordings"] for value in numbers_of(entry))
+    for name in ("predictions.csv", "index.html", "predictions.json"):
+        (tmp_path / "out" / name).read_bytes().decode("utf-8", "strict")
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["file"] for row in csv.DictReader(file)} == read
+    assert len(list((tmp_path / "out" / "wav").iterdir())) == len(read)
+    capsys.readouterr().out.encode()
+
+
+def numbers_of(entry):
+    return [parameter[key] for parameter in entry["parameters"].values() for key in ("value", "std", "low", "high")]
+
+
+NAMES = [b"caf\xe9.wav", b"[/b].wav", b"a\nb.wav", b"\x1b[31mred.wav", b"<b>.wav", b"x" * 251 + b".wav"]
+NAMES += ["日本 🎹.wav".encode(), b"${x}=$HOME,a\\b.wav"]
+
+
+def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys):
+    directory = tmp_path / "odd"
+    paths = sorted(Path(os.fsdecode(os.fsencode(directory) + b"/" + name)) for name in NAMES)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sounds / "0.wav", path)
+    bad = directory / os.fsdecode(b"bad \xff.wav")
+    bad.write_text("no sound")
+    predict(compose_predict(f"audio={directory}/**/*.wav"))
+    found = predictions(tmp_path)
+    assert [entry["file"] for entry in found["recordings"]] == [name_of(path) for path in paths]
+    assert list(found["skipped"]) == [name_of(bad)]
+    printed = capsys.readouterr().out
+    for path in paths:
+        assert name_of(path)[-20:].replace(" ", "") in "".join(printed.split())
+    assert "\x1b[31m" not in printed
+    assert len([wav.name.encode("utf-8") for wav in (tmp_path / "out" / "wav").iterdir()]) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("read_recording", OSError(5, "Input/output error")),
+        ("read_parameters", MemoryError()),
+        ("resynthesize", RuntimeError("a bug")),
+    ],
+)
+def test_whatever_goes_wrong_with_one_recording_the_others_are_read(
+    sounds, compose_predict, tmp_path, monkeypatch, caplog, where, error
+):
+    right = getattr(tasks_predict, where)
+
+    def wrong_for_one(*args):
+        owner = args[0] if where == "read_recording" else getattr(args[0], "recording", args[0]).path
+        if Path(owner).name == "2.wav":
+            raise error
+        return right(*args)
+
+    monkeypatch.setattr(tasks_predict, where, wrong_for_one)
+    predict(compose_predict(f"audio={sounds}"))
+    found = predictions(tmp_path)
+    assert [Path(entry["file"]).name for entry in found["recordings"]] == ["0.wav", "1.wav", "3.wav"]
+    (reason,) = found["skipped"].values()
+    assert reason.startswith(f"{sounds}/2.wav: cannot be used: {type(error).__name__}")
+    assert [record.getMessage() for record in caplog.records if "Skipped" in record.message] == [f"Skipped {reason}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compat_a", "compat_b"])
+def test_what_a_network_reads_does_not_depend_on_the_codec(name, settings, tmp_path):
+    trained = trained_on(load_run(ROOT / "tests" / "data" / "compat" / f"{name}.ckpt"), settings)
+    synth, space = trained.recipe.synth, trained.run.info.space
+    rng = np.random.default_rng(5)
+    sounds = trained.recipe.render(space.value_from_normalized(rng.random((50, len(space.varying)))))
+    forms = {"wav": "FLOAT", "flac": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS", "opus": "OPUS"}
+    values = {ending: [] for ending in forms}
+    for sound in sounds:
+        waveform = np.pad(sound * 0.5 / np.abs(sound).max(), (round(rng.uniform(0.1, 0.3) * synth.sample_rate), 0))
+        for ending, subtype in forms.items():
+            path = tmp_path / f"sound.{ending}"
+            form = "OGG" if ending == "opus" else ending
+            soundfile.write(path, waveform, synth.sample_rate, format=form, subtype=subtype)
+            recording = read_recording(path, synth.sample_rate, synth.duration, trained.lead)
+            values[ending].append(read_parameters(recording, trained, trained.peak).value)
+    for ending in ("flac", "mp3", "ogg", "opus"):
+        steps = np.abs(np.array(values[ending]) - np.array(values["wav"])) / space.step
+        assert np.median(steps, axis=0).max() < 0.5, ending
 
 
 @pytest.mark.parametrize(
