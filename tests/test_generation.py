@@ -336,6 +336,16 @@ def test_the_program_says_where_the_set_is_and_keeps_it(program, tmp_path):
     assert names_in(tmp_path) == ["out"]
 
 
+def test_a_set_that_another_process_has_just_made_is_kept(program, monkeypatch):
+    """It was missing when this one looked, and there when it began to write."""
+    assert program(*SMALL)[0] == 0
+    looks = iter([lambda *_: False, is_made])
+    monkeypatch.setattr("src.tasks.generate.is_made", lambda *arguments: next(looks)(*arguments))
+    code, out, _ = program(*SMALL)
+    assert code == 0
+    assert out.startswith("Kept: ")
+
+
 def test_another_set_under_the_same_name_is_refused_unless_overwritten(program, tmp_path):
     data_dir = tmp_path / "out" / "mine"
     assert program(*SMALL, "dataset.name=mine")[0] == 0
