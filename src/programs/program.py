@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
@@ -28,7 +29,7 @@ from src.programs.old_names import answer_to_old_name
 from src.programs.output import CONFIG_TREE, RankedLogger, enforce_tags, print_config_tree, process_rank
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
 from src.programs.suggestions import Command, suggestion
-from src.programs.sweep import get_metric_value, is_sweep
+from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep
 
 Task = Callable[[DictConfig], Any]
 
@@ -87,6 +88,8 @@ def program(
             message = None if wants_traceback else suggestion(error, command) or explain(error)
             if message is None:
                 raise
+            if isinstance(error, HydraException):  # of a configuration
+                discard_sweep_dir()
             stop(message)
         finally:
             if not wants_traceback:

@@ -4,20 +4,30 @@ Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`.
 """
 
 import math
+import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, SupportsFloat
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError
 
 
 class CheckSweep(Callback):
-    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study."""
+    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study.
+
+    Attributes:
+        begun: The configuration of the sweep that this process has begun last.
+    """
+
+    begun: DictConfig | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
@@ -26,6 +36,17 @@ class CheckSweep(Callback):
         except ConfigError as error:
             sys.stderr.write(f"{error}\n")
             sys.exit(1)
+        CheckSweep.begun = config
+
+
+def discard_sweep_dir() -> None:
+    """Delete the directory of a sweep whose jobs were refused: Hydra makes it before it reads their configurations."""
+    if CheckSweep.begun is None:
+        return
+    with suppress(OSError, OmegaConfBaseException):
+        sweep_dir = Path(CheckSweep.begun.hydra.sweep.dir)
+        if [path.name for path in sweep_dir.iterdir()] == ["multirun.yaml"]:
+            shutil.rmtree(sweep_dir)
 
 
 def is_sweep() -> bool:
