@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -137,8 +138,9 @@ def discard_run_dir() -> None:
     """Delete the directory of a run that was refused before it had written anything but what every run begins with."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     beginning = {".hydra", CONFIG_TREE, f"{HydraConfig.get().job.name}.log"}
-    if process_rank() == 0 and run_dir != Path.cwd() and {path.name for path in run_dir.iterdir()} <= beginning:
-        shutil.rmtree(run_dir, ignore_errors=True)
+    with suppress(OSError):
+        if process_rank() == 0 and run_dir != Path.cwd() and {path.name for path in run_dir.iterdir()} <= beginning:
+            shutil.rmtree(run_dir)
 
 
 def perform(task: Task, cfg: DictConfig) -> Any:
