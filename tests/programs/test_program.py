@@ -51,6 +51,9 @@ WORK = """
             subprocess.run(child, check=True)
         if cfg.mode == "nested":
             instantiate({"_target_": "work.Broken"})
+        if cfg.mode == "written":
+            Path(cfg.paths.output_dir, "result").write_text("42")
+            raise ConfigError("no more")
         if cfg.mode == "bug":
             raise ZeroDivisionError("a bug")
         if cfg.mode == "interrupt":
@@ -413,3 +416,15 @@ def test_warnings_are_hidden_on_request_alone(tmp_path):
         extras(extras_config(tmp_path, ignore_warnings=True))
         warnings.warn("hidden", stacklevel=1)
     assert [str(warning.message) for warning in caught] == ["heard"]
+
+
+def test_a_run_that_is_refused_leaves_no_directory(program, tmp_path):
+    assert program("mode=nested").returncode == 1
+    assert list((tmp_path / "logs").rglob("*-*-*")) == []
+
+
+def test_a_run_that_has_written_something_keeps_its_directory(program, tmp_path):
+    assert program("mode=written").returncode == 1
+    (run,) = (tmp_path / "logs" / "train" / "test").iterdir()
+    assert (run / "result").read_text() == "42"
+    assert (run / "train.log").is_file()
