@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
-from recordings_zoo import odd_recordings
 
+from scripts.faults.recordings import odd_recordings
 from src import recordings
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError

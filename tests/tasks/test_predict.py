@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import torch
 from hydra import compose, initialize_config_dir
-from recordings_zoo import odd_recordings
 
+from scripts.faults.recordings import odd_recordings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
