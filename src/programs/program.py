@@ -78,8 +78,8 @@ def program(
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
-        except KeyboardInterrupt as stop:
-            sys.exit(exit_code(stop))
+        except KeyboardInterrupt as interruption:
+            sys.exit(exit_code(interruption))
         except Exception as error:
             message = None if wants_traceback else explain(error)
             if message is None:
@@ -144,13 +144,13 @@ def perform(task: Task, cfg: DictConfig) -> Any:
             if "extras" in cfg:
                 extras(cfg)
             result = task(cfg)
-    except BaseException as stop:
-        code = exit_code(stop, interrupt)
+    except BaseException as end:
+        code = exit_code(end, interrupt)
         if code is None:
             raise
         end_children()
         log.warning(how_to_go_on(cfg))
-        raise SystemExit(code) from stop
+        raise SystemExit(code) from end
     finally:
         wandb = sys.modules.get("wandb")  # a run that stays open would record the next job of a sweep as well
         if wandb is not None and wandb.run:
