@@ -87,8 +87,8 @@ def program(
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
-        except KeyboardInterrupt as interrupt:
-            sys.exit(exit_code(interrupt))
+        except KeyboardInterrupt as interruption:
+            sys.exit(exit_code(interruption))
         except Exception as error:
             command = Command(sys.argv[1:], config_dir, config_name, names or config_name)
             message = None if wants_traceback else suggestion(error, command) or explain(error)
@@ -179,13 +179,13 @@ def perform(task: Task, cfg: DictConfig) -> Any:
             if "extras" in cfg:
                 extras(cfg)
             result = task(cfg)
-    except BaseException as error:
-        code = exit_code(error, interrupt)
+    except BaseException as end:
+        code = exit_code(end, interrupt)
         if code is None:
             raise
         end_children()
         log.warning(how_to_go_on(cfg))
-        raise SystemExit(code) from error
+        raise SystemExit(code) from end
     finally:
         wandb = sys.modules.get("wandb")  # a run that stays open would record the next job of a sweep as well
         if wandb is not None and wandb.run:
