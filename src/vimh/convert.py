@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from src.errors import ConfigError, NSMError, VIMHError, check_number
-from src.files import name_of
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
+from src.text import name_of
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, new_info
 from src.vimh.writer import VIMHWriter, check_target
