@@ -13,11 +13,11 @@ from hydra import compose, initialize_config_dir
 
 from scripts.faults.recordings import odd_recordings
 from src import recordings
-from src.checkpoints.trusted import instantiate_trusted
+from src.checkpoints.trusted import instantiate_own
 from src.errors import ConfigError
-from src.files import name_of
 from src.recipe import Recipe
 from src.recordings import AudioFile, RecordingError, find_files, find_onset, read_recording, resample
+from src.text import name_of
 
 RATE, DURATION = 8000, 1.0
 
@@ -197,7 +197,7 @@ def rendered(synth, n_sounds):
     """Sounds of a synth at 8 kHz, `(sound, time)`."""
     with initialize_config_dir(str(Path(__file__).parents[1] / "configs"), version_base="1.3"):
         cfg = compose(f"synth/generate_{synth}")
-    recipe = Recipe.from_config(cfg, instantiate_trusted)
+    recipe = Recipe.from_config(cfg, instantiate_own)
     return recipe.render(recipe.values(0, n_sounds)).astype(np.float64), recipe.synth.sample_rate
 
 
@@ -312,7 +312,7 @@ def test_a_name_that_is_not_utf_8_is_a_name(tmp_path):
     soundfile.write(os.fsencode(path), decaying(RATE), RATE, format="WAV", subtype="FLOAT")
     (found,) = find_files(str(tmp_path))
     assert np.abs(read_recording(found, RATE, DURATION).waveform - decaying(RATE)).max() < 1e-6
-    assert name_of(path.name) == r"caf\xe9\x0a.wav"
+    assert name_of(path.name) == r"caf\xe9\n.wav"
     assert name_of("Grüße 日本\u3000🎹.wav") == "Grüße 日本\u3000🎹.wav"
 
 

@@ -82,7 +82,7 @@ def odd_recordings(directory: Path, seed: int, n: int) -> list[tuple[Path, Expec
     found = []
     for number in range(n):
         rng = np.random.default_rng([seed, number])
-        kind = KINDS[number % len(KINDS)]
+        kind = _pick(rng, KINDS)
         content, ending, expected = kind(rng, directory)
         name = os.fsencode(f"{number:04d} ") + _text(rng) + os.fsencode(ending)
         path = Path(os.fsdecode(name))

@@ -17,7 +17,6 @@ from scripts.faults.recordings import odd_recordings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
-from src.files import name_of
 from src.models.predictor import Predictor
 from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
@@ -26,6 +25,7 @@ from src.recordings import read_recording, resample
 from src.sections import read_section
 from src.tasks import predict as tasks_predict
 from src.tasks.predict import OUTSIDE, PredictSettings, acts_on_level_alone, predict, read_parameters, trained_on
+from src.text import name_of
 from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[2]
