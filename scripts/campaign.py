@@ -21,10 +21,14 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 

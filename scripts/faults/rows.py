@@ -18,26 +18,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import rootutils
+import numpy as np
+import soundfile
+import torch
 
-ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
-
-import numpy as np  # noqa: E402
-import soundfile  # noqa: E402
-import torch  # noqa: E402
-
-from scripts.faults.hostile import (  # noqa: E402
+from scripts.faults.hostile import (
     complaint,
     hostile_checkpoints,
     hostile_pickles,
     use_checkpoint,
     use_pickle,
 )
-from scripts.faults.mutations import assert_refused_or_read_truly, mutate  # noqa: E402
-from scripts.faults.recordings import odd_recordings  # noqa: E402
-from src.recordings import RecordingError, read_recording  # noqa: E402
-from src.vimh.reader import VIMHReader  # noqa: E402
+from scripts.faults.mutations import assert_refused_or_read_truly, mutate
+from scripts.faults.recordings import odd_recordings
+from src.recordings import RecordingError, read_recording
+from src.vimh.reader import VIMHReader
 
+ROOT = Path(__file__).parents[2]
 N_SAMPLES = 3_000  # of the set that is generated and killed: about a second of work
 EPOCHS = 4
 N_OPERATIONS = 46  # on files, that a generation makes at most
