@@ -89,7 +89,7 @@ def audit_dataset(
 ) -> tuple[list[ParameterAudit], int]:
     """The audit of some sounds of a set, and the number of sounds whose bytes were made again."""
     reader = VIMHReader(data_dir)
-    print(f"Validation: {reader.validate()}", file=sys.stderr)
+    complain(f"Validation: {reader.validate()}")
     if "config" not in (reader.info.generator or {}):
         raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
     instantiate = partial(instantiate_trusted, trusted_modules=trusted_modules)

@@ -299,6 +299,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(error)
         return 1
     info = packed.info
+    if packed.kept:
+        say("Kept: the same dataset was there already.")
     if packed.skipped:
         say(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
     classes = ", ".join(f"{spec.name} ({spec.n_classes} classes)" for spec in info.parameters)

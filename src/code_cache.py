@@ -6,6 +6,7 @@ so, crash, or compute something else. So the SHA-256 digests of the files are li
 again.
 """
 
+import functools
 import hashlib
 import logging
 import re
@@ -71,7 +72,8 @@ class CodeCache:
             if all(path.name in self.listed for path in files):
                 return
             try:
-                self.listed |= {path.name: _digest(path) for path in files}
+                digests = {path.name: _digest(path) for path in files}
+                self.listed |= {name: digest for name, digest in digests.items() if digest}
                 self._write_list()
             except OSError as error:
                 log.debug("%s; what is not listed will be compiled again.", error)
@@ -84,18 +86,19 @@ class CodeCache:
             with tempfile.TemporaryFile(dir=self.directory) as file:
                 file.write(bytes(ROOM))
             self._check()
-        except (OSError, RuntimeError) as error:  # RuntimeError: numba finds no directory that it can write to
+        except (OSError, RuntimeError) as error:  # RuntimeError: numba has no place
             self.directory, self.listed = None, {}
+            reason = str(error) if isinstance(error, OSError) else "numba finds no directory that it can write to"
             self._say(
-                f"The compiled code of {self.source.name} cannot be kept ({error}), and every process will spend "
-                "seconds on compiling it. The environment variable NUMBA_CACHE_DIR names another place."
+                f"Compiled code cannot be kept ({reason}), so that every process spends seconds on compiling. The "
+                "environment variable NUMBA_CACHE_DIR names another place."
             )
 
     def _check(self) -> None:
         """Delete what is not as it is listed, and say so if it was listed."""
         listed = self._read_list()
         digests = {path: _digest(path) for path in self.directory.glob(f"{self.source.stem}.*.nb[ic]")}
-        wrong = [path for path, digest in digests.items() if digest != listed.get(path.name)]
+        wrong = [path for path, digest in digests.items() if digest != listed.get(path.name, "")]
         for path in wrong:
             path.unlink(missing_ok=True)
         self.listed = {path.name: digest for path, digest in digests.items() if path not in wrong}
@@ -108,7 +111,7 @@ class CodeCache:
 
     def _say(self, note: str) -> None:
         self.note = note
-        log.warning("%s", note)
+        log_once(note)
 
     def _read_list(self) -> dict[str, str]:
         """Name of each listed file to its digest; empty without a list, and where the source has changed since."""
@@ -128,6 +131,12 @@ class CodeCache:
     @property
     def _list_path(self) -> Path:
         return self.directory / f"{self.source.stem}.sha256"
+
+
+@functools.cache
+def log_once(note: str) -> None:
+    """Log a note that holds for several modules alike."""
+    log.warning("%s", note)
 
 
 def _digest(path: Path) -> str | None:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Collection
 from typing import Any
 
+from src.text import printable
+
 BOUNDS = {
     "least": (operator.ge, "of {} or more"),
     "above": (operator.gt, "above {}"),
@@ -42,7 +44,8 @@ _usual_format = warnings.formatwarning
 
 def _format_warning(message: Warning, category: type[Warning], *place: Any, **line: Any) -> str:
     """A warning of this project as a sentence: the line of code that gives it is of no use to those who read it."""
-    return f"{message}\n" if issubclass(category, NSMWarning) else _usual_format(message, category, *place, **line)
+    is_ours = issubclass(category, NSMWarning)
+    return printable(f"{message}\n" if is_ours else _usual_format(message, category, *place, **line))
 
 
 warnings.formatwarning = _format_warning  # here, so that it holds in every process that can give one

@@ -52,7 +52,8 @@ def generate(
 
     Raises:
         BusyError: If another process is making the same dataset.
-        VIMHError: If the directory exists, or the disk refuses.
+        ExistsError: If a dataset is there already.
+        VIMHError: If something else is, or the disk refuses.
     """
     check_number("batch_size", batch_size, whole=True, least=1)
     recipe.check()

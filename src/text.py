@@ -12,7 +12,6 @@ import re
 import sys
 import traceback
 import unicodedata
-import warnings
 from types import TracebackType
 from typing import Any
 
@@ -79,11 +78,7 @@ def prepare_streams() -> None:
     if os.environ.get("TERM") == "dumb":
         os.environ.setdefault("NO_COLOR", "1")  # colorlog knows this one only
     logging.setLogRecordFactory(PrintableRecord)
-    warnings.formatwarning = _format_warning
     sys.excepthook = _show_exception
-
-
-_formatted = warnings.formatwarning
 
 
 class PrintableRecord(logging.LogRecord):
@@ -133,10 +128,6 @@ def _is_of_a_word(char: str) -> bool:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
-
-
-def _format_warning(*arguments: Any, **keywords: Any) -> str:
-    return printable(_formatted(*arguments, **keywords))
 
 
 def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -79,9 +80,21 @@ def test_sweeps_have_directories_of_their_own_and_one_each_over_experiments(saw_
     assert [path.name for path in (tmp_path / "logs" / "train").iterdir()] == ["multiruns"]
 
 
+def test_searches_begin_one_study_together(saw_dir, tmp_path):
+    search = ("hparams_search=optuna", "experiment=example", "hydra.sweeper.n_trials=1")
+    program, *overrides = train(tmp_path, saw_dir, "data.make_dataset=null", *search)
+    choices = ("model.optimizer.lr=choice(0.005,0.01)", "data.batch_size=16")
+    all_succeed([start(program, "-m", *overrides, *choices) for _ in range(3)])
+    searches = list((tmp_path / "logs" / "train" / "multiruns" / "example").iterdir())
+    assert len(searches) == len([path for path in searches if (path / "optimization_results.yaml").is_file()]) == 3
+    with sqlite3.connect(tmp_path / "logs" / "optuna" / "studies.db") as database:
+        assert database.execute("select count(*) from trials where state = 'COMPLETE'").fetchone() == (3,)
+        assert database.execute("select study_name from studies").fetchall() == [("train_example",)]
+
+
 def test_trainings_that_miss_the_same_dataset_make_it_once(tmp_path):
     data_dir = tmp_path / "data" / "set"
-    make = f"data.make_dataset.overrides=[{','.join(SMALL)}]"
+    make = f"data.make_dataset.overrides={list(SMALL)}"
     outputs = all_succeed([start(*train(tmp_path, data_dir, make)) for _ in range(3)])
     assert "".join(outputs).count("samples/s)") == 1
     assert [path.name for path in data_dir.parent.iterdir()] == ["set"]
@@ -164,5 +177,11 @@ def test_a_run_that_is_training_is_not_resumed_by_another(saw_dir, tmp_path):
     assert (run / ".hydra" / "overrides.yaml").stat().st_mtime_ns == before
     training.kill()
     training.communicate()
-    all_succeed([start(*train(tmp_path, saw_dir, "data.make_dataset=null", "ckpt_path=last"))])
-    assert runs_in(tmp_path / "logs") == [run]
+    before = (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    resumed = start(*command, "ckpt_path=last")
+    while (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before:
+        assert resumed.poll() is None, resumed.communicate()
+        time.sleep(0.1)
+    resumed.kill()
+    resumed.communicate()
+    assert list(run.parent.iterdir()) == [run]

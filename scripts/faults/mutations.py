@@ -260,14 +260,17 @@ def assert_agrees_with_its_generator(info: dict) -> None:
             assert info[key] == dataset[key], f"another {key}"
     if not isinstance(config.get("parameters"), dict):
         return
-    varying = {key: entry for key, entry in config["parameters"].items() if entry.get("min") != entry.get("max")}
-    assert list(varying) == info["parameter_names"]
-    for name, entry in varying.items():
+    said = config["parameters"]
+    fixed = {
+        key: entry for key, entry in said.items() if "value" in entry or entry.get("min", 0) == entry.get("max", 1)
+    }
+    assert [name for name in said if name not in fixed] == info["parameter_names"]
+    for name in info["parameter_names"]:
         for key in ("min", "max", "step"):
-            assert info["parameter_mappings"][name][key] == entry[key], f"another {key}"
-    fixed = {key: entry.get("value", entry.get("min")) for key, entry in config["parameters"].items()}
-    fixed = {key: value for key, value in fixed.items() if key not in varying}
-    assert {key: entry["value"] for key, entry in info.get("fixed_parameters", {}).items()} == fixed
+            if key in said[name] and said[name].get("scale", "linear") == "linear":
+                assert info["parameter_mappings"][name][key] == said[name][key], f"another {key}"
+    found = {key: entry["value"] for key, entry in info.get("fixed_parameters", {}).items()}
+    assert found == {key: entry.get("value", entry.get("min")) for key, entry in fixed.items()}, "another fixed value"
 
 
 # damages

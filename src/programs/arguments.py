@@ -13,7 +13,7 @@ TEMPLATES = re.compile(r"(.*[._])?(dir|subdir|path|dirpath|filename)")
 MULTIRUN = re.compile(r"-[a-z]*m|--mu[a-z]*|hydra\.mode=multirun", re.IGNORECASE)
 QUOTES = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""  # text in Hydra's quotes
 IN_QUOTES = re.compile(QUOTES, re.DOTALL)
-PARTS = re.compile(rf"{QUOTES}(?=,|$)|[^,]+", re.DOTALL)  # of a sweep over several values
+PARTS = re.compile(rf"[ \t]*{QUOTES}[ \t]*(?=,|$)|[^,]+", re.DOTALL)  # of a sweep over several values
 SWEEP = re.compile(r"(choice|glob|range|sort|shuffle|tag|interval)\(.*\)", re.DOTALL)
 
 
@@ -67,6 +67,7 @@ def with_quoted_path(argument: str, paths: Sequence[str], is_multirun: bool) -> 
     if not equals or is_sweep or not (is_path or TEMPLATES.fullmatch(key.lstrip("+"))):
         return argument
     parts = PARTS.findall(value) if is_multirun and not os.path.lexists(value) else [value]
+    parts = [part.strip(" \t") for part in parts] if len(parts) > 1 else parts  # as Hydra does
     return f"{key}={','.join(hydra_path(part, interpolated=not is_path) for part in parts)}"
 
 

@@ -1,6 +1,7 @@
 """What the short files of programs import: light, so that a Ctrl-C finds its handler as early as can be."""
 
 import atexit
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ def program(config_name: str, task: str, **options: Any) -> Callable[[], None]:
     """
 
     def main() -> None:
+        atexit.register(listen, signal.SIG_IGN)  # what is registered first is called last: only memory is freed then
         with listening(leave):
             try:
                 load_task("src.programs.program.program")(config_name, task, **options)()

@@ -32,11 +32,17 @@ ALL_FAILED = (
     "the log of its directory. Correct that, or the space that is searched, and run the same command again."
 )
 
+# SQLite does not say which file it is about.
+NO_DATABASE = (
+    "The database of this search cannot be used: {reason}. It is optuna/studies.db below paths.log_dir, unless "
+    "hydra.sweeper.storage names another place. Name another one, or correct this one."
+)
+
 NO_OPTION = "Config group override must be"  # Hydra's ValueError where an option is a number, as in model=3
 
 # Places that cannot be used, and errors that mean the same without a class of their own.
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 WORDS = {
     int: "a whole number",
@@ -75,6 +81,8 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         place = unusable_place(hides)
         if place or isinstance(error, OSError):
             return place
+    if refused := find_cause(error, "OperationalError"):
+        return NO_DATABASE.format(reason=str(refused).partition("\n")[0])
     if isinstance(error, ValueError) and str(error) in NO_TRIAL:
         return ALL_FAILED
     if isinstance(error, InterpolationResolutionError) and error.full_key:
@@ -133,8 +141,9 @@ def written_file(error: OSError) -> str | None:
     found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         opened = [value for value in frame.f_locals.values() if isinstance(value, io.IOBase)]
-        names = [name for name in (getattr(file, "name", None) for file in opened) if isinstance(name, str | bytes)]
-        found = os.fsdecode(names[-1]) if names else found
+        names = [getattr(file, "name", None) for file in opened]
+        paths = [os.fsdecode(name) for name in names if isinstance(name, str | bytes | os.PathLike)]
+        found = paths[-1] if paths else found
     return found
 
 

@@ -15,12 +15,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
@@ -32,7 +33,7 @@ from src.programs.output import CONFIG_TREE, RankedLogger, enforce_tags, print_c
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
-from src.programs.sweep import get_metric_value, is_sweep
+from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep
 from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]
@@ -86,13 +87,15 @@ def program(
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
-        except KeyboardInterrupt as interrupt:
-            sys.exit(exit_code(interrupt))
+        except KeyboardInterrupt as interruption:
+            sys.exit(exit_code(interruption))
         except Exception as error:
             command = Command(sys.argv[1:], config_dir, config_name, names or config_name)
             message = None if wants_traceback else suggestion(error, command) or explain(error)
             if message is None:
                 raise
+            if isinstance(error, HydraException):  # of a configuration
+                discard_sweep_dir()
             stop(message, exit_code_of(error))
         finally:
             if not wants_traceback:
@@ -151,8 +154,9 @@ def discard_run_dir() -> None:
     """Delete the directory of a run that was refused before it had written anything but what every run begins with."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     beginning = {".hydra", CONFIG_TREE, f"{HydraConfig.get().job.name}.log"}
-    if process_rank() == 0 and run_dir != Path.cwd() and {path.name for path in run_dir.iterdir()} <= beginning:
-        shutil.rmtree(run_dir, ignore_errors=True)
+    with suppress(OSError):
+        if process_rank() == 0 and run_dir != Path.cwd() and {path.name for path in run_dir.iterdir()} <= beginning:
+            shutil.rmtree(run_dir)
 
 
 def perform(task: Task, cfg: DictConfig) -> Any:
@@ -175,13 +179,13 @@ def perform(task: Task, cfg: DictConfig) -> Any:
             if "extras" in cfg:
                 extras(cfg)
             result = task(cfg)
-    except BaseException as error:
-        code = exit_code(error, interrupt)
+    except BaseException as end:
+        code = exit_code(end, interrupt)
         if code is None:
             raise
         end_children()
         log.warning(how_to_go_on(cfg))
-        raise SystemExit(code) from error
+        raise SystemExit(code) from end
     finally:
         wandb = sys.modules.get("wandb")  # a run that stays open would record the next job of a sweep as well
         if wandb is not None and wandb.run:

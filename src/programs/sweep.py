@@ -5,8 +5,10 @@ Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`, and `PrepareStu
 
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -14,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError
 from src.files import lock_directory
@@ -24,7 +27,13 @@ SQLITE = "sqlite:///"  # begins the URL of a database that is a file
 
 
 class CheckSweep(Callback):
-    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study."""
+    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study.
+
+    Attributes:
+        begun: The configuration of the sweep that this process has begun last.
+    """
+
+    begun: DictConfig | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
@@ -34,6 +43,17 @@ class CheckSweep(Callback):
         except ConfigError as error:
             complain(error)
             sys.exit(1)
+        CheckSweep.begun = config
+
+
+def discard_sweep_dir() -> None:
+    """Delete the directory of a sweep whose jobs were refused: Hydra makes it before it reads their configurations."""
+    if CheckSweep.begun is None:
+        return
+    with suppress(OSError, OmegaConfBaseException):
+        sweep_dir = Path(CheckSweep.begun.hydra.sweep.dir)
+        if [path.name for path in sweep_dir.iterdir()] == ["multirun.yaml"]:
+            shutil.rmtree(sweep_dir)
 
 
 class PrepareStudy(Callback):

@@ -20,7 +20,7 @@ from src.sections import read_section
 from src.synth import kernels
 from src.text import complain, say
 from src.vimh.info import Shard
-from src.vimh.writer import BusyError, partial_dir, wait_for_writer
+from src.vimh.writer import BusyError, ExistsError, partial_dir, wait_for_writer
 
 
 def generate_dataset(cfg: DictConfig) -> None:
@@ -36,6 +36,8 @@ def generate_dataset(cfg: DictConfig) -> None:
         except BusyError:  # should that process end without the dataset, this one makes it
             complain(f"Another process is making {data_dir}. Waiting for it ...")
             wait_for_writer(data_dir)
+        except ExistsError:  # another process has just made it
+            continue
     say(f"Kept: {data_dir} was made from this configuration already.")
 
 

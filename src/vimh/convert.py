@@ -21,7 +21,9 @@ from src.errors import ConfigError, NSMError, VIMHError, check_number
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
 from src.text import name_of
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
+from src.vimh.format import pack as pack_records
 from src.vimh.info import DatasetInfo, new_info
+from src.vimh.reader import VIMHReader, read_info
 from src.vimh.writer import VIMHWriter, check_target
 
 AT_ONCE = 256  # samples that are written at a time
@@ -422,11 +424,13 @@ class Packed(NamedTuple):
         data_dir: The dataset.
         info: Its description.
         skipped: Number of damaged files that were left out.
+        kept: Whether the same dataset was there already, as after a command that was stopped at its end.
     """
 
     data_dir: Path
     info: DatasetInfo
     skipped: int
+    kept: bool = False
 
 
 def pack(
@@ -436,7 +440,7 @@ def pack(
     advance: Callable[[int], None] = lambda n: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Packed:
-    """Write a dataset. It appears when it is whole; a directory that exists is left alone.
+    """Write a dataset. It appears when it is whole; a directory that exists is left alone, and kept if it is the same.
 
     Args:
         parts: The samples, in order.
@@ -447,11 +451,11 @@ def pack(
 
     Raises:
         DamagedFileError: If a file is damaged and `choices.strict` is set.
-        VIMHError: If the dataset's path exists, no samples are left, or the disk refuses.
+        VIMHError: If something else is at the dataset's path, no samples are left, or the disk refuses.
         ConfigError: If images differ in shape.
     """
     if choices.output is not None:
-        _check_free(choices.output)
+        _check_free(choices.output, about)
     directory = choices.parent if choices.output is None else choices.output.absolute().parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -542,7 +546,7 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
         gathered.shape, keys["sample_rate"], keys["duration"], n_samples, about.name, len(about.parameters)
     )
     output = choices.output or choices.parent / name
-    _check_free(output)
+    _check_free(output, about)
     drawn = {"seed": choices.seed, "test_fraction": choices.test_fraction} if gathered.key else {}
     info = new_info(
         name_of(output.name),
@@ -553,22 +557,49 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
         source={**about.source, **drawn, "skipped_files": gathered.skipped},
         **keys,
     )
+    batches = [
+        (split, chosen[start : start + AT_ONCE])
+        for split, chosen in numbers.items()
+        for start in range(0, len(chosen), AT_ONCE)
+    ]
+    if (output / INFO_NAME).is_file():
+        dtype = record_dtype(gathered.shape, len(about.parameters), METADATA_BYTES)
+        digest = {split: hashlib.sha256() for split in SPLITS}
+        for split, some in batches:
+            digest[split].update(pack_records(dtype, images[some], code[some], spec_range[some]).tobytes())
+        _check_same(output, info, {split: found.hexdigest() for split, found in digest.items()})
+        return Packed(output, info, gathered.skipped, kept=True)
     with VIMHWriter(output, info) as writer:
-        for split, chosen in numbers.items():
-            for start in range(0, len(chosen), AT_ONCE):
-                some = chosen[start : start + AT_ONCE]
-                writer.write(split, images[some], code[some], spec_range[some], value[some])
+        for split, some in batches:
+            writer.write(split, images[some], code[some], spec_range[some], value[some])
     return Packed(output, info, gathered.skipped)
 
 
-def _check_free(data_dir: Path) -> None:
-    """Refuse to write where something is already."""
-    if (data_dir / INFO_NAME).is_file():
-        raise VIMHError(
-            f"{data_dir}: exists already, and a dataset is never replaced here. Delete it first, or name another "
-            "directory: --output DIR"
-        )
-    check_target(data_dir, overwrite=False)
+def _check_free(data_dir: Path, about: About) -> None:
+    """Refuse to write where something is already, unless it may be what this source makes."""
+    if not (data_dir / INFO_NAME).is_file():
+        check_target(data_dir, overwrite=False)
+        return
+    found = read_info(data_dir)
+    if found.synth_type != about.name or found.source is None or not about.source.items() <= found.source.items():
+        raise _exists(data_dir)
+
+
+def _check_same(data_dir: Path, info: DatasetInfo, digests: Mapping[str, str]) -> None:
+    """Refuse a dataset that is another one than was to be written, by its description and the digests of its splits."""
+    reader = VIMHReader(data_dir)
+    reader.validate()
+    found = reader.info
+    same = (found.source, found.parameters, found.image_shape) == (info.source, info.parameters, info.image_shape)
+    if not same or any(split not in found.files or found.files[split].sha256 != digests[split] for split in SPLITS):
+        raise _exists(data_dir)
+
+
+def _exists(data_dir: Path) -> VIMHError:
+    return VIMHError(
+        f"{data_dir}: exists already, and a dataset is never replaced here. Delete it first, or name another "
+        "directory: --output DIR"
+    )
 
 
 def _divide(gathered: _Gathered, choices: Choices) -> dict[str, np.ndarray]:

@@ -24,6 +24,10 @@ class BusyError(VIMHError):
     """Another process is writing the same dataset."""
 
 
+class ExistsError(VIMHError):
+    """A dataset is there already, and is not to be replaced."""
+
+
 class VIMHWriter:
     """Writes a dataset, batch by batch; memory does not grow with it.
 
@@ -41,7 +45,8 @@ class VIMHWriter:
 
     Raises:
         BusyError: If another process is writing the same dataset.
-        VIMHError: If the target exists, another process is writing another one there, or the disk refuses.
+        ExistsError: If a dataset is there already.
+        VIMHError: If something else is, another process is writing another dataset there, or the disk refuses.
     """
 
     def __init__(
@@ -264,7 +269,7 @@ def check_target(data_dir: Path, overwrite: bool) -> None:
     if not (data_dir / INFO_NAME).is_file():
         raise VIMHError(f"{data_dir}: exists and is not a dataset, so it is left alone. Choose another directory.")
     if not overwrite:
-        raise VIMHError(f"{data_dir}: exists already. Choose another name, or replace it with overwrite=true.")
+        raise ExistsError(f"{data_dir}: exists already. Choose another name, or replace it with overwrite=true.")
     if data_dir.is_symlink():
         raise VIMHError(f"{data_dir}: is a link, so what it points to is left alone. Name that directory, or another.")
     _check_all_known(data_dir)

@@ -1,5 +1,6 @@
 """What people get wrong on a command line: one short message, exit code 1, no traceback, no directory."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -48,7 +49,11 @@ def refused(monkeypatch, capfd, tmp_path):
         assert "HYDRA_FULL_ERROR" not in os.environ
         return message
 
-    return run
+    before = logging.root.handlers[:], logging.root.level
+    yield run
+    for handler in set(logging.root.handlers) - set(before[0]):
+        handler.close()
+    logging.root.handlers[:], logging.root.level = before
 
 
 MISTAKES = [
@@ -112,6 +117,11 @@ def test_a_mistake_is_answered_by_one_message(refused, name, argument, facts):
     message = refused(name, argument)
     for fact in facts:
         assert fact in message
+
+
+def test_a_sweep_with_a_mistake_leaves_nothing(refused):
+    message = refused("train", "-m", "model=cnn_tiny,cnn_mirco")
+    assert "Did you mean model=cnn_micro?" in message
 
 
 @pytest.mark.slow

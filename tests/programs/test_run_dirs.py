@@ -244,6 +244,12 @@ def test_a_directory_that_is_written_out_is_taken_as_it_is(composed, tmp_path, s
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_checkpoint_that_must_be_given_does_not_stand_in_the_way(composed, tmp_path):
+    directory, _ = begin(composed(f"paths.log_dir={tmp_path}", name="eval"))
+    assert directory.parent == tmp_path / "eval" / "default"
+    assert directory.is_dir()
+
+
 def test_of_processes_that_train_together_the_first_has_the_directory(composed, tmp_path, monkeypatch):
     first, _ = begin(composed(f"paths.log_dir={tmp_path}"))
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -180,6 +180,9 @@ def test_a_set_is_named_after_what_is_in_it(album, monkeypatch, capsys):
     monkeypatch.setattr("scripts.to_vimh.ROOT", album.parent)
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs")
     assert entries(album.parent / "data") == ["vimh-6x5x1_8dss_my-cats-dogs_1p"]
+    album.joinpath("0.png").unlink()
+    album.joinpath("2.png").rename(album / "0.png")
+    shutil.copy(album / "0.png", album / "2.png")
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs", code=1)
     assert "_my-cats-dogs_1p: exists already, and a dataset is never replaced here" in capsys.readouterr().err
 
@@ -469,7 +472,10 @@ def test_no_test_samples_are_an_option(album):
 
 def test_what_is_there_is_left_alone(album, tmp_path, capsys):
     before = contents(album_set(album))
-    album_set(album, code=1)
+    album_set(album)  # as after a command that was stopped at its very end
+    assert "Kept: the same dataset" in capsys.readouterr().out
+    assert contents(tmp_path / "set") == before
+    album_set(album, "--seed", "7", code=1)
     error = capsys.readouterr().err
     assert "exists already" in error
     assert "--output" in error
