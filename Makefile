@@ -1,5 +1,5 @@
 # `make h` lists the targets. A line "## short long: meaning" makes a target known to it, and phony, by both of its names.
-# ARGS passes overrides on: make ex ARGS="trainer.max_epochs=3 seed=1"
+# ARGS passes overrides on, as they would stand on a command line: make ex ARGS="trainer.max_epochs=3 seed=1"
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -9,6 +9,11 @@ ANY_PYTHON = $(firstword $(wildcard $(PYTHON)) python3)
 ARGS ?=
 # The dataset to audit.
 DIR ?= data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p
+# What the user gives is taken as it is, without make's expansion of $; paths reach recipes through the environment, where
+# no character means anything.
+override ARGS := $(value ARGS)
+override export AUDIO := $(value AUDIO)
+override export DIR := $(value DIR)
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^[[:punct:]][[:punct:]] \([a-z]*\) \([a-z-]*\):.*/\1 \2/p' Makefile)
@@ -52,7 +57,7 @@ tv to-vimh: $(ENV)
 
 ## au audit: Audit a dataset: render it again, and measure how its images depend on each parameter (DIR=path)
 au audit: $(ENV)
-	$(PYTHON) scripts/audit_dataset.py $(DIR) $(ARGS)
+	$(PYTHON) scripts/audit_dataset.py "$$DIR" $(ARGS)
 
 # ----- training: a missing dataset is synthesized first
 
@@ -197,6 +202,10 @@ st study: $(ENV)
 stq study-quick: $(ENV)
 	@$(PYTHON) scripts/study.py --quick $(ARGS)
 
+## cg campaign: Do harm of every kind, and count what held; an hour, ARGS="--scale 0.05" minutes
+cg campaign: $(ENV)
+	@$(PYTHON) scripts/campaign.py $(ARGS)
+
 # ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
 
 ## c clean: Delete generated datasets, runs and caches
@@ -251,7 +260,7 @@ tdl draw-networks-list: $(ENV)
 
 ## pr predict: Read parameters from recordings (AUDIO=file, directory or pattern)
 pr predict: $(ENV)
-	@$(PYTHON) src/predict.py "audio=$(AUDIO)" $(ARGS)
+	@$(PYTHON) src/predict.py "audio=$$AUDIO" $(ARGS)
 
 ## onnx export-onnx: Export the newest best checkpoint to ONNX (ARGS="ckpt_path=PATH" for another)
 onnx export-onnx: $(ENV)

@@ -11,7 +11,11 @@ Keys of the window are shown in it.
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -30,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("train", "test"), default="train", help="what is shown; default train")
     parser.add_argument("--samples", type=int, default=12, metavar="N", help="of a contact sheet; default 12")
     parser.add_argument("--channel", metavar="NAME", help="name or number; default: the first one, in a sheet all")
-    return run_with_options("src.tasks.display.display", parser.parse_args(argv))
+    parser.add_argument("--trusted-modules", nargs="+", default=(), metavar="PACKAGE", help="whose classes it may name")
+    return run_with_options("src.tasks.display.display", parser, argv)
 
 
 if __name__ == "__main__":

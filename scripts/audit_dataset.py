@@ -1,6 +1,6 @@
 """Audits a dataset: does every parameter show in the image, and how well can it be read under rounding noise?
 
-python scripts/audit_dataset.py DIR [--samples 256] [--seed 0] [--output DIR]
+python scripts/audit_dataset.py DIR [--samples 256] [--seed 0] [--output DIR] [--trusted-modules PACKAGE]
 
 Renders all sounds of the set again, compares them with the stored bytes, and moves every parameter of some by one step.
 Prints a table, and writes audit.json and audit.png.
@@ -9,9 +9,14 @@ Prints a table, and writes audit.json and audit.png.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -20,16 +25,16 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import matplotlib  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from rich.box import SIMPLE_HEAD  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
 
+from scripts.pages import table as markdown_table  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit, observe  # noqa: E402
-from src.programs.output import progress  # noqa: E402
+from src.files import atomic_file, write_atomically  # noqa: E402
+from src.programs.output import PlainTable, console, progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 CHUNK = 256
@@ -79,12 +84,16 @@ def compare_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
     return recipe.size
 
 
-def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[ParameterAudit], int]:
+def audit_dataset(
+    data_dir: Path, n_samples: int, seed: int, trusted_modules: Sequence[str] = ()
+) -> tuple[list[ParameterAudit], int]:
     """The audit of some sounds of a set, and the number of sounds whose bytes were made again."""
     reader = VIMHReader(data_dir)
-    if reader.info.generator is None:
+    complain(f"Validation: {reader.validate()}")
+    if "config" not in (reader.info.generator or {}):
         raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
-    recipe = Recipe.from_config(reader.info.generator["config"], instantiate_trusted)
+    instantiate = partial(instantiate_trusted, trusted_modules=trusted_modules)
+    recipe = Recipe.from_config(reader.info.generator["config"], instantiate)
     if not isinstance(recipe.representation, SpectralRepresentation):
         raise VIMHError(
             f"{data_dir}: holds samples, and the audit is for spectrograms: audit a set of the "
@@ -96,9 +105,9 @@ def audit_dataset(data_dir: Path, n_samples: int, seed: int) -> tuple[list[Param
     return audit(value, reader.info.parameters, partial(observe, recipe)), n_same
 
 
-def table(audits: list[ParameterAudit], title: str) -> Table:
+def table(audits: list[ParameterAudit], title: str) -> PlainTable:
     """A row per parameter."""
-    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    result = PlainTable(title, padding=0)
     result.caption = "std: under rounding noise, in grid steps"
     for heading in COLUMNS:
         is_name = heading == "parameter"
@@ -111,8 +120,7 @@ def table(audits: list[ParameterAudit], title: str) -> Table:
 def markdown(audits: list[ParameterAudit]) -> str:
     """The same for a page of the documentation."""
     columns = {heading: text for heading, text in COLUMNS.items() if heading != "spec_min dB"}
-    lines = [columns, ["---"] * len(columns), *([text.format(a) for text in columns.values()] for a in audits)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(markdown_table(columns, ([text.format(a) for text in columns.values()] for a in audits)))
 
 
 def draw(audits: list[ParameterAudit], path: Path) -> None:
@@ -127,36 +135,37 @@ def draw(audits: list[ParameterAudit], path: Path) -> None:
         xscale="log", xlabel="standard deviation under rounding noise (grid steps): 5, 25, 50, 75, 95 % of the sounds"
     )
     axis.invert_yaxis()
-    figure.savefig(path, dpi=110)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=110)
     plt.close(figure)
 
 
 def main() -> int:
     """Audit, print, write."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, metavar="DIR")
     parser.add_argument("--samples", type=int, default=256, help="sounds that parameters are moved in")
     parser.add_argument("--seed", type=int, default=0, help="chooses them")
     parser.add_argument("--output", type=Path, help="where audit.json and audit.png go; default logs/audit/NAME")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page of the documentation")
+    parser.add_argument("--trusted-modules", nargs="+", default=(), metavar="PACKAGE", help="whose classes it may name")
     arguments = parser.parse_args()
     try:
-        audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed)
+        audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed, arguments.trusted_modules)
     except NSMError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     output = arguments.output or ROOT / "logs" / "audit" / arguments.data_dir.resolve().name
-    output.mkdir(parents=True, exist_ok=True)
     entries = [{key: item for key, item in asdict(entry).items() if key != "stds"} for entry in audits]
-    (output / "audit.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    write_atomically(output / "audit.json", (json.dumps(entries, indent=2) + "\n").encode())
     draw(audits, output / "audit.png")
-    console = Console()
     if arguments.markdown:
-        print(markdown(audits))
+        say(markdown(audits))
     else:
-        console.print(table(audits, arguments.data_dir.resolve().name))
-    print(f"{n_same:,} sounds were rendered again from their values: every byte is as stored.")
-    print(output / "audit.json", output / "audit.png", sep="\n")
+        console().print(table(audits, arguments.data_dir.resolve().name))
+    say(f"{n_same:,} sounds were rendered again from their values: every byte is as stored.")
+    say(output / "audit.json", output / "audit.png")
     return 0
 
 

@@ -18,8 +18,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -31,9 +35,6 @@ import rich  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.markup import escape  # noqa: E402
-from rich.table import Table  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
 from scripts.setups import (  # noqa: E402
@@ -44,18 +45,21 @@ from scripts.setups import (  # noqa: E402
     recipe_of,
     seconds_of,
 )
+from src.checkpoints.atomic import AtomicCheckpoints  # noqa: E402
 from src.checkpoints.run import SaveRun, build_model  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 from src.generation import generate  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers  # noqa: E402
-from src.programs.output import progress  # noqa: E402
+from src.programs.output import PlainTable, console, progress  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.synth import kernels  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 BATCH = 128
@@ -336,7 +340,8 @@ def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) ->
     """The trainer that `train.py` makes, with further callbacks before its own."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
-    return instantiate(cfg.trainer, callbacks=every_callback, logger=instantiate_loggers(cfg.logger))
+    loggers, plugins = instantiate_loggers(cfg.logger), [AtomicCheckpoints()]
+    return instantiate(cfg.trainer, callbacks=every_callback, logger=loggers, plugins=plugins)
 
 
 class InTurn(Callback):
@@ -451,6 +456,7 @@ COLUMNS = ("what", "measured", "beside it")
 
 def main() -> None:
     """Measure, print, write."""
+    prepare_streams()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000, help="size of the set that reading is measured on")
@@ -460,16 +466,18 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         for name in arguments.only:
-            Console(stderr=True).print(f"Measuring {name} ...")
+            console(stderr=True).print(f"Measuring {name} ...")
             rows += SECTIONS[name](Path(directory), arguments.records)
     machine = (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
         f"torch {torch.__version__}"
     )
-    shown = Table(*COLUMNS, title=machine, title_justify="left")
+    shown = PlainTable(machine)
+    for heading in COLUMNS:
+        shown.add_column(heading)
     for row in rows:
-        shown.add_row(*map(escape, row))
-    Console().print(shown)
+        shown.add_row(*row)
+    console().print(shown)
     if arguments.write:
         lines = [
             "# Measurements",
@@ -481,8 +489,8 @@ def main() -> None:
             "",
             *table(COLUMNS, rows),
         ]
-        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        Console().print(f"Written: {arguments.write}")
+        write_atomically(arguments.write, ("\n".join(lines) + "\n").encode())
+        console().print(f"Written: {arguments.write}")
 
 
 if __name__ == "__main__":

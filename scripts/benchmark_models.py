@@ -15,7 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -27,7 +31,6 @@ import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import LightningModule  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from rich.console import Console  # noqa: E402
 from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: E402
 from sklearn.neighbors import KNeighborsRegressor  # noqa: E402
 
@@ -35,8 +38,12 @@ from scripts.pages import read_json  # noqa: E402
 from scripts.results_page import EXPERIMENTS, PAGE, REFERENCES, RUNS, Entry, entries, keep, run_key  # noqa: E402
 from scripts.setups import compose_config, optimizer_step, seconds_of, set_up  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
+from src.files import claim_directory  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
+from src.overrides import quoted  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
+from src.programs.output import console  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
@@ -50,7 +57,7 @@ def overrides_of(entry: Entry) -> tuple[str, ...]:
 
 def config_of(entry: Entry) -> DictConfig:
     """Configuration of the training that an entry means."""
-    return compose_config("train", *overrides_of(entry), f"paths.output_dir={ROOT}")
+    return compose_config("train", *overrides_of(entry), f"paths.output_dir={quoted(str(ROOT))}")
 
 
 def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
@@ -113,7 +120,8 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[dict[str, Any], 
     Returns:
         The run's `results.json`, and the seconds from the command to the result.
     """
-    run_dir = ROOT / "logs" / "benchmark_models" / re.sub(r"[^\w]+", "_", f"{entry.name}_{seed}_{time.time():.0f}")
+    name = re.sub(r"[^\w]+", "_", f"{entry.name}_{seed}_{time.time():.0f}")
+    run_dir = claim_directory(ROOT / "logs" / "benchmark_models" / name)
     seconds = seconds_of_program(
         *("src/train.py", *overrides_of(entry)),
         *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
@@ -138,7 +146,7 @@ def synthesis(name: str) -> float:
     if key not in read_json(RUNS):
         section = config_of(Entry(name, "cnn_tiny")).data.make_dataset
         with tempfile.TemporaryDirectory() as directory:
-            overrides = *section.overrides, f"output_dir='{directory}'"
+            overrides = *section.overrides, f"output_dir={directory}"
             seconds = seconds_of_program("generate_vimh.py", f"--config-name={section.config_name}", *overrides)
         keep({key: {"seconds": round(seconds, 1)}})
     return read_json(RUNS)[key]["seconds"]
@@ -223,13 +231,14 @@ def errors(normalized: np.ndarray, test_set: Mapping[str, np.ndarray], parameter
 
 def main() -> None:
     """Run what is not there yet."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds a run, for rows without a goal")
     parser.add_argument("--only", default="", help="regular expression; only rows whose name it matches")
     parser.add_argument("--list", action="store_true", help="list what would run")
     parser.add_argument("--table", action="store_true", help="write the page from the runs that are there")
     arguments = parser.parse_args()
-    console, runs = Console(), read_json(RUNS)
+    terminal, runs = console(), read_json(RUNS)
     wanted = [
         (entry, seed)
         for entry in entries()
@@ -238,15 +247,15 @@ def main() -> None:
     ]
     for number, (entry, seed) in enumerate(wanted, 1):
         key, budget = run_key(entry, seed), entry.budget or arguments.budget
-        console.print(f"{number} of {len(wanted)}: {key}, {budget:.0f} s")
+        terminal.print(f"{number} of {len(wanted)}: {key}, {budget:.0f} s")
         if not arguments.list:
             measure = fit_reference if entry.model in REFERENCES else train
             run = measure(entry, seed, budget)
             keep({key: run})
-            console.print(f"    accuracy {run['acc']:.3f}, error {run['nmae']:.4f} of the range")
+            terminal.print(f"    accuracy {run['acc']:.3f}, error {run['nmae']:.4f} of the range")
     if not arguments.list:
         keep({})
-        console.print(f"Results: {PAGE}", soft_wrap=True, highlight=False)
+        terminal.print(f"Results: {PAGE}", soft_wrap=True)
 
 
 if __name__ == "__main__":

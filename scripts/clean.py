@@ -19,6 +19,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages of others
+
+from src.text import prepare_streams, say
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # The JSON goes last: a directory with it is a dataset, so that an interrupted deletion can be repeated.
@@ -149,13 +153,13 @@ def size_of(path: Path) -> int:
 def show(plan: Plan, root: Path) -> None:
     """Prints what will go and what will stay."""
     for path in (*plan.files, *plan.trees):
-        print(f"{size_of(path):>15,} bytes  {path.relative_to(root)}{'/' * is_directory(path)}")
+        say(f"{size_of(path):>15,} bytes  {path.relative_to(root)}{'/' * is_directory(path)}")
     for path in plan.directories:
-        print(f"{'directory':>21}  {path.relative_to(root)}/")
+        say(f"{'directory':>21}  {path.relative_to(root)}/")
     for path in plan.kept:
-        print(f"{'kept':>21}  {path.relative_to(root)}")
+        say(f"{'kept':>21}  {path.relative_to(root)}")
     if not (plan.files or plan.trees or plan.directories):
-        print("Nothing to delete.")
+        say("Nothing to delete.")
 
 
 KINDS = {"data": plan_data, "logs": plan_logs, "caches": plan_caches}
@@ -163,6 +167,7 @@ KINDS = {"data": plan_data, "logs": plan_logs, "caches": plan_caches}
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Lists, then deletes; returns the exit code."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description="Delete what this project generates.")
     parser.add_argument("kinds", nargs="+", choices=KINDS)
     parser.add_argument("--dry-run", action="store_true", help="only list")

@@ -4,13 +4,18 @@ python scripts/collect_results.py [LOG_DIR]
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from scripts.pages import read_json, table  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 COLUMNS = (
     *("experiment", "parameters", "training set", "training time"),
@@ -34,4 +39,5 @@ def markdown(log_dir: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "logs" / "train"))
+    prepare_streams()
+    say(markdown(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "logs" / "train"))

@@ -7,8 +7,12 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -21,8 +25,10 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
 from scripts.setups import recipe_of, seconds_of  # noqa: E402
+from src.files import atomic_file  # noqa: E402
 from src.pictures.plots import STYLE, draw_spectrogram  # noqa: E402
 from src.recipe import BLOCK, Recipe  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 from src.vimh.axes import ChannelInfo, channels_of  # noqa: E402
 
 CHANNELS = (
@@ -47,7 +53,8 @@ def draw(sample: int, output: Path) -> None:
             plot.set_title(channel.name)
             figure.colorbar(drawn, ax=plot, label=channel.units)
         draw_samples(figure, plots[10:], recipe, sample)
-        figure.savefig(output, dpi=90)
+        with atomic_file(output) as file:
+            figure.savefig(file, dpi=90)
 
 
 def ends_of(channel: ChannelInfo, spec_range: np.ndarray) -> tuple[float, float]:
@@ -96,7 +103,7 @@ def print_costs() -> None:
         more = [base, *(time_ - base for time_ in seconds[1 : 1 + len(apart)]), *seconds[1 + len(apart) :]]
         for what, second in zip(("first channel", *apart, "waveform", "bits"), more, strict=True):
             rows.setdefault(what, []).append(f"{1e6 * second / BLOCK:.0f} ({second / base:.2f})")
-    print(*table(("channel", *sets), ((what, *cells) for what, cells in rows.items())), sep="\n")
+    say(*table(("channel", *sets), ((what, *cells) for what, cells in rows.items())))
 
 
 def partial_image(representation: Any, waveform: torch.Tensor) -> Callable[[], object]:
@@ -117,6 +124,7 @@ def medians(calls: list[Callable[[], object]], rounds: int = 7, repeats: int = 7
 
 def main() -> None:
     """Parse the arguments, and draw or measure."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "channels.png")
@@ -126,7 +134,7 @@ def main() -> None:
         print_costs()
     else:
         draw(arguments.sample, arguments.output)
-        print(arguments.output)
+        say(arguments.output)
 
 
 if __name__ == "__main__":

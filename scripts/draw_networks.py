@@ -11,8 +11,12 @@ import functools
 import sys
 from collections.abc import Sequence
 from html import escape
+from importlib.util import find_spec
 from math import log2
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -22,7 +26,9 @@ from scripts.list_configs import CONFIGS, description, groups, is_complete, size
 from scripts.network_structure import Network, Row, describe_network  # noqa: E402
 from scripts.pages import table  # noqa: E402
 from src.errors import NSMError  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 from src.pictures import plots  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 WIDTH, MARGIN, GAP = 840, 24, 18
 BOX_X, BOX_WIDTH, PADDING = 96, 396, 12
@@ -241,14 +247,14 @@ def model_names() -> list[str]:
 
 def write_pictures(networks: Sequence[Network], output_dir: Path) -> None:
     """A picture per network, and the page that shows them."""
-    output_dir.mkdir(parents=True, exist_ok=True)
     for network in networks:
-        (output_dir / f"{network.model}.svg").write_text(draw(network), encoding="utf-8")
-    (output_dir / "index.md").write_text(index_page(networks), encoding="utf-8")
+        write_atomically(output_dir / f"{network.model}.svg", draw(network).encode())
+    write_atomically(output_dir / "index.md", index_page(networks).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, or print; returns the exit code."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="MODEL or KEY=VALUE")
     parser.add_argument("--text", action="store_true", help="print a summary and draw nothing")
@@ -262,15 +268,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = models or model_names()
     if chosen.list:
         for name in models:
-            print(f"{name:<14} {size('model', name)}  {description(CONFIGS / 'model' / f'{name}.yaml')}".rstrip())
+            say(f"{name:<14} {size('model', name)}  {description(CONFIGS / 'model' / f'{name}.yaml')}".rstrip())
         return 0
     networks = [describe_network(name, overrides) for name in models]
     if chosen.text:
-        print("\n\n".join(summary(network) for network in networks))
+        say("\n\n".join(summary(network) for network in networks))
         return 0
     output_dir = chosen.output or ROOT / ("logs" if overrides else "docs") / "networks"
     write_pictures(networks, output_dir)
-    print(f"{len(networks)} pictures: {output_dir / 'index.md'}")
+    say(f"{len(networks)} pictures: {output_dir / 'index.md'}")
     return 0
 
 
@@ -278,4 +284,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except NSMError as error:
-        sys.exit(str(error))
+        complain(error)
+        sys.exit(1)

@@ -4,7 +4,11 @@ python scripts/draw_oversampling.py [--output docs/oversampling.png]
 """
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -16,7 +20,9 @@ from scipy.signal import resample_poly, stft  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
 from scripts.setups import seconds_of  # noqa: E402
+from src.files import atomic_file  # noqa: E402
 from src.synth.voices import MoogVoice  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 SAMPLE_RATE, DURATION = 8000, 2.0
 REFERENCE = 32
@@ -68,11 +74,13 @@ def draw(sounds: dict[str, np.ndarray], path: Path) -> None:
         axis.set(title=name, xlabel="time (s)")
     axes[0].set_ylabel("frequency (Hz)")
     figure.colorbar(picture, ax=axes, label="level (dB)")
-    figure.savefig(path, dpi=110)
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=110)
 
 
 def main() -> None:
     """Draw, measure, print a Markdown table."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "oversampling.png")
     output = parser.parse_args().output
@@ -86,8 +94,8 @@ def main() -> None:
         (f"{times}", f"{magnitude_error_db(sound, target):.1f} dB", f"{seconds_per_voice(times) / base:.1f}")
         for times, sound in sounds.items()
     ]
-    print(*table(("oversample", "difference from the 32x reference", "time, of 1x"), rows), sep="\n")
-    print(output)
+    say(*table(("oversample", "difference from the 32x reference", "time, of 1x"), rows))
+    say(output)
 
 
 if __name__ == "__main__":

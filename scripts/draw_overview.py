@@ -4,7 +4,11 @@ python scripts/draw_overview.py CHECKPOINT [--sample 6] [--output docs/overview.
 """
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -17,7 +21,9 @@ import torch  # noqa: E402
 from src.checkpoints.run import load_run  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.data.vimh_dataset import VIMHDataset  # noqa: E402
+from src.files import atomic_file  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 INK, TRUE = "#2a5d84", "#c44e2b"
@@ -53,18 +59,20 @@ def draw(ckpt_path: Path, sample: int, output: Path) -> None:
         axis.axvline(batch["value"][0, head].item(), color=TRUE, linewidth=2, label="true value")
         axis.set(title=f"head {spec.name}", xlabel=f"value ({spec.units})", ylabel="probability", ylim=(0, 0.5))
     axes[2].legend(frameon=False)
-    figure.savefig(output, dpi=110)
+    with atomic_file(output) as file:
+        figure.savefig(file, dpi=110)
 
 
 def main() -> None:
     """Parse the arguments and draw."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--sample", type=int, default=6)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "overview.png")
     arguments = parser.parse_args()
     draw(arguments.checkpoint, arguments.sample, arguments.output)
-    print(arguments.output)
+    say(arguments.output)
 
 
 if __name__ == "__main__":

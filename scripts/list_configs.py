@@ -2,7 +2,11 @@
 
 import itertools
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -13,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from scripts.setups import CONFIGS, compose_config  # noqa: E402
 from src.models.components.network import NetIO  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 # What the sizes are measured with: the saw sets, 32x32x1 with two parameters and two conditioning inputs.
 HEAD_SIZES = {"note_velocity": 10, "log10_decay_time": 24}
@@ -67,11 +72,12 @@ def size(group: str, option: str) -> str:
 
 def main() -> int:
     """Prints a line per option; returns the exit code."""
+    prepare_streams()
     for group, options in groups().items():
-        print(f"\n{group}")
+        say(f"\n{group}")
         for option in options:
             parts = (f"  {option:<22}", size(group, option), description(CONFIGS / group / f"{option}.yaml"))
-            print("  ".join(part for part in parts if part).rstrip())
+            say("  ".join(part for part in parts if part).rstrip())
     return 0
 
 

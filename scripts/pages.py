@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.files import write_atomically  # noqa: E402
+from src.text import one_line  # noqa: E402
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -23,8 +28,10 @@ def write_json(entries: Mapping[str, Any], path: Path) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
+    """Lines of a Markdown table; a bar or a line feed within a cell stays in it."""
+    lines = [
+        f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in (columns, *rows)
+    ]
     return [lines[0], "|---" * len(columns) + "|", *lines[1:]]
 
 

@@ -9,9 +9,16 @@ import shutil
 import sys
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
+import rootutils
+
+rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import WebDriverException  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+
+from src.files import write_atomically  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 BROWSERS = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
@@ -66,14 +73,14 @@ def take(page: Path, place: str, output: Path, width: int, height: int) -> None:
         driver.get(page.resolve().as_uri())
         driver.execute_script("document.getElementById(arguments[0])?.scrollIntoView({behavior: 'instant'})", place)
         driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # drawn
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(driver.get_screenshot_as_png())
+        write_atomically(output, driver.get_screenshot_as_png())
     finally:
         driver.quit()
 
 
 def main() -> None:
     """Take one picture."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", help="HTML file, with #id for a place in it")
     parser.add_argument("output", type=Path)
@@ -86,8 +93,9 @@ def main() -> None:
     try:
         take(Path(name), place, arguments.output, int(width), int(height))
     except NoBrowser as error:
-        sys.exit(str(error))
-    print(arguments.output)
+        complain(error)
+        sys.exit(1)
+    say(arguments.output)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,11 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -18,6 +22,7 @@ from torch import Tensor  # noqa: E402
 from torch.optim import Optimizer  # noqa: E402
 
 from src.checkpoints.run import build_model  # noqa: E402
+from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
@@ -34,7 +39,7 @@ def compose_config(name: str, *overrides: str) -> DictConfig:
 
 def recipe_of(config_name: str, *overrides: str) -> Recipe:
     """The recipe that `generate_vimh.py --config-name=CONFIG_NAME overrides` follows."""
-    return Recipe.from_config(compose_config(config_name, *overrides), instantiate)
+    return Recipe.from_config(compose_config(config_name, *overrides), instantiate_own)
 
 
 def set_up(cfg: DictConfig) -> tuple[LightningModule, VIMHDataModule]:

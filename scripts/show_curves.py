@@ -8,6 +8,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages of others
+
+from src.text import prepare_streams, say
+
 PORT = 6006
 LOG_DIR = Path(__file__).resolve().parents[1] / "logs"
 
@@ -32,14 +36,15 @@ def tensorboard_logdir(port: int) -> str | None:
 
 def main(port: int = PORT, log_dir: Path = LOG_DIR) -> int:
     """Returns the exit code, unless this process becomes TensorBoard."""
+    prepare_streams()
     if not port_is_taken(port):
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--port", str(port)]
         os.execv(command[0], command)
     shown = tensorboard_logdir(port)
     if shown is None:
-        print(f"Port {port} is taken by another program. Stop it, or run: tensorboard --logdir logs --port PORT")
+        say(f"Port {port} is taken by another program. Stop it, or run: tensorboard --logdir logs --port PORT")
         return 1
-    print(f"TensorBoard runs already: http://localhost:{port} shows {shown}")
+    say(f"TensorBoard runs already: http://localhost:{port} shows {shown}")
     return 0
 
 

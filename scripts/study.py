@@ -21,9 +21,14 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -34,7 +39,6 @@ import lightning  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from rich.console import Console  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from scripts.pages import read_json, write_json  # noqa: E402
@@ -42,12 +46,15 @@ from scripts.setups import compose_config, optimizer_step, recipe_of, seconds_of
 from scripts.study_page import RUNS, keep  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
+from src.files import lock_directory  # noqa: E402
 from src.generation import make_dataset  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
+from src.overrides import quoted  # noqa: E402
 from src.programs.loggers import instantiate_callbacks  # noqa: E402
 from src.programs.program import extras  # noqa: E402
-from src.programs.output import progress  # noqa: E402
+from src.programs.output import console, progress  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
 from src.vimh.format import METADATA_BYTES, record_dtype  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
 
@@ -239,11 +246,11 @@ def config_of(job: Job, *overrides: str) -> DictConfig:
         *("callbacks=model_checkpoint", "++callbacks.audio_examples=null", "logger=none", "extras.print_config=false"),
         *("+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
         *("+trainer.num_sanity_val_steps=0", f"+trainer.limit_val_batches={VAL_BATCHES}"),
-        *(f"data.data_dir='{job.data_dir}'", "data.make_dataset=null", f"data.train_size={cell.size}"),
+        *(f"data.data_dir={quoted(str(job.data_dir))}", "data.make_dataset=null", f"data.train_size={cell.size}"),
         *(f"data.batch_size={BATCH_SIZE}", f"data.val_fraction={VAL_FRACTION}"),
         *(["data.aux=[]"] if cell.representation.is_samples else []),  # samples have no range of their own
-        f"paths.output_dir='{job.output_dir}'",
-        f"paths.work_dir='{ROOT}'",
+        f"paths.output_dir={quoted(str(job.output_dir))}",
+        f"paths.work_dir={quoted(str(ROOT))}",
     ]
     return compose_config("train", *choice, *overrides)
 
@@ -388,19 +395,40 @@ def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> i
     return recipe.size * record.itemsize
 
 
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Keep other processes from writing to a directory.
+
+    Raises:
+        ConfigError: If another one does.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = lock_directory(directory)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{directory}: another process is at this study. Wait for it, or give this one an --output of another name."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def run_all(grid: RunGrid, cells: Sequence[Cell], budget: float, jobs: int, output_dir: Path) -> None:
     """Measure some runs, a process on each core, and keep every result when it is there."""
+    runs_dir = ROOT / "logs" / output_dir.name
 
     def job_of(cell: Cell) -> Job:
-        directory = ROOT / "logs" / output_dir.name / re.sub(r"\W+", "-", cell.key)
+        directory = runs_dir / re.sub(r"\W+", "-", cell.key)
         cost = costs.get(cell.arm, {}).get(f"{budget:g}")
         return Job(cell, grid.data_dir(cell.set, cell.representation), directory, budget, cost)
 
-    costs = read_json(output_dir / COSTS)
-    runs = read_json(output_dir / RUNS)
-    largest = {cell.arm: replace(cell, size=max(grid.sizes)) for cell in cells}
-    unknown = [job for job in map(job_of, largest.values()) if job.cost is None]
-    with multiprocessing.get_context("spawn").Pool(jobs, start_worker) as pool:
+    with alone(runs_dir), multiprocessing.get_context("spawn").Pool(jobs, start_worker) as pool:
+        costs = read_json(output_dir / COSTS)
+        runs = read_json(output_dir / RUNS)
+        largest = {cell.arm: replace(cell, size=max(grid.sizes)) for cell in cells}
+        unknown = [job for job in map(job_of, largest.values()) if job.cost is None]
         found: dict[str, dict[str, int]] = {}
         with progress(len(unknown) * ROUNDS, "measuring steps", "networks") as advance:
             for arm, cost in pool.imap_unordered(calibrate, unknown * ROUNDS):
@@ -455,28 +483,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not there yet; returns the exit code."""
-    options, console, code = parse(arguments), Console(), 0
+    prepare_streams()
+    options, terminal, code = parse(arguments), console(), 0
     grid = QUICK if options.quick else FULL
     runs = read_json(options.output / RUNS)
     left = [cell for cell in grid.cells() if cell.key not in runs and re.search(options.only, cell.key)]
     if options.list:
         for cell in left:
-            console.print(cell.key, highlight=False)
+            terminal.print(cell.key)
         return 0
     if left and not options.page:
-        console.print(f"{len(left)} runs of {options.budget:g} s, {options.jobs} at a time")
+        terminal.print(f"{len(left)} runs of {options.budget:g} s, {options.jobs} at a time")
         try:
             make_sets(grid, left)
             run_all(grid, left, options.budget, options.jobs, options.output)
         except NSMError as error:
-            console.print(str(error), style="red", soft_wrap=True, highlight=False)
+            terminal.print(str(error), style="red", soft_wrap=True)
             return 1
         except KeyboardInterrupt:
-            console.print("Interrupted. The same command continues with the runs that are left.")
+            terminal.print("Interrupted. The same command continues with the runs that are left.")
             code = EXIT_INTERRUPTED
     if runs := read_json(options.output / RUNS):
         keep(runs, options.output)
-        console.print(f"Results: {options.output / 'index.md'}", soft_wrap=True, highlight=False)
+        terminal.print(f"Results: {options.output / 'index.md'}", soft_wrap=True)
     return code
 
 

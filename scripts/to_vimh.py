@@ -10,13 +10,18 @@ docs/to_vimh.md explains everything.
 """
 
 import argparse
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
 
 import rootutils
 
@@ -29,8 +34,6 @@ from hydra.errors import HydraException, InstantiationException  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torchaudio.transforms import Resample  # noqa: E402
 
 from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError, check_number  # noqa: E402
@@ -40,10 +43,12 @@ from src.programs.explain import find_cause  # noqa: E402
 from src.programs.old_names import answer_to_old_name  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.spectral.representation import Representation  # noqa: E402
+from src.text import complain, name_of, prepare_streams, say  # noqa: E402
 from src.vimh import convert, pictures  # noqa: E402
 from src.vimh.convert import About, Choices, DamagedFileError, LabelGrid, Part, SampleBatch  # noqa: E402
 
 MARGIN = 0.05  # s, that resampling is given beyond the end
+HIGHEST_LEVEL = 40.0  # dB full scale; what is louder was never scaled
 LONGEST = 2**26  # samples of a sound: 20 minutes at 55 kHz
 SECTIONS = ("representation", "channels")  # of a configuration: what makes images of sounds
 NO_SETTINGS = ("_target_", "sample_rate", "duration")  # of a representation: options of their own say these
@@ -94,7 +99,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def pair(text: str) -> tuple[str, str]:
     """`NAME=VALUE`, taken apart."""
-    name, equals, value = text.partition("=")
+    name, equals, value = name_of(text).partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
@@ -250,26 +255,24 @@ def load_sound(
     Raises:
         DamagedFileError: If it is no audio, damaged, or empty.
     """
-    waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
-    image, spec_range = representation.to_image(waveform[None])
+    try:
+        waveform = torch.from_numpy(read_sound(path, sample_rate, n_samples))
+        image, spec_range = representation.to_image(waveform[None])
+        if not spec_range.max() <= HIGHEST_LEVEL:
+            level = f"{float(spec_range.max()):.1f} dB full scale; a dataset takes {HIGHEST_LEVEL:g} dB at most"
+            raise DamagedFileError(f"{name_of(path)}: reaches {level}.")
+    except Exception as error:  # memory, or what an analysis cannot do with this sound: the others are read
+        reason = str(error) if isinstance(error, NSMError) else f"{name_of(path)}: cannot be used: {error!r}"
+        raise DamagedFileError(reason) from error
     return SampleBatch(image.numpy(), spec_range.numpy(), value[None])
 
 
 def read_sound(path: Path, sample_rate: int, n_samples: int) -> np.ndarray:
     """The beginning of an audio file, mono, at another rate, padded with silence, float32, `(time,)`."""
-    try:
-        samples, rate = recordings.read_samples(path, n_samples / sample_rate + MARGIN)
-    except recordings.RecordingError as error:
-        raise DamagedFileError(str(error)) from error
-    mono = torch.from_numpy(samples.mean(axis=1)).float()
-    sound = (mono if rate == sample_rate else resampler(rate, sample_rate)(mono)).numpy()[:n_samples]
-    return np.pad(sound, (0, n_samples - len(sound)))
-
-
-@cache
-def resampler(rate: int, sample_rate: int) -> Callable[[Tensor], Tensor]:
-    """Changes a rate as `predict.py` does. Its filter takes longer to make than to apply."""
-    return Resample(rate, sample_rate, dtype=torch.float64, **recordings.RESAMPLING).float()
+    audio = recordings.AudioFile.open(path)
+    blocks = audio.blocks(0, math.ceil((n_samples / sample_rate + MARGIN) * audio.sample_rate))
+    sound = recordings.resample(blocks, audio.sample_rate, sample_rate)[:n_samples]
+    return np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
 
 
 def set_name(options: argparse.Namespace, default: str | None = None) -> str:
@@ -283,25 +286,26 @@ CONVERTERS = {"images": convert_images, "idx": convert_idx, "cifar": convert_cif
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert, and print what was made and what was left out."""
+    prepare_streams()
     options = arguments(argv)
     try:
         choices = Choices(options.output, ROOT / "data", options.seed, options.test_fraction, options.strict)
         about, parts = CONVERTERS[options.kind](options)
         with progress(len(parts), "Reading", "files") as advance:
-            packed = convert.pack(
-                parts, about, choices, advance, lambda message: print(f"Skipped: {message}", file=sys.stderr)
-            )
+            packed = convert.pack(parts, about, choices, advance, lambda message: complain(f"Skipped: {message}"))
     except NSMError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
     info = packed.info
+    if packed.kept:
+        say("Kept: the same dataset was there already.")
     if packed.skipped:
-        print(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
+        say(f"{packed.skipped:,} damaged file{'s' * (packed.skipped > 1)} skipped.")
     classes = ", ".join(f"{spec.name} ({spec.n_classes} classes)" for spec in info.parameters)
-    print(f"{info.train_samples:,} training and {info.test_samples:,} test samples of {info.image_size}: {classes}")
-    print(packed.data_dir)
+    say(f"{info.train_samples:,} training and {info.test_samples:,} test samples of {info.image_size}: {classes}")
+    say(name_of(packed.data_dir))
     return 0
 
 

@@ -5,11 +5,16 @@ python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042
 Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
 
+from importlib.util import find_spec
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
 import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
-from src.programs.program import program  # noqa: E402
+from src.programs.entry import program  # noqa: E402
 
 main = program("audio_eval", task="src.tasks.audio_eval.audio_eval")
 

@@ -3,8 +3,11 @@
 import math
 import numbers
 import operator
+import warnings
 from collections.abc import Collection
 from typing import Any
+
+from src.text import printable
 
 BOUNDS = {
     "least": (operator.ge, "of {} or more"),
@@ -15,7 +18,9 @@ BOUNDS = {
 
 
 class NSMError(Exception):
-    """What the user can put right. Entry points print it without a traceback and exit with 1."""
+    """What the user can put right. Entry points print it without a traceback and exit with `exit_code`."""
+
+    exit_code = 1
 
 
 class ConfigError(NSMError, ValueError):
@@ -28,6 +33,22 @@ class VIMHError(NSMError):
 
 class CheckpointError(NSMError):
     """A file that is no checkpoint of this project, or does not belong to the dataset at hand."""
+
+
+class NSMWarning(UserWarning):
+    """What the user should know, though all goes on."""
+
+
+_usual_format = warnings.formatwarning
+
+
+def _format_warning(message: Warning, category: type[Warning], *place: Any, **line: Any) -> str:
+    """A warning of this project as a sentence: the line of code that gives it is of no use to those who read it."""
+    is_ours = issubclass(category, NSMWarning)
+    return printable(f"{message}\n" if is_ours else _usual_format(message, category, *place, **line))
+
+
+warnings.formatwarning = _format_warning  # here, so that it holds in every process that can give one
 
 
 def check_number(name: str, value: Any, *, whole: bool = False, hint: str = "", **bounds: float) -> Any:

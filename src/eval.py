@@ -3,11 +3,16 @@
 python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 """
 
+from importlib.util import find_spec
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
 import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
-from src.programs.program import program  # noqa: E402
+from src.programs.entry import program  # noqa: E402
 
 main = program("eval", task="src.tasks.evaluate.evaluate")
 

@@ -6,8 +6,11 @@ directory, since a name is an entry of its directory.
 
 import ctypes
 import errno
+import fcntl
 import os
+import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +19,11 @@ from typing import BinaryIO
 AT_FDCWD = -100  # fcntl.h of Linux: paths count from the current directory
 RENAME_EXCHANGE = 2  # renameat2(2) of Linux
 RENAME_SWAP = 2  # renamex_np(2) of macOS
+PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]{8}\.partial")  # process, and what it writes; short, whatever the target's name
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # by this kernel, or this file system
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it exists whole or not at all, and make its directory.
 
     Raises:
@@ -39,7 +43,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: If the disk refuses; its `filename` is the target. What was there before is left.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -54,6 +58,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def remove_stale(directory: Path) -> None:
+    """Remove what processes that were killed left of files that they had begun to write to a directory."""
+    for path in directory.iterdir():
+        found = PARTIAL.fullmatch(path.name)
+        if found and not _is_running(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def flush_to_disk(file: BinaryIO) -> None:
@@ -76,21 +98,49 @@ def claim_directory(wanted: Path) -> Path:
     """Make a directory that no other process has: the wanted one, or the first free of NAME_2, NAME_3 and so on.
 
     Args:
-        wanted: Its path; the directories above it are made.
+        wanted: Its path; the directories above it are made. From a name that ends with `_7`, `_8` follows.
 
     Returns:
         The directory that was made by this call and by no other.
     """
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    candidate, count = wanted, 1
+    name, _, number = wanted.name.rpartition("_")
+    name, count = (name, int(number)) if name and number.isdecimal() else (wanted.name, 1)
+    candidate = wanted
     while True:
         try:
             candidate.mkdir()
         except FileExistsError:
             count += 1
-            candidate = wanted.with_name(f"{wanted.name}_{count}")
+            candidate = wanted.with_name(f"{name}_{count}")
         else:
             return candidate
+
+
+def lock_directory(path: Path, wait: bool = False) -> int:
+    """Lock a directory against other processes, until the returned descriptor is closed or this process ends.
+
+    The lock belongs to the directory and not to its name. Where another directory has got the name meanwhile, that one
+    is locked instead.
+
+    Args:
+        path: The directory; not a link to one.
+        wait: Wait for a process that has the lock.
+
+    Raises:
+        BlockingIOError: If another process has the lock, unless `wait`.
+        OSError: If there is no such directory.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def exchange(first: Path, second: Path) -> bool:

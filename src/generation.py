@@ -19,11 +19,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import ConfigError, VIMHError, check_number
+from src.overrides import quoted
 from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
-from src.vimh.reader import Batch, VIMHReader
-from src.vimh.writer import VIMHWriter
+from src.vimh.reader import Batch, VIMHReader, read_info
+from src.vimh.writer import VIMHWriter, settle
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ def generate(
         Number of samples made: all, unless an interrupted call left some.
 
     Raises:
-        VIMHError: If the directory exists, or the disk refuses.
+        BusyError: If another process is making the same dataset.
+        ExistsError: If a dataset is there already.
+        VIMHError: If something else is, or the disk refuses.
     """
     check_number("batch_size", batch_size, whole=True, least=1)
     recipe.check()
@@ -154,13 +157,14 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
     Raises:
         VIMHError: If another dataset, a damaged one, or something else, is in its place.
     """
+    settle(data_dir)
     if not os.path.exists(data_dir):
         return False
     info = VIMHReader(data_dir).info
     if info.generator is None:
         raise VIMHError(
             f"{data_dir}: was not made by this generator, its {INFO_NAME} has no entry `generator`. Choose another "
-            "dataset.name, or data.make_dataset=null to train on it as it is."
+            "dataset.name."
         )
     stored = info.generator.get("config")
     lines = differences(stored if isinstance(stored, Mapping) else {}, json.loads(json.dumps(config)))
@@ -168,7 +172,8 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
     if lines:
         raise VIMHError(
             f"{data_dir}: was made from another configuration than the one asked for:\n  " + "\n  ".join(lines) + "\n"
-            "Choose another name (dataset.suffix=…), or replace it with overwrite=true of generate_vimh.py."
+            "Choose another name (dataset.suffix=…), or replace it with overwrite=true of generate_vimh.py. To train "
+            "on it as it is: data.make_dataset=null."
         )
     return True
 
@@ -176,7 +181,10 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
 def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str] = ()) -> None:
     """Make sure that the dataset of a generator configuration is there; synthesize it if it is not.
 
-    It is made in a process of its own: threads that render would not survive the forks of data loading.
+    A dataset of another program that is there is left as it is: whoever names its directory wants it.
+
+    It is made in a process of its own: threads that render would not survive the forks of data loading. Of several
+    programs that miss the same dataset one makes it, and the others wait.
 
     Args:
         data_dir: Where it is or will be.
@@ -187,13 +195,15 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         VIMHError: If another dataset is in its place, or the generator failed.
     """
     data_dir = Path(data_dir).absolute()
+    if os.path.exists(data_dir) and read_info(data_dir).generator is None:
+        return
     inside_hydra = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_hydra else initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = recipe_config(compose(config_name, list(overrides)))
     if is_made(data_dir, config):
         return
     command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={config_name}", *overrides]
-    command += [f"output_dir={_quoted(data_dir.parent)}", f"dataset.name={_quoted(data_dir.name)}"]
+    command += [f"output_dir={quoted(str(data_dir.parent))}", f"dataset.name={quoted(data_dir.name)}"]
     if subprocess.run(command, check=False).returncode:
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
@@ -240,8 +250,3 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
             numba.set_num_threads(n_threads)
 
     return make
-
-
-def _quoted(path: str | Path) -> str:
-    """A path as a value of one of Hydra's overrides, whatever characters it holds."""
-    return "'" + str(path).replace("'", "\\'") + "'"

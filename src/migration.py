@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from src.errors import NSMError
+from src.plain import MAX_DEPTH, shown
 
 CONFIG_VERSION = 2
 MOVED = {
@@ -20,7 +21,6 @@ MOVED = {
 }
 GIVEN_TO_NETWORKS = ("input_shape", "head_sizes", "n_aux", "aux_mean", "aux_std")  # by `build_model`, in every version
 LOG_POWER = "src.spectral.channels.LogPower"
-MAX_DEPTH = 50  # what is nested deeper is refused by `instantiate_trusted`, and not migrated here
 
 
 def upgraded(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def upgraded(entry: Mapping[str, Any]) -> dict[str, Any]:
     version = entry.get("config_version", 1)
     if type(version) is not int or not 1 <= version <= CONFIG_VERSION:
         raise NSMError(
-            f"config_version is {version!r}, and this version of the project reads 1 to {CONFIG_VERSION}: the file was "
-            "written by a newer one. Update the project."
+            f"config_version is {shown(version)}, and this version of the project reads 1 to {CONFIG_VERSION}: the "
+            "file was written by a newer one. Update the project."
         )
     config = entry.get("config")
     if version == CONFIG_VERSION or not isinstance(config, Mapping):
@@ -51,7 +51,7 @@ def upgraded(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _moved(node: Any, depth: int = 0) -> Any:
     """Nested plain data with every `_target_` of `MOVED` replaced."""
-    if depth > MAX_DEPTH:
+    if depth > MAX_DEPTH:  # is refused where it is used, and not migrated here
         return node
     if isinstance(node, Mapping):
         found = {key: _moved(item, depth + 1) for key, item in node.items()}

@@ -32,7 +32,7 @@ import numpy as np
 import scipy  # loads its parts when they are first used
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from src.errors import ConfigError, check_choice, check_number
+from src.errors import ConfigError, NSMWarning, check_choice, check_number
 from src.sections import validation_in_words
 
 Array = TypeVar("Array")  # numpy.ndarray or torch.Tensor
@@ -294,6 +294,7 @@ def _warn_of_uneven_grid(name: str, steps: float) -> None:
     """Warn once that the range is no whole number of steps."""
     warnings.warn(
         f"{name}: the range is {steps:.4f} steps, not a whole number; classes are rounded to the nearest step.",
+        NSMWarning,
         stacklevel=4,
     )
 

@@ -5,14 +5,20 @@ python src/predict.py ckpt_path=logs/train/.../epoch_042.ckpt audio='sounds/*.fl
 python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 """
 
+from importlib.util import find_spec
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
 import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True, dotenv=True)
 
-from src.programs.command_line import hydra_arguments  # noqa: E402
-from src.programs.program import program  # noqa: E402
+from src.programs.entry import program  # noqa: E402
 
-main = program("predict", task="src.tasks.predict.predict", arguments=hydra_arguments)
+FLAGS = {"--peak": "peak", "--no-normalize": "normalize=false"}
+
+main = program("predict", task="src.tasks.predict.predict", paths=("audio", "dataset"), flags=FLAGS)
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat
 
 from src import __version__
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, FixedParam, ParameterSpace
 from src.sections import Section, WholeNumber, read_section
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("dataset", "synth", "parameters", "representation", "channels")
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
 
+LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
 BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
@@ -80,8 +81,8 @@ class Recipe:
 
         Args:
             config: With the sections `dataset`, `synth`, `parameters`, `representation` and `channels`.
-            instantiate: Makes an object from a section with a `_target_`. Hydra's for a configuration of the user's,
-                the trusted one for a configuration out of a file.
+            instantiate: Makes an object from a section with a `_target_`, for a `slot`: `instantiate_own` of
+                `checkpoints` for a configuration of the user's, `instantiate_trusted` for one out of a file.
 
         Raises:
             ConfigError: If the configuration cannot be used.
@@ -90,8 +91,8 @@ class Recipe:
         read_section(DatasetSection, plain["dataset"], "dataset")
         recipe = cls(
             plain,
-            instantiate(plain["synth"]),
-            instantiate(plain["representation"], channels=plain["channels"]),
+            instantiate(plain["synth"], slot="synth"),
+            instantiate(plain["representation"], slot="representation", channels=plain["channels"]),
             ParameterSpace.from_config(plain["parameters"]),
         )
         # Refuses images that no record can hold.
@@ -113,7 +114,7 @@ class Recipe:
 
         Args:
             info: The dataset's JSON.
-            instantiate: Makes an object from a section of the generator configuration, which came out of a file.
+            instantiate: As for `from_config`; what a dataset says came out of a file.
 
         Raises:
             VIMHError: If the JSON does not say enough, or no synth knows its parameters.
@@ -128,8 +129,9 @@ class Recipe:
                 f"{info.title}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
                 "it is unknown how its sounds were made. Generate the set again with generate_vimh.py."
             )
-        representation = instantiate(config["representation"], channels=config.get("channels", {}))
-        return cls(config, instantiate(config["synth"]), representation, info.space)
+        channels = config.get("channels", {})
+        representation = instantiate(config["representation"], slot="representation", channels=channels)
+        return cls(config, instantiate(config["synth"], slot="synth"), representation, info.space)
 
     @cached_property
     def view(self) -> SpectralRepresentation:
@@ -191,14 +193,57 @@ class Recipe:
         images, spec_ranges = zip(*blocks, strict=True)
         return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
 
-    def samples(self, value: np.ndarray) -> Batch:
-        """What is stored of values, `(sample, parameter)`: everything but the values is made of them."""
-        image, spec_range = self.represent(self.render(value))
+    def sounds(self, value: np.ndarray, first: int = 0) -> np.ndarray:
+        """Waveforms of stored values as `render` makes them, each of them finite and at most `LOUDEST`.
+
+        Args:
+            value: Natural units, `(sample, parameter)`.
+            first: Number of the first sample, for messages.
+
+        Raises:
+            ConfigError: If the synth fails at a sound; with the sample's number and its values.
+        """
+        try:
+            waveform = self.render(value)
+        except Exception as error:
+            row, reason = self._first_failure(value, error)
+            raise ConfigError(self._failed(first + row, value[row], reason)) from error
+        if waveform.size and not (waveform.min() >= -LOUDEST and waveform.max() <= LOUDEST):
+            peak = np.abs(waveform).max(axis=1)
+            row = int(np.argmin(peak <= LOUDEST))
+            raise ConfigError(self._failed(first + row, value[row], f"its peak is {peak[row]:g} of full scale"))
+        return waveform
+
+    def _first_failure(self, value: np.ndarray, error: Exception) -> tuple[int, str]:
+        """Row of the first sound that fails alone too, and why; the whole batch's error where none does."""
+        for row in range(len(value)):
+            try:
+                self.render(value[row : row + 1])
+            except Exception as alone:
+                return row, _reason(alone)
+        return 0, f"it cannot be rendered with the {len(value) - 1} after it, {_reason(error)}"
+
+    def _failed(self, number: int, value: np.ndarray, reason: str) -> str:
+        """The message about a sample whose sound cannot be."""
+        values = ", ".join(f"{spec.name} {item:g}" for spec, item in zip(self.space.varying, value, strict=True))
+        return (
+            f"Sample {number} ({values}) is no sound of {type(self.synth).__name__}: {reason}. Correct the synth, or "
+            "leave such values out of the parameters' ranges."
+        )
+
+    def samples(self, value: np.ndarray, first: int = 0) -> Batch:
+        """What is stored of values, `(sample, parameter)`: everything but the values is made of them.
+
+        Args:
+            value: Natural units, `(sample, parameter)`.
+            first: Number of the first sample, for messages.
+        """
+        image, spec_range = self.represent(self.sounds(value, first))
         return Batch(image, self.space.encode(value), spec_range, value)
 
     def make(self, start: int, stop: int) -> Batch:
         """The samples `start` to `stop - 1`, from nothing but their numbers."""
-        return self.samples(self.values(start, stop))
+        return self.samples(self.values(start, stop), start)
 
     def make_fresh(self, start: int, stop: int) -> Batch:
         """Sounds `start` to `stop - 1` of an endless list of sounds of the dataset's kind, none of which is in it.
@@ -208,7 +253,7 @@ class Recipe:
         and the list is drawn uniformly. With `grid` the list goes through the points that the dataset left, over and
         over.
         """
-        return self.samples(self._fresh_values(start, stop).astype(np.float32))
+        return self.samples(self._fresh_values(start, stop).astype(np.float32), start)
 
     def _fresh_values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of fresh sounds, float64, `(sample, parameter)`."""
@@ -236,7 +281,15 @@ class Recipe:
             ConfigError: From the sampling or the synth.
         """
         self.values(self.size - 1, self.size)
-        self.render(self.space.ends())
+        try:
+            self.render(self.space.ends())
+        except NSMError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"{type(self.synth).__name__} fails at the ends of the parameters' ranges: {_reason(error)}. Correct "
+                "the synth, or the ranges."
+            ) from error
 
     def ranges(self, shard: Shard = WHOLE) -> dict[str, tuple[int, int]]:
         """First and one past the last number of the samples of each split that belong to a shard.
@@ -297,6 +350,10 @@ class Recipe:
 
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration decides the bytes of a dataset, plain and resolved: no paths, threads or batch sizes."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"The generator's configuration is {config!r}; it must have the sections {', '.join(SECTIONS)}."
+        )
     sections = {key: config.get(key) for key in SECTIONS}
     if OmegaConf.is_config(config):  # one out of a file is plain, and nothing in it is resolved
         sections = OmegaConf.to_container(OmegaConf.create(sections), resolve=True, throw_on_missing=True)
@@ -318,6 +375,12 @@ def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
             for line in differences(stored.get(name, missing), wanted.get(name, missing), f"{key}.{name}".lstrip("."))
         ]
     return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
+
+
+def _reason(error: Exception) -> str:
+    """An error as part of a sentence: ours as it is, a foreign one with its class."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if isinstance(error, NSMError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:

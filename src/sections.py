@@ -3,11 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from src.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+# What a sound may be at most, and what its STFT: settings beyond are slips or hostile, and take gigabytes.
+MAX_SAMPLE_RATE = 1_000_000  # Hz
+MAX_SAMPLES = 2**22  # 87 s at 48 kHz
+MAX_WINDOW = 2**20  # samples of a window or an FFT
+MAX_CELLS = 2**23  # FFT length times columns or rows
+MAX_LOBES = 100
 
 # What pydantic calls in programmers' words.
 WORDS = {
@@ -29,6 +36,14 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+def _few_lobes(window: Any) -> Any:
+    """Refuse a Taylor window of so many lobes that it takes minutes."""
+    is_taylor = isinstance(window, tuple) and len(window) > 1 and window[0] == "taylor"
+    if is_taylor and not (isinstance(window[1], int) and window[1] <= MAX_LOBES):
+        raise ValueError(f"window is taylor, whose number of lobes must be a whole number of {MAX_LOBES} at most")
+    return window
+
+
 # `description` is the second half of the message: "seed is -1; it must be …".
 PositiveInt = Annotated[int, Field(ge=1, description="it must be a whole number of 1 or more")]
 WholeNumber = Annotated[int, Field(ge=0, description="it must be a whole number of 0 or more")]
@@ -37,8 +52,13 @@ Flag = Annotated[bool, Field(description="it must be true or false")]
 Modules = Annotated[
     tuple[str, ...], BeforeValidator(as_tuple), Field(description="it must be a list of dotted module names")
 ]
-Window = Annotated[str | float | tuple, BeforeValidator(as_tuple)]  # any of `scipy.signal.get_window`
-Ratios = Annotated[tuple[PositiveFloat, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+SampleRate = Annotated[
+    int, Field(ge=1, le=MAX_SAMPLE_RATE, description=f"it must be a whole number of 1 to {MAX_SAMPLE_RATE:,} Hz")
+]
+Window = Annotated[  # any of `scipy.signal.get_window`
+    str | float | tuple, BeforeValidator(as_tuple), AfterValidator(_few_lobes)
+]
+Ratios = Annotated[tuple[PositiveFloat, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=16)]
 Text = Annotated[str, BeforeValidator(lambda item: str(item) if isinstance(item, int | float) else item)]
 """Text that Hydra may have read as a number: a directory can be called 2024."""
 

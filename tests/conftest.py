@@ -8,9 +8,9 @@ from typing import NamedTuple
 import hypothesis
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.checkpoints.trusted import instantiate_own
 from src.generation import generate
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
@@ -36,7 +36,7 @@ def enabled_loggers() -> Iterator[None]:
 def compose_recipe(*overrides: str, config_name: str = "synth/generate_simple_saw") -> Recipe:
     """The recipe that `generate_vimh.py --config-name=… overrides` would follow."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return Recipe.from_config(compose(config_name, list(overrides)), instantiate)
+        return Recipe.from_config(compose(config_name, list(overrides)), instantiate_own)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from scripts.audit_dataset import audit_dataset
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import VIMHError
+from src.errors import CheckpointError, VIMHError
 from src.evaluation.refinement import refine
 from src.generation import generate
 from src.listening.report import Axes
@@ -97,3 +97,12 @@ def test_a_recording_is_read_as_the_samples_of_the_set_are(samples, recipe, prog
 def test_an_audit_asks_for_spectrograms(samples):
     with pytest.raises(VIMHError, match=r"holds samples.*representation=stft"):
         audit_dataset(samples[0], 4, 0)
+
+
+def test_an_audit_takes_classes_of_the_users_own(recipe_of, tmp_path, monkeypatch):
+    (tmp_path / "own_synth.py").write_text("from src.synth.voices import SawVoice\nclass Voice(SawVoice): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    generate(recipe_of("synth._target_=own_synth.Voice", "dataset.size=8"), tmp_path / "set")
+    with pytest.raises(CheckpointError, match=r"own_synth\.Voice.*--trusted-modules"):
+        audit_dataset(tmp_path / "set", 2, 0)
+    assert audit_dataset(tmp_path / "set", 2, 0, ["own_synth"])[1] == 8

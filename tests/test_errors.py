@@ -1,11 +1,13 @@
 """`check_number`: which numbers are taken, and what is said of the others."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
-from src.errors import ConfigError, check_number
+from src.errors import ConfigError, NSMWarning, check_number
+from src.params import ParamSpec
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,13 @@ def test_anything_else_is_refused_with_what_it_must_be(value, bounds, words):
     with pytest.raises(ConfigError) as caught:
         check_number("data.setting", value, **bounds)
     assert str(caught.value) == f"data.setting is {words}"
+
+
+def test_a_warning_of_this_project_is_a_sentence_and_others_are_as_usual():
+    with pytest.warns(NSMWarning, match="told_in_words: the range is 5.4000 steps") as caught:
+        ParamSpec("told_in_words", 0.0, 2.7, 0.5)
+    ours, place = caught[0], ("a_file.py", 3)
+    assert warnings.formatwarning(ours.message, ours.category, *place) == f"{ours.message}\n"
+    assert "a_file.py:3: UserWarning: of others" in warnings.formatwarning(
+        UserWarning("of others"), UserWarning, *place
+    )

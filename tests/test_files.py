@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from src.files import atomic_file, claim_directory, exchange, write_atomically
+from src.files import atomic_file, claim_directory, exchange, lock_directory, write_atomically
 
 
 def names(directory):
@@ -56,6 +56,41 @@ def test_every_claim_is_another_directory(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         claimed = list(pool.map(claim_directory, [tmp_path / "runs" / "now"] * 40))
     assert sorted(path.name for path in claimed) == sorted(["now", *(f"now_{n}" for n in range(2, 41))])
+
+
+def test_numbers_go_on_from_the_one_that_is_wanted(tmp_path):
+    claimed = [claim_directory(tmp_path / name).name for name in ("now_3", "now_3", "00-00-00", "00-00-00", "_7", "_7")]
+    assert claimed == ["now_3", "now_4", "00-00-00", "00-00-00_2", "_7", "_7_2"]
+
+
+def test_a_lock_is_for_one_and_stays_with_its_directory(tmp_path):
+    (tmp_path / "first").mkdir()
+    lock = lock_directory(tmp_path / "first")
+    with pytest.raises(BlockingIOError):
+        lock_directory(tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "renamed")
+    with pytest.raises(FileNotFoundError):
+        lock_directory(tmp_path / "first")
+    with pytest.raises(BlockingIOError):
+        lock_directory(tmp_path / "renamed")
+    os.close(lock)
+    os.close(lock_directory(tmp_path / "renamed", wait=True))
+
+
+def test_who_waits_for_a_lock_gets_that_of_the_name(tmp_path):
+    """The directory that was locked is another by then, as when a dataset that was finished got its name."""
+    (tmp_path / "name").mkdir()
+    lock = lock_directory(tmp_path / "name")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lock_directory, tmp_path / "name", wait=True)
+        (tmp_path / "name").rename(tmp_path / "finished")
+        (tmp_path / "name").mkdir()
+        os.close(lock)
+        got = waiting.result(timeout=60)
+    with pytest.raises(BlockingIOError):
+        lock_directory(tmp_path / "name")
+    os.close(lock_directory(tmp_path / "finished"))
+    os.close(got)
 
 
 def test_exchanged_names_mean_the_other_content(tmp_path):

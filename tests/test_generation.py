@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.checkpoints.trusted import instantiate_trusted
+from src.checkpoints.trusted import instantiate_own, instantiate_trusted
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
 from src.generation import fresh_sounds, generate, is_made, make_dataset
 from src.programs.explain import find_cause
@@ -337,6 +336,16 @@ def test_the_program_says_where_the_set_is_and_keeps_it(program, tmp_path):
     assert names_in(tmp_path) == ["out"]
 
 
+def test_a_set_that_another_process_has_just_made_is_kept(program, monkeypatch):
+    """It was missing when this one looked, and there when it began to write."""
+    assert program(*SMALL)[0] == 0
+    looks = iter([lambda *_: False, is_made])
+    monkeypatch.setattr("src.tasks.generate.is_made", lambda *arguments: next(looks)(*arguments))
+    code, out, _ = program(*SMALL)
+    assert code == 0
+    assert out.startswith("Kept: ")
+
+
 def test_another_set_under_the_same_name_is_refused_unless_overwritten(program, tmp_path):
     data_dir = tmp_path / "out" / "mine"
     assert program(*SMALL, "dataset.name=mine")[0] == 0
@@ -440,7 +449,11 @@ BAD_VALUES = [
     ({"representation.hop_length": 0}, "hop_length is 0"),
     ({"representation.win_length": 8001}, "win_length 8001 is longer than the sound's 8000 samples"),
     ({"representation.height": 41}, "n_fft 80 has 40 bins above DC, but the image has 41 rows"),
-    ({"representation.height": 70000, "representation.n_fft": 140000}, "70000x32x1"),
+    ({"representation.height": 70000, "representation.n_fft": 140000}, "n_fft 140000 for 70000 columns or rows takes"),
+    ({"representation.width": 70000, "dataset.duration": 8.75}, "32x70000x1"),
+    ({"representation.n_fft": 10**9}, "n_fft 1000000000 is more than"),
+    ({"dataset.duration": 1e9}, "duration 1000000000.0 s at 8000 Hz is more than"),
+    ({"dataset.sample_rate": 10**9}, "sample_rate is 1000000000"),
     ({"representation.window": "nonsense"}, "nonsense"),
 ]
 
@@ -451,7 +464,7 @@ def test_a_bad_value_is_refused_before_anything_is_written(saw_config, tmp_path,
     for key, value in changes.items():
         OmegaConf.update(config, key, value)
     with pytest.raises((ConfigError, VIMHError, InstantiationException)) as caught:
-        generate(Recipe.from_config(config, instantiate), tmp_path / "deep" / "set")
+        generate(Recipe.from_config(config, instantiate_own), tmp_path / "deep" / "set")
     assert says in str(find_cause(caught.value, NSMError))
     assert names_in(tmp_path) == []
 
@@ -498,6 +511,7 @@ def test_nothing_of_a_hostile_json_runs(saw_dir, recipe_of, tmp_path, synth):
         (data_dir / name).write_bytes(data)
     info = json.loads((data_dir / INFO_NAME).read_text())
     info["generator"]["config"]["synth"] = json.loads(json.dumps(synth).replace("MARK", str(mark)))
+    del info["json_sha256"]
     (data_dir / INFO_NAME).write_text(json.dumps(info))
     reader = VIMHReader(data_dir)
     reader.validate()

@@ -16,7 +16,6 @@ import pytest
 import soundfile
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from rich.console import Console
 from scipy import stats
 from sklearn.metrics import f1_score
@@ -25,6 +24,7 @@ import src.synth
 from src import generation
 from src.callbacks.head_figures import HeadPredictions, head_figure
 from src.checkpoints.run import check_same_heads
+from src.checkpoints.trusted import instantiate_own
 from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import BatchFormat
 from src.errors import CheckpointError, ConfigError, VIMHError
@@ -86,7 +86,7 @@ def recipe_with(tremolo, tmp_path_factory):
 
     def make(*overrides):
         with initialize_config_dir(str(configs), version_base="1.3"):
-            return Recipe.from_config(compose("synth/generate_tremolo", list(overrides)), instantiate)
+            return Recipe.from_config(compose("synth/generate_tremolo", list(overrides)), instantiate_own)
 
     return make
 
@@ -323,7 +323,7 @@ def test_a_synth_that_stays_on_one_thread_is_called_from_one(recipe_with, recipe
         assert (tmp_path / "set" / name).read_bytes() == (data_dir / name).read_bytes()
     monkeypatch.setattr(type(alone.synth), "threads", False)
     with pytest.raises(ConfigError, match=r"TremoloVoice renders on one thread alone.*data.stream=false"):
-        fresh_sounds(VIMHReader(data_dir).info, instantiate)
+        fresh_sounds(VIMHReader(data_dir).info, instantiate_own)
 
 
 @pytest.mark.parametrize("threads", [True, False])

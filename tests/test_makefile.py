@@ -14,7 +14,7 @@ EXPECTED = [
     *("sdma", "emb", "eme", "emr", "emall", "evitms", "evitts", "evitml", "evittl", "evitall", "etmsr", "evitmsr"),
     *("emer", "emvitb", "emvite", "emvitr", "emvit", "emvitgta"),
     *("t", "ta", "c", "dc", "cl", "f", "tb", "lc", "bench", "bm", "td", "tds", "tdl", "onnx"),
-    *("ddr", "dds", "ddl", "ae", "pr", "ed", "tv", "ew", "st", "stq"),
+    *("ddr", "dds", "ddl", "ae", "pr", "ed", "tv", "ew", "st", "stq", "cg"),
 ]
 # Targets that only call others, and how many commands they run.
 COLLECTIONS = {"etall": 4, "evitall": 4, "sdma": 3, "emall": 6, "emvit": 3, "emvitgta": 6}
@@ -102,3 +102,22 @@ def test_every_script_and_option_that_a_target_names_exists(fresh, short):
         assert (ROOT / script).is_file(), script
     for group, option in re.findall(r" (experiment|model|data|loss)=(\w+)", commands):
         assert (ROOT / "configs" / group / f"{option}.yaml").is_file(), option
+
+
+NASTY = [
+    *("a $HOME.wav", "a $$x ${y} $(z).wav", "q'u\"o`t`e\\ #:~*;&|<>!", "漢 ü\nnew line"),
+    *("epoch=3-step=90.ckpt ", "@-+%"),
+]
+
+
+@pytest.mark.parametrize("path", NASTY)
+@pytest.mark.parametrize(("short", "variable", "argument"), [("pr", "AUDIO", "audio="), ("au", "DIR", "")])
+def test_a_path_reaches_its_program_character_for_character(fresh, path, short, variable, argument):
+    python = fresh / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nshift\nprintf "%s\\0" "$@"\n')
+    python.chmod(0o755)
+    (fresh / ".venv" / ".installed").touch()
+    printed = make("-s", short, f"{variable}={path}", 'ARGS="a b" $$ seed=1', cwd=fresh)
+    assert printed.split("\0")[:2] == [f"{argument}{path}", "a b"]
+    assert printed.split("\0")[3] == "seed=1"

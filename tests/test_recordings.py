@@ -1,13 +1,31 @@
+import io
+import math
+import os
+import resource
 import struct
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hydra import compose, initialize_config_dir
 
+from scripts.faults.recordings import odd_recordings
+from src import recordings
+from src.checkpoints.trusted import instantiate_own
 from src.errors import ConfigError
-from src.recordings import RecordingError, find_files, find_onset, read_recording, read_samples, resample
+from src.recipe import Recipe
+from src.recordings import AudioFile, RecordingError, find_files, find_onset, read_recording, resample
+from src.text import name_of
 
 RATE, DURATION = 8000, 1.0
+
+
+def read_samples(path, seconds):
+    """The beginning of a file, the mean of its channels, and its rate."""
+    audio = AudioFile.open(path)
+    return np.concatenate(list(audio.blocks(0, math.ceil(seconds * audio.sample_rate)))), audio.sample_rate
 
 
 def decaying(rate, seconds=1.0, f0=440.0):
@@ -18,7 +36,7 @@ def decaying(rate, seconds=1.0, f0=440.0):
 @pytest.mark.parametrize("rate", [6000, 11025, 16000, 22050, 44100, 48000])
 def test_a_sinusoid_stays_one_at_another_rate(rate):
     f0 = 1000.0
-    found = resample(np.cos(2 * np.pi * f0 * np.arange(rate) / rate), rate, RATE)
+    found = resample([np.cos(2 * np.pi * f0 * np.arange(rate) / rate)], rate, RATE)
     expected = np.cos(2 * np.pi * f0 * np.arange(len(found)) / RATE)
     middle = slice(len(found) // 4, -len(found) // 4)
     assert np.abs(found - expected)[middle].max() < 1e-4  # -80 dB, the range of an image
@@ -26,7 +44,67 @@ def test_a_sinusoid_stays_one_at_another_rate(rate):
 
 def test_what_is_above_half_the_rate_does_not_come_back_as_something_else():
     above = np.cos(2 * np.pi * 5000 * np.arange(44100) / 44100)
-    assert np.abs(resample(above, 44100, RATE)[1000:-1000]).max() < 1e-4
+    assert np.abs(resample([above], 44100, RATE)[1000:-1000]).max() < 1e-4
+
+
+# Rates that share factors, few of them, or none.
+RATES = [(44100, RATE), (44101, RATE), (22254, RATE), (96001, 16000), (7919, RATE), (RATE, 44101), (999_983, RATE)]
+
+
+def cosine(frequency, rate, n_samples, phase=0.3):
+    return np.cos(2 * np.pi * frequency * np.arange(n_samples) / rate + phase)
+
+
+@pytest.mark.parametrize(("rate", "sample_rate"), RATES)
+def test_any_two_rates_keep_level_and_phase_of_what_both_can_hold(rate, sample_rate):
+    for share in (0.02, 0.3, 0.7, 0.9):
+        f0 = share * min(rate, sample_rate) / 2
+        found = resample([cosine(f0, rate, round(0.3 * rate))], rate, sample_rate)
+        middle = slice(len(found) // 4, -len(found) // 4)
+        turn = np.exp(2j * np.pi * f0 * np.arange(len(found)) / sample_rate)[middle]
+        basis = np.stack([turn.real, -turn.imag], axis=1)
+        (real, imag), *_ = np.linalg.lstsq(basis, found[middle], rcond=None)
+        assert abs(20 * np.log10(abs(real + 1j * imag))) < 0.01  # dB
+        assert np.angle(real + 1j * imag) == pytest.approx(0.3, abs=1e-5)  # delayed by nothing
+        assert np.abs(basis @ [real, imag] - found[middle]).max() < 1e-6
+
+
+@pytest.mark.parametrize(("rate", "sample_rate"), [pair for pair in RATES if pair[0] > pair[1]])
+def test_any_two_rates_reject_what_the_lower_one_cannot_hold(rate, sample_rate):
+    for share in (1.0, 1.02, 1.3):
+        found = resample([cosine(share * sample_rate / 2, rate, round(0.3 * rate))], rate, sample_rate)
+        assert np.abs(found[len(found) // 4 : -len(found) // 4]).max() < 1e-5  # -100 dB
+
+
+@pytest.mark.parametrize(("rate", "sample_rate"), RATES)
+def test_resampling_is_linear_and_knows_no_blocks(rate, sample_rate):
+    x, y = np.random.default_rng(0).standard_normal((2, round(0.1 * rate)))
+    whole = resample([2 * x - y], rate, sample_rate)
+    assert np.abs(2 * resample([x], rate, sample_rate) - resample([y], rate, sample_rate) - whole).max() < 1e-9
+    assert np.array_equal(resample(np.split(2 * x - y, [0, 1, 77]), rate, sample_rate), whole)
+    assert len(whole) == pytest.approx(0.1 * sample_rate, abs=1)
+    assert not resample([0 * x], rate, sample_rate).any()
+
+
+@pytest.mark.parametrize("rate", [1, 7, 7919, 22254, 44101, 96001, 9_999_991])
+def test_no_rate_takes_more_memory_than_the_sound(rate):
+    waveform = np.random.default_rng(0).standard_normal(max(20, round(0.5 * rate)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert np.isfinite(resample([waveform], rate, RATE)).all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB on Linux, bytes on macOS
+
+
+def test_a_long_recording_is_never_in_memory_as_a_whole(tmp_path):
+    n_samples = 400 * RATE
+    sound = np.concatenate([np.zeros(n_samples - RATE), decaying(RATE)])
+    soundfile.write(tmp_path / "long.wav", sound, RATE, subtype="PCM_16")
+    del sound
+    tracemalloc.start()
+    recording = read_recording(tmp_path / "long.wav", RATE, DURATION)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert recording.onset == pytest.approx(399, abs=1e-3)
+    assert most < n_samples * 8 / 2  # its samples are twice as large
 
 
 @pytest.mark.parametrize(
@@ -103,6 +181,147 @@ def test_what_is_no_sound_is_refused_by_name(tmp_path, content, message):
         read_recording(path, RATE, DURATION)
 
 
+# ----- lossy codecs
+
+CODECS = {
+    "wav": ("WAV", "FLOAT"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+}
+SYNTHS = ["simple_saw", "moog_basic", "moog_envelope", "moog_resonance"]
+
+
+def rendered(synth, n_sounds):
+    """Sounds of a synth at 8 kHz, `(sound, time)`."""
+    with initialize_config_dir(str(Path(__file__).parents[1] / "configs"), version_base="1.3"):
+        cfg = compose(f"synth/generate_{synth}")
+    recipe = Recipe.from_config(cfg, instantiate_own)
+    return recipe.render(recipe.values(0, n_sounds)).astype(np.float64), recipe.synth.sample_rate
+
+
+def onset_after(waveform, rate, codec):
+    """Where the onset is found once a codec has coded a sound, s."""
+    form, subtype = CODECS[codec]
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate, format=form, subtype=subtype)
+    file.seek(0)
+    decoded, rate = soundfile.read(file)
+    return find_onset(decoded, rate, lossy=subtype in recordings.LOSSY) / rate
+
+
+def check_onsets(sounds, rate, codec):
+    rng = np.random.default_rng(1)
+    for sound in sounds:
+        waveform = np.pad(sound * 0.5 / np.abs(sound).max(), (round(rng.uniform(0.1, 0.3) * rate), 0))
+        assert onset_after(waveform, rate, codec) == pytest.approx(find_onset(waveform, rate) / rate, abs=0.002)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_onset_is_where_it_was_before_a_codec(codec):
+    check_onsets(*rendered("simple_saw", 4), codec)
+    check_onsets(*rendered("moog_envelope", 4), codec)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("synth", SYNTHS)
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_onset_of_many_sounds_is_where_it_was_before_a_codec(codec, synth):
+    check_onsets(*rendered(synth, 50), codec)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("rate", [8000, 48000])
+@pytest.mark.parametrize("noise", [0.0, 3e-4])
+@pytest.mark.parametrize("attack", [1e-6, 0.02])
+def test_the_onset_behind_a_codec_depends_on_neither_noise_nor_attack(codec, rate, noise, attack):
+    seconds = np.arange(rate) / rate
+    sound = 0.5 * np.cos(2 * np.pi * 440 * seconds) * np.exp(-3 * seconds) * np.minimum(1, seconds / attack)
+    waveform = np.pad(sound, (rate // 4, 0)) + noise * np.random.default_rng(0).standard_normal(rate + rate // 4)
+    assert onset_after(waveform, rate, codec) == pytest.approx(0.25, abs=0.002)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_recording_in_a_codec_is_aligned_as_it_was(tmp_path, codec):
+    form, subtype = CODECS[codec]
+    waveform = np.pad(decaying(48000), (12000, 0))
+    soundfile.write(tmp_path / f"a.{codec}", waveform, 48000, format=form, subtype=subtype)
+    recording = read_recording(tmp_path / f"a.{codec}", RATE, DURATION)
+    assert recording.onset == pytest.approx(0.25, abs=0.002)
+    assert np.abs(recording.waveform).max() == pytest.approx(0.5, abs=0.05)
+
+
+# ----- anything
+
+
+def test_whatever_a_recording_is_it_is_read_or_refused_by_name(tmp_path):
+    for path, expected in odd_recordings(tmp_path, seed=0, n=40):
+        try:
+            recording = read_recording(path, RATE, DURATION)
+        except RecordingError as error:
+            assert expected != "read", error
+            assert str(error).startswith(f"{name_of(path)}: ")
+            assert str(error).isprintable() or "\u202e" in name_of(path) or "\u2028" in name_of(path)
+            str(error).encode()
+        else:
+            assert expected != "skipped", path
+            assert recording.waveform.shape == (RATE,)
+            assert np.isfinite(np.square(recording.waveform)).all()
+            assert np.abs(recording.waveform).max() > 0
+
+
+@pytest.mark.parametrize(("level", "is_read"), [(1e9, True), (1e10, False), (1e38, False), (1e300, False)])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_what_no_32_bits_can_hold_is_refused(tmp_path, level, is_read, n_channels):
+    sound = np.repeat(decaying(RATE)[:, None], n_channels, axis=1)
+    soundfile.write(tmp_path / "a.wav", level * 2 * sound, RATE, subtype="DOUBLE")
+    if is_read:
+        waveform = read_recording(tmp_path / "a.wav", RATE, DURATION).waveform
+        assert np.abs(waveform / level - 2 * decaying(RATE)).max() < 1e-6
+    else:
+        with pytest.raises(RecordingError, match="full scale"):
+            read_recording(tmp_path / "a.wav", RATE, DURATION)
+
+
+def test_a_rate_that_no_recording_has_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", decaying(RATE), 2**31 - 1)
+    with pytest.raises(RecordingError, match=r"a\.wav: has a sample rate of 2,147,483,647 Hz"):
+        read_recording(tmp_path / "a.wav", RATE, DURATION)
+
+
+def test_what_the_rate_of_the_dataset_cannot_hold_is_silent(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 2e-5 * cosine(20000, 48000, 48000), 48000, subtype="FLOAT")
+    with pytest.raises(RecordingError, match="is silent below 4,000 Hz"):
+        read_recording(tmp_path / "a.wav", RATE, DURATION)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("lost sync"), AssertionError(), TypeError("format")])
+def test_whatever_a_decoder_raises_is_about_its_file(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    soundfile.write(tmp_path / "a.wav", decaying(RATE), RATE)
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    with pytest.raises(RecordingError, match=r"a\.wav: cannot be read as audio: \w+"):
+        read_recording(tmp_path / "a.wav", RATE, DURATION)
+
+
+def test_a_name_that_is_not_utf_8_is_a_name(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9\n.wav")
+    soundfile.write(os.fsencode(path), decaying(RATE), RATE, format="WAV", subtype="FLOAT")
+    (found,) = find_files(str(tmp_path))
+    assert np.abs(read_recording(found, RATE, DURATION).waveform - decaying(RATE)).max() < 1e-6
+    assert name_of(path.name) == r"caf\xe9\n.wav"
+    assert name_of("Grüße 日本\u3000🎹.wav") == "Grüße 日本\u3000🎹.wav"
+
+
+@pytest.mark.parametrize("audio", ["a\0b.wav", "a*\0.wav", "x" * 5000, "~nobody_of_this_name/a.wav"])
+def test_what_cannot_be_a_path_is_refused(audio):
+    with pytest.raises(ConfigError, match="audio="):
+        find_files(audio)
+
+
 # ----- files that are cut off
 
 FORMATS = {
@@ -133,8 +352,9 @@ def whole_file(path, name):
 def test_a_file_that_is_cut_off_is_refused_even_behind_what_is_read(tmp_path, name):
     path = tmp_path / f"sound.{name}"
     content = whole_file(path, name)
-    assert read_samples(path, 10)[0].shape == (WHOLE, 2)
-    assert read_samples(path, 0.1)[0].shape == (1600, 2)
+    assert read_samples(path, 10)[0].shape == (WHOLE,)
+    assert read_samples(path, 0.1)[0].shape == (1600,)
+    assert AudioFile.open(path).n_channels == 2
     for share in (0.02, 0.3, 0.5, 0.9, 0.97):
         path.write_bytes(content[: round(share * len(content))])
         for seconds in (0.1, 10):
@@ -161,7 +381,7 @@ def test_a_stream_without_a_length_is_read_as_far_as_it_goes(tmp_path, riff, dat
     (tmp_path / "sound.wav").write_bytes(head + samples.tobytes())
     found, rate = read_samples(tmp_path / "sound.wav", 10)
     assert rate == RATE
-    assert np.array_equal(found[:, 0] * 2**15, samples)
+    assert np.array_equal(found * 2**15, samples)
 
 
 @pytest.mark.parametrize("name", ["wav", "mp3", "ogg"])

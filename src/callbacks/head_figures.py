@@ -15,9 +15,19 @@ from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.writers import tensorboard_writers
 from src.errors import check_number
 from src.params import ParameterSpace, ParamSpec
+from src.text import one_line
 
 DPI = 72
-INK = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7}
+# A dataset may hold any text: none of it is parsed as a formula.
+INK = {
+    "text.parse_math": False,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+}
+LONGEST_NAME, LONGEST_UNITS = 60, 20  # characters
 COLUMNS = 3  # of spectrograms
 
 
@@ -107,7 +117,7 @@ def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray,
     draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, predicted.index)
     if not spec.categorical:
         draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
-    figure.text(0.1, 0.94, f"{spec.name}, {len(predicted.index)} validation samples")
+    figure.text(0.1, 0.94, f"{_name(spec)}, {len(predicted.index)} validation samples")
     return figure
 
 
@@ -130,15 +140,23 @@ def draw_confusion(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.
     extent = (*axes.get_xlim(), *axes.get_ylim())
     axes.imshow(counts.T, origin="lower", extent=extent, cmap="Blues", interpolation="nearest", aspect="auto")
     title = f"accuracy {np.trace(counts) / counts.sum():.3f}"
-    _label(axes, title, f"true class, {spec.units}".rstrip(", "), "predicted class")
+    _label(axes, title, f"true class, {_units(spec)}".rstrip(", "), "predicted class")
 
 
 def draw_scatter(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.ndarray) -> None:
     """Predicted over true value, with the line on which both agree."""
     axes.plot((spec.min, spec.max), (spec.min, spec.max), color="0.7", linewidth=1)
     axes.plot(true, predicted, ".", markersize=3, alpha=0.5)
-    title = f"mean abs. error {np.abs(true - predicted).mean():.4g} {spec.units}".rstrip()
-    _label(axes, title, f"true value, {spec.units}".rstrip(", "), "predicted value")
+    title = f"mean abs. error {np.abs(true - predicted).mean():.4g} {_units(spec)}".rstrip()
+    _label(axes, title, f"true value, {_units(spec)}".rstrip(", "), "predicted value")
+
+
+def _name(spec: ParamSpec) -> str:
+    return one_line(spec.name, LONGEST_NAME)
+
+
+def _units(spec: ParamSpec) -> str:
+    return one_line(spec.units, LONGEST_UNITS)
 
 
 def _label(axes: Axes, title: str, across: str, upwards: str) -> None:
@@ -185,10 +203,10 @@ def spectrogram_title(
     for spec, value in zip(specs, true, strict=True):
         _, predicted, std = predictions[spec.name]
         if spec.categorical:
-            lines.append(f"{spec.name} {spec.text(predicted[number])}, true {spec.text(value)}")
+            lines.append(f"{_name(spec)} {spec.text(predicted[number])}, true {spec.text(value)}")
             continue
         found = f"{predicted[number]:.3g} ± {std[number]:.2g}"
-        lines.append(f"{spec.name} {found}, true {value:.3g} {spec.units}".rstrip())
+        lines.append(f"{_name(spec)} {found}, true {value:.3g} {_units(spec)}".rstrip())
     return "\n".join(lines)
 
 

@@ -4,23 +4,33 @@ The entry `nsm_run` of a checkpoint is plain data: the configuration of the run,
 statistics of the training images. Nothing that a file holds is executed (`trusted.py`).
 """
 
-import pickle
-import re
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
-import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
 
-from src.checkpoints.trusted import instantiate_trusted
-from src.errors import CheckpointError, NSMError
+from src.checkpoints.bounds import (
+    MAX_PIXELS,
+    NO_FIT,
+    check_network,
+    check_numbers,
+    differing,
+    no_larger_than,
+)
+from src.checkpoints.reading import read_checkpoint, read_weights
+from src.checkpoints.trusted import SLOTS, check_section, instantiate_own, instantiate_trusted
+from src.errors import CheckpointError, ConfigError, NSMError
 from src.migration import CONFIG_VERSION, upgraded
 from src.models.components.network import NetIO
+from src.models.losses import HeadLoss
+from src.plain import check_plain, parts, reason, shown
 from src.vimh.info import DatasetInfo
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
@@ -32,7 +42,7 @@ def build_model(
     config: Mapping[str, Any],
     info: DatasetInfo,
     aux_statistics: tuple[list[float], list[float]] | None = None,
-    instantiate: Callable[..., Any] = hydra.utils.instantiate,
+    instantiate: Callable[..., Any] = instantiate_own,
 ) -> LightningModule:
     """The network that a configuration describes for a dataset, complete with heads, loss and metrics.
 
@@ -40,16 +50,31 @@ def build_model(
         config: With the sections `model`, `loss` and `data`.
         info: The dataset.
         aux_statistics: Mean and standard deviation of the conditioning inputs; None where weights are loaded after it.
-        instantiate: Makes an object from a section with a `_target_`.
+        instantiate: Makes an object from a section with a `_target_`, for a `slot`.
     """
-    loss = instantiate(config["loss"])
-    # Texts in the dataset (names, units, descriptions) bypass OmegaConf, which would interpolate them.
-    head_sizes = {spec.name: loss.head_size(spec) for spec in info.parameters}
-    io = NetIO(info.image_shape, head_sizes, len(config["data"]["aux"]), *(aux_statistics or (None, None)))
-    make_module = instantiate(config["model"], net=None, _partial_=True)
-    net = instantiate(config["model"]["net"], io, _convert_="all")
+    loss = instantiate(config["loss"], slot="loss")
+    io = network_io(config, info, loss, aux_statistics)
+    make_module = instantiate(config["model"], slot="module", net=None, _partial_=True)
+    net = build_network(config, io, instantiate)
     parameters = [asdict(spec) for spec in info.parameters]
     return make_module(net=net, loss=loss, parameters=parameters, input_shape=io.input_shape, n_aux=io.n_aux)
+
+
+def build_network(config: Mapping[str, Any], io: NetIO, instantiate: Callable[..., Any]) -> nn.Module:
+    """The network alone; see `build_model`."""
+    return instantiate(config["model"]["net"], io, slot="network", _convert_="all")
+
+
+def network_io(
+    config: Mapping[str, Any],
+    info: DatasetInfo,
+    loss: HeadLoss,
+    aux_statistics: tuple[list[float], list[float]] | None = None,
+) -> NetIO:
+    """What goes into the network and comes out of it; see `build_model`."""
+    # Texts in the dataset (names, units, descriptions) bypass OmegaConf, which would interpolate them.
+    head_sizes = {spec.name: loss.head_size(spec) for spec in info.parameters}
+    return NetIO(info.image_shape, head_sizes, len(config["data"]["aux"]), *(aux_statistics or (None, None)))
 
 
 class SaveRun(Callback):
@@ -63,12 +88,18 @@ class SaveRun(Callback):
 
     def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, Any] | None = None) -> None:
         plain = OmegaConf.to_container(cfg, resolve=True)
-        self.entry = {
+        entry = {
             "config_version": CONFIG_VERSION,
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
             "dataset_info": info.to_dict(),
-            "domain": None if domain is None else dict(domain),
         }
+        try:
+            check_plain(entry)
+        except NSMError as error:
+            raise ConfigError(
+                f"The run could not be read again from a checkpoint: of its description, {error}."
+            ) from error
+        self.entry = entry | {"domain": None if domain is None else dict(domain)}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Called by Lightning with a checkpoint that is about to be written."""
@@ -105,15 +136,31 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
     """
     entry, weights = _parts(read_checkpoint(ckpt_path), ckpt_path)
     try:
+        for section, slot in (("loss", "loss"), ("model", "module")):
+            check_section(entry["config"][section], slot, trusted_modules)
         info = DatasetInfo.from_dict(entry["dataset_info"], "its dataset_info")
-        instantiate = partial(instantiate_trusted, trusted_modules=trusted_modules)
-        module = build_model(entry["config"], info, instantiate=instantiate)
-        module.load_state_dict(weights, strict=True)
+        module = _rebuild(entry["config"], info, weights, partial(instantiate_trusted, trusted_modules=trusted_modules))
     except NSMError as error:
         raise CheckpointError(f"{ckpt_path}: {error}") from error
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{ckpt_path}: its weights do not fit its configuration: {error}") from error
-    return Run(module.eval(), info, entry["config"], entry.get("domain"))
+    except Exception as error:  # PyTorch and a network raise anything about a description that is not theirs
+        raise CheckpointError(f"{ckpt_path}: {NO_FIT}: {reason(error)}") from error
+    return Run(module.eval(), info, entry["config"], entry["domain"])
+
+
+def _rebuild(
+    config: dict[str, Any], info: DatasetInfo, weights: dict[str, Tensor], instantiate: Callable[..., Any]
+) -> LightningModule:
+    """The network of a checkpoint with its weights. What they do not justify is not built."""
+    if math.prod(info.image_shape) > MAX_PIXELS:
+        raise CheckpointError(f"its images have {math.prod(info.image_shape):,} pixels; {MAX_PIXELS:,} is the most.")
+    check_numbers(config["model"]["net"], weights)
+    with no_larger_than(weights):
+        if config["model"]["net"]["_target_"] in SLOTS["network"].classes:  # a class of the user's may want memory
+            io = network_io(config, info, instantiate(config["loss"], slot="loss"))
+            check_network(partial(build_network, config, io, instantiate), weights)
+        module = build_model(config, info, instantiate=instantiate)
+    module.load_state_dict(weights, strict=True)
+    return module
 
 
 def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:
@@ -133,53 +180,56 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     makers = {"make_dataset": None, "stream": False, "stream_source": None}
     changes = {key: item for key, item in makers.items() if key in run.config["data"]}
     changes |= {key: item for key, item in wanted.items() if item is not None}
-    datamodule = instantiate_trusted(run.config["data"] | changes, trusted_modules=trusted_modules)
+    section = run.config["data"] | changes
+    data_dir = section.pop("data_dir", None)
+    if not isinstance(data_dir, str | Path):
+        raise CheckpointError(f"data.data_dir of the checkpoint is {shown(data_dir)}. Name the dataset to use.")
+    # As an argument of its own: ${…} in the name of a directory is no interpolation.
+    datamodule = instantiate_trusted(section, data_dir, slot="datamodule", trusted_modules=trusted_modules)
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
     return datamodule
 
 
-def _parts(checkpoint: dict[str, Any], ckpt_path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(checkpoint: dict[str, Any], ckpt_path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The entry of a run, with its configuration in today's names, and the weights."""
     entry, weights = checkpoint.get(ENTRY), checkpoint.get("state_dict")
-    parts = [weights, *(entry.get(key) for key in ("config", "dataset_info"))] if isinstance(entry, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts):
+    found = [weights, *(entry.get(key) for key in ("config", "dataset_info"))] if isinstance(entry, dict) else [None]
+    if not all(isinstance(part, dict) for part in found):
         raise CheckpointError(
             f"{ckpt_path}: is a PyTorch file, but no checkpoint of this project: {ENTRY} or state_dict is missing "
             "or no dict. Name one that train.py wrote."
         )
     try:
-        return upgraded(entry), weights
+        plain = {key: entry.get(key) for key in ("config_version", "config", "dataset_info") if key in entry}
+        check_plain(plain)
+        _check_sections(plain["config"])
+        domain = entry.get("domain")
+        if not (domain is None or isinstance(domain, dict)):
+            raise CheckpointError(f"its statistics of the training images are {shown(domain)}, and no mapping.")
+        return upgraded(plain) | {"domain": domain}, read_weights(weights)
     except NSMError as error:
         raise CheckpointError(f"{ckpt_path}: {error}") from error
 
 
-def read_checkpoint(ckpt_path: str | Path) -> dict[str, Any]:
-    """Content of a checkpoint: tensors and plain data, nothing else can be read.
+def _check_sections(config: Mapping[str, Any]) -> None:
+    """Refuse a stored configuration without the sections that programs use, or of other types."""
+    for section in ("model", "loss", "data"):
+        if not isinstance(config.get(section), dict):
+            raise CheckpointError(f"its configuration has no section {section}, but {shown(config.get(section))}.")
+    data = config["data"]
+    if not isinstance(data.get("aux"), list) or not all(isinstance(name, str) for name in data["aux"]):
+        raise CheckpointError(f"data.aux is {shown(data.get('aux'))} in its configuration, and no list of names.")
+    if not _is_path(data.get("data_dir", "")):
+        raise CheckpointError(f"data.data_dir is {shown(data['data_dir'])} in its configuration, and no path.")
 
-    Raises:
-        CheckpointError: If there is no such file, it is no checkpoint, or it holds anything but plain data.
-    """
-    path = Path(ckpt_path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file. Train a network first (make ex), or name another file.")
+
+def _is_path(item: Any) -> bool:
+    """Whether this can be the path of anything."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"(?:GLOBAL|class) ([\w.]+\w)", str(error))  # the name alone, out of a long message
-        raise CheckpointError(
-            f"{path}: is no checkpoint, or holds more than tensors and plain data, which is not read"
-            f"{f' ({refused[1]})' if refused else ''}. Name one that train.py wrote."
-        ) from error
-    except Exception as error:  # a damaged file makes PyTorch raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        reason = reason.partition("In PyTorch 2.6")[0].rstrip()  # without its advice to run what the file holds
-        raise CheckpointError(f"{path}: is not a checkpoint ({reason}). Name one that train.py wrote.") from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(
-            f"{path}: holds a {type(checkpoint).__name__}, no checkpoint. Name one that train.py wrote."
-        )
-    return checkpoint
+        return isinstance(item, str) and b"\0" not in os.fsencode(item)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
@@ -201,7 +251,7 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
     entry, weights = _parts(checkpoint, ckpt_path)
     for key in DIVISION:  # or it would validate on samples that it was trained on
         before, now = (
-            "null" if section.get(key) is None else section[key] for section in (entry["config"]["data"], data)
+            "null" if section.get(key) is None else shown(section[key]) for section in (entry["config"]["data"], data)
         )
         if before != now:
             raise CheckpointError(
@@ -209,18 +259,27 @@ def check_resumable(ckpt_path: str | Path, model: LightningModule, info: Dataset
                 f"that were trained on. Resume with data.{key}={before}."
             )
     check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
-    found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, torch.Tensor)}
+    found = {name: tuple(weight.shape) for name, weight in weights.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if found != expected:
-        differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
-        names = ", ".join(differing[:5]) + " …" * (len(differing) > 5)
         raise CheckpointError(
-            f"{ckpt_path}: is of another network: {names} differ. Resume with the model and the loss that it was "
-            "trained with."
+            f"{ckpt_path}: is of another network: {differing(found, expected)} differ. Resume with the model and the "
+            "loss that it was trained with."
         )
-    if not isinstance(checkpoint.get("global_step"), int):
+    _check_callbacks(checkpoint, ckpt_path)
+    steps = checkpoint.get("global_step")
+    if not isinstance(steps, int) or not 0 <= steps < 2**63:
         raise CheckpointError(f"{ckpt_path}: lacks the length of its training (global_step), so no run can resume.")
-    return checkpoint["global_step"]
+    return steps
+
+
+def _check_callbacks(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> None:
+    """Refuse checkpoints that lie on another machine, by the states of callbacks: Lightning would open connections."""
+    states = checkpoint.get("callbacks")
+    for state in states.values() if isinstance(states, dict) else ():
+        for text in parts(state):
+            if isinstance(text, str) and "://" in text:
+                raise CheckpointError(f"{ckpt_path}: names {shown(text)} as a checkpoint, and only files are read.")
 
 
 def check_same_heads(stored: DatasetInfo, found: DatasetInfo, where: str) -> None:

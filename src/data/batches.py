@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,10 +10,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from src.data.vimh_dataset import Samples
-from src.errors import ConfigError
+from src.data.vimh_dataset import Numbers, Samples
+from src.errors import ConfigError, NSMError
 
 CHUNK_SAMPLES = 4096
 CHUNK_BYTES = 64_000_000  # of images, where samples are large
@@ -101,6 +102,51 @@ class Batches:
         for numbers in self.order:
             batch = self.samples[numbers]
             yield page_locked(batch) if self.pin else batch
+
+
+class Reporting(Samples):
+    """Samples that are read in another process: what is wrong with them is handed over in place of a batch.
+
+    PyTorch would hand over its traceback, as text, in an error of the same class.
+
+    Args:
+        samples: What is read.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor] | NSMError:
+        """A batch, or an error."""
+        try:
+            return self.samples[items]
+        except NSMError as error:
+            return error
+
+
+class WorkerBatches(DataLoader):
+    """The batches of a dataset in an order, read by other processes.
+
+    Args:
+        samples: Gives a batch for an array of numbers.
+        order: Numbers of the samples of every batch.
+        **settings: Of PyTorch's `DataLoader`.
+
+    Raises:
+        NSMError: While iterating, if one of the processes is refused.
+    """
+
+    def __init__(self, samples: Samples, order: BatchOrder, **settings: Any) -> None:
+        super().__init__(Reporting(samples), sampler=order, batch_size=None, **settings)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for batch in super().__iter__():
+            if isinstance(batch, NSMError):
+                raise batch
+            yield batch
 
 
 class Chunks:

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from src.data.batches import Batches, BatchOrder, Chunks, batches_per_chunk, page_locked
+from src.data.batches import Batches, BatchOrder, Chunks, WorkerBatches, batches_per_chunk, page_locked
 from src.data.stream import Stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_number
+from src.vimh.folder import is_there
 from src.vimh.info import DatasetInfo
-from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_info
+from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_description
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
 AT_ONCE = 4096  # samples whose images are read along with their labels
@@ -105,9 +105,10 @@ class VIMHDataModule(LightningDataModule):
         self.stream_source = stream_source
         self.make_dataset = make_dataset
         self._stream: Stream | None = None
+        self._digest: str | None = None  # of the dataset's JSON, from its first opening on
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs; it opens the files itself."""
+        """What another process needs; it opens the files itself, and no other dataset's."""
         opened = [name for name, item in vars(VIMHDataModule).items() if isinstance(item, cached_property)]
         return {key: item for key, item in vars(self).items() if key not in opened} | {"_stream": None}
 
@@ -115,11 +116,12 @@ class VIMHDataModule(LightningDataModule):
         """Make sure that the dataset is there.
 
         Raises:
-            VIMHError: If it is missing and cannot be made, or another one is in its place.
+            VIMHError: If it is missing and cannot be made, cannot be read, or another one is in its place.
         """
+        found = is_there(self.data_dir)
         if self.make_dataset is not None:
             self.make_dataset(data_dir=self.data_dir)
-        elif not self.data_dir.exists():
+        elif not found:
             raise VIMHError(
                 f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
                 f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "
@@ -137,12 +139,15 @@ class VIMHDataModule(LightningDataModule):
     @cached_property
     def info(self) -> DatasetInfo:
         """The description of the dataset, from its JSON alone."""
-        return read_info(self.data_dir)
+        info, self._digest, _ = read_description(self.data_dir, self._digest)
+        return info
 
     @cached_property
     def reader(self) -> VIMHReader:
-        """The dataset, opened."""
-        return VIMHReader(self.data_dir)
+        """The dataset that `info` describes, opened."""
+        reader = VIMHReader(self.data_dir, self._digest)
+        self._digest = reader.digest
+        return reader
 
     @cached_property
     def train_set(self) -> Samples:
@@ -281,7 +286,7 @@ class VIMHDataModule(LightningDataModule):
         order = BatchOrder(len(samples), seed=seed, equal=stage == "train", **self._share)
         if self.num_workers:
             settings = {"num_workers": self.num_workers, "pin_memory": self._pins, "persistent_workers": True}
-            return self._in_chunks(DataLoader(samples, sampler=order, batch_size=None, **settings), order, stage)
+            return self._in_chunks(WorkerBatches(samples, order, **settings), order, stage)
         device, pins = self._device, self._pins
         if isinstance(samples, MemoryDataset) and device != CPU:
             if self.in_memory is True or samples.n_bytes <= memory_budget(device):

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +111,8 @@ class Samples(Dataset, ABC):
 class VIMHDataset(Samples):
     """Some samples of a split, read on access.
 
+    Another process is handed how to open the split, and does so at its first batch: that is where errors are reported.
+
     Args:
         split: Where the samples come from.
         indices: Which samples, `(sample,)`.
@@ -124,10 +128,27 @@ class VIMHDataset(Samples):
         measure: Measure | None = None,
     ) -> None:
         self.split = split
+        self._reopen = split.reopen
         self.indices = indices
         self.format = BatchFormat(split.info.parameters, aux, measure)
         if aux and not split.has_spec_range:
             raise ConfigError(f"{split.path}: its records hold no spec_min and spec_max; set data.aux=[].")
+
+    @cached_property
+    def split(self) -> VIMHSplit:
+        """Where the samples come from."""
+        return self._reopen()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {key: item for key, item in vars(self).items() if key != "split" or self._reopen is None}
+        if len(self) and np.array_equal(self.indices, np.arange(self.indices[0], self.indices[-1] + 1)):
+            state["indices"] = slice(int(self.indices[0]), int(self.indices[-1]) + 1)  # does not grow with the dataset
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        if isinstance(self.indices, slice):
+            self.indices = np.arange(self.indices.start, self.indices.stop)
 
     def __len__(self) -> int:
         return len(self.indices)

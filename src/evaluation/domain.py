@@ -55,23 +55,30 @@ class Domain:
         return cls(mean.float(), whitening.float(), quantiles.float())
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "Domain":
+    def from_dict(cls, plain: Mapping[str, Any], image_shape: tuple[int, int, int] | None = None) -> "Domain":
         """The domain that `to_dict` made a dict of.
+
+        Args:
+            plain: From `to_dict`.
+            image_shape: `(channel, freq, time)` of the images that it has to fit; None: any.
 
         Raises:
             CheckpointError: If it is something else.
         """
         try:
             found = {key: torch.as_tensor(plain[key], dtype=torch.float32) for key in KEYS}
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:  # PyTorch raises all of them
             raise CheckpointError(
                 f"The statistics of the training images are damaged: {', '.join(KEYS)} are expected, as numbers."
             ) from error
         domain = cls(**found)
         n_fields = domain.mean.numel()
-        if domain.whitening.shape != (n_fields, n_fields) or domain.mean.ndim != 1 or domain.quantiles.ndim != 1:
+        one_axis = domain.mean.ndim == domain.quantiles.ndim == 1 and domain.quantiles.numel()
+        if domain.whitening.shape != (n_fields, n_fields) or not one_axis:
             shapes = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in found.items())
             raise CheckpointError(f"The statistics of the training images do not fit each other: {shapes}.")
+        if image_shape is not None and n_fields != fields(torch.zeros(1, *image_shape)).numel():
+            raise CheckpointError(f"The statistics of the training images have {n_fields} fields, its images not.")
         return domain
 
     def to_dict(self) -> dict[str, Tensor]:

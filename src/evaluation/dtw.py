@@ -1,10 +1,12 @@
 """Dynamic time warping: all numba code of the evaluation, since numba's cache notices changes in its own file only."""
 
 import numpy as np
-from numba import njit
+
+from src.code_cache import CodeCache
+
+_compiled = CodeCache(nogil=True)
 
 
-@njit(nogil=True, cache=True)
 def warped_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cost of the cheapest warping path over the sum of the lengths.
 
@@ -19,6 +21,13 @@ def warped_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         Distance, `(sound,)`.
     """
+    distance = _warped_distance(a, b)
+    _compiled.keep()
+    return distance
+
+
+@_compiled
+def _warped_distance(a, b):
     n_sounds, n_a, n_coefficients = a.shape
     n_b = b.shape[1]
     distance = np.empty(n_sounds)

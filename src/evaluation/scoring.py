@@ -13,6 +13,7 @@ from src.evaluation.audio_metrics import audio_metrics, bootstrap_interval
 from src.evaluation.estimates import Estimate
 from src.params import ParameterSpace, ParamSpec
 from src.recipe import Recipe
+from src.text import printable
 
 SOUNDS_A_THREAD = 32  # rendered and compared at a time
 
@@ -217,7 +218,8 @@ def csv_cell(item: Any, digits: int = 9) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as text."""
+    """A table as text; what a terminal would obey, and bytes of file names that are no text, are escapes."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    lines = ([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in (header, *rows))
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

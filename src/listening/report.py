@@ -23,6 +23,7 @@ from src.evaluation.audio_metrics import CAP, METRICS, Metric
 from src.evaluation.scoring import Row, Scores, parameter_errors, summarize
 from src.params import INACTIVE, ParameterSpace, ParamSpec
 from src.spectral.representation import SpectralRepresentation
+from src.text import all_printable
 from src.vimh.axes import Axis, mel_centres, round_numbers
 
 HERE = Path(__file__).parent
@@ -126,7 +127,12 @@ def render_report(report: Report) -> str:
     """
     _check(report)
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=all_printable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     known = any(sound.true_value is not None for sound in report.sounds)
@@ -137,7 +143,7 @@ def render_report(report: Report) -> str:
         scatters=_scatters(report),
         frame=FRAME,
         metrics=_metrics_of(report),
-        data=_page_data(report, sides),
+        data=all_printable(_page_data(report, sides)),
         sides=sides,
         style=Markup(style),
         script=Markup(script),
@@ -145,13 +151,18 @@ def render_report(report: Report) -> str:
     )
 
 
-def encode_wav(waveform: np.ndarray, sample_rate: int) -> bytes:
+def encode_wav(waveform: np.ndarray, sample_rate: int, exact: bool = False) -> bytes:
     """A mono WAV file of 16 bits; samples beyond full scale are clipped.
 
     Args:
         waveform: `(time,)`.
         sample_rate: Hz.
+        exact: Of 32-bit floats instead, which are what they are.
     """
+    if exact:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, waveform, sample_rate, format="WAV", subtype="FLOAT")
+        return buffer.getvalue()
     # Rounded here: libsndfile cuts off the digits of floating-point samples.
     samples = np.clip(np.round(np.asarray(waveform, dtype=np.float64) * 32767), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()

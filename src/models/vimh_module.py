@@ -26,6 +26,7 @@ EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
 SMALLEST_SCALE = 1e-3  # of a network without any error
+FLAT_OPTIMIZERS = (torch.optim.LBFGS,)  # they view gradients as flat vectors, which channels-last ones are not
 FOUND = ("std_scale", "best_acc")  # results of the validation of the weights
 
 
@@ -330,6 +331,8 @@ class VIMHLitModule(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimizer, and scheduler if there is one."""
         optimizer = self.make_optimizer(params=self.trainer.model.parameters())
+        if isinstance(optimizer, FLAT_OPTIMIZERS):
+            self.net.to(memory_format=torch.contiguous_format)
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         length = {"total_steps": self._total_steps()} if self.scheduler_interval == "step" else {}

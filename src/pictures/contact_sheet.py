@@ -27,6 +27,7 @@ from src.pictures.plots import (
     text_width,
     value_texts,
 )
+from src.text import all_printable
 from src.vimh.axes import ChannelInfo, limits
 from src.vimh.reader import Batch
 
@@ -88,6 +89,7 @@ def contact_sheet(sheet: Sheet) -> Figure:
         page.text(left, top, f"{sheet.split} {sheet.number[sample]}", weight="bold")
         texts = value_texts(sheet.specs, sheet.batch.value[sample])
         for number, (name, text) in enumerate(shortened(texts, MOST_LINES), 1):
+            text = fitted(text, CELL / 2, 7.5)
             name = fitted(name, CELL - text_width(f" {text}", 7.5), 7.5)
             page.text(left, top + number * LINE, f"{name} {text}", fontsize=7.5)
     page.text(LEFT, bottom, f"{len(sheet.value):,} samples of {sheet.split}, by class", weight="bold")
@@ -150,7 +152,7 @@ def contact_page(sheet: Sheet) -> str:
         draw_histogram(page.axes(0.6, 0.15, 2.4, 1.3), spec, sheet.value[:, number])
         histograms.append((f"Histogram of {spec.name}", _base64(page)))
     template = (Path(__file__).parent / "contact_page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(autoescape=True, finalize=all_printable, undefined=StrictUndefined, trim_blocks=True)
     return environment.from_string(template).render(sheet=sheet, samples=samples, histograms=histograms)
 
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from src.params import INACTIVE, ParameterSpace, ParamSpec
+from src.text import one_line, printable
 from src.vimh.axes import ROUND, ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 
@@ -39,6 +40,8 @@ FAINT = "0.4"
 COLORS = "magma"
 SIGNED_COLORS = "RdBu_r"  # of levels that deviate to both sides: white in the middle
 SIZE = (10.0, 5.5)  # of a figure for one sample, inches
+LABEL = 2.4  # the longest of an axis, inches
+MOST_CHARACTERS = 1000  # of a line: more would fit into none
 LEFT, LINE = 0.7, 0.13  # left margin, and height of a line of small text, inches
 
 
@@ -57,12 +60,11 @@ def draw_spectrogram(
     drawn = axes.imshow(level, origin="lower", aspect="auto", interpolation="nearest", **colors_between(channel, ends))
     axes.set_xticks(*channel.columns.ticks(ticks[0]))
     axes.set_yticks(*channel.rows.ticks(ticks[1]))
-    axes.set_xlabel(channel.columns.label)
-    axes.set_ylabel(channel.rows.label)
+    across, upwards = (fitted(axis.label, LABEL) for axis in (channel.columns, channel.rows))
+    axes.set_xlabel(across)
+    axes.set_ylabel(upwards)
     # Where the pointer is; matplotlib adds the level.
-    axes.format_coord = lambda x, y: (
-        f"{channel.columns.label} {channel.columns.value(x):.3g}, {channel.rows.label} {channel.rows.value(y):.4g}"
-    )
+    axes.format_coord = lambda x, y: f"{across} {channel.columns.value(x):.3g}, {upwards} {channel.rows.value(y):.4g}"
     return drawn
 
 
@@ -75,7 +77,7 @@ def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str,
 
 def draw_color_bar(axes: Axes, drawn: AxesImage, channel: ChannelInfo) -> None:
     """The colours of the levels."""
-    axes.figure.colorbar(drawn, cax=axes, label=channel.units)
+    axes.figure.colorbar(drawn, cax=axes, label=fitted(channel.units, LABEL))
 
 
 def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: tuple[float, float]) -> None:
@@ -100,9 +102,9 @@ def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: 
     axes.set_zlim(*ends)
     axes.set_xticks(*channel.rows.ticks(5))
     axes.set_yticks(*channel.columns.ticks(5))
-    axes.set_xlabel(channel.rows.label, labelpad=8)
-    axes.set_ylabel(channel.columns.label, labelpad=8)
-    axes.set_zlabel(channel.units, labelpad=6)
+    axes.set_xlabel(fitted(channel.rows.label, LABEL), labelpad=8)
+    axes.set_ylabel(fitted(channel.columns.label, LABEL), labelpad=8)
+    axes.set_zlabel(fitted(channel.units, LABEL), labelpad=6)
     axes.view_init(elev=38, azim=-62)
 
 
@@ -139,7 +141,8 @@ def value_text(spec: ParamSpec, value: float) -> str:
 
 
 def fitted(line: str, width: float, size: float = 8.0, bold: bool = False) -> str:
-    """A line of text, cut to a width in inches where it is longer; `size` in points."""
+    """A text as one line of what can be drawn, cut to a width in inches where it is longer; `size` in points."""
+    line = one_line(line, MOST_CHARACTERS)
     length = bisect_right(range(1, len(line) + 1), width, key=lambda n: text_width(line[:n], size, bold))
     return line if length == len(line) else f"{line[: max(length - 2, 0)]}…"
 
@@ -177,7 +180,8 @@ class Page:
 
     def text(self, left: float, top: float, text: str, **kwargs: object) -> Text:
         """A text below and right of a point."""
-        return self.figure.text(left / self.width, 1 - top / self.height, text, va="top", **kwargs)
+        shown = printable(text).replace("\t", " ")
+        return self.figure.text(left / self.width, 1 - top / self.height, shown, va="top", **kwargs)
 
 
 def simplify(axes: Axes, is_left: bool, is_lowest: bool, is_last: bool) -> None:

@@ -1,5 +1,6 @@
 """The viewer: a window that shows the samples of a dataset one after another, and plays them."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -18,9 +19,11 @@ from matplotlib.backends.registry import BackendFilter, backend_registry
 from matplotlib.figure import Figure
 
 from src.errors import ConfigError, NSMError
+from src.files import write_atomically
 from src.pictures.plots import SIZE, fitted, sample_figure, value_texts
 from src.recipe import Recipe
 from src.spectral.representation import Mel, SpectralRepresentation
+from src.text import one_line
 from src.vimh.axes import ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHReader
@@ -173,7 +176,7 @@ def show(reader: VIMHReader, listen: Listen, place: Place) -> None:
     """Open the window, and wait until it is closed."""
     own = {key: [] for key in matplotlib.rcParams if key.startswith("keymap.") and key not in USUAL_KEYS}
     with matplotlib.rc_context(own):
-        figure = pyplot.figure(reader.data_dir.resolve().name, figsize=SIZE)
+        figure = pyplot.figure(one_line(reader.data_dir.resolve().name), figsize=SIZE)
         _viewer = Viewer(figure, reader, listen, place)  # kept here: the canvas refers to it weakly
         pyplot.show()
 
@@ -263,8 +266,9 @@ def play(waveform: np.ndarray, sample_rate: int, path: Path) -> str:
     try:
         import sounddevice  # noqa: PLC0415  # an optional package; OSError: its library PortAudio is missing
     except (ImportError, OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, scaled, sample_rate)
+        content = io.BytesIO()
+        soundfile.write(content, scaled, sample_rate, format="WAV")
+        write_atomically(path, content.getvalue())
         return f"written to {path}, since sounddevice is not installed"
     try:
         sounddevice.play(scaled, sample_rate)

@@ -1,19 +1,17 @@
 """Command lines, before Hydra or a task sees them."""
 
+import argparse
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from src.errors import NSMError
+from src.programs.signals import Interrupt, exit_code, leave, listening
+from src.text import complain, prepare_streams
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable; at 1, every error shows its traceback
-
-# What predict.py takes beside overrides, and its settings that are paths.
-FLAGS = {"--peak": "peak", "--no-normalize": "normalize=false"}
-PATHS = ("audio", "dataset", "ckpt_path")
 
 
 def config_names(config_dir: Path, pattern: str) -> list[str]:
@@ -27,45 +25,32 @@ def config_names(config_dir: Path, pattern: str) -> list[str]:
     return sorted(path.relative_to(config_dir).with_suffix("").as_posix() for path in files)
 
 
-def hydra_arguments(arguments: Sequence[str]) -> list[str]:
-    """The command line of `predict.py` as Hydra takes it: flags become overrides, and paths are quoted.
-
-    Args:
-        arguments: The command line, without the program.
-    """
-    found = []
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, value = argument.partition("=")
-        if name in FLAGS and "=" in FLAGS[name]:
-            found.append(FLAGS[name])
-        elif name in FLAGS:
-            found.append(f"{FLAGS[name]}={value if equals else next(rest, '')}")
-        elif name in PATHS and value[:1] not in ("", "'", '"') and value != "null":
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            found.append(f'{name}="{escaped}"')
-        else:
-            found.append(argument)
-    return found
-
-
-def run_with_options(task: str, options: Any) -> int:
+def run_with_options(task: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Run a task that takes parsed options instead of a configuration, and report its errors in one line.
 
     Args:
         task: Dotted name of a function that takes the options and returns an exit code. Its module is imported only
             now, so that `--help` loads nothing heavy.
-        options: From `argparse`.
+        parser: Reads the options.
+        argv: The command line without the program; None: that of this process.
 
     Returns:
         The exit code.
     """
+    prepare_streams()
+    options = parser.parse_args(argv)
     try:
-        return load_task(task)(options)
+        with listening(leave):
+            function = load_task(task)
+        with listening(Interrupt()):
+            return function(options)
+    except KeyboardInterrupt as stop:
+        complain("Interrupted. Run the same command again.")
+        return exit_code(stop)
     except NSMError as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        print(error, file=sys.stderr)
+        complain(error)
         return 1
 
 

@@ -2,13 +2,16 @@
 
 import errno
 import inspect
+import io
+import os
 import re
+import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException
 from hydra.utils import get_object
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationResolutionError, OmegaConfBaseException
@@ -29,11 +32,17 @@ ALL_FAILED = (
     "the log of its directory. Correct that, or the space that is searched, and run the same command again."
 )
 
+# SQLite does not say which file it is about.
+NO_DATABASE = (
+    "The database of this search cannot be used: {reason}. It is optuna/studies.db below paths.log_dir, unless "
+    "hydra.sweeper.storage names another place. Name another one, or correct this one."
+)
+
 NO_OPTION = "Config group override must be"  # Hydra's ValueError where an option is a number, as in model=3
 
 # Places that cannot be used, and errors that mean the same without a class of their own.
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 WORDS = {
     int: "a whole number",
@@ -60,20 +69,24 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
     """
     if isinstance(error, InstantiationException):
         cause = find_cause(error, NSMError) or find_cause(error, "MisconfigurationException")
+        cause = cause or unusable_place(find_cause(error, OSError))
         return str(cause) if cause else wrong_section(error, cfg) or f"{error}\nHYDRA_FULL_ERROR=1 shows the traceback."
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: {error}"
     if isinstance(error, CompactHydraException):
         cause = error.__cause__
-        return f"{error}\n{cause}" if isinstance(cause, OmegaConfBaseException) else str(error)
+        return f"{error}: {first_line(cause)}" if isinstance(cause, OmegaConfBaseException) else str(error).strip()
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: give one on the command line, as in {error.full_key}=VALUE"
-    if isinstance(error, OSError | InterpolationResolutionError):
-        place = unusable_place(error)
+    hides = error if isinstance(error, InterpolationResolutionError) else find_cause(error, OSError)
+    if hides is not None:
+        place = unusable_place(hides)
         if place or isinstance(error, OSError):
             return place
+    if refused := find_cause(error, "OperationalError"):
+        return NO_DATABASE.format(reason=str(refused).partition("\n")[0])
     if isinstance(error, ValueError) and str(error) in NO_TRIAL:
         return ALL_FAILED
+    if isinstance(error, InterpolationResolutionError) and error.full_key:
+        return f"{error.full_key}: {first_line(error)}"
     is_clear = isinstance(error, NSMError | InterpolationResolutionError | GrammarParseError)
     # Lightning and PyTorch take seconds to import, so their exceptions are recognized by name.
     if is_clear or str(error).startswith(NO_OPTION) or type(error).__name__ == "MisconfigurationException":
@@ -81,6 +94,11 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
     if type(getattr(error, "inner_exception", None)).__name__ == "InvalidCxxCompiler":
         return NO_COMPILER
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """What OmegaConf says, without the lines about its own types."""
+    return str(error).partition("\n")[0]
 
 
 def find_cause(error: BaseException | None, kind: type[BaseException] | str) -> BaseException | None:
@@ -111,10 +129,22 @@ def unusable_place(error: BaseException | None) -> str | None:
     """
     while error is not None:
         is_unusable = isinstance(error, UNUSABLE) or (isinstance(error, OSError) and error.errno in NO_ROOM)
-        if is_unusable and error.filename is not None:
-            return f"{error.filename2 or error.filename}: {error.strerror}. Name another place, or correct this one."
+        place = (error.filename2 or error.filename or written_file(error)) if is_unusable else None
+        if place is not None:
+            return f"{place}: {error.strerror}. Name another place, or correct this one."
         error = error.__context__
     return None
+
+
+def written_file(error: OSError) -> str | None:
+    """The file that a disk refused to write to: such an error does not name it, but where it was raised it is open."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        opened = [value for value in frame.f_locals.values() if isinstance(value, io.IOBase)]
+        names = [getattr(file, "name", None) for file in opened]
+        paths = [os.fsdecode(name) for name in names if isinstance(name, str | bytes | os.PathLike)]
+        found = paths[-1] if paths else found
+    return found
 
 
 def wrong_section(error: InstantiationException, cfg: Any) -> str | None:

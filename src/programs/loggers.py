@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from src.errors import ConfigError
+from src.text import all_printable
 
 # Class of a logger → what it imports, and what pip calls that.
 LOGGER_PACKAGES = {
@@ -86,7 +87,7 @@ class CSVLogger(loggers.CSVLogger):
 
 def hyperparameters(cfg: DictConfig, model: LightningModule) -> dict[str, Any]:
     """The main sections of a configuration as plain data, and the parameter counts of its model."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
+    plain = all_printable(OmegaConf.to_container(cfg, resolve=True))  # loggers fail at bytes of names that are no text
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {name: plain[name] for name in LOGGED_SECTIONS if name in plain} | {

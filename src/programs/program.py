@@ -2,33 +2,43 @@
 
     main = program("train", task="src.tasks.train.train")
 
-A program imports this module only; its task, and with it PyTorch, is imported once Hydra has read the configuration.
-`--help` and the worker processes of a training need neither.
+A program imports `src.programs.entry` only, which imports this module when it runs; its task, and with it PyTorch, is
+imported once Hydra has read the configuration. `--help` and the worker processes of a training need neither.
 """
 
 import logging
+import multiprocessing
 import os
+import shutil
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
-from src.programs.command_line import FULL_ERROR, config_names, load_task
-from src.programs.explain import explain, lacks_primary_config
+from src.programs.arguments import cannot_resolve, hydra_arguments
+from src.programs.command_line import FULL_ERROR, load_task
+from src.programs.explain import explain, unusable_place
 from src.programs.old_names import answer_to_old_name
-from src.programs.output import RankedLogger, enforce_tags, print_config_tree
+from src.programs.output import CONFIG_TREE, RankedLogger, enforce_tags, print_config_tree, process_rank
 from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
-from src.programs.sweep import get_metric_value, is_sweep
+from src.programs.signals import Interrupt, exit_code, leave, listening
+from src.programs.suggestions import Command, suggestion
+from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep
+from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]
 
-INTERRUPTED = 130  # the exit code of shells for SIGINT
+INTERRUPTED = 130  # the exit code of shells for SIGINT; 143 is that for SIGTERM
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 
 # Messages of Lightning and PyTorch that are wrong or of no use here.
@@ -50,7 +60,8 @@ def program(
     config_name: str,
     task: str,
     names: str | None = None,
-    arguments: Callable[[list[str]], list[str]] = list,
+    paths: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
     config_dir: Path = CONFIG_DIR,
 ) -> Callable[[], None]:
     """The main function of a program.
@@ -59,37 +70,49 @@ def program(
         config_name: The primary configuration.
         task: Dotted name of the function of a configuration that does the work.
         names: Glob pattern of the configurations that `--config-name` may choose, for the message about an unknown one.
-        arguments: Makes a command line that Hydra can read of the one that is given.
+        paths: Its own keys whose values are paths, beside those of every program; see `hydra_arguments`.
+        flags: What it takes beside overrides: name to the override that it stands for, or to the key of its value.
         config_dir: Where the configurations are, an absolute path.
     """
 
     def main() -> None:
+        prepare_streams()
         register_resolvers()
-        if answer := answer_to_old_name(sys.argv[1:]):
-            sys.stderr.write(f"{answer}\n")
-            sys.exit(1)
-        sys.argv[1:] = arguments(sys.argv[1:])
+        given = sys.argv[1:]
+        if answer := answer_to_old_name(given) or cannot_resolve(given):
+            stop(answer)
+        sys.argv[1:] = hydra_arguments(given, paths, flags)
         wants_traceback = os.environ.get(FULL_ERROR) == "1"
         run = job(task, wants_traceback)
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
             hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+        except KeyboardInterrupt as interruption:
+            sys.exit(exit_code(interruption))
         except Exception as error:
-            message = None if wants_traceback else explain(error)
+            command = Command(sys.argv[1:], config_dir, config_name, names or config_name)
+            message = None if wants_traceback else suggestion(error, command) or explain(error)
             if message is None:
                 raise
-            if lacks_primary_config(error, config_dir):
-                valid = config_names(config_dir, names or config_name)
-                message += "\n".join(["\nValid here:", *(f"  --config-name={name}" for name in valid)])
-            sys.stderr.write(f"{message}\n")
-            sys.exit(1)
+            if isinstance(error, HydraException):  # of a configuration
+                discard_sweep_dir()
+            stop(message, exit_code_of(error))
         finally:
             if not wants_traceback:
                 os.environ.pop(FULL_ERROR, None)
 
     return main
+
+
+def stop(message: str, code: int = 1) -> NoReturn:
+    """End the program with an error message, and nothing else."""
+    complain(message)
+    sys.exit(code)
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code that an error asks for; 1 for most."""
+    return error.exit_code if isinstance(error, NSMError) else 1
 
 
 def job(task: str, wants_traceback: bool) -> Task:
@@ -102,20 +125,38 @@ def job(task: str, wants_traceback: bool) -> Task:
     """
 
     def run(cfg: DictConfig) -> Any:
+        prepare_streams()  # of this process, which may be another one
         if not wants_traceback:
             os.environ.pop(FULL_ERROR, None)
         try:
-            return perform(load_task(task), cfg)
+            with listening(leave):
+                function = load_task(task)
+            return perform(function, cfg)
         except Exception as error:
             message = explain(error, cfg)
             if message is None:
                 raise
-            raise ReportedError(message) from error
+            code = exit_code_of(error)
+            if wants_traceback or is_sweep():
+                reported = ReportedError(message)
+                reported.exit_code = code
+                raise reported from error
+            discard_run_dir()
+            stop(message, code)  # Hydra would add a line about a job
         finally:
             if not wants_traceback:
                 os.environ[FULL_ERROR] = "1"
 
     return run
+
+
+def discard_run_dir() -> None:
+    """Delete the directory of a run that was refused before it had written anything but what every run begins with."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    beginning = {".hydra", CONFIG_TREE, f"{HydraConfig.get().job.name}.log"}
+    with suppress(OSError):
+        if process_rank() == 0 and run_dir != Path.cwd() and {path.name for path in run_dir.iterdir()} <= beginning:
+            shutil.rmtree(run_dir)
 
 
 def perform(task: Task, cfg: DictConfig) -> Any:
@@ -128,28 +169,56 @@ def perform(task: Task, cfg: DictConfig) -> Any:
     Returns:
         The metric that a hyper-parameter search optimizes, where the configuration names one; else the task's result.
     """
+    interrupt = Interrupt()
     if "paths" not in cfg:
-        return task(cfg)
-    if "extras" in cfg:
-        extras(cfg)
+        with listening(interrupt):
+            return task(cfg)
     start = time.monotonic()
     try:
-        result = task(cfg)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        # Lightning turns a KeyboardInterrupt into a SystemExit while it handles it.
-        if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__context__, KeyboardInterrupt):
+        with listening(interrupt), quiet_threads():
+            if "extras" in cfg:
+                extras(cfg)
+            result = task(cfg)
+    except BaseException as end:
+        code = exit_code(end, interrupt)
+        if code is None:
             raise
+        end_children()
         log.warning(how_to_go_on(cfg))
-        raise SystemExit(INTERRUPTED) from stop
+        raise SystemExit(code) from end
     finally:
         wandb = sys.modules.get("wandb")  # a run that stays open would record the next job of a sweep as well
         if wandb is not None and wandb.run:
             wandb.finish()
-        log.info("%s took %.1f s.", cfg.task_name, time.monotonic() - start)
-        log.info("Output directory: %s", cfg.paths.output_dir)
+        if not isinstance(sys.exception(), Exception):  # such as an interrupt
+            log.info("%s took %.1f s.", cfg.task_name, time.monotonic() - start)
+            log.info("Output directory: %s", cfg.paths.output_dir)
     if "optimized_metric" in cfg:
         return get_metric_value(result, cfg.optimized_metric, required=is_sweep())
     return result
+
+
+def end_children() -> None:
+    """End the processes that this one would wait for at its end, such as those that train together with it."""
+    for child in multiprocessing.active_children():
+        if not child.daemon:
+            child.kill()
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """No traceback of a thread whose disk refuses: that of TensorBoard's writer ends the main thread as well."""
+    before = threading.excepthook
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if unusable_place(args.exc_value) is None:
+            before(args)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def how_to_go_on(cfg: DictConfig) -> str:

@@ -1,31 +1,88 @@
 """Sweeps: what they cannot do, found before they begin, and the metric that a search optimizes.
 
-Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`.
+Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`, and `PrepareStudy`, in `configs/hparams_search`.
 """
 
 import math
+import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, SupportsFloat
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError
+from src.files import lock_directory
+from src.programs.signals import Interrupt, listen
+from src.text import complain
+
+SQLITE = "sqlite:///"  # begins the URL of a database that is a file
 
 
 class CheckSweep(Callback):
-    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study."""
+    """Ends a program before a sweep that cannot work has made anything: no directory, no trial of a study.
+
+    Attributes:
+        begun: The configuration of the sweep that this process has begun last.
+    """
+
+    begun: DictConfig | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
+        listen(Interrupt())  # what starts the jobs has to end them
         try:
             check_sweep_devices(configured_devices(config.get("trainer")))
         except ConfigError as error:
-            sys.stderr.write(f"{error}\n")
+            complain(error)
             sys.exit(1)
+        CheckSweep.begun = config
+
+
+def discard_sweep_dir() -> None:
+    """Delete the directory of a sweep whose jobs were refused: Hydra makes it before it reads their configurations."""
+    if CheckSweep.begun is None:
+        return
+    with suppress(OSError, OmegaConfBaseException):
+        sweep_dir = Path(CheckSweep.begun.hydra.sweep.dir)
+        if [path.name for path in sweep_dir.iterdir()] == ["multirun.yaml"]:
+            shutil.rmtree(sweep_dir)
+
+
+class PrepareStudy(Callback):
+    """Makes the database of a search, one process after another: two that begin at once would both make its tables.
+
+    Args:
+        url: Of the database, as Optuna takes it; None, or another one than a file, is left to Optuna.
+        make: Makes its tables unless they are there: Optuna's storage, without arguments.
+    """
+
+    def __init__(self, url: str | None, make: Callable[[], Any]) -> None:
+        self.url = url
+        self.make = make
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
+        if not self.url or not self.url.startswith(SQLITE):
+            return
+        directory = Path(self.url.removeprefix(SQLITE)).parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = lock_directory(directory, wait=True)
+        except OSError as error:
+            complain(f"{error.filename}: {error.strerror}. Name another place: paths.log_dir=PATH")
+            sys.exit(1)
+        try:
+            self.make()
+        finally:
+            os.close(lock)
 
 
 def is_sweep() -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from src.errors import ConfigError
-from src.sections import Window
+from src.sections import MAX_CELLS, MAX_WINDOW, Window
 from src.spectral import functional as F
 
 
@@ -63,11 +63,12 @@ class Analysis:
             raise ConfigError(
                 f"win_length {win_length} of a channel: 1 to the sound's {grid.n_samples} samples are possible."
             )
-        self.window = F.analysis_window(window, win_length)
         self.n_fft = math.ceil(win_length / grid.n_fft) * grid.n_fft
         self.hop_length = hop_length or grid.hop_length
         self.first = 0 if hop_length else (grid.win_length - win_length) // 2
         self.n_frames = (grid.n_samples - win_length) // hop_length + 1 if hop_length else grid.width
+        check_stft_size(self.n_fft, max(grid.height, self.n_frames))
+        self.window = F.analysis_window(window, win_length)
         self.settings: dict[str, Any] = {"win_length": win_length, "n_fft": self.n_fft, "window": window}
         self.key = (win_length, str(window), hop_length)
         self.height = grid.height
@@ -122,6 +123,24 @@ class Analysis:
         """Power of a sinusoid of amplitude 1 and of the frequency of a bin, over all bins."""
         lobe = torch.fft.rfft(self.window.double(), self.n_fft).abs().square() / self.window.double().sum().square()
         return lobe[(torch.arange(self.n_fft // 2 + 1) - centre).abs()].float()
+
+
+def check_stft_size(n_fft: int, longest: int) -> None:
+    """Refuse an STFT that takes gigabytes.
+
+    Args:
+        n_fft: FFT length, samples.
+        longest: Columns or rows, whichever are more.
+
+    Raises:
+        ConfigError: If it is too large.
+    """
+    if n_fft > MAX_WINDOW:
+        raise ConfigError(f"n_fft {n_fft} is more than {MAX_WINDOW:,} samples; take a shorter one.")
+    if n_fft * longest > MAX_CELLS:
+        raise ConfigError(
+            f"n_fft {n_fft} for {longest} columns or rows takes gigabytes; their product may be {MAX_CELLS:,} at most."
+        )
 
 
 def _spread(window: Tensor, n_fft: int) -> float:

@@ -13,11 +13,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from src.errors import ConfigError
-from src.sections import PositiveFloat, PositiveInt, Settings, Window
+from src.errors import ConfigError, NSMWarning
+from src.sections import MAX_SAMPLES, PositiveFloat, PositiveInt, SampleRate, Settings, Window
 from src.spectral import functional as F
-from src.spectral.analysis import Analysis, Grid, Spectra
+from src.spectral.analysis import Analysis, Grid, Spectra, check_stft_size
 from src.spectral.channels import Channel, Ends, View
+
+MAX_VIEWS = 64  # of a sound in an image
+MAX_SPAN = 4 * MAX_SAMPLES  # from the first to the last column
 
 
 class Mel(Settings):
@@ -54,7 +57,7 @@ class Spectrogram(Settings):
         mel: A mel filterbank; None for STFT bins.
     """
 
-    sample_rate: PositiveInt
+    sample_rate: SampleRate
     duration: PositiveFloat
     height: PositiveInt
     width: PositiveInt
@@ -75,7 +78,13 @@ class Spectrogram(Settings):
     @model_validator(mode="after")
     def _check(self) -> "Spectrogram":
         """Refuse what makes no image of the sound."""
+        if self.sample_rate * self.duration > MAX_SAMPLES:
+            raise ValueError(
+                f"duration {self.duration} s at {self.sample_rate} Hz is more than {MAX_SAMPLES:,} samples; make it "
+                "shorter."
+            )
         n_samples, win_length, n_fft = self.n_samples, self.win_length, self.n_fft or self.win_length
+        check_stft_size(n_fft, max(self.height, self.width))
         if n_fft < win_length:
             raise ValueError(f"n_fft {n_fft} is less than win_length {win_length}; it must be at least as long.")
         if self.hop_length is not None and not 1 <= self.hop_length <= n_samples:
@@ -88,6 +97,11 @@ class Spectrogram(Settings):
             raise ValueError(
                 f"n_fft {n_fft} has {n_fft // 2} bins above DC, but the image has {self.height} rows. Raise n_fft or "
                 "lower the height."
+            )
+        hop_length = self.hop_length or F.fit_hop_length(n_samples, win_length, self.width, self.hop_multiple)
+        if (self.width - 1) * hop_length > MAX_SPAN:
+            raise ValueError(
+                f"width {self.width} with hops of {hop_length} samples lies far past the end of the sound."
             )
         return self
 
@@ -321,6 +335,7 @@ class SpectralRepresentation:
             warnings.warn(
                 f"hop_length {self.hop_length}: {self.width} columns end {seconds:.3f} s before"
                 " the sound. Take a longer hop, or null for the one that covers it.",
+                NSMWarning,
                 stacklevel=3,
             )
         elif end - self.n_samples >= self.hop_length + win_length:
@@ -328,6 +343,7 @@ class SpectralRepresentation:
             warnings.warn(
                 f"hop_length {self.hop_length}: the last {empty} of {self.width} columns lie past the end of the sound "
                 "and are empty. Take a shorter hop, a smaller hop_multiple, or fewer columns.",
+                NSMWarning,
                 stacklevel=3,
             )
 
@@ -344,4 +360,6 @@ def placed(channels: Mapping[str, Channel], grid: Grid) -> dict[str, View]:
         if twice := found.keys() & views.keys():
             raise ConfigError(f"channels.{name} is called {', '.join(sorted(twice))}, as a channel before it is.")
         views |= found
+        if len(views) > MAX_VIEWS:
+            raise ConfigError(f"channels make more than {MAX_VIEWS} views of a sound; leave some out.")
     return views

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from src.errors import ConfigError
+from src.errors import ConfigError, check_number
+from src.sections import MAX_SAMPLE_RATE, MAX_SAMPLES
 from src.spectral.representation import Spectrogram
 
 N_BITS = 16
@@ -94,6 +95,8 @@ class _Samples:
             raise ConfigError(f"{name} does not know {', '.join(unknown)}; it takes sample_rate and duration.")
         if pre_emphasis:
             raise ConfigError(f"pre_emphasis is {pre_emphasis}, but {name} takes samples as they are: 0.")
+        check_number("sample_rate", sample_rate, above=0, most=MAX_SAMPLE_RATE, hint=" Hz")
+        check_number("duration", duration, above=0, most=MAX_SAMPLES / sample_rate, hint=" seconds")
         self.sample_rate = sample_rate
         self.n_samples = round(sample_rate * duration)
         self.pre_emphasis = 0.0

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from src.errors import ConfigError, check_number
+from src.sections import MAX_SAMPLE_RATE, MAX_SAMPLES
 
 Limits = tuple[float, float]
 
@@ -44,16 +45,20 @@ class Synth(Protocol):
         ...
 
 
-def count_samples(sample_rate: int, duration: float, name: str = "duration") -> int:
+def count_samples(sample_rate: int, duration: float, name: str = "duration", most: float = MAX_SAMPLES) -> int:
     """Length of a sound in samples: `duration` times `sample_rate`, rounded.
 
     Args:
         sample_rate: Hz, a whole number > 0.
         duration: s, > 0.
         name: What an error message calls the duration.
+        most: Samples that it may have.
     """
     check_number("sample_rate", sample_rate, whole=True, above=0, hint=" Hz")
+    check_number("sample_rate", sample_rate, most=MAX_SAMPLE_RATE, hint=" Hz")
     check_number(name, duration, above=0, hint=" seconds")
+    if duration * sample_rate > most:
+        raise ConfigError(f"{name} {duration} s at {sample_rate} Hz is more than {most:,} samples; make it shorter.")
     n_samples = round(duration * sample_rate)
     if n_samples == 0:
         raise ConfigError(f"{name} {duration} s is less than half a sample at {sample_rate} Hz; make it longer.")

@@ -19,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads, njit
 
+from src.code_cache import CodeCache
+
 BLOCK = 64
 LANES = 32
 SILENCE = np.float32(1e-18)  # -360 dB; its square is still a normal float32
@@ -85,7 +87,7 @@ class Oscillator(NamedTuple):
 
 # error_model="numpy": a division that may raise would be a branch, and loops with branches are not vectorized.
 _inlined = njit(fastmath=True, nogil=True, error_model="numpy", forceinline=True)
-_function = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
+code_cache = CodeCache(fastmath=True, nogil=True, error_model="numpy")
 
 
 @_inlined
@@ -292,7 +294,7 @@ def _advance(work, y, gain, k, first):
         y[first + i] = work[_X4 + i]
 
 
-@_function
+@code_cache
 def ladder_block(work, x, gain, k, size):
     """Moog ladder (four one-pole stages of transistors in a feedback loop) over one block of samples, in place.
 
@@ -352,7 +354,7 @@ def _workspace():
     return parameters, work, block, gain, in_block, at_block
 
 
-@_function
+@code_cache
 def _load(block, rows, first_voice, first, size):
     """Copy a stretch of time of up to LANES rows, `(voice, time)`, into a block."""
     by_lane = block.reshape(BLOCK, LANES)
@@ -362,7 +364,7 @@ def _load(block, rows, first_voice, first, size):
             by_lane[n, i] = row[n]
 
 
-@_function
+@code_cache
 def _store(rows, block, first_voice, first, size):
     """Copy a block to a stretch of time of up to LANES rows, `(voice, time)`."""
     by_lane = block.reshape(BLOCK, LANES)
@@ -372,7 +374,7 @@ def _store(rows, block, first_voice, first, size):
             row[n] = by_lane[n, i]
 
 
-@_function
+@code_cache
 def _to_gain(gain, sample_rate):
     """Turn a block of cutoffs in Hz into gains, in place."""
     unit = _ONE / np.float32(sample_rate)
@@ -380,7 +382,7 @@ def _to_gain(gain, sample_rate):
         gain[j] = cutoff_gain(_clip(gain[j] * unit, LOWEST_CUTOFF * unit, HIGHEST_CUTOFF))
 
 
-@_function
+@code_cache
 def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
     """The ladder over all time for up to LANES voices. Unused lanes filter silence."""
     parameters, work, block, gain, _, _ = _workspace()
@@ -401,7 +403,7 @@ def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
         _store(y, block, first_voice, first, size)
 
 
-@_function
+@code_cache
 def _saw_group(y, first_voice, oscillator, amplitude, decay_rate):
     """Sawtooths with exponential decay, up to LANES voices.
 
@@ -423,7 +425,7 @@ def _saw_group(y, first_voice, oscillator, amplitude, decay_rate):
                 row[n] = _flush(row[n] * (amplitude[voice] * np.float32(at_block * in_block[n])))
 
 
-@_function
+@code_cache
 def _drive(block, oscillator, first_voice, first, size):
     """Fill a block with the sawtooths of up to LANES voices."""
     by_lane = block.reshape(BLOCK, LANES)
@@ -431,7 +433,7 @@ def _drive(block, oscillator, first_voice, first, size):
         _fill_saw(by_lane[:size, i], oscillator, first_voice + i, first)
 
 
-@_function
+@code_cache
 def _modulate(block, gain, lanes, first, size, note_end, lowest, highest):
     """Scale a block by the amplitudes and fill in the gains that the swept cutoffs make.
 
@@ -458,7 +460,7 @@ def _modulate(block, gain, lanes, first, size, note_end, lowest, highest):
         gain[j] = cutoff_gain(gain[j])
 
 
-@_function
+@code_cache
 def _decay(block, at_block, in_block, size):
     """Scale a block by the amplitude envelopes, a factor per lane times one per lane and place in the block."""
     for n in range(size):
@@ -466,7 +468,7 @@ def _decay(block, at_block, in_block, size):
             block[n * LANES + i] = _flush(block[n * LANES + i] * (at_block[i] * in_block[n * LANES + i]))
 
 
-@_function
+@code_cache
 def _moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lowest, highest, lead):
     """Up to LANES Moog voices over all time, block by block."""
     n_used = min(LANES, y.shape[0] - first_voice)
@@ -488,7 +490,7 @@ def _moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lo
         _store(y, block, first_voice, lead + first, size)
 
 
-@_function
+@code_cache
 def _decimate_group(y, first_voice, x, taps, factor):
     """Filter and thin out up to LANES waveforms."""
     for voice in range(first_voice, min(first_voice + LANES, y.shape[0])):
@@ -507,10 +509,11 @@ def _in_threads(group: Callable[..., None], y: np.ndarray, *arguments: object) -
     if n_threads < 2:
         for first in firsts:
             group(y, first, *arguments)
-        return y
-    with ThreadPoolExecutor(n_threads) as pool:
-        for done in [pool.submit(group, y, first, *arguments) for first in firsts]:
-            done.result()
+    else:
+        with ThreadPoolExecutor(n_threads) as pool:
+            for done in [pool.submit(group, y, first, *arguments) for first in firsts]:
+                done.result()
+    code_cache.keep()
     return y
 
 

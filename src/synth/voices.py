@@ -1,5 +1,6 @@
 """The synths of this project, as patch diagrams."""
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -130,7 +131,7 @@ class MoogVoice:
     ) -> None:
         self.n_samples = count_samples(sample_rate, duration)
         if note_duration is not None:
-            count_samples(sample_rate, note_duration, "note_duration")
+            count_samples(sample_rate, note_duration, "note_duration", most=math.inf)
         self.sample_rate = sample_rate
         self.duration = duration
         self.note_duration = note_duration

@@ -7,6 +7,7 @@ Writes a report to listen to, WAV files, a row per sound and estimate, and a sum
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
 
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError, VIMHError
+from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
 from src.evaluation.estimates import Estimate, network_values, reference_estimates
@@ -33,8 +31,9 @@ from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.files import write_atomically
 from src.generation import generate
-from src.listening.report import Axes, Report, Sound, format_number, render_report
-from src.programs.output import RankedLogger, plain_table, progress
+from src.listening.report import Axes, Report, Sound, encode_wav, format_number, render_report
+from src.plain import shown
+from src.programs.output import PlainTable, RankedLogger, console, plain_table, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
@@ -131,7 +130,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
 
 
 def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable[..., Any]) -> Path:
-    """Directory of the dataset of a checkpoint; what is gone is made again, as in the training or on this machine.
+    """Directory of the dataset of a checkpoint; what is gone is made again, where this machine has its datasets.
 
     Args:
         run: From the checkpoint.
@@ -141,10 +140,15 @@ def find_dataset(run: Run, wanted: str | None, here: Path, instantiate: Callable
     """
     if wanted:
         return Path(wanted)
-    then = Path(run.config["data"]["data_dir"])
-    is_there = then.exists() or (then.parent.is_dir() and not (here / then.name).exists())
-    data_dir = then if is_there else here / then.name
-    if not data_dir.exists():
+    then = Path(run.config["data"].get("data_dir", ""))
+    if os.path.exists(then):
+        return then
+    if then.name in ("", ".."):
+        raise CheckpointError(
+            f"The checkpoint calls its dataset {shown(str(then))}, which is no name. Say where it is: data_dir=PATH"
+        )
+    data_dir = here / then.name  # a checkpoint says how a dataset is called, and never where one is made
+    if not os.path.exists(data_dir):
         make_again(run.info, data_dir, instantiate)
     return data_dir
 
@@ -338,11 +342,10 @@ def write_all(
     write_atomically(paths["Report"], render_report(report).encode())
     write_atomically(paths["Every sound"], table.encode())
     write_atomically(paths["Summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
-    paths["Sounds"].mkdir(exist_ok=True)
     for sound in report.sounds:
         for kind, waveform in (("true", sound.true), ("predicted", sound.predicted)):
             path = paths["Sounds"] / f"{sound.name.replace(' ', '_')}_{kind}.wav"
-            soundfile.write(path, waveform, report.sample_rate, subtype="FLOAT")
+            write_atomically(path, encode_wav(waveform, report.sample_rate, exact=True))
     return paths
 
 
@@ -364,15 +367,15 @@ def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) ->
         interval = f"{format_number(row.low)} … {format_number(row.high)}"
         first.add_row(name, format_number(row.mean), format_number(row.median), interval)
         beside.add_row(name, *(format_number(found[estimate, metric].mean) for estimate in names))
-    console = Console()
-    console.print(first, "", beside, "", sep="\n")
+    terminal = console()
+    terminal.print(first, "", beside, "", sep="\n")
     if evaluation.refinement is not None:
-        console.print(refinement_table(evaluation.refinement), "")
+        terminal.print(refinement_table(evaluation.refinement), "")
     for name, path in paths.items():
-        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+        terminal.print(f"{name}: {path}", soft_wrap=True)
 
 
-def refinement_table(figures: dict[str, Any]) -> Table:
+def refinement_table(figures: dict[str, Any]) -> PlainTable:
     """A row per parameter: errors before and after, beside what rounding noise would leave."""
     table = plain_table(
         "Refinement: {milliseconds:.1f} ms and {renders:g} renders a sound\n"

@@ -1,31 +1,30 @@
 """Shows a VIMH dataset: in a window where there is a display, as a contact sheet elsewhere (`display_vimh.py`)."""
 
 import argparse
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError, check_number
-from src.files import write_atomically
+from src.files import claim_directory, write_atomically
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import png
 from src.pictures.viewer import Place, Player, can_show, show
-from src.programs.output import plain_table, progress
+from src.programs.output import WIDEST, PlainTable, console, plain_table, progress
 from src.recipe import ROOT
+from src.text import complain, say
 from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
 
 FORMATS = (".png", ".html")
-PLAIN = {"title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False, "collapse_padding": True}
-SOUND = "every record, value and checksum is as it should be"
+NARROW = {"pad_edge": False, "collapse_padding": True}
 
 
 def display(options: argparse.Namespace) -> int:
@@ -37,36 +36,49 @@ def display(options: argparse.Namespace) -> int:
     if options.save and options.save.suffix not in FORMATS:
         raise ConfigError(f"--save {options.save}: the name must end with {' or '.join(FORMATS)}.")
     reader = VIMHReader(options.data_dir or newest_dataset(ROOT / "data"))
-    print(f"Dataset: {reader.data_dir}")
+    say(f"Dataset: {reader.data_dir}")
     channel = None if options.channel is None else find_channel(reader.info, options.channel)
     checked = options.info or options.validate
-    defect = find_defect(reader) if checked else None
+    is_sound, finding = examine(reader) if checked else (True, "")
     if options.info:
-        print_info(reader, defect)
-    if defect:
-        print(defect, file=sys.stderr)
+        print_info(reader, finding)
+    if not is_sound:
+        complain(finding)
     elif options.validate:
-        print(f"Validation: {SOUND}")
+        say(f"Validation: {finding}")
     if options.save:
         save_sheet(reader, options, channel, options.save)
-        print(options.save)
+        say(options.save)
     elif not checked:
         show_or_save(reader, options, channel)
-    return 1 if defect else 0
+    return 0 if is_sound else 1
 
 
 def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
     """Open the window, or write a contact sheet below `logs/viewer` where there is no display."""
-    directory = ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    if can_show():
-        check_samples(reader.split(options.split), options.samples)
-        player = Player(reader.info, instantiate_trusted, directory)
-        show(reader, player, Place(options.split, channel=channel or 0))
-        return
-    path = directory / f"{reader.data_dir.resolve().name}.png"
-    save_sheet(reader, options, channel, path)
-    print("No window can be opened here. A contact sheet instead:")
-    print(path)
+    check_samples(reader.split(options.split), options.samples)
+    with own_directory(ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")) as directory:
+        if can_show():
+            instantiate = partial(instantiate_trusted, trusted_modules=options.trusted_modules)
+            player = Player(reader.info, instantiate, directory)
+            show(reader, player, Place(options.split, channel=channel or 0))
+            return
+        path = directory / f"{reader.data_dir.resolve().name}.png"
+        save_sheet(reader, options, channel, path)
+        say("No window can be opened here. A contact sheet instead:", path)
+
+
+@contextmanager
+def own_directory(wanted: Path) -> Iterator[Path]:
+    """A directory that no other process has, gone again if nothing was written to it."""
+    directory = wanted
+    with suppress(OSError):  # what is written there meets the error again, and a window may need no file
+        directory = claim_directory(wanted)
+    try:
+        yield directory
+    finally:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def newest_dataset(directory: Path) -> Path:
@@ -158,21 +170,20 @@ def check_samples(samples: VIMHSplit, n_samples: int) -> None:
         raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
 
 
-def find_defect(reader: VIMHReader) -> str | None:
-    """What is wrong with a dataset: the first defect that reading everything finds, or None."""
+def examine(reader: VIMHReader) -> tuple[bool, str]:
+    """Whether a dataset is as it should be, and what reading everything finds, or the first defect."""
     try:
         with progress(len(reader.train) + len(reader.test), "Validating", "samples") as advance:
-            reader.validate(advance)
+            return True, reader.validate(advance)
     except VIMHError as error:
-        return str(error)
-    return None
+        return False, str(error)
 
 
-def print_info(reader: VIMHReader, defect: str | None) -> None:
+def print_info(reader: VIMHReader, finding: str) -> None:
     """Print metadata, validation and statistics."""
     info = reader.info
-    console = Console(markup=False, highlight=False)
-    table = Table(show_header=False, **PLAIN)
+    terminal = console()
+    table = PlainTable(show_header=False, **NARROW)
     made_by = f"version {info.generator.get('version', '?')} of this project" if info.generator else "another program"
     size = sum(path.stat().st_size for path in reader.data_dir.iterdir() if path.is_file())
     rows = {
@@ -180,16 +191,16 @@ def print_info(reader: VIMHReader, defect: str | None) -> None:
         **facts(info),
         "made by": made_by,
         "size": f"{size / 1e6:.1f} MB",
-        "validation": defect or SOUND,
+        "validation": finding,
     }
     for row in rows.items():
         table.add_row(*row)
     for part in (table, parameter_table(reader), channel_table(reader)):
-        console.print(part)
-        console.print()
+        terminal.print(part)
+        terminal.print()
 
 
-def parameter_table(reader: VIMHReader) -> Table:
+def parameter_table(reader: VIMHReader) -> PlainTable:
     """Range and statistics of every parameter."""
     numbers = ("min", "max", "step", "classes", "mean", "std", "most\nfreq.")
     table = plain_table("Parameters, over both splits", ("name", "units"), numbers)
@@ -205,11 +216,11 @@ def parameter_table(reader: VIMHReader) -> Table:
     return table
 
 
-def channel_table(reader: VIMHReader) -> Table:
+def channel_table(reader: VIMHReader) -> PlainTable:
     """Levels and extreme pixels of every channel."""
-    table = Table(title="Channels, over the training samples", **PLAIN)
+    table = PlainTable("Channels, over the training samples", **NARROW)
     for column in ("name", "lowest", "highest", "mean", "units", "pixels 0", "pixels 255"):
-        table.add_column(column, justify="left" if column in ("name", "units") else "right")
+        table.add_column(column, justify="left" if column in ("name", "units") else "right", max_width=WIDEST)
     samples = reader.train
     for number, channel in enumerate(channels_of(reader.info, samples.has_spec_range)):
         low, high = np.inf, -np.inf

@@ -8,9 +8,11 @@ from omegaconf import DictConfig
 
 from src.checkpoints.run import load_run, restore_datamodule
 from src.errors import check_choice
+from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import instantiate_loggers
 from src.programs.output import RankedLogger
 from src.programs.run_dirs import trained_checkpoint
+from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
@@ -25,6 +27,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         Every metric, by name.
     """
     check_choice("split", cfg.split, ("val", "test"))
+    check_accelerator(cfg.trainer)
     experiment_name = None if cfg.experiment_name == NO_NAME else cfg.experiment_name
     ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
     log.info("Checkpoint: %s", ckpt_path)
@@ -32,7 +35,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size)
     log.info("Dataset: %s", datamodule.data_dir)
 
-    trainer = instantiate(cfg.trainer, logger=instantiate_loggers(cfg.logger) or False)
+    loggers = instantiate_loggers(cfg.logger)
+    trainer = instantiate(cfg.trainer, callbacks=[StopOnInterrupt()], logger=loggers or False)
     datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
     test = trainer.validate if cfg.split == "val" else trainer.test
     test(run.module, datamodule=datamodule, verbose=False)

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
 from src import __version__
 from src.checkpoints.run import Run, load_run, restore_datamodule
@@ -22,7 +20,7 @@ from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
 from src.params import ParamSpec
-from src.programs.output import RankedLogger, plain_table
+from src.programs.output import PlainTable, RankedLogger, console, plain_table
 from src.programs.run_dirs import trained_checkpoint
 
 log = RankedLogger(__name__)
@@ -51,10 +49,10 @@ def export(cfg: DictConfig) -> dict[str, float]:
     difference = max(check_agreement(predictor, session, inputs, cfg.tolerance) for inputs in compared)
     write_atomically(output, content)
     latencies = {len(image): measure_latency(predictor, session, (image, aux), cfg.repeats) for image, aux in samples}
-    console = Console()
-    console.print(latency_table(latencies))
-    console.print(f"Largest difference from PyTorch: {difference:.1e} of a range, {len(compared)} batches compared")
-    console.print(f"ONNX file: {output}", soft_wrap=True, highlight=False)
+    terminal = console()
+    terminal.print(latency_table(latencies))
+    terminal.print(f"Largest difference from PyTorch: {difference:.1e} of a range, {len(compared)} batches compared")
+    terminal.print(f"ONNX file: {output}", soft_wrap=True)
     return {"difference": difference} | {
         f"{runtime}_ms_{size}": latency for size, pair in latencies.items() for runtime, latency in pair.items()
     }
@@ -84,7 +82,7 @@ def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
     return {
         "project": "neural-spectral-modeling",
         "version": __version__,
-        "experiment_name": run.config["experiment_name"],
+        "experiment_name": run.config.get("experiment_name", ""),
         "checkpoint": ckpt_path.name,
         "heads": [describe_head(spec) for spec in run.info.parameters],
         "image_shape": list(run.info.image_shape),
@@ -115,7 +113,7 @@ def random_inputs(run: Run, batch_size: int) -> Inputs:
 
 def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     """A list of one batch of the training's dataset, of test samples if it has any; empty where the dataset is gone."""
-    data_dir = Path(cfg.data_dir or run.config["data"]["data_dir"])
+    data_dir = Path(cfg.data_dir or run.config["data"].get("data_dir", ""))
     if not data_dir.is_dir():
         log.warning("%s: no dataset there, so only random images are compared.", data_dir)
         return []
@@ -126,7 +124,7 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     return [(batch["image"].numpy(), batch["aux"].numpy())]
 
 
-def latency_table(latencies: dict[int, dict[str, float]]) -> Table:
+def latency_table(latencies: dict[int, dict[str, float]]) -> PlainTable:
     """A row per batch size."""
     table = plain_table("Median latency on one thread", ("batch",), ("PyTorch", "onnxruntime"))
     for batch_size, pair in latencies.items():

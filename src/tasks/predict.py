@@ -7,6 +7,7 @@ python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,14 +18,11 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from pydantic import Field
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import ConfigError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError
 from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.domain import Domain
 from src.evaluation.estimates import AT_ONCE, network_values
@@ -33,11 +31,13 @@ from src.evaluation.scoring import csv_cell, csv_text, plain_values
 from src.files import write_atomically
 from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
-from src.programs.output import RankedLogger, progress
+from src.programs.command_line import FULL_ERROR
+from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
 from src.programs.run_dirs import trained_checkpoint
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
+from src.text import name_of, one_line
 from src.vimh.format import SPLITS
 from src.vimh.reader import VIMHReader
 
@@ -47,7 +47,14 @@ OUTSIDE = 99.0  # percentile from which on a recording is called outside of the 
 N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
 ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
 GAIN = 3.0  # dB either way, to see what depends on the level
+LONGEST_STEM = 150  # bytes of a name that a file of a sound takes over
 INTERVAL = 1.645  # standard deviations to either side of 90 %
+
+
+class NothingReadError(ConfigError):
+    """None of the recordings could be used."""
+
+    exit_code = 2
 
 
 class PredictSettings(Section):
@@ -139,7 +146,8 @@ def predict(cfg: DictConfig) -> None:
     """Predict as configured.
 
     Raises:
-        ConfigError: If neither or both of `audio` and `dataset` are named, or some recordings could not be used.
+        ConfigError: If neither or both of `audio` and `dataset` are named.
+        NothingReadError: If no recording could be used.
     """
     settings = read_section(PredictSettings, cfg)
     if bool(settings.audio) == bool(settings.dataset):
@@ -159,29 +167,45 @@ def predict(cfg: DictConfig) -> None:
 def predict_recordings(run: Run, ckpt_path: Path, settings: PredictSettings, output_dir: Path) -> None:
     """Read every recording, and write what was read, resynthesized sounds and the report.
 
+    Whatever goes wrong with one recording, the others are read.
+
     Raises:
-        ConfigError: After all that, if some recordings could not be used.
+        NothingReadError: If none could be used.
     """
     files = find_files(settings.audio)
     trained = trained_on(run, settings)
-    peak = (settings.peak or trained.peak) if settings.normalize else None
-    synth = trained.recipe.synth
     readings, skipped = [], {}
     with progress(len(files), "Predicting", "recordings") as advance:
         for path in files:
             try:
-                recording = read_recording(path, synth.sample_rate, synth.duration, trained.lead)
-                reading = read_parameters(recording, trained, peak)
-                readings.append(refine_reading(reading, trained, settings.normalize) if settings.refine else reading)
-            except RecordingError as error:
-                log.error("Skipped %s", error)
-                skipped[str(path)] = str(error)
+                readings.append(read_file(path, trained, settings))
+            except Exception as error:  # of whatever kind: a damaged file, too little memory, what an analysis refuses
+                skipped[name_of(path)] = reason = reason_for(path, error)
+                log.error("Skipped %s", reason, exc_info=os.environ.get(FULL_ERROR) == "1")
             advance(1)
-    if readings:
-        write_readings(readings, skipped, trained, ckpt_path, output_dir)
-    if skipped:
+    if not readings:
         lines = "\n  ".join(skipped.values())
-        raise ConfigError(f"{len(skipped)} of {len(files)} recordings were skipped:\n  {lines}")
+        raise NothingReadError(f"{len(skipped)} of {len(files)} recordings were skipped:\n  {lines}")
+    write_readings(readings, skipped, trained, ckpt_path, output_dir)
+
+
+def read_file(path: Path, trained: TrainedOn, settings: PredictSettings) -> tuple[Reading, Sound]:
+    """What the network reads from a file, and the sound to listen to beside its resynthesis."""
+    synth = trained.recipe.synth
+    recording = read_recording(path, synth.sample_rate, synth.duration, trained.lead)
+    peak = (settings.peak or trained.peak) if settings.normalize else None
+    reading = read_parameters(recording, trained, peak)
+    if settings.refine:
+        reading = refine_reading(reading, trained, settings.normalize)
+    return reading, resynthesize(reading, trained)
+
+
+def reason_for(path: Path, error: Exception) -> str:
+    """Why a file could not be used, beginning with its name."""
+    if isinstance(error, NSMError) and str(error).startswith(name_of(path)):
+        return str(error)
+    kind = "" if isinstance(error, NSMError) else f"{type(error).__name__}: "
+    return f"{name_of(path)}: cannot be used: {kind}{error}"
 
 
 def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
@@ -199,14 +223,15 @@ def trained_on(run: Run, settings: PredictSettings) -> TrainedOn:
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     recipe, data = Recipe.from_info(run.info, instantiate), run.config["data"]
     space = run.info.space
+    measure = instantiate(data["measure"], slot="measure") if data.get("measure") else None
     n_parameters = len(space.varying)
     probes = space.value_from_uniform(np.random.default_rng(settings.seed).random((N_PROBES, n_parameters)))
     sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
     return TrainedOn(
         run,
         recipe,
-        BatchFormat(run.info.parameters, data["aux"], instantiate(data["measure"]) if data.get("measure") else None),
-        None if run.domain is None else Domain.from_dict(run.domain),
+        BatchFormat(run.info.parameters, data["aux"], measure),
+        None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape),
         peak=float(np.median(np.abs(sounds).max(axis=1))),
         lead=float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
         level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(n_parameters)),
@@ -252,6 +277,8 @@ def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None
     image, spec_range = trained.recipe.representation.to_image(torch.from_numpy(np.stack(levels)))
     aux = trained.to_tensors.aux_of(image, spec_range)
     (value, louder, softer), (std, *_) = network_values(trained.run.module, image, aux)
+    if not all(np.isfinite(found).all() for found in (spec_range.numpy(), value, louder, softer, std)):
+        raise RecordingError(f"{name_of(recording.path)}: the answers of the network are not finite.")
     space = trained.run.info.space
     by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value)) / space.step
     by_gain = np.where(space.categorical, by_gain > 0, by_gain)
@@ -291,16 +318,38 @@ def refine_reading(reading: Reading, trained: TrainedOn, any_gain: bool) -> Read
     return replace(reading, value=found.value[0], std=np.minimum(std, reading.std), refinement=about)
 
 
+def resynthesize(reading: Reading, trained: TrainedOn) -> Sound:
+    """A recording beside its resynthesis, with all that the report shows of them."""
+    recipe = trained.recipe
+    true, predicted = reading.waveform[None], recipe.render(reading.value[None].astype(np.float64))
+    metrics = audio_metrics(true, predicted, recipe.synth.sample_rate)
+    return Sound(
+        name=name_of(reading.recording.path.name),
+        true=true[0],
+        predicted=predicted[0],
+        true_db=recipe.spectrogram_db(true)[0],
+        predicted_db=recipe.spectrogram_db(predicted)[0],
+        true_value=None,
+        value=reading.value,
+        std=reading.std,
+        metrics={name: float(values[0]) for name, values in metrics.items()},
+        notes=(reading.about_domain, *reading.notes, *warnings_of(reading, trained)),
+    )
+
+
 # ----- what is written
 
 
 def write_readings(
-    readings: Sequence[Reading], skipped: dict[str, str], trained: TrainedOn, ckpt_path: Path, output_dir: Path
+    readings: Sequence[tuple[Reading, Sound]],
+    skipped: dict[str, str],
+    trained: TrainedOn,
+    ckpt_path: Path,
+    output_dir: Path,
 ) -> None:
     """Write JSON, CSV, sounds and report, and print the table."""
-    sounds = trained.recipe.render(np.stack([reading.value for reading in readings]).astype(np.float64))
-    entries = [describe(reading, trained) for reading in readings]
-    plain = {"checkpoint": str(ckpt_path), "recordings": entries, "skipped": skipped}
+    entries = [describe(reading, trained) for reading, _ in readings]
+    plain = {"checkpoint": name_of(ckpt_path), "recordings": entries, "skipped": skipped}
     header = [
         "file",
         "percentile",
@@ -310,21 +359,37 @@ def write_readings(
     for entry in entries:
         numbers = (found[key] for found in entry["parameters"].values() for key in ("value", "std"))
         rows.append([entry["file"], entry["percentile"], *(csv_cell(number, 7) for number in numbers)])
-    outputs = {
-        "predictions.json": json.dumps(plain, indent=1).encode(),
-        "predictions.csv": csv_text(header, rows).encode(),
-        "index.html": render_report(compose_report(readings, sounds, trained, ckpt_path)).encode(),
-    }
-    for number, (reading, sound) in enumerate(zip(readings, sounds, strict=True), 1):
-        name = f"wav/{number:03d}_{reading.recording.path.stem}.wav"
-        outputs[name] = encode_wav(sound, trained.recipe.synth.sample_rate)
-    for name, content in outputs.items():
-        write_atomically(output_dir / name, content)
-    console = Console()
+    write_atomically(output_dir / "predictions.json", json.dumps(plain, indent=1).encode())
+    write_atomically(output_dir / "predictions.csv", csv_text(header, rows).encode())
+    for number, (reading, sound) in enumerate(readings, 1):
+        path = output_dir / "wav" / f"{number:03d}_{plain_stem(reading.recording.path)}.wav"
+        write_atomically(path, encode_wav(sound.predicted, trained.recipe.synth.sample_rate))
+    report = compose_report([sound for _, sound in readings], trained, ckpt_path)
+    write_atomically(output_dir / "index.html", render_report(report).encode())
+    print_readings([reading for reading, _ in readings], entries, len(skipped), output_dir)
+
+
+def plain_stem(path: Path) -> str:
+    """Name of a file without its ending, as one that every file system takes with a number in front."""
+    return name_of(path.stem).replace("\\", "_").encode()[:LONGEST_STEM].decode(errors="ignore")
+
+
+def print_readings(
+    readings: Sequence[Reading], entries: Sequence[dict[str, Any]], n_skipped: int, output_dir: Path
+) -> None:
+    """Print the tables, where everything was written, and how many recordings were not read."""
+    terminal = console()
     for reading, entry in zip(readings, entries, strict=True):
-        console.print(reading_table(reading, entry["parameters"]))
-    for name, file in (("Predictions", "predictions.json"), ("Sounds", "wav"), ("Report", "index.html")):
-        console.print(f"{name + ':':<12} {output_dir / file}", soft_wrap=True, highlight=False)
+        terminal.print(reading_table(reading, entry["parameters"]))
+    lines = {
+        name: name_of(output_dir / file)
+        for name, file in (("Predictions", "predictions.json"), ("Sounds", "wav"), ("Report", "index.html"))
+    }
+    if n_skipped:
+        n_files = len(readings) + n_skipped
+        lines["Not read"] = f"{n_skipped} of {n_files} recordings; predictions.json says why, under skipped"
+    for name, text in lines.items():
+        terminal.print(f"{name + ':':<12} {text}", soft_wrap=True)
 
 
 def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
@@ -350,7 +415,7 @@ def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
             **moves,
         }
     return {
-        "file": str(recording.path),
+        "file": name_of(recording.path),
         "duration": recording.duration,
         "onset": recording.onset,
         "gain_db": reading.gain_db,
@@ -362,12 +427,14 @@ def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
     }
 
 
-def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> Table:
+def reading_table(reading: Reading, parameters: dict[str, dict[str, Any]]) -> PlainTable:
     """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
-    title = f"{reading.recording.path}\n{'; '.join([*reading.notes, reading.about_domain])}"
-    table = Table(title=title, title_justify="left", title_style="", caption_justify="left", box=box.SIMPLE_HEAD)
+    about = one_line("; ".join([*reading.notes, reading.about_domain]))
+    table = PlainTable(f"{name_of(reading.recording.path)}\n{about}", title_style="", show_edge=True)
     for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
-        table.add_column(column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True)
+        table.add_column(
+            column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
+        )
     for name, found in parameters.items():
         table.add_row(name, *reading_cells(found))
     if reading.refinement is not None:
@@ -395,47 +462,23 @@ def reading_cells(found: dict[str, Any]) -> tuple[str, str, str, str]:
     return value, interval, found["units"], by_gain
 
 
-def compose_report(readings: Sequence[Reading], sounds: np.ndarray, trained: TrainedOn, ckpt_path: Path) -> Report:
-    """The page to listen to recordings beside their resynthesis.
-
-    Args:
-        readings: What was read.
-        sounds: Resynthesized, `(reading, time)`.
-        trained: What the network was trained on.
-        ckpt_path: Its checkpoint.
-    """
-    recipe, sample_rate = trained.recipe, trained.recipe.synth.sample_rate
-    waveforms = np.stack([reading.waveform for reading in readings])
-    metrics = audio_metrics(waveforms, sounds, sample_rate)
-    waveforms_db, sounds_db = recipe.spectrogram_db(waveforms), recipe.spectrogram_db(sounds)
+def compose_report(sounds: Sequence[Sound], trained: TrainedOn, ckpt_path: Path) -> Report:
+    """The page to listen to recordings beside their resynthesis."""
+    sample_rate = trained.recipe.synth.sample_rate
     return Report(
         title="Predictions from recordings",
         facts={
-            "Checkpoint": str(ckpt_path),
+            "Checkpoint": name_of(ckpt_path),
             "Dataset": trained.run.info.dataset_name or "not named",
             "Sample rate": f"{sample_rate:,} Hz",
         },
         parameters=trained.parameters,
         sample_rate=sample_rate,
-        axes=Axes.of(recipe.view),
+        axes=Axes.of(trained.recipe.view),
         scores=[],
         true_value=None,
         value=None,
-        sounds=[
-            Sound(
-                name=reading.recording.path.name,
-                true=reading.waveform,
-                predicted=sounds[number],
-                true_db=waveforms_db[number],
-                predicted_db=sounds_db[number],
-                true_value=None,
-                value=reading.value,
-                std=reading.std,
-                metrics={name: float(values[number]) for name, values in metrics.items()},
-                notes=(reading.about_domain, *reading.notes, *warnings_of(reading, trained)),
-            )
-            for number, reading in enumerate(readings)
-        ],
+        sounds=sounds,
     )
 
 
@@ -482,4 +525,4 @@ def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> No
     names = [f"{spec.name}{end}" for spec in run.info.parameters for end in ("", "_std", "_true")]
     path = output_dir / "predictions.csv"
     write_atomically(path, csv_text(["sample", *names], rows).encode())
-    Console().print(f"Predictions: {path}", soft_wrap=True, highlight=False)
+    console().print(f"Predictions: {name_of(path)}", soft_wrap=True)

@@ -8,11 +8,10 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
+from src.files import write_atomically
 from src.params import ParamSpec
-from src.programs.output import plain_table
+from src.programs.output import PlainTable, console, plain_table
 
 AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
 VISIBLE_SHARE = 0.9  # of the sounds in which one grid step must be visible, or the head is marked
@@ -48,10 +47,10 @@ def report_results(
         metrics, specs, datamodule.majority_share(split), datamodule.mean_error(split), visible, split
     )
     path = write_results({**about, "heads": results, "metrics": metrics}, Path(paths.output_dir))
-    console = Console()
-    console.print(results_table(results, title))
-    console.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True, highlight=False)
-    console.print(f"Results:    {path}", soft_wrap=True, highlight=False)
+    terminal = console()
+    terminal.print(results_table(results, title))
+    terminal.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True)
+    terminal.print(f"Results:    {path}", soft_wrap=True)
 
 
 def head_results(
@@ -108,7 +107,7 @@ def read_visible(log_dir: Path, dataset: str) -> dict[str, float]:
         return {}
 
 
-def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> PlainTable:
     """A row per head: accuracies, errors and coverage, beside what constant predictions reach.
 
     Args:
@@ -158,7 +157,7 @@ def _cells(label: str, row: Mapping[str, Any], has_f1: bool) -> tuple[str, ...]:
 def write_results(results: Mapping[str, Any], output_dir: Path) -> Path:
     """Write figures to `results.json`, those that are not finite as null; returns its path."""
     path = output_dir / "results.json"
-    path.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(_finite(results), indent=2, allow_nan=False) + "\n").encode())
     return path
 
 

@@ -5,6 +5,7 @@ python src/train.py data=vimh_16kdss model=cnn_tiny loss=soft_target trainer.max
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from omegaconf import DictConfig
+from lightning.pytorch.plugins.io import CheckpointIO
+from omegaconf import DictConfig, OmegaConf
 
+from src.checkpoints.atomic import AtomicCheckpoints
 from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
@@ -24,6 +27,7 @@ from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instant
 from src.programs.output import RankedLogger, process_rank
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
+from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
 
 log = RankedLogger(__name__)
@@ -72,14 +76,41 @@ def check_settings(cfg: DictConfig) -> None:
         check_sweep_devices(configured_devices(cfg.trainer))
     if cfg.seed is not None:
         check_number("seed", cfg.seed, whole=True, least=0, most=2**32 - 1)
-    if found := invalid_setting(cfg.trainer, "trainer"):  # on some, Lightning would fail during training
-        raise ConfigError(found)
-    optimizer = instantiate(cfg.model.optimizer)
+    for section in ("trainer", "model"):  # on some settings, Lightning would fail during training
+        if found := invalid_setting(cfg[section], section):
+            raise ConfigError(found)
+    check_optimizer(cfg.model)
+    check_accelerator(cfg.trainer)
+
+
+def check_optimizer(cfg: DictConfig) -> None:
+    """Refuse an optimizer or a scheduler that cannot be made, or an optimizer that cannot make a step.
+
+    Args:
+        cfg: The section `model`.
+    """
+    weights = [torch.ones(2, 2, requires_grad=True), torch.ones(2, requires_grad=True)]  # a layer's weight and bias
     try:
-        optimizer(params=[torch.zeros(1, requires_grad=True)])
-    except (TypeError, ValueError) as error:
-        found = invalid_setting(cfg.model.optimizer, "model.optimizer")
+        optimizer = instantiate(cfg.optimizer)(params=weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = invalid_setting(cfg.optimizer, "model.optimizer")
         raise ConfigError(found or f"model.optimizer: {error}") from error
+    scheduler = cfg.get("scheduler")
+    if scheduler is not None and (found := invalid_setting(scheduler, "model.scheduler")):
+        raise ConfigError(found)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = sum(weight.square().sum() for weight in weights)
+        loss.backward()
+        return loss
+
+    try:
+        with suppress(AssertionError):  # one that works on a GPU only
+            optimizer.step(closure)
+    except RuntimeError as error:
+        name = type(optimizer).__name__
+        raise ConfigError(f"model.optimizer: {name} cannot train a network of this project: {error}") from error
 
 
 def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
@@ -89,12 +120,26 @@ def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
     callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     # Lightning leaves clipping and accumulation to a module that makes its own steps; its configuration has them.
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, **by_module)
+    plugins = instantiate_plugins(cfg.trainer.get("plugins"))
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, plugins=plugins, **by_module)
     n_devices = trainer.num_devices * trainer.num_nodes
     if is_sweep():  # again: the trainer alone resolves `auto`
         check_sweep_devices(n_devices)
     datamodule.check_devices(n_devices)
     return trainer
+
+
+def instantiate_plugins(plugins_cfg: Any) -> list[Any]:
+    """The plugins of a trainer, one of which writes checkpoints: that of the configuration, or else ours.
+
+    Args:
+        plugins_cfg: As Lightning takes it, a plugin or a list of them, or None.
+    """
+    plugins = instantiate(plugins_cfg, _convert_="all") if OmegaConf.is_config(plugins_cfg) else plugins_cfg or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    if any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        return plugins
+    return [*plugins, AtomicCheckpoints()]
 
 
 def about_run(
@@ -118,7 +163,8 @@ def about_run(
 def prepared_datamodule(cfg: DictConfig) -> LightningDataModule:
     """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
     log.info("Dataset: %s", cfg.data.data_dir)
-    datamodule = instantiate(cfg.data)
+    data_dir = cfg.data.data_dir and Path(cfg.data.data_dir)  # in text, ${…} would be interpolated once more
+    datamodule = instantiate(cfg.data, data_dir=data_dir)
     if process_rank() == 0:
         datamodule.prepare_data()
     while not Path(cfg.data.data_dir).exists():

@@ -13,6 +13,7 @@ from src.errors import VIMHError
 from src.params import MAX_CODE
 from src.vimh.info import DatasetInfo
 
+MOST = 1e12  # in any unit; what is beyond it is no place of a row or a column
 ROUND = (1, 2, 2.5, 5, 10)  # steps from tick to tick, times a power of ten
 
 
@@ -147,37 +148,47 @@ def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
     """Rows or columns at the places that a dataset gives, or numbered if it gives only their label."""
     label, units = str(axes[f"{what}s"]), axes.get(f"{what}_units")
     first, step = f"{what}_first", f"{what}_step"
-    if not _are_numbers(axes, first, step) or not axes[step]:
+    if not _are_numbers(axes, first, step):
         return Axis(label, np.arange(n))
-    return Axis(f"{label} ({units})" if units else label, axes[first] + axes[step] * np.arange(n))
+    return _placed(f"{label} ({units})" if units else label, axes[first] + axes[step] * np.arange(n), label)
 
 
 def _frequencies(info: DatasetInfo) -> Axis:
     """Frequencies of the rows, or their numbers where the dataset does not give them."""
     mel, stft = info.mel_config or {}, info.spectrogram_config or {}
-    if info.sample_rate and _are_numbers(mel, "f_min", "f_max") and mel.get("mel_scale") in ("htk", "slaney"):
-        return Axis("frequency (Hz)", mel_centres(info.height, mel["f_min"], mel["f_max"], mel["mel_scale"]))
-    if info.sample_rate and not mel and _are_numbers(stft, "n_fft") and stft["n_fft"]:
+    if not _are_numbers({"": info.sample_rate}, ""):
+        return Axis("row", np.arange(info.height))
+    if _are_numbers(mel, "f_min", "f_max") and mel.get("mel_scale") in ("htk", "slaney"):
+        centre = mel_centres(info.height, mel["f_min"], mel["f_max"], mel["mel_scale"])
+        return _placed("frequency (Hz)", centre, "row")
+    if not mel and _are_numbers(stft, "n_fft") and stft["n_fft"]:
         first = stft["first_bin"] if _are_numbers(stft, "first_bin") else 1
-        return Axis("frequency (Hz)", (np.arange(info.height) + first) * (info.sample_rate / stft["n_fft"]))
+        return _placed("frequency (Hz)", (np.arange(info.height) + first) * (info.sample_rate / stft["n_fft"]), "row")
     return Axis("row", np.arange(info.height))
 
 
 def _times(info: DatasetInfo) -> Axis:
     """Times of the columns' centres, or their numbers where the dataset does not give them."""
-    stft = info.spectrogram_config or {}
-    number = np.arange(info.width)
-    if info.sample_rate and _are_numbers(stft, "win_length", "hop_length") and stft["hop_length"]:
-        return Axis("time (s)", (number * stft["hop_length"] + stft["win_length"] / 2) / info.sample_rate)
+    stft, number = info.spectrogram_config or {}, np.arange(info.width)
+    frames = stft | {"sample_rate": info.sample_rate}
+    if info.sample_rate and _are_numbers(frames, "sample_rate", "win_length", "hop_length") and stft["hop_length"]:
+        centre = (number * stft["hop_length"] + stft["win_length"] / 2) / info.sample_rate
+        return _placed("time (s)", centre, "column")
     if info.duration:
-        return Axis("time (s)", (number + 0.5) * (info.duration / info.width))
+        return _placed("time (s)", (number + 0.5) * (info.duration / info.width), "column")
     return Axis("column", number)
+
+
+def _placed(label: str, centre: np.ndarray, unplaced: str) -> Axis:
+    """Rows at their places, or numbered if these do not rise: nothing else has checked what the JSON says of them."""
+    rises = centre[0] >= 0 and centre[-1] < MOST and (np.diff(centre) > 1e-9 * max(1.0, centre[-1])).all()
+    return Axis(label, centre) if rises else Axis(unplaced, np.arange(len(centre)))
 
 
 def _are_numbers(section: Mapping[str, object], *keys: str) -> bool:
     """Whether a section of the JSON holds numbers of 0 or more under all of some keys; nothing else has checked it."""
     found = [section.get(key) for key in keys]
-    return all(isinstance(entry, int | float) and not isinstance(entry, bool) and entry >= 0 for entry in found)
+    return all(isinstance(entry, int | float) and not isinstance(entry, bool) and 0 <= entry < MOST for entry in found)
 
 
 def mel_centres(n_mels: int, f_min: float, f_max: float, mel_scale: str) -> np.ndarray:

@@ -5,24 +5,29 @@ The functions that load samples are passed in: `pictures.py` has those for image
 
 import csv
 import hashlib
+import io
 import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from src.errors import ConfigError, NSMError, VIMHError, check_number
 from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
+from src.text import name_of
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
+from src.vimh.format import pack as pack_records
 from src.vimh.info import DatasetInfo, new_info
+from src.vimh.reader import VIMHReader, read_info
 from src.vimh.writer import VIMHWriter, check_target
 
 AT_ONCE = 256  # samples that are written at a time
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}  # of tables, what is preferred first
 
 
 class DamagedFileError(NSMError):
@@ -101,45 +106,79 @@ def files_of_folders(directory: Path, suffixes: frozenset[str], label: str) -> L
             f"{found[folders.index(())]}: lies in no folder that names its class. Sort the files into a folder per "
             "class, or give their labels with --csv."
         )
-    return LabelledFiles(tuple(found), {label: tuple(folder[0] for folder in folders)})
+    return LabelledFiles(tuple(found), {label: tuple(name_of(folder[0]) for folder in folders)})
 
 
-def files_of_table(directory: Path, table: Path, wanted: Sequence[str] = ()) -> LabelledFiles:
+def files_of_table(directory: Path, path: Path, wanted: Sequence[str] = ()) -> LabelledFiles:
     """Files labelled by a CSV: a heading, then a line per file with its name, seen from `directory`, before its labels.
 
     Args:
         directory: Where the files are.
-        table: The CSV, UTF-8, with commas.
+        path: The CSV, UTF-8, with commas, semicolons or tabs.
         wanted: Names of the columns that are labels; none: all but the first.
 
     Raises:
-        ConfigError: If it is no such table, lacks a label, or names a file twice or outside of the directory.
+        ConfigError: If it is no such table, lacks a label, or names a file that is not there, twice, or outside of the
+            directory.
     """
     check_directory(directory)
-    heading, *rows = _read_csv(table)
-    names = heading[1:]
+    table = read_table(path)
+    names = table.heading[1:]
     unknown = [name for name in wanted if name not in names]
     if unknown or not names or len(set(names)) < len(names):
         raise ConfigError(
-            f"{table}: its columns are {', '.join(heading)}. The first names files, the others labels, each "
-            f"once{', but there is no ' + ', '.join(unknown) if unknown else ''}."
+            f"{path}: its columns are {', '.join(table.heading)}, with {table.between} between them. The first names "
+            f"files, the others labels, each once{', but there is no ' + ', '.join(unknown) if unknown else ''}."
         )
     lines: dict[str, int] = {}
-    for number, row in enumerate(rows, 2):
-        where = f"{table}, row {number}"
-        if len(row) != len(heading):
-            raise ConfigError(f"{where}: has {len(row)} columns, but the heading has {len(heading)}.")
+    for number, row in table.rows:
+        where = f"{path}, row {number}"
+        if len(row) != len(table.heading):
+            raise ConfigError(
+                f"{where}: has {len(row)} columns, but the heading has {len(table.heading)}, with {table.between} "
+                "between them."
+            )
         if "" in row:
-            raise ConfigError(f"{where}: {heading[row.index('')]} is empty.")
-        if Path(row[0]).is_absolute() or ".." in Path(row[0]).parts:
-            raise ConfigError(f"{where}: {row[0]} is not below the directory that holds the files.")
-        first = lines.setdefault(os.path.normpath(row[0]), number)
+            raise ConfigError(f"{where}: {table.heading[row.index('')]} is empty.")
+        first = lines.setdefault(os.path.normpath(file_below(directory, row[0], where)), number)
         if first != number:
-            raise ConfigError(f"{table}: names {row[0]} twice, in rows {first} and {number}. Leave one of them out.")
-    if not rows:
-        raise ConfigError(f"{table}: has a heading, but no rows.")
-    columns = {name: tuple(row[names.index(name) + 1] for row in rows) for name in wanted or names}
+            raise ConfigError(f"{path}: names {row[0]} twice, in rows {first} and {number}. Leave one of them out.")
+    if not lines:
+        raise ConfigError(f"{path}: has a heading, but no rows.")
+    columns = {name: tuple(row[names.index(name) + 1] for _, row in table.rows) for name in wanted or names}
     return LabelledFiles(tuple(directory / name for name in lines), columns)
+
+
+def file_below(directory: Path, name: str, where: str) -> str:
+    r"""The name of a file as this system has it: a table that was made on Windows separates folders by `\`.
+
+    Args:
+        directory: That the name is seen from.
+        name: In the table.
+        where: In which row, for the message.
+
+    Raises:
+        ConfigError: If the file is not there, or outside of the directory.
+    """
+    windows = PureWindowsPath(name)
+    is_there = _is_file(directory / name)
+    if Path(name).is_absolute() or ".." in windows.parts or (windows.anchor and not is_there):
+        raise ConfigError(
+            f"{where}: {name} is not below the directory that holds the files. Write names as seen from {directory}."
+        )
+    if is_there:
+        return name
+    if _is_file(directory / windows.as_posix()):
+        return windows.as_posix()
+    raise ConfigError(f"{where}: {name} is not there, or no file. Files are looked for in {directory}.")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file of this name; a name that is too long has none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def parameters_of(
@@ -213,7 +252,9 @@ def number(name: str, texts: Sequence[str], grid: LabelGrid, units: str = "") ->
     """
     values = [_decimal(text) for text in texts]
     if None in values:
-        raise ConfigError(f"Label {name} is {texts[values.index(None)]!r} somewhere, which is no number.")
+        wrong = texts[values.index(None)]
+        hint = " Write decimals with a point." if _decimal(wrong.replace(",", ".")) is not None else ""
+        raise ConfigError(f"Label {name} is {wrong!r} somewhere, which is no number.{hint}")
     _check_differ(name, sorted(set(values)))
     step, low, high = grid.step, grid.low, grid.high
     if low is None:
@@ -238,16 +279,52 @@ def check_directory(directory: Path) -> None:
         raise ConfigError(f"{directory}: there is no such directory.")
 
 
-def _read_csv(table: Path) -> list[list[str]]:
-    """Heading and rows, without blanks around their texts; empty lines are left out."""
+class Table(NamedTuple):
+    """A CSV, without blanks around its texts and without empty lines.
+
+    Attributes:
+        heading: Names of the columns.
+        rows: Each with the number of its line.
+        between: What separates columns, in words.
+    """
+
+    heading: list[str]
+    rows: list[tuple[int, list[str]]]
+    between: str
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every row has as many columns as the heading, two or more."""
+        return len(self.heading) > 1 and all(len(row) == len(self.heading) for _, row in self.rows)
+
+
+def read_table(path: Path) -> Table:
+    """A CSV, read with the separator that gives all lines the same number of columns, or else the most to the heading.
+
+    Raises:
+        ConfigError: If it is empty or no CSV in UTF-8.
+    """
+    tables, failure = [], None
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[text.strip() for text in row] for row in csv.reader(file, strict=True) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{table}: cannot be read as a CSV in UTF-8: {error}") from error
-    if not rows:
-        raise ConfigError(f"{table}: is empty.")
-    return rows
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as a CSV in UTF-8: {error}") from error
+    for separator, between in SEPARATORS.items():
+        lines = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+        try:
+            found = [(lines.line_num, [cell.strip() for cell in row]) for row in lines if row]
+        except csv.Error as error:
+            failure = failure or error
+        else:
+            tables.append(Table(found[0][1] if found else [], found[1:], between))
+    best = next(
+        (table for table in tables if table.is_even), max(tables, key=lambda table: len(table[0]), default=None)
+    )
+    if best is None or (failure is not None and len(best.heading) < 2):
+        raise ConfigError(f"{path}: cannot be read as a CSV in UTF-8: {failure}") from failure
+    if not best.heading:
+        raise ConfigError(f"{path}: is empty.")
+    return best
 
 
 def _check_differ(name: str, values: Sequence[Any]) -> None:
@@ -347,11 +424,13 @@ class Packed(NamedTuple):
         data_dir: The dataset.
         info: Its description.
         skipped: Number of damaged files that were left out.
+        kept: Whether the same dataset was there already, as after a command that was stopped at its end.
     """
 
     data_dir: Path
     info: DatasetInfo
     skipped: int
+    kept: bool = False
 
 
 def pack(
@@ -361,7 +440,7 @@ def pack(
     advance: Callable[[int], None] = lambda n: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Packed:
-    """Write a dataset. It appears when it is whole; a directory that exists is left alone.
+    """Write a dataset. It appears when it is whole; a directory that exists is left alone, and kept if it is the same.
 
     Args:
         parts: The samples, in order.
@@ -372,11 +451,11 @@ def pack(
 
     Raises:
         DamagedFileError: If a file is damaged and `choices.strict` is set.
-        VIMHError: If the dataset's path exists, no samples are left, or the disk refuses.
+        VIMHError: If something else is at the dataset's path, no samples are left, or the disk refuses.
         ConfigError: If images differ in shape.
     """
     if choices.output is not None:
-        _check_free(choices.output)
+        _check_free(choices.output, about)
     directory = choices.parent if choices.output is None else choices.output.absolute().parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -467,10 +546,10 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
         gathered.shape, keys["sample_rate"], keys["duration"], n_samples, about.name, len(about.parameters)
     )
     output = choices.output or choices.parent / name
-    _check_free(output)
+    _check_free(output, about)
     drawn = {"seed": choices.seed, "test_fraction": choices.test_fraction} if gathered.key else {}
     info = new_info(
-        output.name,
+        name_of(output.name),
         gathered.shape,
         space,
         {split: len(chosen) for split, chosen in numbers.items()},
@@ -478,22 +557,49 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
         source={**about.source, **drawn, "skipped_files": gathered.skipped},
         **keys,
     )
+    batches = [
+        (split, chosen[start : start + AT_ONCE])
+        for split, chosen in numbers.items()
+        for start in range(0, len(chosen), AT_ONCE)
+    ]
+    if (output / INFO_NAME).is_file():
+        dtype = record_dtype(gathered.shape, len(about.parameters), METADATA_BYTES)
+        digest = {split: hashlib.sha256() for split in SPLITS}
+        for split, some in batches:
+            digest[split].update(pack_records(dtype, images[some], code[some], spec_range[some]).tobytes())
+        _check_same(output, info, {split: found.hexdigest() for split, found in digest.items()})
+        return Packed(output, info, gathered.skipped, kept=True)
     with VIMHWriter(output, info) as writer:
-        for split, chosen in numbers.items():
-            for start in range(0, len(chosen), AT_ONCE):
-                some = chosen[start : start + AT_ONCE]
-                writer.write(split, images[some], code[some], spec_range[some], value[some])
+        for split, some in batches:
+            writer.write(split, images[some], code[some], spec_range[some], value[some])
     return Packed(output, info, gathered.skipped)
 
 
-def _check_free(data_dir: Path) -> None:
-    """Refuse to write where something is already."""
-    if (data_dir / INFO_NAME).is_file():
-        raise VIMHError(
-            f"{data_dir}: exists already, and a dataset is never replaced here. Delete it first, or name another "
-            "directory: --output DIR"
-        )
-    check_target(data_dir, overwrite=False)
+def _check_free(data_dir: Path, about: About) -> None:
+    """Refuse to write where something is already, unless it may be what this source makes."""
+    if not (data_dir / INFO_NAME).is_file():
+        check_target(data_dir, overwrite=False)
+        return
+    found = read_info(data_dir)
+    if found.synth_type != about.name or found.source is None or not about.source.items() <= found.source.items():
+        raise _exists(data_dir)
+
+
+def _check_same(data_dir: Path, info: DatasetInfo, digests: Mapping[str, str]) -> None:
+    """Refuse a dataset that is another one than was to be written, by its description and the digests of its splits."""
+    reader = VIMHReader(data_dir)
+    reader.validate()
+    found = reader.info
+    same = (found.source, found.parameters, found.image_shape) == (info.source, info.parameters, info.image_shape)
+    if not same or any(split not in found.files or found.files[split].sha256 != digests[split] for split in SPLITS):
+        raise _exists(data_dir)
+
+
+def _exists(data_dir: Path) -> VIMHError:
+    return VIMHError(
+        f"{data_dir}: exists already, and a dataset is never replaced here. Delete it first, or name another "
+        "directory: --output DIR"
+    )
 
 
 def _divide(gathered: _Gathered, choices: Choices) -> dict[str, np.ndarray]:

@@ -1,20 +1,25 @@
 """`DatasetInfo`: what the JSON beside the records says."""
 
 import functools
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
-from src.errors import NSMError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import upgraded
 from src.params import MAX_PARAMETERS, FixedParam, ParameterSpace, ParamSpec
 from src.sections import PositiveInt, WholeNumber, validation_in_words
 from src.vimh.format import MAX_IMAGE_SIDE, METADATA_BYTES, record_dtype
 
 SPEC_KEYS = ("min", "max", "step", "units", "description", "names", "kind", "scale", "active_if")
+FROM_DATASET = ("sample_rate", "duration", "seed", "sampling", "synth_type")  # keys of `generator.config.dataset`
+FROM_PARAMETERS = ("min", "max", "step", "units", "names", "kind", "scale", "active_if")
+UNSEALED = "0" * 64  # in the place of `json_sha256` while the checksum is computed
 Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
 
 
@@ -117,6 +122,7 @@ class DatasetInfo(_Entry):
     generator: dict[str, Any] | None = None
     shard: Shard | None = None
     files: dict[str, FileEntry] = {}
+    json_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "DatasetInfo":
@@ -127,13 +133,17 @@ class DatasetInfo(_Entry):
             where: Its path, for messages.
         """
         try:
-            return cls.model_validate_json(text)
+            info = cls.model_validate_json(text)
+            json.loads(text, object_pairs_hook=_refuse_double_keys)
         except ValidationError as error:
             raise VIMHError(
                 f"{where}: {validation_in_words(error)} Restore the file, or regenerate the dataset."
             ) from error
         except NSMError as error:
             raise VIMHError(f"{where}: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise VIMHError(f"{where}: {error}. Restore the file, or regenerate the dataset.") from error
+        return info
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str) -> "DatasetInfo":
@@ -150,6 +160,11 @@ class DatasetInfo(_Entry):
     def to_json(self) -> str:
         """The file's content, indented, in a fixed order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def sealed(self) -> "DatasetInfo":
+        """The same with the checksum of its file's content: its last change before it is written."""
+        unsealed = self.model_copy(update={"json_sha256": UNSEALED})
+        return self.model_copy(update={"json_sha256": json_checksum(unsealed.to_json().encode(), UNSEALED)})
 
     @functools.cached_property
     def space(self) -> ParameterSpace:
@@ -169,6 +184,18 @@ class DatasetInfo(_Entry):
         copied = super().__copy__()
         copied.__dict__.pop("space", None)
         return copied
+
+    def contradictions(self) -> list[str]:
+        """Where the keys differ from what the configuration that made the dataset says of them, in words."""
+        config = (self.generator or {}).get("config")
+        try:
+            made = _described(config) if isinstance(config, Mapping) else {}
+        except ConfigError as error:
+            return [f"generator.config cannot be used: {error}"]
+        own = {key: getattr(self, key) for key in FROM_DATASET} | _of_space(self.space)
+        own["size"] = None if self.shard else self.train_samples + self.test_samples
+        wrong = [key for key in made if own.get(key) is not None and own[key] != made[key]]
+        return [f"{key} is {str(own[key])[:100]}, but generator.config says {str(made[key])[:100]}" for key in wrong]
 
     @property
     def title(self) -> str:
@@ -259,6 +286,43 @@ def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
     implied = {"kind": "categorical" if spec.categorical else "continuous", "scale": "linear", "active_if": {}}
     fields = {key: item for key, item in fields.items() if key not in implied or item != implied[key]}
     return ParameterMapping(**fields, num_classes=spec.n_classes, categorical=spec.categorical)
+
+
+def json_checksum(content: bytes, stated: str) -> str:
+    """SHA-256 of a dataset's JSON but for the 64 digits that state it, which count as zeros.
+
+    Args:
+        content: The file's.
+        stated: What its key `json_sha256` says.
+    """
+    return hashlib.sha256(content.replace(stated.encode(), UNSEALED.encode())).hexdigest()
+
+
+def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a generator configuration says of a dataset, under the names of the JSON."""
+    dataset, parameters = config.get("dataset"), config.get("parameters")
+    found = {}
+    if isinstance(dataset, Mapping):
+        found |= {key: dataset[key] for key in (*FROM_DATASET, "size") if key in dataset}
+    if isinstance(parameters, Mapping):
+        found |= _of_space(ParameterSpace.from_config(parameters))
+    return found
+
+
+def _of_space(space: ParameterSpace) -> dict[str, Any]:
+    """Everything about some parameters but their descriptions, an entry each."""
+    found = {f"{spec.name}.{key}": getattr(spec, key) for spec in space.varying for key in FROM_PARAMETERS}
+    found["parameter_names"] = [spec.name for spec in space.varying]
+    return found | {"fixed_parameters": {fixed.name: fixed.value for fixed in space.fixed}}
+
+
+def _refuse_double_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object that some pairs make, refused if a key stands there twice: readers differ in which they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {key[:60]!r} stands there twice")
+    return found
 
 
 def _agree(key: str, found: Any, expected: Any) -> None:

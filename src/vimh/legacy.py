@@ -5,16 +5,19 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from src.errors import VIMHError
+from src.plain import PlainUnpickler, reason, shown
 from src.vimh.format import METADATA_BYTES, METADATA_BYTES_2_0, pack, record_dtype
 from src.vimh.info import DatasetInfo
 
 MAX_LABEL = 255
 TYPE_VERSION, ARRAY_VERSION = 3, 1  # of what NumPy pickles
+MAX_AXES = 64  # of an array of NumPy
+QUOTES = "'\""
 
 
 class _Type:
@@ -22,13 +25,13 @@ class _Type:
 
     def __init__(self, code: str, *options: Any) -> None:
         if not re.fullmatch("[iuf][1248]", code) or options != (False, True):
-            raise ValueError(f"an array of type {code!r}")
+            raise ValueError(f"an array of type {shown(code)}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
         version, byte_order, *rest = state
         if version != TYPE_VERSION or byte_order not in ("<", ">", "|") or rest != [None, None, None, -1, -1, 0]:
-            raise ValueError(f"an array type with the state {state!r}")
+            raise ValueError("an array type that NumPy does not write")
         self.dtype = np.dtype(byte_order + self.dtype.str[1:])
 
 
@@ -41,26 +44,27 @@ class _Array:
     def __setstate__(self, state: tuple) -> None:
         version, shape, kind, fortran, raw = state
         if version != ARRAY_VERSION or not isinstance(fortran, bool):
-            raise ValueError(f"an array of version {version!r} in order {fortran!r}")
+            raise ValueError("an array that NumPy does not write")
         self.fill(raw, kind, shape, "F" if fortran else "C")
 
     def fill(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
         """Take the array over from its bytes."""
+        if not (isinstance(raw, bytes) and isinstance(kind, _Type) and order in ("C", "F")):
+            raise TypeError("an array that is not made of bytes, type, shape and order")
+        if not (isinstance(shape, tuple) and len(shape) <= MAX_AXES and all(type(size) is int for size in shape)):
+            raise TypeError("an array whose shape is no tuple of whole numbers")
         if len(raw) != math.prod(shape) * kind.dtype.itemsize:
-            raise ValueError(f"{len(raw)} bytes for an array of {kind.dtype} {shape}")
+            raise ValueError(f"{len(raw)} bytes for an array of {kind.dtype} ({', '.join(map(shown, shape))})")
         self.array = np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
         return self
 
 
-class _PlainUnpickler(pickle._Unpickler):
+class _BatchUnpickler(PlainUnpickler):
     """An unpickler that accepts Python's plain types and NumPy's arrays, and refuses every other global.
 
     What a pickle of arrays names is replaced by stand-ins, since NumPy's own functions can be made to read and write
-    any memory. The unpickler is the one in Python: that in C takes gigabytes for a damaged memo index. Byte arrays are
-    read as bytes, since the memory for a byte array is allocated before the length of the stream is checked.
+    any memory.
     """
-
-    dispatch: ClassVar = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a global: a bound method, so that a stream cannot set attributes on it."""
@@ -75,8 +79,8 @@ class _PlainUnpickler(pickle._Unpickler):
         path = f"{module}.{name}".replace("numpy.core.", "numpy._core.")
         if path not in stand_ins:
             raise VIMHError(
-                f"the pickle names {module}.{name}, which is not plain data. Nothing of it was run; do not trust the "
-                "file"
+                f"the pickle names {shown(f'{module}.{name}').strip(QUOTES)}, which is not plain data. Nothing of it "
+                "was run; do not trust the file"
             )
         return stand_ins[path]
 
@@ -85,7 +89,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
     def _reconstruct(self, *arguments: Any) -> _Array:
         if arguments != ("ndarray", (0,), b"b"):
-            raise ValueError(f"an array made of {arguments!r}")
+            raise ValueError("an array that NumPy does not make")
         return _Array()
 
     def _scalar(self, kind: _Type, raw: bytes) -> int | float:
@@ -96,8 +100,8 @@ class _PlainUnpickler(pickle._Unpickler):
 
     def _encode(self, text: str, encoding: str) -> bytes:
         """Bytes, as protocols 0 to 2 write them."""
-        if encoding != "latin1":
-            raise ValueError(f"the encoding {encoding!r}")
+        if not isinstance(text, str) or encoding != "latin1":
+            raise ValueError(f"the encoding {shown(encoding)}")
         return text.encode("latin1")
 
 
@@ -115,16 +119,16 @@ def read(path: Path, info: DatasetInfo) -> np.ndarray:
         VIMHError: If the stream is damaged, names any global but NumPy's, or contradicts `info`.
     """
     try:
-        content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+        content = _BatchUnpickler(io.BytesIO(path.read_bytes())).load()
     except VIMHError as error:
         raise VIMHError(f"{path}: {error}.") from error
     except Exception as error:  # the unpickler raises nearly anything about a damaged stream
-        raise VIMHError(f"{path}: is not a readable pickle ({error}). Restore or regenerate it.") from error
+        raise VIMHError(f"{path}: is not a readable pickle ({reason(error)}). Restore or regenerate it.") from error
     try:
         return _records(content, info)
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+    except Exception as error:  # and NumPy about what a stream says of an array
         raise VIMHError(
-            f"{path}: does not hold a VIMH batch ({type(error).__name__}: {error}). Restore or regenerate it."
+            f"{path}: does not hold a VIMH batch ({type(error).__name__}: {reason(error)}). Restore or regenerate it."
         ) from error
 
 
@@ -133,10 +137,11 @@ def _records(content: dict[str, Any], info: DatasetInfo) -> np.ndarray:
     size = (content["height"], content["width"], content["channels"])
     expected = (info.height, info.width, info.channels)
     if size != expected:
-        raise ValueError(f"height, width, channels are {size}, but the JSON says {expected}")
+        found = ", ".join(map(shown, size))
+        raise ValueError(f"height, width, channels are ({found}), but the JSON says {expected}")
     image = _plain(content["data"], np.uint8)
     image = image.reshape(len(image), *info.image_shape)
-    labels = _labels(content["vimh_labels"]).reshape(len(image), 1 + 2 * len(info.parameter_names))
+    labels = _labels(content["vimh_labels"], len(image), 1 + 2 * len(info.parameter_names))
     has_range = "scale_factors" in content or info.label_encoding.metadata_bytes == METADATA_BYTES
     spec_range = _plain(content["scale_factors"], np.float32) if has_range else np.empty((len(image), 0), np.float32)
     if has_range and spec_range.shape != (len(image), 2):
@@ -149,12 +154,22 @@ def _records(content: dict[str, Any], info: DatasetInfo) -> np.ndarray:
     return records
 
 
-def _labels(rows: list[Any]) -> np.ndarray:
-    """The list of labels as uint8, refused where it holds anything but whole numbers of 0 to 255."""
-    labels = np.array([row.array if isinstance(row, _Array) else row for row in rows])
-    if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > MAX_LABEL):
-        raise ValueError(f"vimh_labels hold something else than whole numbers of 0 to {MAX_LABEL}")
-    return labels.astype(np.uint8)
+def _labels(rows: Any, n_rows: int, n_columns: int) -> np.ndarray:
+    """The list of labels as uint8, `(row, column)`, refused where it holds anything but whole numbers of 0 to 255."""
+    rows = (row.array.tolist() if isinstance(row, _Array) else row for row in _of_length(rows, n_rows))
+    try:
+        labels = b"".join(bytes(_of_length(row, n_columns)) for row in rows)
+    except (TypeError, ValueError) as error:
+        words = f"vimh_labels hold something else than {n_columns} whole numbers of 0 to {MAX_LABEL} for each sample"
+        raise ValueError(words) from error
+    return np.frombuffer(labels, np.uint8).reshape(n_rows, n_columns)
+
+
+def _of_length(items: Any, length: int) -> list[Any] | tuple:
+    """A list, refused unless it has so many entries."""
+    if not isinstance(items, list | tuple) or len(items) != length:
+        raise ValueError(f"vimh_labels hold no list of {length}")
+    return items
 
 
 def _plain(item: Any, dtype: type) -> np.ndarray:

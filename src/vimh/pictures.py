@@ -9,7 +9,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -302,6 +302,8 @@ def read_names(path: Path) -> list[str]:
 def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2) -> None:
     """Pack scikit-learn's handwritten digits, 1,797 pictures of 8x8 pixels, unless that dataset exists already.
 
+    A dataset of another program that is there is left as it is: whoever names its directory wants it.
+
     They are a copy of the test half of Alpaydin and Kaynak's "Optical Recognition of Handwritten Digits" (1998), and
     come with the package.
 
@@ -311,12 +313,15 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
         test_fraction: Share of the samples that test.
 
     Raises:
-        VIMHError: If the directory holds another dataset.
+        VIMHError: If the directory holds a set of sounds, or the digits divided in another way.
     """
     data_dir = Path(data_dir)
     wanted = {"kind": "digits", "seed": seed, "test_fraction": test_fraction, "skipped_files": 0}
     if data_dir.exists():
-        if (read_info(data_dir).model_extra or {}).get("source") != wanted:
+        info = read_info(data_dir)
+        found = (info.model_extra or {}).get("source")
+        is_ours = info.generator is not None or (isinstance(found, Mapping) and found.get("kind") == wanted["kind"])
+        if is_ours and found != wanted:
             raise VIMHError(
                 f"{data_dir}: holds another dataset than the digits with seed {seed} and a share of {test_fraction} to "
                 "test. Choose another data.data_dir, or delete it."

@@ -1,41 +1,28 @@
 """`VIMHReader`: a dataset on disk, opened for reading, checked and memory-mapped."""
 
-import contextlib
 import hashlib
-import math
-import re
+import os
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from src.errors import VIMHError
 from src.params import MAX_CODE
 from src.vimh import legacy
-from src.vimh.format import (
-    FILE_NAMES,
-    INFO_NAME,
-    METADATA_BYTES,
-    METADATA_BYTES_2_0,
-    Columns,
-    claimed_image_size,
-    codes_by_id,
-    record_dtype,
-)
-from src.vimh.info import DatasetInfo, FileEntry
+from src.vimh.folder import Folder, settled
+from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id
+from src.vimh.info import DatasetInfo, FileEntry, json_checksum
+from src.vimh.maps import REGENERATE, map_records, map_values, no_records
 
-REGENERATE = "Restore the file, or regenerate the dataset."
 CHUNK = 4096  # records that a pass over a whole file holds at a time
-VALUES_DTYPE = "<f4"
-MAX_ARRAY_HEADER = 4096  # bytes
+MAX_INFO_BYTES = 64_000_000  # of the JSON
+PICKLE_OVERHEAD = 32  # bytes that a pickle takes for a byte of a record at the most: whole numbers as text, with a mark
+PICKLE_FRAME = 1_000_000  # bytes beside the samples
 HALF_A_CODE = 0.5 + 1e-3  # float32 values of 1e-5 relative precision may stand just beyond the half
-_ARRAY_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00(?P<length>..)"
-    rb"(?P<text>\{'descr': '(?P<descr>[^']*)', 'fortran_order': (?P<fortran>True|False), "
-    rb"'shape': \((?P<rows>\d{1,18}), (?P<columns>\d{1,18})\), \} *\n)",
-    re.DOTALL,
-)
 
 
 class Batch(NamedTuple):
@@ -63,18 +50,32 @@ class VIMHSplit:
         info: The dataset's description.
         path: File of the records, for messages.
         exact: Exact values, float32, `(sample, parameter)`, or None.
+        reopen: How another process gets at them. None: the samples themselves are handed to it.
     """
 
-    def __init__(self, records: np.ndarray, info: DatasetInfo, path: Path, exact: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        records: np.ndarray,
+        info: DatasetInfo,
+        path: Path,
+        exact: np.ndarray | None,
+        reopen: "partial[VIMHSplit] | None" = None,
+    ) -> None:
         self.records = records
         self.info = info
         self.path = path
         self.exact = exact
+        self.reopen = reopen
         self._rows = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
         self._columns = Columns(records.dtype)
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __reduce__(self) -> tuple[Callable[..., "VIMHSplit"], tuple[Any, ...]]:
+        if self.reopen is None:
+            return VIMHSplit, (self.records, self.info, self.path, self.exact)
+        return self.reopen.func, self.reopen.args
 
     @property
     def has_spec_range(self) -> bool:
@@ -88,7 +89,7 @@ class VIMHSplit:
             indices: Numbers of the samples, `(sample,)`, or a slice of them.
 
         Raises:
-            VIMHError: If a record contradicts the dataset's description.
+            VIMHError: If a record contradicts the dataset's description, or a value is not finite.
         """
         # Bytes are gathered several times faster than structured records.
         rows = self._rows[indices] if isinstance(indices, slice) else self._rows.take(indices, axis=0)
@@ -97,9 +98,35 @@ class VIMHSplit:
         if code is None:  # ids in another order are read; everything else is refused
             code = codes_by_id(records, str(self.path), np.arange(len(self))[indices])
         if self.exact is not None:
-            return Batch(records["image"], code, spec_range, np.asarray(self.exact[indices]))
-        value = self.info.space.decode(code).astype(np.float32)
+            value = np.asarray(self.exact[indices])
+        else:
+            with np.errstate(over="ignore"):  # of a range beyond float32: refused below
+                value = self.info.space.decode(code).astype(np.float32)
+        if not np.isfinite(value).all():
+            self._refuse(~np.isfinite(value), value, np.arange(len(self))[indices], "a finite number was expected")
         return Batch(records["image"], code, spec_range, value)
+
+    def check_values(self, batch: Batch, first: int) -> None:
+        """Refuse exact values that lie further than half a code from the codes.
+
+        Args:
+            batch: Samples of this split.
+            first: Number of the first.
+        """
+        space = self.info.space
+        distance = np.abs(space.normalized_from_value(batch.value.astype(np.float64)) * MAX_CODE - batch.code)
+        wrong = ~(distance <= HALF_A_CODE)
+        if wrong.any():
+            row, p = np.argwhere(wrong)[0]
+            means = f"the record's code {batch.code[row, p]} means {space.decode(batch.code[row])[p]:.6g}"
+            self._refuse(wrong, batch.value, first + np.arange(len(wrong)), means)
+
+    def _refuse(self, wrong: np.ndarray, value: np.ndarray, number: np.ndarray, but: str) -> None:
+        """Raise the error of the first wrong value, `(sample, parameter)`, of samples of these numbers."""
+        row, p = np.argwhere(wrong)[0]
+        name = self.info.parameter_names[p]
+        where = self.path if self.exact is None else _values_path(self.path)
+        raise VIMHError(f"{where}: sample {number[row]} has {name} {value[row, p]}, but {but}. {REGENERATE}")
 
     def chunks(self) -> Iterator[slice]:
         """Slices that cover all samples."""
@@ -110,50 +137,88 @@ class VIMHSplit:
 class VIMHReader:
     """A dataset on disk, opened for reading. Opening makes the cheap checks and reads two records a split.
 
+    All its files are those of one dataset, even if another one takes its place meanwhile. What another process is
+    handed are the directory and the digest, by which it opens the same dataset or is refused.
+
     Args:
         data_dir: Directory of the dataset.
+        digest: SHA-256 of the JSON of the dataset that is wanted. None: any.
+
+    Attributes:
+        digest: SHA-256 of the JSON.
 
     Raises:
-        VIMHError: If there is no dataset, or its directory name, JSON and records disagree.
+        VIMHError: If there is no dataset, its directory name, JSON and records disagree, or it is another one.
     """
 
-    def __init__(self, data_dir: str | Path) -> None:
+    def __init__(self, data_dir: str | Path, digest: str | None = None) -> None:
         self.data_dir = Path(data_dir)
-        self.info = read_info(self.data_dir)
-        self.train = self._open("train")
-        self.test = self._open("test")
+        settled(self.data_dir, partial(self._open, digest))
+
+    def __reduce__(self) -> tuple[type["VIMHReader"], tuple[Path, str]]:
+        return VIMHReader, (self.data_dir.absolute(), self.digest)
 
     def split(self, name: str) -> VIMHSplit:
         """The split called `train` or `test`."""
         return {"train": self.train, "test": self.test}[name]
 
-    def _open(self, split: str) -> VIMHSplit:
+    def _open(self, digest: str | None, folder: Folder) -> None:
+        """Open all there is."""
+        self.info, self.digest, _ = _describe(folder, digest)
+        self.train, self.test = (self._open_split(folder, split) for split in SPLITS)
+
+    def _open_split(self, folder: Folder, split: str) -> VIMHSplit:
         path, pickled = self.data_dir / split, self.data_dir / f"{split}_batch"
-        if path.is_file():
-            records = _map_records(path, self.info)
-        elif pickled.is_file():
-            path, records = pickled, legacy.read(pickled, self.info)
-        elif self.info.n_split(split) == 0:
-            records = _no_records(self.info)
+        n_samples = self.info.n_split(split)
+        if file := folder.open(path.name):
+            with file:
+                records = map_records(file, path, self.info)
+        elif _is_in(folder, pickled.name):
+            path, records = pickled, self._read_pickle(folder, pickled)
+        elif n_samples == 0:
+            records = no_records(self.info)
         else:
             raise VIMHError(
-                f"{self.data_dir}: the JSON announces {self.info.n_split(split)} {split} samples, but there is neither "
+                f"{self.data_dir}: the JSON announces {n_samples} {split} samples, but there is neither "
                 f"a file {split} nor {split}_batch. {REGENERATE}"
             )
-        if len(records) != self.info.n_split(split):
-            raise VIMHError(
-                f"{path}: holds {len(records)} records, but the JSON says {self.info.n_split(split)}. {REGENERATE}"
-            )
+        if len(records) != n_samples:
+            raise VIMHError(f"{path}: holds {len(records)} records, but the JSON says {n_samples}. {REGENERATE}")
         if len(records):
             codes_by_id(records[[0, -1]], str(path), np.array([0, len(records) - 1]))  # checks them
-        expected = self.info.n_split(split), len(self.info.parameter_names)
-        return VIMHSplit(records, self.info, path, _map_values(self.data_dir / f"{split}_values.npy", expected))
+        exact = self._open_values(folder, split)
+        return VIMHSplit(
+            records, self.info, path, exact, partial(open_split, self.data_dir.absolute(), self.digest, split)
+        )
 
-    def validate(self, advance: Callable[[int], None] = lambda n: None) -> None:
-        """Full validation: every record's header and ids, values against codes, every file's size and SHA-256.
+    def _read_pickle(self, folder: Folder, path: Path) -> np.ndarray:
+        """Records of a legacy pickle, `(sample,)`; one that is far too large for them is not even read."""
+        with folder.open(path.name) as file:
+            size = os.fstat(file.fileno()).st_size
+        records = no_records(self.info)
+        most = PICKLE_OVERHEAD * records.itemsize * (self.info.train_samples + self.info.test_samples) + PICKLE_FRAME
+        if size > most:
+            raise VIMHError(
+                f"{path}: has {size} bytes, but {most} are the most that its samples can take. {REGENERATE}"
+            )
+        return legacy.read(path, self.info)
+
+    def _open_values(self, folder: Folder, split: str) -> np.ndarray | None:
+        """The exact values of a split, if there are any."""
+        path = _values_path(self.data_dir / split)
+        if not (file := folder.open(path.name)):
+            return None
+        with file:
+            return map_values(file, path, (self.info.n_split(split), len(self.info.parameter_names)))
+
+    def validate(self, advance: Callable[[int], None] = lambda n: None) -> str:
+        """Full validation: every record and value, the checksums, pickle copies, and the generator's configuration.
 
         Args:
             advance: Called with the number of records done, for a progress bar.
+
+        Returns:
+            What is as it should be, and which files the JSON has no checksum of.
 
         Raises:
             VIMHError: At the first disagreement.
@@ -162,50 +227,113 @@ class VIMHReader:
             for chunk in split.chunks():
                 batch = split.read(chunk)
                 if split.exact is not None:
-                    _check_values(batch, split, chunk.start)
+                    split.check_values(batch, chunk.start)
                 advance(len(batch.code))
+        if wrong := self.info.contradictions():
+            raise VIMHError(f"{self.data_dir / INFO_NAME}: {'; '.join(wrong)}. {REGENERATE}")
+        unlisted = settled(self.data_dir, self._check_files)
+        if unlisted:
+            return f"every record and value is as it should be; no checksums here of {', '.join(unlisted)}"
+        return "every record, value and checksum is as it should be"
+
+    def _check_files(self, folder: Folder) -> list[str]:
+        """Refuse files that contradict their checksums or each other; the names of those without a checksum."""
+        _, _, content = _describe(folder, self.digest)
+        stated = self.info.json_sha256
+        if stated is not None and (found := json_checksum(content, stated)) != stated:
+            raise VIMHError(
+                f"{self.data_dir / INFO_NAME}: was edited: its SHA-256 is {found}, but its key json_sha256 says "
+                f"{stated}. Restore the file; if the change is meant, remove that key."
+            )
         for name, entry in self.info.files.items():
-            path = self.data_dir / name
-            if name not in FILE_NAMES or not path.is_file():
-                raise VIMHError(f"{path}: the JSON lists this file, but there is none of this name. {REGENERATE}")
-            size = path.stat().st_size
+            self._check_file(folder, name, entry)
+        for split in (self.train, self.test):
+            self._check_pickle(folder, split)
+        unlisted = [name for name in sorted(FILE_NAMES - self.info.files.keys()) if _is_in(folder, name)]
+        return unlisted + ([INFO_NAME] if stated is None else [])
+
+    def _check_file(self, folder: Folder, name: str, entry: FileEntry) -> None:
+        """Refuse a file of another size or checksum than the JSON says."""
+        path = self.data_dir / name
+        file = folder.open(name) if name in FILE_NAMES else None
+        if file is None:
+            raise VIMHError(f"{path}: the JSON lists this file, but there is none of this name. {REGENERATE}")
+        with file:
+            size = os.fstat(file.fileno()).st_size
             if size != entry.size:
                 raise VIMHError(f"{path}: has {size} bytes, but the JSON says {entry.size}. {REGENERATE}")
-            found = file_entry(path).sha256
-            if found != entry.sha256:
-                raise VIMHError(f"{path}: its SHA-256 is {found}, but the JSON says {entry.sha256}. {REGENERATE}")
+            found = _sha256(file)
+        if found != entry.sha256:
+            raise VIMHError(f"{path}: its SHA-256 is {found}, but the JSON says {entry.sha256}. {REGENERATE}")
+
+    def _check_pickle(self, folder: Folder, split: VIMHSplit) -> None:
+        """Refuse a pickle copy, where there is one, that holds something else than the records."""
+        path = split.path.with_name(f"{split.path.name}_batch")
+        if not _is_in(folder, path.name):
+            return
+        copy = VIMHSplit(self._read_pickle(folder, path), self.info, path, None)
+        if len(copy) != len(split):
+            raise VIMHError(f"{path}: holds {len(copy)} samples, but {split.path} {len(split)}. {REGENERATE}")
+        for chunk in split.chunks():
+            for key, theirs, ours in zip(Batch._fields[:-1], copy.read(chunk), split.read(chunk), strict=False):
+                if not np.array_equal(theirs, ours):
+                    raise VIMHError(f"{path}: holds another {key} than {split.path}. {REGENERATE}")
 
 
-def _map_values(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Exact values of a split, float32, `(sample, parameter)`, memory-mapped, or None where there are none.
+def open_split(data_dir: Path, digest: str, name: str) -> VIMHSplit:
+    """The split that another process had open.
 
-    The header is parsed here, since `numpy.load` would try to repair a damaged one.
+    Args:
+        data_dir: Directory of the dataset.
+        digest: SHA-256 of its JSON.
+        name: `train` or `test`.
+
+    Raises:
+        VIMHError: If another dataset is there.
     """
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        header = _ARRAY_HEADER.match(file.read(MAX_ARRAY_HEADER))
-    if header is None or int.from_bytes(header["length"], "little") != len(header["text"]):
-        raise VIMHError(f"{path}: is not an array file of two dimensions, as numpy.save writes it. {REGENERATE}")
-    descr, found = header["descr"].decode("latin1"), (int(header["rows"]), int(header["columns"]))
-    if (descr, found) != (VALUES_DTYPE, shape):
-        raise VIMHError(f"{path}: holds {descr} {found}, but {VALUES_DTYPE} {shape} was expected. {REGENERATE}")
-    size, expected = path.stat().st_size, header.end() + math.prod(shape) * np.dtype(VALUES_DTYPE).itemsize
-    if size != expected:
-        raise VIMHError(f"{path}: has {size} bytes, but its header makes it {expected}. {REGENERATE}")
-    if shape[0] == 0:
-        return np.empty(shape, VALUES_DTYPE)
-    order = "F" if header["fortran"] == b"True" else "C"
-    return np.asarray(np.memmap(path, VALUES_DTYPE, "r", header.end(), shape, order))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the other process told
+        return VIMHReader(data_dir, digest).split(name)
 
 
 def file_entry(path: Path) -> FileEntry:
     """Size and checksum of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 14):
-            digest.update(block)
-    return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
+        return FileEntry(size=os.fstat(file.fileno()).st_size, sha256=_sha256(file))
+
+
+def _sha256(file: BinaryIO) -> str:
+    """Checksum of a file, open at its beginning."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 14):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _values_path(path: Path) -> Path:
+    """File of the exact values beside a file of records."""
+    return path.with_name(f"{path.name.removesuffix('_batch')}_values.npy")
+
+
+def _is_in(folder: Folder, name: str) -> bool:
+    """Whether a directory holds a file of this name."""
+    if file := folder.open(name):
+        file.close()
+    return file is not None
+
+
+class Description(NamedTuple):
+    """What a dataset's JSON says, and which one it is.
+
+    Attributes:
+        info: The description.
+        digest: SHA-256 of the file.
+        content: The file.
+    """
+
+    info: DatasetInfo
+    digest: str
+    content: bytes
 
 
 def read_info(data_dir: Path) -> DatasetInfo:
@@ -214,13 +342,37 @@ def read_info(data_dir: Path) -> DatasetInfo:
     Raises:
         VIMHError: If there is none, it is damaged, or the directory's name contradicts it.
     """
-    path = data_dir / INFO_NAME
-    if not path.is_file():
-        what = "there is no such directory" if not data_dir.exists() else f"it holds no {INFO_NAME}"
-        raise VIMHError(f"{data_dir}: not a dataset, {what}. Generate one (make sds), or name another directory.")
-    info = DatasetInfo.from_json(path.read_bytes(), str(path))
-    check_directory_name(data_dir.resolve(), info)
-    return info
+    return read_description(data_dir).info
+
+
+def read_description(data_dir: Path, digest: str | None = None) -> Description:
+    """The same, with what tells it from others.
+
+    Args:
+        data_dir: Directory of the dataset.
+        digest: As for `VIMHReader`.
+    """
+    return settled(data_dir, partial(_describe, digest=digest))
+
+
+def _describe(folder: Folder, digest: str | None) -> Description:
+    """The description of the dataset in an open directory."""
+    path = folder.path / INFO_NAME
+    if not (file := folder.open(INFO_NAME)):
+        raise VIMHError(
+            f"{folder.path}: not a dataset, it holds no {INFO_NAME}. Generate one (make sds), or name another "
+            "directory."
+        )
+    with file:
+        content = file.read(MAX_INFO_BYTES + 1)
+    found = hashlib.sha256(content).hexdigest()
+    if digest not in (None, found):
+        raise VIMHError(f"{folder.path}: another dataset has taken the place of the one that was opened. Start again.")
+    if len(content) > MAX_INFO_BYTES:
+        raise VIMHError(f"{path}: has more than {MAX_INFO_BYTES} bytes, which is no description. {REGENERATE}")
+    info = DatasetInfo.from_json(content, str(path))
+    check_directory_name(folder.path.resolve(), info)
+    return Description(info, found, content)
 
 
 def check_directory_name(data_dir: Path, info: DatasetInfo) -> None:
@@ -230,60 +382,4 @@ def check_directory_name(data_dir: Path, info: DatasetInfo) -> None:
         raise VIMHError(
             f"{data_dir}: the directory name claims height x width x channels {'x'.join(map(str, claim))}, but "
             f"{INFO_NAME} says {info.height}x{info.width}x{info.channels}. Choose another name, or restore the JSON."
-        )
-
-
-def _map_records(path: Path, info: DatasetInfo) -> np.ndarray:
-    """Memory map of a file of records, `(sample,)`."""
-    size = path.stat().st_size
-    if size == 0 and not info.n_split(path.name):
-        return _no_records(info)
-    metadata_bytes = info.label_encoding.metadata_bytes
-    if metadata_bytes is None:
-        dtype = _infer_dtype(path, size, info)
-    else:
-        known = METADATA_BYTES if metadata_bytes == METADATA_BYTES else METADATA_BYTES_2_0
-        dtype = record_dtype(info.image_shape, len(info.parameter_names), known)
-    if size == 0 or size % dtype.itemsize:
-        raise VIMHError(
-            f"{path}: has {size} bytes, which is {size / dtype.itemsize:.3f} records of {dtype.itemsize} bytes; a "
-            f"whole number above 0 was expected. The file is truncated, padded, or of another dataset. {REGENERATE}"
-        )
-    return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
-
-
-def _no_records(info: DatasetInfo) -> np.ndarray:
-    """Records of an empty split, `(0,)`."""
-    return np.empty(0, record_dtype(info.image_shape, len(info.parameter_names), METADATA_BYTES))
-
-
-def _infer_dtype(path: Path, size: int, info: DatasetInfo) -> np.dtype:
-    """The one layout that divides the file and fits its headers, where the JSON does not say which it is."""
-    fitting = []
-    for metadata_bytes in (METADATA_BYTES, METADATA_BYTES_2_0):
-        dtype = record_dtype(info.image_shape, len(info.parameter_names), metadata_bytes)
-        if size and size % dtype.itemsize == 0:
-            records = np.asarray(np.memmap(path, dtype=dtype, mode="r"))
-            with contextlib.suppress(VIMHError):
-                codes_by_id(records[[0, -1]], str(path))
-                fitting.append(dtype)
-    if len(fitting) != 1:
-        raise VIMHError(
-            f"{path}: the JSON has no label_encoding.metadata_bytes, and {'both' if fitting else 'neither'} of the "
-            f"layouts with {METADATA_BYTES} and {METADATA_BYTES_2_0} bytes fit the file. State metadata_bytes in the "
-            "JSON."
-        )
-    return fitting[0]
-
-
-def _check_values(batch: Batch, split: VIMHSplit, first: int) -> None:
-    """Refuse exact values that lie further than half a code from the codes."""
-    space = split.info.space
-    distance = np.abs(space.normalized_from_value(batch.value.astype(np.float64)) * MAX_CODE - batch.code)
-    wrong = np.argwhere(~(distance <= HALF_A_CODE))
-    if len(wrong):
-        row, p = wrong[0]
-        raise VIMHError(
-            f"{split.path}_values.npy: sample {first + row} has {space.varying[p].name} {batch.value[row, p]}, but the "
-            f"record's code {batch.code[row, p]} means {space.decode(batch.code[row])[p]:.6g}. {REGENERATE}"
         )

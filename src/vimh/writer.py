@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -11,20 +10,31 @@ from typing import BinaryIO
 import numpy as np
 
 from src.errors import VIMHError
+from src.files import exchange, flush_directory, lock_directory
 from src.vimh import legacy
 from src.vimh.format import FILE_NAMES, INFO_NAME, METADATA_BYTES, SPLITS, pack, record_dtype
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import check_directory_name, file_entry
 
 UNFINISHED = "unfinished.json"  # description of the dataset in a partial directory
+MAX_LEVEL = 40.0  # dB full scale; beyond it a level is no sound's, but what went wrong in making it
+
+
+class BusyError(VIMHError):
+    """Another process is writing the same dataset."""
+
+
+class ExistsError(VIMHError):
+    """A dataset is there already, and is not to be replaced."""
 
 
 class VIMHWriter:
     """Writes a dataset, batch by batch; memory does not grow with it.
 
-    The files are written to `.<name>.partial` beside the target, the JSON last, and the directory is renamed when all
-    samples are there. An interrupt keeps the partial directory, which the next writer of the same target replaces or
-    continues; an error removes it. Use it as a context manager.
+    The files are written to `.<name>.partial` beside the target, the JSON last, and the directory gets its name when
+    all samples are there; a dataset that it replaces has the name until that moment. An interrupt keeps the partial
+    directory, which the next writer of the same target replaces or continues; an error removes it. Use it as a context
+    manager.
 
     Args:
         data_dir: The dataset's future directory.
@@ -34,7 +44,9 @@ class VIMHWriter:
         resume: Continue what an interrupted writer of the same description left; `written` counts its samples.
 
     Raises:
-        VIMHError: If the target exists, another process is writing it, or the disk refuses.
+        BusyError: If another process is writing the same dataset.
+        ExistsError: If a dataset is there already.
+        VIMHError: If something else is, another process is writing another dataset there, or the disk refuses.
     """
 
     def __init__(
@@ -61,13 +73,13 @@ class VIMHWriter:
 
     def _open(self) -> None:
         """Take over the partial directory, and open the files in it."""
-        self.partial.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as undo:
-            self._lock = _lock(self.partial)
+            self._lock = _lock_partial(self.data_dir, self.info)
             undo.callback(os.close, self._lock)
-            undo.callback(self._remove_if_empty)
+            undo.callback(_remove_if_empty, self.partial)
+            _settle_replaced(self.data_dir)
             check_target(self.data_dir, self.overwrite)  # again: another writer may have ended meanwhile
-            if self.resume and (self.partial / UNFINISHED).is_file():
+            if self.resume and self._can_resume():
                 self.written = self._find_written()
             else:
                 _check_all_known(self.partial)
@@ -86,22 +98,26 @@ class VIMHWriter:
                     self._files[f"{split}_values.npy"].write(header)
             undo.pop_all()
 
-    def _remove_if_empty(self) -> None:
-        with contextlib.suppress(OSError):
-            self.partial.rmdir()
-
     @property
     def _value_bytes(self) -> int:
         """Size of the exact values of one sample."""
         return 4 * len(self.info.parameter_names)
 
-    def _find_written(self) -> dict[str, int]:
-        """Whole samples that an interrupted writer left, per split; those of `test` count when `train` is complete."""
-        path = self.partial / UNFINISHED
-        if path.read_text(encoding="utf-8") != self.info.to_json():
+    def _can_resume(self) -> bool:
+        """Whether an interrupted writer left something, and had its description written as a whole.
+
+        Raises:
+            VIMHError: If it was of another description.
+        """
+        begun = _begun(self.partial, self.info)
+        if begun is False:
             raise VIMHError(
                 f"{self.partial}: has another configuration. Start again with resume=false, or use the other one."
             )
+        return begun is True
+
+    def _find_written(self) -> dict[str, int]:
+        """Whole samples that an interrupted writer left, per split; those of `test` count when `train` is complete."""
         written = {}
         for split in SPLITS:
             records, values = self.partial / split, self.partial / f"{split}_values.npy"
@@ -120,10 +136,28 @@ class VIMHWriter:
             code: uint8, `(sample, parameter)`.
             spec_range: dB, `(sample, 2)`.
             value: Natural units, `(sample, parameter)`.
+
+        Raises:
+            VIMHError: If a value or a level is no finite number, or a level is above `MAX_LEVEL`.
         """
+        self._check_levels(split, spec_range, value)
         self._files[split].write(pack(self.dtype, image, code, spec_range).tobytes())
         self._files[f"{split}_values.npy"].write(np.ascontiguousarray(value, dtype="<f4").tobytes())
         self.written[split] += len(image)
+
+    def _check_levels(self, split: str, spec_range: np.ndarray, value: np.ndarray) -> None:
+        """Refuse what no reader would take."""
+        fine = np.isfinite(value).all(axis=1)
+        fine &= (spec_range[:, 0] > -np.inf) & (spec_range[:, 0] <= spec_range[:, 1]) & (spec_range[:, 1] <= MAX_LEVEL)
+        if fine.all():
+            return
+        row, names = int(np.argmin(fine)), self.info.parameter_names
+        values = ", ".join(f"{name} {number:g}" for name, number in zip(names, value[row], strict=True))
+        raise VIMHError(
+            f"{self.data_dir}: {split} sample {self.written[split] + row} ({values}) has levels from "
+            f"{spec_range[row, 0]:g} to {spec_range[row, 1]:g} dB. Values must be finite, and levels finite, rising "
+            f"and at most {MAX_LEVEL:g} dB full scale. Nothing was kept; correct what makes that sample."
+        )
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         failure = None
@@ -131,20 +165,24 @@ class VIMHWriter:
             if error is None:
                 self._finish()
         except (OSError, VIMHError) as raised:
-            failure = raised
+            failure = error = raised
         finally:
-            for file in self._files.values():
-                with contextlib.suppress(OSError):  # a full disk refuses the last bytes once more
-                    _close(file)
-            os.close(self._lock)
-        error = failure or error
-        if error is None or isinstance(error, KeyboardInterrupt):
-            return
-        shutil.rmtree(self.partial)
+            self._release(remove=error is not None and not isinstance(error, KeyboardInterrupt))
         if isinstance(error, OSError):
             raise self._disk_error(error) from error
         if failure is not None:
             raise failure
+
+    def _release(self, remove: bool) -> None:
+        """Close the files, and give the partial directory to other writers, or remove it before."""
+        try:
+            for file in self._files.values():
+                with contextlib.suppress(OSError):  # a full disk refuses the last bytes once more
+                    _close(file)
+            if remove:
+                shutil.rmtree(self.partial)
+        finally:
+            os.close(self._lock)
 
     def _disk_error(self, error: OSError) -> VIMHError:
         """The error of a disk that cannot be written to."""
@@ -168,14 +206,15 @@ class VIMHWriter:
                 _write(self.partial / f"{split}_batch", legacy.dumps(records))
                 names.append(f"{split}_batch")
         files = {name: file_entry(self.partial / name) for name in names}
-        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).to_json().encode())
+        _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).sealed().to_json().encode())
+        flush_directory(self.partial)
         (self.partial / UNFINISHED).unlink()
-        replaced = self.data_dir.with_name(f".{self.data_dir.name}.replaced")
         if self.data_dir.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            self.data_dir.rename(replaced)
-        self.partial.rename(self.data_dir)
-        shutil.rmtree(replaced, ignore_errors=True)
+            _replace(self.data_dir)
+        else:
+            self.partial.rename(self.data_dir)
+            flush_directory(self.data_dir)
+            flush_directory(self.data_dir.parent)
 
     def _check_space(self) -> None:
         """Refuse early when the file system has less room than the records need."""
@@ -218,6 +257,11 @@ def partial_dir(data_dir: Path) -> Path:
     return data_dir.with_name(f".{data_dir.name}.partial")
 
 
+def replaced_dir(data_dir: Path) -> Path:
+    """Where a dataset is while another gets its name, on systems that cannot exchange names."""
+    return data_dir.with_name(f".{data_dir.name}.replaced")
+
+
 def check_target(data_dir: Path, overwrite: bool) -> None:
     """Refuse to write where something is already, unless it is a dataset and may be overwritten."""
     if not os.path.lexists(data_dir):
@@ -225,21 +269,123 @@ def check_target(data_dir: Path, overwrite: bool) -> None:
     if not (data_dir / INFO_NAME).is_file():
         raise VIMHError(f"{data_dir}: exists and is not a dataset, so it is left alone. Choose another directory.")
     if not overwrite:
-        raise VIMHError(f"{data_dir}: exists already. Choose another name, or replace it with overwrite=true.")
+        raise ExistsError(f"{data_dir}: exists already. Choose another name, or replace it with overwrite=true.")
     if data_dir.is_symlink():
         raise VIMHError(f"{data_dir}: is a link, so what it points to is left alone. Name that directory, or another.")
     _check_all_known(data_dir)
 
 
-def _lock(directory: Path) -> int:
-    """Lock a directory against other writers until the returned descriptor is closed."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def settle(data_dir: Path) -> None:
+    """Bring to an end what a killed writer left of replacing a dataset; a living writer is left alone.
+
+    At every moment of a replacement the old dataset or the new one is whole, under its own name or another: here it
+    gets its own, and what is left of the other is deleted.
+    """
+    partial = partial_dir(data_dir)
+    is_leftover = os.path.lexists(partial) and not (partial / UNFINISHED).is_file()
+    if not is_leftover and not os.path.lexists(replaced_dir(data_dir)):
+        return
+    with contextlib.suppress(OSError, VIMHError):  # one who may not write can still read
+        lock = _lock_partial(data_dir)
+        try:
+            _settle_replaced(data_dir)
+            if not (partial / UNFINISHED).is_file():
+                delete_dataset(partial)
+        finally:
+            _remove_if_empty(partial)
+            os.close(lock)
+
+
+def delete_dataset(directory: Path) -> None:
+    """Delete a dataset, finished or not; the JSON last, so that it is known for one until it is gone.
+
+    Raises:
+        VIMHError: If anything else is in its directory.
+    """
+    _check_all_known(directory)
+    for name in (*sorted(FILE_NAMES), UNFINISHED, INFO_NAME):
+        (directory / name).unlink(missing_ok=True)
+    directory.rmdir()
+
+
+def wait_for_writer(data_dir: Path) -> None:
+    """Wait until no other process writes a dataset any more."""
+    with contextlib.suppress(FileNotFoundError):
+        os.close(lock_directory(partial_dir(data_dir), wait=True))
+
+
+def _lock_partial(data_dir: Path, info: DatasetInfo | None = None) -> int:
+    """Make the partial directory of a dataset, and lock it against other writers.
+
+    Args:
+        data_dir: The dataset.
+        info: What is to be written there.
+
+    Raises:
+        BusyError: If another process is writing the same there.
+        VIMHError: If it is writing something else.
+    """
+    partial = partial_dir(data_dir)
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            return lock_directory(partial)
+        except FileNotFoundError:
+            continue  # its writer has just ended
+        except BlockingIOError as error:
+            kind = VIMHError if info is not None and _begun(partial, info) is False else BusyError
+            raise kind(f"{partial}: another process is writing this dataset. Wait for it, or stop it.") from error
+
+
+def _begun(partial: Path, info: DatasetInfo) -> bool | None:
+    """Whether it is this dataset that was begun in a partial directory; None if it does not say, or only half."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise VIMHError(f"{directory}: another process is writing this dataset. Wait for it, or stop it.") from error
-    return descriptor
+        found = (partial / UNFINISHED).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    wanted = info.to_json()
+    return True if found == wanted else None if wanted.startswith(found) else False
+
+
+def _replace(data_dir: Path) -> None:
+    """Exchange a dataset for the one that is whole in its partial directory, which is locked.
+
+    Where the system cannot exchange names in one step, there is a moment when neither has its name; see `settle`.
+    """
+    partial, replaced = partial_dir(data_dir), replaced_dir(data_dir)
+    old_lock = lock_directory(data_dir, wait=True)  # so that no other writer begins in it when it is the partial
+    try:
+        if exchange(partial, data_dir):
+            left = partial
+        else:
+            left = replaced
+            data_dir.rename(replaced)
+            try:
+                partial.rename(data_dir)
+            except BaseException:
+                replaced.rename(data_dir)
+                raise
+        flush_directory(data_dir)
+        flush_directory(data_dir.parent)
+        with contextlib.suppress(OSError, VIMHError):  # the next writer deletes what is left
+            delete_dataset(left)
+    finally:
+        os.close(old_lock)
+
+
+def _settle_replaced(data_dir: Path) -> None:
+    """Put a dataset that was being replaced back where no other is, or delete it; its partial directory is locked."""
+    replaced = replaced_dir(data_dir)
+    if (replaced / INFO_NAME).is_file() and not os.path.lexists(data_dir):
+        replaced.rename(data_dir)
+        flush_directory(data_dir.parent)
+    elif replaced.is_dir() and not replaced.is_symlink():
+        delete_dataset(replaced)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def _check_all_known(directory: Path) -> None:

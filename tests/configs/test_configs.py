@@ -12,6 +12,7 @@ from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
 from src.errors import ConfigError
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
+from src.programs.sweep import PrepareStudy
 
 GROUPS = groups()
 MODELS = [model for model in GROUPS["model"] if is_complete(model)]
@@ -130,9 +131,13 @@ def test_a_search_keeps_its_study_below_the_logs(composed, tmp_path):
     cfg = composed("train", "experiment=example", "hparams_search=optuna", f"paths.log_dir={tmp_path / 'logs'}")
     sweeper = cfg.hydra.sweeper
     assert sweeper.storage == f"sqlite:///{tmp_path}/logs/optuna/studies.db"
-    assert (tmp_path / "logs" / "optuna").is_dir()
     assert sweeper.study_name == "train_example"
     assert cfg.hydra.mode.name == "MULTIRUN"
+    OmegaConf.to_container(cfg.hydra.sweep, resolve=True)
+    assert not (tmp_path / "logs").exists()  # as long as it is only looked at
+    assert cfg.hydra.callbacks.prepare_study.make.url == sweeper.storage
+    PrepareStudy(cfg.hydra.callbacks.prepare_study.url, lambda: None).on_multirun_start(cfg)
+    assert (tmp_path / "logs" / "optuna").is_dir()
 
 
 def test_the_experiment_of_the_seed(composed):

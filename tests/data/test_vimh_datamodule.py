@@ -240,6 +240,21 @@ def test_another_process_opens_the_files_itself(datamodule):
     assert sample_keys(pickle.loads(data).train_dataloader()) == expected
 
 
+@pytest.mark.parametrize("opened", ["info", "reader"])
+@pytest.mark.parametrize("in_another_process", [False, True])
+def test_all_is_of_the_dataset_that_was_opened_first(saw_dir, tmp_path, opened, in_another_process):
+    data_dir = shutil.copytree(saw_dir, tmp_path / "set")
+    datamodule = VIMHDataModule(data_dir)
+    getattr(datamodule, opened)
+    info = json.loads((data_dir / INFO_NAME).read_text())
+    (data_dir / INFO_NAME).write_text(json.dumps(info | {"seed": 43}))
+    if in_another_process:
+        datamodule = pickle.loads(pickle.dumps(datamodule))
+    for name in {"info", "reader"} - (set() if in_another_process else {opened}):
+        with pytest.raises(VIMHError, match="another dataset has taken the place of the one that was opened"):
+            getattr(datamodule, name)
+
+
 def test_measured_conditioning_inputs_are_described_like_the_others(saw_dir):
     datamodule = VIMHDataModule(saw_dir, aux=("spec_max", "decay_time", "level"), measure=measure)
     aux = datamodule.train_set[:]["aux"].numpy().astype(np.float64)
@@ -377,6 +392,7 @@ def test_a_dataset_of_another_configuration_is_refused_with_the_difference(saw_d
     for fact in (
         str(saw_dir),
         "dataset.size: 64 there, 256 asked for",
+        "data.make_dataset=null",
         "parameters.note_velocity.step: 7 there, 9 asked for",
         "overwrite=true",
     ):
@@ -394,13 +410,26 @@ def test_nothing_is_written_into_an_existing_directory(tmp_path, monkeypatch, na
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_a_dataset_of_another_program_is_not_taken_for_ours(legacy_dir, monkeypatch):
+def test_a_dataset_of_another_program_is_trained_on_as_it_is(legacy_dir, monkeypatch):
     monkeypatch.setattr(src.generation.subprocess, "run", None)
     info = json.loads((legacy_dir / INFO_NAME).read_text())
     del info["generator"]
     (legacy_dir / INFO_NAME).write_text(json.dumps(info))
-    with pytest.raises(VIMHError, match=r"no entry `generator`.*make_dataset=null"):
-        VIMHDataModule(legacy_dir, make_dataset=functools.partial(make_dataset, **SAW)).prepare_data()
+    before = content(legacy_dir)
+    datamodule = VIMHDataModule(legacy_dir, aux=[], make_dataset=functools.partial(make_dataset, **SAW))
+    datamodule.prepare_data()
+    assert len(datamodule.train_set) == 46
+    assert content(legacy_dir) == before
+
+
+@pytest.mark.parametrize("make", [None, functools.partial(make_dataset, **SAW)], ids=["by hand", "made"])
+@pytest.mark.parametrize("name", ["no\0thing", "x" * 300, "loop", "file", "file/deeper"])
+def test_a_place_that_can_hold_no_dataset_is_refused_at_once(tmp_path, monkeypatch, make, name):
+    monkeypatch.setattr(src.generation.subprocess, "run", None)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(VIMHError, match="cannot be read|no file can have this name"):
+        VIMHDataModule(tmp_path / name, make_dataset=make).prepare_data()
 
 
 def test_a_generator_that_fails_is_an_error_of_ours(tmp_path, monkeypatch):

@@ -1,10 +1,19 @@
+import json
+import pickle
+import shutil
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, MemoryDataset, VIMHDataset
+from src.data.batches import Batches, BatchOrder, WorkerBatches
+from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError
+from src.generation import generate
+from src.params import _warn_of_uneven_grid
 from src.spectral.features import measure
+from src.vimh.format import INFO_NAME
 from src.vimh.reader import VIMHReader, VIMHSplit
 
 
@@ -187,3 +196,110 @@ def test_a_batch_is_a_copy_that_can_be_written_to(dataset, in_memory):
         tensor.zero_()
     for key, tensor in dataset.__getitems__([0, 1]).items():
         assert torch.equal(tensor, before[key]), key
+
+
+# in another process
+
+
+@pytest.fixture
+def copied(saw_dir, tmp_path):
+    """A copy of the saw set that may be changed."""
+    return shutil.copytree(saw_dir, tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "numbers", [np.arange(51), np.arange(7, 9), np.arange(0), np.array([8, 3, 3]), np.array([4]), np.arange(51)[::-1]]
+)
+def test_what_another_process_is_handed_reads_the_same(split, numbers):
+    dataset = VIMHDataset(split, numbers, MIXED, measure)
+    again = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(again.indices, dataset.indices)
+    for key, tensor in dataset[:].items():
+        assert torch.equal(again[:][key], tensor), key
+
+
+def test_it_is_a_few_bytes_whatever_the_number_of_samples(saw_dir, recipe_of, tmp_path):
+    generate(recipe_of("dataset.size=320"), tmp_path / "large")
+    sizes = []
+    for data_dir in (saw_dir, tmp_path / "large"):
+        split = VIMHReader(data_dir).train
+        whole = VIMHDataset(split, np.arange(len(split)))
+        part = VIMHDataset(split, np.arange(len(split))[::2])
+        sizes.append(len(pickle.dumps(whole)))
+        assert len(pickle.dumps(part)) < sizes[-1] + part.indices.nbytes + 300
+    assert abs(sizes[0] - sizes[1]) < 200
+    assert max(sizes) < 10_000
+
+
+def test_another_dataset_is_refused_at_the_first_batch(copied):
+    data = pickle.dumps(VIMHDataset(VIMHReader(copied).train, np.arange(51)))
+    info = json.loads((copied / INFO_NAME).read_text())
+    (copied / INFO_NAME).write_text(json.dumps(info | {"seed": 43}))
+    again = pickle.loads(data)
+    assert len(again) == 51
+    with pytest.raises(VIMHError, match="another dataset has taken the place of the one that was opened"):
+        again[[0]]
+
+
+def test_the_other_process_does_not_repeat_warnings(copied):
+    info = json.loads((copied / INFO_NAME).read_text())
+    info["parameter_mappings"]["note_velocity"] |= {"step": 6.4, "num_classes": 11}
+    (copied / INFO_NAME).write_text(json.dumps(info))
+    with pytest.warns(UserWarning, match="note_velocity: the range is"):
+        split = VIMHReader(copied).train
+    _warn_of_uneven_grid.cache_clear()  # as in a new process
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(pickle.loads(pickle.dumps(split))) == 51
+
+
+class Failing(Samples):
+    """Samples of which one is damaged, or of which reading fails in another way."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 6
+
+    def __getitems__(self, items):
+        if 4 in items:
+            raise self.error
+        return {"image": torch.zeros(len(items))}
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_an_error_of_a_worker_is_the_sentence_that_it_is_here(n_workers):
+    loader = WorkerBatches(Failing(VIMHError("record 4 is damaged.")), BatchOrder(6, 2), num_workers=n_workers)
+    found = iter(loader)
+    assert [len(next(found)["image"]) for _ in range(2)] == [2, 2]
+    with pytest.raises(VIMHError) as caught:
+        next(found)
+    assert str(caught.value) == "record 4 is damaged."
+
+
+def test_an_error_of_another_kind_comes_with_its_traceback():
+    with pytest.raises(ZeroDivisionError, match=r"in DataLoader worker process 0[\s\S]*__getitems__"):
+        list(WorkerBatches(Failing(ZeroDivisionError("a bug")), BatchOrder(6, 2), num_workers=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_workers_give_the_same_batches_however_they_are_started(split, method):
+    dataset, order = VIMHDataset(split, np.arange(50)[::-1], MIXED, measure), BatchOrder(50, 7, seed=3)
+    loader = WorkerBatches(dataset, order, num_workers=1, multiprocessing_context=method)
+    for batch, expected in zip(loader, Batches(dataset, order), strict=True):
+        for key, tensor in expected.items():
+            assert torch.equal(batch[key], tensor), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_refuse_another_dataset_in_a_sentence(copied, method):
+    dataset = VIMHDataset(VIMHReader(copied).train, np.arange(51))
+    info = json.loads((copied / INFO_NAME).read_text())
+    (copied / INFO_NAME).write_text(json.dumps(info | {"seed": 43}))
+    loader = WorkerBatches(dataset, BatchOrder(51, 7), num_workers=1, multiprocessing_context=method)
+    with pytest.raises(VIMHError) as caught:
+        list(loader)
+    assert str(caught.value) == f"{copied}: another dataset has taken the place of the one that was opened. Start again."

@@ -60,10 +60,25 @@ def test_what_a_checkpoint_keeps_is_the_same_again():
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("damage", [None, ["a"], [[1.0], [2.0, 3.0]], [[[1.0]]]], ids=str)
+@pytest.mark.parametrize(
+    "damage", [None, ["a"], [[1.0], [2.0, 3.0]], [[[1.0]]], {}, [10**400], []], ids=lambda d: str(d)[:9]
+)
 def test_damaged_statistics_are_refused(key, damage):
     with pytest.raises(CheckpointError, match="statistics of the training images"):
         Domain.from_dict(DOMAIN.to_dict() | {key: damage})
+
+
+@pytest.mark.parametrize("plain", [torch.zeros(3), [], {}, "text", 3], ids=str)
+def test_what_is_no_mapping_of_statistics_is_refused(plain):
+    with pytest.raises(CheckpointError, match="statistics of the training images"):
+        Domain.from_dict(plain)
+
+
+def test_statistics_are_of_images_of_one_shape():
+    shape = images(1, seed=9).shape[1:]
+    Domain.from_dict(DOMAIN.to_dict(), tuple(shape))
+    with pytest.raises(CheckpointError, match="fields, its images not"):
+        Domain.from_dict(DOMAIN.to_dict(), (shape[0] + 1, *shape[1:]))
 
 
 def test_images_that_never_differ_have_a_domain():

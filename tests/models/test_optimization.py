@@ -22,7 +22,7 @@ EPOCHS = 3
 SGD = ("model.optimizer._target_=torch.optim.SGD", "model.optimizer.lr=0.1", "+model.optimizer.momentum=0.9")
 LBFGS = (
     *("model.optimizer._target_=torch.optim.LBFGS", "model.optimizer.lr=0.1", "+model.optimizer.max_iter=3"),
-    *("~model.optimizer.weight_decay", "model=mlp_linear"),  # it takes no gradients of convolutions in channels-last
+    *("~model.optimizer.weight_decay", "model=mlp_linear"),
 )
 STEP_LR = "++model.scheduler={_target_: torch.optim.lr_scheduler.StepLR, _partial_: true, step_size: 1, gamma: 0.5}"
 
@@ -86,8 +86,10 @@ def plain_loop(prepare):
         after_step=lambda scheduler: scheduler.step(),
         after_epoch=lambda scheduler, loss: None,
         precision=torch.float32,
+        memory_format=torch.preserve_format,
     ):
         datamodule, module, _ = prepare(*overrides)
+        module.net.to(memory_format=memory_format)
         loader = datamodule.train_dataloader()
         weights = list(module.parameters())
         optimizer = module.make_optimizer(params=weights)
@@ -164,6 +166,10 @@ def clip_value(weights):
         ([], {}),
         ([*SGD], {}),
         ([*LBFGS], {}),
+        (  # it takes no channels-last gradients
+            [*LBFGS, "model=cnn_micro"],
+            {"memory_format": torch.contiguous_format},
+        ),
         ([*SGD, "+trainer.gradient_clip_val=0.5"], {"clip": clip_norm}),
         (
             [*SGD, "+trainer.gradient_clip_val=0.01", "+trainer.gradient_clip_algorithm=value"],

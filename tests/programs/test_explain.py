@@ -1,4 +1,5 @@
 import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -167,3 +168,29 @@ def test_plain_data_fits_a_kind_or_not(value, kind, expected):
 )
 def test_kinds_are_said_in_words(kind, words):
     assert in_words(kind) == words
+
+
+class OperationalError(Exception):
+    """Called as that of SQLAlchemy."""
+
+
+def test_a_database_that_refuses_is_named():
+    message = explain(OperationalError("(sqlite3.OperationalError) database or disk is full\n[SQL: …]"))
+    assert "(sqlite3.OperationalError) database or disk is full. " in message
+    assert "hydra.sweeper.storage" in message
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG])
+def test_a_file_that_was_being_written_to_is_named(tmp_path, number):
+    def write(name, mode):
+        with open(name, mode) as file:  # by a name of bytes, as TensorBoard does
+            file.write("" if mode == "w" else b"")
+            raise OSError(number, os.strerror(number))
+
+    for name, mode in ((tmp_path / "text", "w"), (str(tmp_path / "text"), "w"), (os.fsencode(tmp_path / "text"), "wb")):
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            write(name, mode)
+        wrapped = ValueError("Unable to configure handler")
+        wrapped.__cause__ = caught.value
+        for error in (caught.value, wrapped):
+            assert explain(error) == f"{tmp_path}/text: {os.strerror(number)}. Name another place, or correct this one."

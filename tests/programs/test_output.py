@@ -1,3 +1,4 @@
+import io
 import logging
 import sys
 from types import SimpleNamespace
@@ -13,10 +14,13 @@ from src.programs.output import (
     RANK_VARIABLES,
     RankedLogger,
     config_tree,
+    console,
     enforce_tags,
     print_config_tree,
     process_rank,
+    progress,
 )
+from src.text import IN_ASCII
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +99,65 @@ def test_a_person_at_a_terminal_is_asked(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(output.Prompt, "ask", lambda *_, **__: " saw, small ,")
     assert enforce_tags([]) == ["saw", "small"]
+
+
+# ----- the console; what it does with hostile texts is in tests/test_hostile_texts.py
+
+
+class Screen(io.TextIOWrapper):
+    """A terminal that keeps what is written to it."""
+
+    def __init__(self, encoding):
+        super().__init__(io.BytesIO(), encoding=encoding, errors=IN_ASCII)
+
+    def isatty(self):
+        return True
+
+    def content(self):
+        self.flush()
+        return self.buffer.getvalue().decode(self.encoding)
+
+
+def test_neither_markup_nor_emoji_nor_numbers_are_marked():
+    screen = Screen("utf-8")
+    console(file=screen).print("[red]x[/b] :smile: 12 'a'")
+    assert screen.content() == "[red]x[/b] :smile: 12 'a'\n"
+
+
+def screen_of(monkeypatch, term, encoding="utf-8"):
+    """Standard error as a terminal."""
+    screen = Screen(encoding)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", term)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return screen
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_bar_shows_progress_on_a_terminal(monkeypatch, encoding):
+    screen = screen_of(monkeypatch, "xterm", encoding)
+    with progress(4, "Reading [/b]", "files") as advance:
+        advance(4)
+    assert "Reading [/b]" in screen.content()
+    assert "4/4" in screen.content()
+    assert "\x1b[" in screen.content()
+    assert encoding == "utf-8" or screen.content().isascii()
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch):
+    screen = screen_of(monkeypatch, "dumb")
+    monkeypatch.setattr(output.time, "monotonic", iter(range(0, 100, 4)).__next__)
+    with progress(4, "Reading [/b]", "files") as advance:
+        advance(1)
+    assert screen.content() == "Reading [/b]: 1 of 4 files, 0/s, 12 s left\n"
+
+
+def test_colours_are_left_out_where_nobody_wants_them(monkeypatch):
+    screen = screen_of(monkeypatch, "xterm-256color")
+    console(stderr=True).print("x", style="red")
+    coloured = screen.content()
+    monkeypatch.setenv("NO_COLOR", "1")
+    console(stderr=True).print("x", style="red")
+    assert "\x1b[31m" in coloured
+    assert "\x1b[31m" not in screen.content().removeprefix(coloured)

@@ -51,6 +51,9 @@ WORK = """
             subprocess.run(child, check=True)
         if cfg.mode == "nested":
             instantiate({"_target_": "work.Broken"})
+        if cfg.mode == "written":
+            Path(cfg.paths.output_dir, "result").write_text("42")
+            raise ConfigError("no more")
         if cfg.mode == "bug":
             raise ZeroDivisionError("a bug")
         if cfg.mode == "interrupt":
@@ -117,6 +120,15 @@ def test_a_task_runs_and_says_where_it_wrote(program, tmp_path):
     (run,) = (tmp_path / "logs" / "train" / "test").iterdir()
     assert str(run) in done.stdout
     assert (run / "train.log").is_file()
+
+
+def test_the_jobs_of_a_sweep_lie_in_one_place_whatever_its_name(program, tmp_path):
+    log_dir = "it's, a=b \\\\"
+    done = program("-m", "experiment_name=a,b", "hydra.job.name=x", r"paths.log_dir='it\'s, a=b \\\\'")
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / log_dir / "train" / "multiruns" / "test").iterdir()
+    assert sorted(path.name for path in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
+    assert [path.name for path in (tmp_path / log_dir / "train").iterdir()] == ["multiruns"]
 
 
 def test_an_error_of_ours_is_one_message_without_traceback(program):
@@ -191,7 +203,7 @@ def test_errors_around_tasks_show_their_traceback_on_request(program, tmp_path):
     [
         ("loss=3", ["Config group override must be a string"]),
         ("hydra/launcher=no", ["Could not find 'hydra/launcher/no'", "basic"]),
-        ("nothing=1", ["Could not override 'nothing'", "+nothing=1"]),
+        ("nothing=1", ["Could not override 'nothing': there is no such setting.\nSettings: ckpt_path, "]),
         ("mode=[", ["mode=["]),
         ("mode=${nowhere}", ["Interpolation key 'nowhere' not found", "mode"]),
         ("paths.log_dir=${nowhere}", ["Interpolation key 'nowhere' not found", "hydra.run.dir"]),
@@ -199,9 +211,10 @@ def test_errors_around_tasks_show_their_traceback_on_request(program, tmp_path):
     ],
     ids=str,
 )
-def test_what_cannot_be_composed_is_one_message(program, override, facts):
+def test_what_cannot_be_composed_is_one_message(program, tmp_path, override, facts):
     done = program(override)
     assert done.returncode == 1
+    assert (tmp_path / "logs").exists() == (override == "mode=${nowhere}")  # which the task is the first to ask for
     assert "Traceback" not in done.stderr + done.stdout
     for fact in facts:
         assert fact in done.stderr
@@ -413,3 +426,15 @@ def test_warnings_are_hidden_on_request_alone(tmp_path):
         extras(extras_config(tmp_path, ignore_warnings=True))
         warnings.warn("hidden", stacklevel=1)
     assert [str(warning.message) for warning in caught] == ["heard"]
+
+
+def test_a_run_that_is_refused_leaves_no_directory(program, tmp_path):
+    assert program("mode=nested").returncode == 1
+    assert list((tmp_path / "logs").rglob("*-*-*")) == []
+
+
+def test_a_run_that_has_written_something_keeps_its_directory(program, tmp_path):
+    assert program("mode=written").returncode == 1
+    (run,) = (tmp_path / "logs" / "train" / "test").iterdir()
+    assert (run / "result").read_text() == "42"
+    assert (run / "train.log").is_file()

@@ -1,19 +1,29 @@
+import gc
 import os
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
+from src.files import lock_directory
+from src.programs.output import RANK_VARIABLES
 from src.programs.run_dirs import (
+    HYDRA_CONFIG,
     LAST_CKPT,
-    directory,
     newest_run,
     register_resolvers,
     resolve_ckpt_path,
     run_dir,
     trained_checkpoint,
 )
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture
@@ -111,15 +121,6 @@ def test_a_path_that_does_not_exist_is_refused(logs):
         resolve_ckpt_path(config(logs, "nowhere.ckpt", logs))
 
 
-def test_a_directory_is_there_once_it_is_named(tmp_path):
-    register_resolvers()
-    cfg = OmegaConf.create({"place": f"{tmp_path}/a/b", "file": "sqlite:///${directory:${place}}/c.db"})
-    for _ in range(2):
-        assert cfg.file == f"sqlite:///{tmp_path}/a/b/c.db"
-        assert (tmp_path / "a" / "b").is_dir()
-    assert directory(str(tmp_path)) == str(tmp_path)
-
-
 def test_the_newest_best_checkpoint_is_found(tmp_path):
     names = [
         "a/1/checkpoints/epoch_003.ckpt",
@@ -162,5 +163,132 @@ def test_last_is_the_newest_of_all_trainings_or_of_an_experiment(tmp_path):
         trained_checkpoint("last", tmp_path / "elsewhere")
 
 
+def test_a_job_of_a_sweep_over_experiments_is_found_by_its_own(tmp_path):
+    sweep = tmp_path / "train" / "multiruns" / "default" / "1"
+    jobs = {
+        name: checkpoint_at(sweep / str(n) / LAST_CKPT, 100 + n) for n, name in enumerate(("cnn", "vit", "odd: 'x"))
+    }
+    checkpoint_at(sweep / "3" / LAST_CKPT, 500)
+    for name, checkpoint in jobs.items():
+        config_file = checkpoint.parents[1] / HYDRA_CONFIG
+        config_file.parent.mkdir()
+        OmegaConf.save({"experiment_name": name}, config_file)
+    for name, checkpoint in jobs.items():
+        assert trained_checkpoint("last", tmp_path, name) == checkpoint
+    assert trained_checkpoint("last", tmp_path, "default") == sweep / "3" / LAST_CKPT
+    assert trained_checkpoint("last", tmp_path) == sweep / "3" / LAST_CKPT
+
+
 def test_a_path_is_taken_as_it_is(tmp_path):
     assert trained_checkpoint("some/epoch_001.ckpt", tmp_path) == Path("some/epoch_001.ckpt")
+
+
+# claiming
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """Composes the configuration of a program as Hydra does before a run."""
+    monkeypatch.setenv("PROJECT_ROOT", str(CONFIGS.parent))
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    register_resolvers()
+
+    def make(*overrides, name="train"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return compose(name, overrides=list(overrides), return_hydra_config=True)
+
+    return make
+
+
+def begin(cfg, sweep=False):
+    """Notify the callbacks of a configuration that a run begins, or a sweep; gives its directory."""
+    callbacks = Callbacks(cfg)
+    getattr(callbacks, "on_multirun_start" if sweep else "on_run_start")(config=cfg, config_name="train")
+    return Path(cfg.hydra.sweep.dir if sweep else cfg.hydra.run.dir), callbacks
+
+
+@pytest.mark.parametrize("name", ["train", "predict"])
+@pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
+def test_who_looks_makes_nothing_and_who_begins_has_a_directory(composed, tmp_path, monkeypatch, name, sweep):
+    """As if all began in the same microsecond, and had seen that the directory is free."""
+    monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=lambda: datetime(2026, 1, 2)))
+    overrides = [f"paths.log_dir={tmp_path}/logs"]
+    configs = [composed(*overrides, name=name) for _ in range(3)]
+    wanted = [cfg.hydra.sweep.dir if sweep else cfg.hydra.run.dir for cfg in configs]
+    assert len(set(wanted)) == 1
+    assert not (tmp_path / "logs").exists()
+    claimed = [begin(cfg, sweep)[0] for cfg in configs]
+    assert [path.name for path in claimed] == [f"2026-01-02_00-00-00{end}" for end in ("", "_2", "_3")]
+    assert all(path.is_dir() for path in claimed)
+
+
+def test_the_generator_has_a_directory_for_every_sweep_and_none_for_a_run(composed, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    configs = [composed(name="synth/generate_simple_saw") for _ in range(2)]
+    assert begin(configs[0])[0] == Path()
+    assert list(tmp_path.iterdir()) == []
+    assert len({begin(cfg, sweep=True)[0] for cfg in configs}) == 2
+    assert len(list((tmp_path / "logs" / "generate").iterdir())) == 2
+
+
+@pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
+def test_a_directory_that_is_written_out_is_taken_as_it_is(composed, tmp_path, sweep):
+    override = f"hydra.{'sweep' if sweep else 'run'}.dir={tmp_path}/mine"
+    for _ in range(2):
+        directory, callbacks = begin(composed(override), sweep)
+        assert directory == tmp_path / "mine"
+        callbacks.on_run_end(config=None)
+        directory.mkdir(exist_ok=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_checkpoint_that_must_be_given_does_not_stand_in_the_way(composed, tmp_path):
+    directory, _ = begin(composed(f"paths.log_dir={tmp_path}", name="eval"))
+    assert directory.parent == tmp_path / "eval" / "default"
+    assert directory.is_dir()
+
+
+def test_of_processes_that_train_together_the_first_has_the_directory(composed, tmp_path, monkeypatch):
+    first, _ = begin(composed(f"paths.log_dir={tmp_path}"))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert begin(composed(f"hydra.run.dir={first}"))[0] == first
+    begin(composed(f"paths.log_dir={tmp_path}"))
+    assert [path for path in first.parent.iterdir()] == [first]
+
+
+def test_a_run_is_resumed_in_its_directory_by_one_process_at_a_time(composed, logs, capsys):
+    overrides = (f"paths.log_dir={logs}", "experiment_name=cnn", "ckpt_path=last")
+    newest = newest_run(logs, "train", "cnn")
+    directory, callbacks = begin(composed(*overrides))
+    assert directory == newest
+    with pytest.raises(SystemExit) as stop:
+        begin(composed(*overrides))
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.startswith(f"{newest}: another process is training in this directory. Wait")
+    callbacks.on_run_end(config=None)
+    again, _ = begin(composed(*overrides))
+    assert again == newest
+
+
+def test_a_training_keeps_its_directory_until_it_ends_however_that_is(composed, tmp_path):
+    directory, callbacks = begin(composed(f"paths.log_dir={tmp_path}"))
+    with pytest.raises(BlockingIOError):
+        lock_directory(directory)
+    del callbacks  # as after an exception that left Hydra
+    gc.collect()
+    os.close(lock_directory(directory))
+
+
+def test_the_jobs_of_a_sweep_are_told_its_directory_whatever_its_name(composed, tmp_path):
+    odd = tmp_path / "it's, a=b {x} [y] \\' \\"
+    cfg = composed(f"paths.log_dir={quoted(odd)}")
+    directory, _ = begin(cfg, sweep=True)
+    (override,) = cfg.hydra.overrides.hydra
+    for experiment in ("cnn", "example"):
+        assert composed(override, f"experiment={experiment}").hydra.sweep.dir == str(directory)
+
+
+def quoted(path):
+    return "'" + str(path).replace("\\'", "\\\\'").replace("'", "\\'").removesuffix("\\") + "\\\\'"

@@ -1,4 +1,6 @@
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
-from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
+from src.programs.sweep import PrepareStudy, check_sweep_devices, configured_devices, is_sweep
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,28 @@ def test_hydra_lets_the_refusal_end_the_program(capsys):
         notified({})
     assert stop.value.code == 1
     assert capsys.readouterr().err.count("sweep cannot use 2 devices") == 1
+
+
+def test_the_database_of_a_search_is_made_by_one_after_another(tmp_path):
+    at_it = []
+
+    def make():
+        at_it.append(1)
+        time.sleep(0.01)
+        assert len(at_it) == 1
+        at_it.clear()
+
+    url = f"sqlite:///{tmp_path}/logs/optuna/studies.db"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: PrepareStudy(url, make).on_multirun_start(None), range(16)))
+    assert (tmp_path / "logs" / "optuna").is_dir()
+
+
+def test_a_search_without_a_place_ends_the_program_and_other_databases_are_left_to_optuna(tmp_path, capsys):
+    (tmp_path / "logs").touch()
+    with pytest.raises(SystemExit) as stop:
+        PrepareStudy(f"sqlite:///{tmp_path}/logs/optuna/studies.db", pytest.fail).on_multirun_start(None)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/logs/optuna: Not a directory.")
+    for url in (None, "postgresql://host/studies"):
+        PrepareStudy(url, pytest.fail).on_multirun_start(None)

@@ -1,3 +1,5 @@
+import contextlib
+import itertools
 import shutil
 import subprocess
 import sys
@@ -5,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from scripts.faults.file_operations import at, interrupt, operations
 from scripts.merge_shards import main, merge
 from src.errors import ConfigError, VIMHError
 from src.generation import generate, is_made
 from src.vimh.info import Shard
 from src.vimh.reader import VIMHReader
-from src.vimh.writer import UNFINISHED, partial_dir
+from src.vimh.writer import UNFINISHED, delete_dataset, partial_dir
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,6 +99,72 @@ def test_the_program_deletes_the_parts_only_when_told(recipe, whole, tmp_path, m
     assert main() == 0
     assert contents(tmp_path / "set") == contents(whole)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def run_main(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr("sys.argv", ["merge_shards.py", *map(str, arguments)])
+    code = main()
+    return code, capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on_wherever_it_was_stopped(recipe, whole, tmp_path, monkeypatch, capsys):
+    """While it deletes the parts, too: they are fewer then, one may be half there, or a pattern matches nothing."""
+    made = make_parts(recipe, tmp_path / "made", 3)
+    stops = itertools.count(1)
+    for k in stops:
+        directory = tmp_path / str(k)
+        for part in made:
+            shutil.copytree(part, directory / part.name)
+        parts = [directory / part.name for part in made]
+        with operations(directory, at(k, interrupt)) as done, contextlib.suppress(KeyboardInterrupt):
+            run_main(monkeypatch, capsys, "--delete", *parts)
+        given = sorted(directory.glob("set_part*of3")) or [directory / "set_part*of3"]
+        code, said = run_main(monkeypatch, capsys, "--delete", *given)
+        assert code == 0, said
+        assert contents(directory / "set") == contents(whole)
+        assert [path.name for path in directory.iterdir()] == ["set"]
+        if len(done) < k:
+            break
+    assert k > 30
+
+
+def test_a_set_is_kept_that_was_made_of_the_parts_and_no_other(recipe_of, recipe, tmp_path, monkeypatch, capsys):
+    parts = make_parts(recipe, tmp_path, 2)
+    assert run_main(monkeypatch, capsys, *parts)[0] == 0
+    code, said = run_main(monkeypatch, capsys, *parts)
+    assert (code, said.out.splitlines()) == (
+        0,
+        [f"Kept: {tmp_path / 'set'} was made of these parts already.", str(tmp_path / "set")],
+    )
+    other = make_parts(recipe_of("dataset.size=40", "dataset.seed=5"), tmp_path / "other", 2)
+    for place in (parts[0], tmp_path / "set"):
+        code, said = run_main(monkeypatch, capsys, "--delete", "--output", place, *other)
+        assert code == 1
+        assert "exists already, and is not made of" in said.err
+        assert "seed" in said.err
+    damaged = bytearray((tmp_path / "set" / "train").read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "set" / "train").write_bytes(damaged)
+    code, said = run_main(monkeypatch, capsys, "--delete", *parts)
+    assert code == 1
+    assert "SHA-256" in said.err
+    assert all(VIMHReader(part) for part in (*parts, *other))
+
+
+def test_a_deletion_that_was_stopped_is_ended(recipe, whole, tmp_path, monkeypatch, capsys):
+    parts = make_parts(recipe, tmp_path, 4)
+    assert run_main(monkeypatch, capsys, *parts)[0] == 0
+    delete_dataset(parts[0])
+    for name in ("test", "train"):
+        (parts[1] / name).unlink()
+    for path in parts[2].iterdir():
+        path.unlink()
+    for given in (parts, [tmp_path / "set_part*of4"]):
+        code, said = run_main(monkeypatch, capsys, "--delete", *given)
+        assert code == 0, said
+        assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert contents(tmp_path / "set") == contents(whole)
 
 
 @pytest.mark.parametrize("shard", [Shard(index=2, count=2), Shard(index=0, count=9)])

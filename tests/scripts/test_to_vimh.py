@@ -3,6 +3,7 @@ import functools
 import gzip
 import json
 import math
+import os
 import shutil
 import struct
 import subprocess
@@ -20,7 +21,7 @@ from src.errors import ConfigError, NSMError, VIMHError
 from src.recordings import resample
 from src.spectral.representation import SpectralRepresentation
 from src.tasks.train import train
-from src.vimh.convert import Choices, DamagedFileError, LabelGrid, category, number, pack
+from src.vimh.convert import Choices, DamagedFileError, LabelGrid, category, files_of_table, number, pack
 from src.vimh.pictures import PictureFormat, load_picture, make_digits
 from src.vimh.reader import VIMHReader
 
@@ -140,10 +141,48 @@ def test_blanks_around_what_a_table_says_mean_nothing(album, tmp_path):
     assert reader.info.total_samples == 3
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", " ; "])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("folder", ["deep/", "deep\\", ".\\deep\\"])
+def test_a_table_is_read_as_any_program_writes_it(album, tmp_path, separator, line_end, mark, folder):
+    rows = [
+        ["file", "angle", "note"],
+        ["0.png", "1.5", "x,y" if separator != "," else '"x,y"'],
+        [f"{folder}1.png", "2", "z"],
+    ]
+    text = mark + line_end.join(separator.join(row) for row in rows) + line_end
+    (tmp_path / "labels.csv").write_bytes(text.encode())
+    files = files_of_table(album, tmp_path / "labels.csv")
+    assert files.paths == (album / "0.png", album / "deep" / "1.png")
+    assert files.labels == {"angle": ("1.5", "2"), "note": ("x,y", "z")}
+
+
+def test_a_backslash_in_a_name_is_one_where_such_a_file_is(album, tmp_path):
+    shutil.copy(album / "0.png", album / "deep\\1.png")
+    shutil.copy(album / "0.png", album / "C:0.png")
+    write_csv(tmp_path / "labels.csv", ["file", "a"], ["deep\\1.png", "x"], ["C:0.png", "y"])
+    files = files_of_table(album, tmp_path / "labels.csv")
+    assert files.paths == (album / "deep\\1.png", album / "C:0.png")
+
+
+def test_folders_with_names_that_are_not_utf_8_are_classes(tmp_path):
+    for name in (b"caf\xe9", b"b\nc"):
+        directory = os.fsencode(tmp_path / "pictures") + b"/" + name
+        os.makedirs(directory)
+        Image.new("L", (3, 3), len(name)).save(os.fsdecode(directory + b"/a\xff.png"))
+    output = tmp_path / os.fsdecode(b"set\xff")
+    run("images", tmp_path / "pictures", "--output", output)
+    assert opened(output).info.parameters[0].names == (r"b\nc", r"caf\xe9")
+
+
 def test_a_set_is_named_after_what_is_in_it(album, monkeypatch, capsys):
     monkeypatch.setattr("scripts.to_vimh.ROOT", album.parent)
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs")
     assert entries(album.parent / "data") == ["vimh-6x5x1_8dss_my-cats-dogs_1p"]
+    album.joinpath("0.png").unlink()
+    album.joinpath("2.png").rename(album / "0.png")
+    shutil.copy(album / "0.png", album / "2.png")
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs", code=1)
     assert "_my-cats-dogs_1p: exists already, and a dataset is never replaced here" in capsys.readouterr().err
 
@@ -205,7 +244,7 @@ def damage(path):
 
 def test_a_damaged_file_is_named_and_left_out_and_counted(album, capsys):
     damage(album / "2.png")
-    (album / "deep" / "5.png").unlink()
+    (album / "deep" / "5.png").write_bytes(b"")
     reader = opened(album_set(album))
     said = capsys.readouterr()
     assert f"Skipped: {album}/2.png: cannot be read" in said.err
@@ -288,6 +327,17 @@ def test_only_formats_that_hold_nothing_but_pixels_are_read(tmp_path):
         ('file,a\n"0.png,1\n', "cannot be read as a CSV"),
         ("file,_a\n0.png,1\n2.png,2\n", "no name of a parameter"),
         ("file,\xe9\n".encode("latin1"), "cannot be read as a CSV"),
+        ("file,a\n0.png,1\n1.png,2\n", "labels.csv, row 3: 1.png is not there"),
+        ("file,a\n0.png,1\n\ndeep,2\n", "labels.csv, row 4: deep is not there, or no file"),
+        ("file,a\n0.png,1\n" + "x" * 5000 + ",2\n", "is not there"),
+        ("file,a\n0.png,1\nx\0.png,2\n", "is not there"),
+        ("file;a\n0.png;1\ndeep\\3.png;2\ngone\\4.png;3\n", "row 4: gone\\4.png is not there"),
+        ("file,a\nC:\\album\\0.png,1\n", "row 2: C:\\album\\0.png is not below the directory"),
+        ("file,a\n\\\\server\\0.png,1\n", "not below the directory"),
+        ("file,a\n..\\0.png,1\n", "not below the directory"),
+        ("file;a\n0.png;1;2\n", "row 2: has 3 columns, but the heading has 2, with semicolons between them"),
+        ("file\ta\n0.png\n", "has 1 columns, but the heading has 2, with tabs between them"),
+        ("file|a\n0.png|1\n", "its columns are file|a, with commas between them"),
     ],
 )
 def test_tables_that_say_nothing_clear_are_refused(album, tmp_path, capsys, table, message):
@@ -422,7 +472,10 @@ def test_no_test_samples_are_an_option(album):
 
 def test_what_is_there_is_left_alone(album, tmp_path, capsys):
     before = contents(album_set(album))
-    album_set(album, code=1)
+    album_set(album)  # as after a command that was stopped at its very end
+    assert "Kept: the same dataset" in capsys.readouterr().out
+    assert contents(tmp_path / "set") == before
+    album_set(album, "--seed", "7", code=1)
     error = capsys.readouterr().err
     assert "exists already" in error
     assert "--output" in error
@@ -705,7 +758,7 @@ def test_sounds_are_cut_padded_and_resampled(tmp_path, rate):
 def test_sounds_are_resampled_as_predictions_are(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(440, 44100, 0.9), 44100, subtype="FLOAT")
     found = read_sound(tmp_path / "a.wav", RATE, 4000)
-    assert np.abs(found - resample(tone(440, 44100, 0.9), 44100, RATE)[:4000]).max() < 1e-6
+    assert np.abs(found - resample([tone(440, 44100, 0.9)], 44100, RATE)[:4000]).max() < 1e-6
 
 
 def test_damaged_sounds_are_left_out(sounds, capsys):
@@ -734,6 +787,35 @@ def test_a_sound_that_is_cut_off_is_named_and_left_out_and_counted(sounds, tmp_p
     assert f"Skipped: {sounds}/low/c.ogg: " in said.err
     assert "2 damaged files skipped" in said.out
     assert (info.total_samples, info.model_extra["source"]["skipped_files"]) == (3, 2)
+
+
+def test_whatever_goes_wrong_with_one_sound_the_others_are_packed(sounds, capsys, monkeypatch):
+    soundfile.write(sounds / "low" / "loud.wav", 1e300 * tone(500), RATE, subtype="DOUBLE")
+    soundfile.write(sounds / "low" / "fast.wav", tone(500), 2**31 - 1)
+    soundfile.write(sounds / "low" / "unscaled.wav", 2**15 * tone(500), RATE, subtype="FLOAT")
+    (sounds / "high" / "text.wav").write_text("no sound")
+    right = SpectralRepresentation.to_image
+
+    def wrong_for_one(self, waveform):
+        if not waveform[0, -RATE // 10 :].any():
+            raise MemoryError
+        return right(self, waveform)
+
+    monkeypatch.setattr(SpectralRepresentation, "to_image", wrong_for_one)
+    reader = opened(convert_sounds(sounds))
+    said = capsys.readouterr()
+    assert all(f"{name}.wav: " in said.err for name in ("loud", "fast", "text", "e", "unscaled"))
+    assert "unscaled.wav: reaches 84.3 dB full scale" in said.err
+    assert "e.wav: cannot be used: MemoryError" in said.err
+    assert "5 damaged files skipped" in said.out
+    assert reader.info.total_samples == 4
+
+
+def test_sounds_of_any_rate_are_packed(sounds):
+    for rate in (44101, 22254, 96001, 7919, 999_983):
+        soundfile.write(sounds / "low" / f"{rate}.wav", tone(500, rate), rate, subtype="FLOAT")
+        found = read_sound(sounds / "low" / f"{rate}.wav", RATE, 4000)
+        assert np.abs(found - tone(500))[100:-100].max() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,17 @@ def test_every_channel_has_a_name(variant):
         ({"mel": {"fmax": 4000.0}}, "fmax.*f_max"),
         ({"pre_emphasis": 1.5}, "pre_emphasis is 1.5"),
         ({"pre_emphasis": -0.5}, "pre_emphasis is -0.5"),
+        # What would take gigabytes or minutes.
+        ({"n_fft": 10**9}, "n_fft 1000000000 is more than"),
+        ({"n_fft": 2**20}, "n_fft 1048576 for 32 columns or rows takes gigabytes"),
+        ({"width": 2**20}, "n_fft 256 for 1048576 columns or rows takes gigabytes"),
+        ({"sample_rate": 10**9}, "sample_rate is 1000000000.*1,000,000 Hz"),
+        ({"duration": 1e9}, "duration 1000000000.0 s at 8000 Hz is more than"),
+        ({"duration": math.inf}, "duration inf s at 8000 Hz is more than"),
+        ({"duration": math.nan}, "duration is nan"),
+        ({"hop_multiple": 10**9}, "32 columns with hops of 1000000000 samples|lies? far past"),
+        ({"window": ["taylor", 10**6]}, "taylor"),
+        ({"window": ["taylor", "many"]}, "taylor"),
     ],
 )
 def test_settings_that_contradict_each_other_or_the_sound_are_refused(changes, facts):

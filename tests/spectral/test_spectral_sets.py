@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from scripts.draw_channels import CHANNELS
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError
+from src.errors import CheckpointError, ConfigError
 from src.generation import fresh_sounds, generate, is_made
 from src.migration import CONFIG_VERSION
 from src.programs.explain import find_cause
@@ -58,11 +58,19 @@ def test_every_option_is_known_here():
     assert {path.stem for path in (CONFIGS / "channels").glob("*.yaml")} == set(CHANNELS)
 
 
+def test_more_views_than_an_image_can_use_are_refused(recipe_of):
+    one = {"_target_": "src.spectral.channels.LogPower", "window": "hann"}
+    channels = {f"a{i}": one | {"ratios": [(16 * i + j + 1) / 1000 for j in range(16)]} for i in range(5)}
+    config = dict(recipe_of("representation.win_length=1000").config) | {"channels": channels}
+    with pytest.raises(CheckpointError, match="more than 64 views"):
+        Recipe.from_config(config, instantiate_trusted)
+
+
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_channel_is_named_like_its_file_and_its_defaults_are_those_of_its_class(name):
     ((label, settings),) = OmegaConf.load(CONFIGS / "channels" / f"{name}.yaml").items()
     assert label == name
-    made = instantiate_trusted(dict(settings))
+    made = instantiate_trusted(settings, slot="channel")
     assert vars(made) == vars(type(made)())
     assert settings.keys() - {"_target_"} == type(made).model_fields.keys()
 

@@ -88,6 +88,13 @@ def test_one_channel_with_a_name_a_range_and_axes(kind):
 
 
 @BOTH
+@pytest.mark.parametrize("sound", [(0, 1.0), (10**9, 1.0), (RATE, 1e9), (RATE, float("nan")), (RATE, "1"), (None, 1.0)])
+def test_sounds_of_no_length_or_of_any_are_refused(kind, sound):
+    with pytest.raises(ConfigError, match=r"sample_rate|duration"):
+        kind(*sound)
+
+
+@BOTH
 def test_settings_of_spectrograms_do_not_matter_and_unknown_ones_are_refused(kind):
     assert kind(RATE, 1.0, height=32, width=32, win_length=80, window="boxcar").image_shape[-1] == RATE
     with pytest.raises(ConfigError, match="does not know bits, rate"):

@@ -205,12 +205,14 @@ def test_without_a_checkpoint_it_says_how_to_get_one(tmp_path):
 # ----- the dataset
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_a_dataset_that_is_gone_is_made_again_byte_for_byte(run, saw_dir, tmp_path, moved):
-    then = tmp_path / ("no such disk" if moved else "there") / saw_dir.name
+@pytest.mark.parametrize("place", ["no such disk", "there", "data"])
+def test_a_dataset_that_is_gone_is_made_again_byte_for_byte(run, saw_dir, tmp_path, place):
+    then = tmp_path / place / saw_dir.name
     (tmp_path / "there").mkdir()
     data_dir = find_dataset(of_dataset(run, then), None, tmp_path / "data", instantiate_trusted)
-    assert data_dir == (tmp_path / "data" / saw_dir.name if moved else then)
+    assert data_dir == tmp_path / "data" / saw_dir.name
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "data", tmp_path / "there"]
+    assert list((tmp_path / "there").iterdir()) == []
     assert check_dataset(run.info, restore_datamodule(run, data_dir=str(data_dir))) == []
     for path in saw_dir.iterdir():
         assert (data_dir / path.name).read_bytes() == path.read_bytes(), path.name
@@ -221,7 +223,18 @@ def test_a_dataset_of_this_machine_is_found_though_the_checkpoint_comes_from_ano
     assert find_dataset(moved, None, saw_dir.parent, instantiate_trusted) == saw_dir
     here = of_dataset(run, tmp_path / saw_dir.name)
     assert find_dataset(here, None, saw_dir.parent, instantiate_trusted) == saw_dir
-    assert find_dataset(here, None, tmp_path / "data", instantiate_trusted) == tmp_path / saw_dir.name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "/no/such/..", "no/../.."])
+def test_a_checkpoint_names_no_place_outside_the_datasets(run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = find_dataset(of_dataset(run, name), None, tmp_path / "data", instantiate_trusted)
+    except CheckpointError as refusal:
+        assert "data_dir=PATH" in str(refusal)
+    else:
+        assert found.exists()  # it is read there, and nothing is made
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_missing_to_make_it_again_is_said(run, tmp_path):

@@ -1,5 +1,7 @@
 import csv
 import json
+import math
+import os
 import shutil
 import subprocess
 import sys
@@ -11,16 +13,19 @@ import soundfile
 import torch
 from hydra import compose, initialize_config_dir
 
+from scripts.faults.recordings import odd_recordings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
 from src.models.predictor import Predictor
-from src.programs.command_line import hydra_arguments
+from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.recordings import read_recording, resample
 from src.sections import read_section
+from src.tasks import predict as tasks_predict
 from src.tasks.predict import OUTSIDE, PredictSettings, acts_on_level_alone, predict, read_parameters, trained_on
+from src.text import name_of
 from src.vimh.reader import VIMHReader
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +98,7 @@ def test_the_sounds_of_a_dataset_are_read_as_its_images_are(run, samples, sounds
 def test_gain_rate_channels_and_silence_before_a_sound_change_little(recipe, sounds, compose_predict, tmp_path):
     rate = 44100
     for path in sorted(sounds.glob("*.wav")):
-        waveform = resample(soundfile.read(path)[0], recipe.synth.sample_rate, rate)
+        waveform = resample([soundfile.read(path)[0]], recipe.synth.sample_rate, rate)
         both = np.stack([np.pad(0.1 * waveform, (9000, 0))] * 2, axis=1)
         soundfile.write(path.with_suffix(".flac"), both, rate, subtype="PCM_24")
     predict(compose_predict(f"audio={sounds}"))
@@ -160,11 +165,15 @@ def test_sounds_of_the_dataset_are_in_the_domain_and_noise_is_not(sounds, run, c
     assert sum(entry["in_domain"] for entry in inside) >= N - 1
 
 
-def test_what_is_no_sound_is_skipped_and_named_at_the_end(sounds, compose_predict, tmp_path):
+def test_what_is_no_sound_is_skipped_named_and_counted(sounds, compose_predict, tmp_path, capsys, caplog):
     (sounds / "text.wav").write_text("no sound")
     soundfile.write(sounds / "silent.wav", np.zeros(8000), 8000)
-    with pytest.raises(ConfigError, match=r"2 of 6 recordings were skipped:\n.*silent\.wav.*\n.*text\.wav"):
-        predict(compose_predict(f"audio={sounds}"))
+    predict(compose_predict(f"audio={sounds}"))
+    assert f"Not read:    2 of {N + 2} recordings" in capsys.readouterr().out
+    assert [record.message.split(": ")[1][:9] for record in caplog.records if "Skipped" in record.message] == [
+        "is silent",
+        "cannot be",
+    ]
     found = predictions(tmp_path)
     assert len(found["recordings"]) == N
     assert sorted(Path(name).name for name in found["skipped"]) == ["silent.wav", "text.wav"]
@@ -175,6 +184,101 @@ def test_nothing_is_written_where_nothing_was_read(compose_predict, tmp_path):
     with pytest.raises(ConfigError, match="1 of 1 recordings were skipped"):
         predict(compose_predict(f"audio={tmp_path}/text.wav"))
     assert not (tmp_path / "out").exists()
+
+
+def test_every_odd_recording_is_read_or_named(compose_predict, tmp_path, capsys):
+    found = odd_recordings(tmp_path / "odd", seed=1, n=14)
+    predict(compose_predict(f"audio={tmp_path}/odd"))
+    plain = predictions(tmp_path)
+    read, skipped = {entry["file"] for entry in plain["recordings"]}, plain["skipped"]
+    assert read | skipped.keys() == {name_of(path) for path, _ in found}
+    assert len(read) + len(skipped) == len(found)
+    for path, expected in found:
+        assert expected in (None, "read" if name_of(path) in read else "skipped")
+    assert all(math.isfinite(value) for entry in plain["recordings"] for value in numbers_of(entry))
+    for name in ("predictions.csv", "index.html", "predictions.json"):
+        (tmp_path / "out" / name).read_bytes().decode("utf-8", "strict")
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["file"] for row in csv.DictReader(file)} == read
+    assert len(list((tmp_path / "out" / "wav").iterdir())) == len(read)
+    capsys.readouterr().out.encode()
+
+
+def numbers_of(entry):
+    return [parameter[key] for parameter in entry["parameters"].values() for key in ("value", "std", "low", "high")]
+
+
+NAMES = [b"caf\xe9.wav", b"[/b].wav", b"a\nb.wav", b"\x1b[31mred.wav", b"<b>.wav", b"x" * 251 + b".wav"]
+NAMES += ["日本 🎹.wav".encode(), b"${x}=$HOME,a\\b.wav"]
+
+
+def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys):
+    directory = tmp_path / "odd"
+    paths = sorted(Path(os.fsdecode(os.fsencode(directory) + b"/" + name)) for name in NAMES)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sounds / "0.wav", path)
+    bad = directory / os.fsdecode(b"bad \xff.wav")
+    bad.write_text("no sound")
+    predict(compose_predict(f"audio={directory}/**/*.wav"))
+    found = predictions(tmp_path)
+    assert [entry["file"] for entry in found["recordings"]] == [name_of(path) for path in paths]
+    assert list(found["skipped"]) == [name_of(bad)]
+    printed = capsys.readouterr().out
+    for path in paths:
+        assert name_of(path)[-20:].replace(" ", "") in "".join(printed.split())
+    assert "\x1b[31m" not in printed
+    assert len([wav.name.encode("utf-8") for wav in (tmp_path / "out" / "wav").iterdir()]) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("read_recording", OSError(5, "Input/output error")),
+        ("read_parameters", MemoryError()),
+        ("resynthesize", RuntimeError("a bug")),
+    ],
+)
+def test_whatever_goes_wrong_with_one_recording_the_others_are_read(
+    sounds, compose_predict, tmp_path, monkeypatch, caplog, where, error
+):
+    right = getattr(tasks_predict, where)
+
+    def wrong_for_one(*args):
+        owner = args[0] if where == "read_recording" else getattr(args[0], "recording", args[0]).path
+        if Path(owner).name == "2.wav":
+            raise error
+        return right(*args)
+
+    monkeypatch.setattr(tasks_predict, where, wrong_for_one)
+    predict(compose_predict(f"audio={sounds}"))
+    found = predictions(tmp_path)
+    assert [Path(entry["file"]).name for entry in found["recordings"]] == ["0.wav", "1.wav", "3.wav"]
+    (reason,) = found["skipped"].values()
+    assert reason.startswith(f"{sounds}/2.wav: cannot be used: {type(error).__name__}")
+    assert [record.getMessage() for record in caplog.records if "Skipped" in record.message] == [f"Skipped {reason}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compat_a", "compat_b"])
+def test_what_a_network_reads_does_not_depend_on_the_codec(name, settings, tmp_path):
+    trained = trained_on(load_run(ROOT / "tests" / "data" / "compat" / f"{name}.ckpt"), settings)
+    synth, space = trained.recipe.synth, trained.run.info.space
+    rng = np.random.default_rng(5)
+    sounds = trained.recipe.render(space.value_from_normalized(rng.random((50, len(space.varying)))))
+    forms = {"wav": "FLOAT", "flac": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS", "opus": "OPUS"}
+    values = {ending: [] for ending in forms}
+    for sound in sounds:
+        waveform = np.pad(sound * 0.5 / np.abs(sound).max(), (round(rng.uniform(0.1, 0.3) * synth.sample_rate), 0))
+        for ending, subtype in forms.items():
+            path = tmp_path / f"sound.{ending}"
+            form = "OGG" if ending == "opus" else ending
+            soundfile.write(path, waveform, synth.sample_rate, format=form, subtype=subtype)
+            recording = read_recording(path, synth.sample_rate, synth.duration, trained.lead)
+            values[ending].append(read_parameters(recording, trained, trained.peak).value)
+    for ending in ("flac", "mp3", "ogg", "opus"):
+        steps = np.abs(np.array(values[ending]) - np.array(values["wav"])) / space.step
+        assert np.median(steps, axis=0).max() < 0.5, ending
 
 
 @pytest.mark.parametrize(
@@ -250,7 +354,8 @@ def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_rec
     ],
 )
 def test_what_hydra_would_not_take_becomes_what_it_does(arguments, expected):
-    assert hydra_arguments(arguments) == expected
+    flags = {"--peak": "peak", "--no-normalize": "normalize=false"}
+    assert hydra_arguments(arguments, paths=("audio", "dataset"), flags=flags) == expected
 
 
 @pytest.mark.slow
@@ -264,11 +369,17 @@ def test_the_program_takes_a_name_with_anything_in_it(ckpt_path, sounds, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_program_ends_with_1_where_something_was_skipped(ckpt_path, sounds, tmp_path):
+def test_the_program_ends_with_0_where_something_was_read_and_with_2_where_nothing_was(ckpt_path, sounds, tmp_path):
     (sounds / "text.wav").write_text("no sound")
-    command = [sys.executable, "src/predict.py", f"audio={sounds}", f"ckpt_path={ckpt_path}"]
-    done = subprocess.run([*command, f"hydra.run.dir={tmp_path}/out"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "text.wav: cannot be read as audio" in done.stderr
-    assert "Traceback" not in done.stderr
+    command = [sys.executable, "src/predict.py", f"ckpt_path={ckpt_path}", f"hydra.run.dir={tmp_path}/out"]
+    some, none = (
+        subprocess.run([*command, f"audio={audio}"], cwd=ROOT, capture_output=True, text=True)
+        for audio in (sounds, sounds / "text.wav")
+    )
+    assert (some.returncode, none.returncode) == (0, 2)
+    assert f"Not read:    1 of {N + 1} recordings" in some.stdout
+    assert "1 of 1 recordings were skipped" in none.stderr
+    assert "text.wav: cannot be read as audio" in some.stdout + some.stderr
+    assert "text.wav: cannot be read as audio" in none.stderr
+    assert "Traceback" not in some.stderr + none.stderr
     assert len(predictions(tmp_path)["recordings"]) == N

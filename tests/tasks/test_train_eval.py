@@ -1,7 +1,6 @@
 import contextlib
 import csv
 import json
-import logging
 import math
 import os
 import shutil
@@ -53,29 +52,6 @@ def arguments(saw_dir, tmp_path):
         "logger=csv",
         "extras.print_config=false",
     ]
-
-
-@pytest.fixture
-def program(monkeypatch, capfd):
-    """Runs an entry point as the command line does, in this process; returns exit code, stdout and stderr."""
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
-    monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # or else Hydra looks for a package of configurations
-    before = logging.root.handlers[:], logging.root.level
-
-    def run(entry_point, *arguments):
-        monkeypatch.setattr(sys, "argv", [entry_point.__file__, *arguments])
-        code = 0
-        try:
-            entry_point.main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capfd.readouterr()
-
-    yield run
-    for handler in set(logging.root.handlers) - set(before[0]):
-        handler.close()
-    logging.root.handlers[:], logging.root.level = before
 
 
 def runs(tmp_path, task="train"):
@@ -396,7 +372,8 @@ def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overri
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path, signum):
     command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     environment.pop("HYDRA_FULL_ERROR", None)
@@ -412,9 +389,9 @@ def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path):
         if list(tmp_path.glob("logs/train/default/*/checkpoints/last.ckpt")) or training.poll() is not None:
             break
         time.sleep(0.1)
-    training.send_signal(signal.SIGINT)
+    training.send_signal(signum)
     out, _ = training.communicate(timeout=60)
-    assert training.returncode == INTERRUPTED, out
+    assert training.returncode == 128 + signum, out
     assert "ckpt_path=last" in out
     assert "Traceback" not in out
     (run,) = runs(tmp_path)

@@ -1,14 +1,13 @@
 """Damaged datasets: whatever happens to their bytes, they are refused, or read as exactly what the bytes say.
 
-What the bytes say is found by a parser of its own, of struct and json, record by record.
+The law, the parser that it is held to, and damages by seed are in `scripts/faults/mutations.py`.
 """
 
 import contextlib
 import json
-import math
 import os
 import pickle
-import struct
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,114 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.faults.mutations import KINDS, assert_refused_or_read_truly, mutate, parse_records, places, same
 from src.errors import VIMHError
 from src.vimh.format import INFO_NAME
 from src.vimh.reader import VIMHReader
 
 # A damaged JSON may hold an uneven grid, and a damaged pickle an odd type: reported, and no error.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-# what the bytes say
-
-
-def parse_records(content: bytes, info: dict, metadata_bytes: int) -> list[dict | None] | None:
-    """Records of a file, None for one that contradicts the JSON; None if they do not fill the file."""
-    n_parameters = len(info["parameter_names"])
-    n_pixels = info["height"] * info["width"] * info["channels"]
-    size = metadata_bytes + 1 + 2 * n_parameters + n_pixels
-    if len(content) % size:
-        return None
-    return [
-        parse_record(content[i : i + size], info, metadata_bytes, n_parameters) for i in range(0, len(content), size)
-    ]
-
-
-def parse_record(record: bytes, info: dict, metadata_bytes: int, n_parameters: int) -> dict | None:
-    spec = struct.unpack_from("<ff", record, 6) if metadata_bytes == 14 else ()
-    labels = record[metadata_bytes + 1 : metadata_bytes + 1 + 2 * n_parameters]
-    codes = dict(zip(labels[::2], labels[1::2], strict=True))
-    if (
-        struct.unpack_from("<HHH", record) != (info["height"], info["width"], info["channels"])
-        or record[metadata_bytes] != n_parameters
-        or codes.keys() != set(range(n_parameters))
-        or not all(math.isfinite(level) for level in spec)
-        or (spec and spec[0] > spec[1])
-    ):
-        return None
-    image = record[metadata_bytes + 1 + 2 * n_parameters :]
-    return {"spec": list(spec), "code": [codes[i] for i in range(n_parameters)], "image": image}
-
-
-def parse_values(content: bytes, n_samples: int, n_parameters: int) -> list[list[float]]:
-    """Rows of an array file of float32 in C order."""
-    (length,) = struct.unpack_from("<H", content, 8)
-    assert content[:8] == b"\x93NUMPY\x01\x00"
-    assert f"'shape': ({n_samples}, {n_parameters})".encode() in content[10 : 10 + length]
-    numbers = struct.unpack(f"<{n_samples * n_parameters}f", content[10 + length :])
-    return [list(numbers[i * n_parameters :][:n_parameters]) for i in range(n_samples)]
-
-
-def decode(code: list[int], info: dict) -> list[float]:
-    """Values that codes stand for."""
-    ranges = [info["parameter_mappings"][name] for name in info["parameter_names"]]
-    return [entry["min"] + n / 255 * (entry["max"] - entry["min"]) for n, entry in zip(code, ranges, strict=True)]
-
-
-def same(ours: list[float], theirs: list[float]) -> bool:
-    """Whether two rows of float32 are equal bit by bit, NaN included."""
-    return np.array_equal(np.float32(ours).view(np.uint32), np.float32(theirs).view(np.uint32))
-
-
-# the law
-
-
-def assert_refused_or_read_truly(data_dir: Path) -> bool:
-    """Whether the dataset could be opened; if so, every record was refused or read truly."""
-    try:
-        reader = VIMHReader(data_dir)
-    except VIMHError:
-        return False
-    info = json.loads((data_dir / INFO_NAME).read_bytes())
-    assert_describes_truly(reader, info)
-    for split in ("train", "test"):
-        assert_split_reads_truly(reader, split, info, data_dir)
-    with contextlib.suppress(VIMHError):
-        reader.validate()
-    return True
-
-
-def assert_describes_truly(reader: VIMHReader, info: dict) -> None:
-    assert json.loads(reader.info.to_json(), parse_constant=str) == json.loads(json.dumps(info), parse_constant=str)
-    for spec, name in zip(reader.info.parameters, info["parameter_names"], strict=True):
-        entry = info["parameter_mappings"][name]
-        assert (spec.name, spec.min, spec.max, spec.step) == (name, entry["min"], entry["max"], entry["step"])
-    assert reader.info.image_shape == (info["channels"], info["height"], info["width"])
-
-
-def assert_split_reads_truly(reader: VIMHReader, split: str, info: dict, data_dir: Path) -> None:
-    ours = reader.split(split)
-    content = (data_dir / split).read_bytes()
-    layouts = {14: [14], 6: [6], 3: [6], None: [14, 6]}[info.get("label_encoding", {}).get("metadata_bytes")]
-    readings = [parse_records(content, info, layout) for layout in layouts]
-    (records,) = [reading for reading in readings if reading and reading[0] and reading[-1]] or [[]]
-    assert len(ours) == len(records) == info[f"{split}_samples"]
-    values_file = data_dir / f"{split}_values.npy"
-    exact = (
-        parse_values(values_file.read_bytes(), len(records), len(info["parameter_names"]))
-        if values_file.exists()
-        else None
-    )
-    for i, record in enumerate(records):
-        if record is None:
-            with pytest.raises(VIMHError, match=f"record {i} "):
-                ours.read(np.array([i]))
-            continue
-        batch = ours.read(np.array([i]))
-        assert batch.code.tolist() == [record["code"]]
-        assert batch.image.tobytes() == record["image"]
-        assert same(batch.spec_range[0], record["spec"])
-        assert same(batch.value[0], decode(record["code"], info) if exact is None else exact[i])
 
 
 # damages
@@ -227,14 +125,6 @@ json_values = st.recursive(
 )
 
 
-def places(node, path=()):
-    """Every key and index in nested data."""
-    entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in entries:
-        yield (*path, key)
-        yield from places(value, (*path, key))
-
-
 @given(data=st.data())
 def test_other_values_in_the_json(patient, data):
     info = json.loads(patient.healthy[INFO_NAME])
@@ -299,3 +189,44 @@ def test_a_healthy_pickle_is_read(pickled):
 def test_damaged_pickles(pickled, steps):
     with pickled.with_file("train_batch", damage(pickled.healthy["train_batch"], steps)) as data_dir:
         assert_pickle_refused_or_read_truly(data_dir)
+
+
+# damages by seed, as the campaign makes them
+
+
+@pytest.fixture(scope="module")
+def originals(plain, saw_dir, tmp_path_factory):
+    """Datasets with little, with much, and from the generator, whose JSON is sealed."""
+    base = tmp_path_factory.mktemp("originals")
+    bare, full = plain(n_train=4, metadata_bytes=6), plain(n_train=4)
+    full.values = {split: full.decoded(split) for split in full.records}
+    return bare.write(base / "bare"), full.write(base / "full"), saw_dir
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_damages_by_seed(originals, tmp_path, seed):
+    for number in range(25):
+        rng = np.random.default_rng([seed, number])
+        data_dir = tmp_path / str(number) / "aset"
+        shutil.copytree(originals[number % len(originals)], data_dir)
+        kind = mutate(data_dir, rng)
+        try:
+            assert_refused_or_read_truly(data_dir)
+        except AssertionError as error:
+            raise AssertionError(f"seed [{seed}, {number}], {kind}: {error}") from error
+
+
+def test_a_damage_is_decided_by_its_seed(originals, tmp_path):
+    kinds, contents = [], []
+    for name in ("first", "again"):
+        shutil.copytree(originals[1], tmp_path / name / "aset")
+        kinds.append([kind(tmp_path / name / "aset", np.random.default_rng(3)) for kind in KINDS[3:5]])
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / name / "aset").iterdir()})
+    assert kinds[0] == kinds[1]
+    assert contents[0] == contents[1] != {path.name: path.read_bytes() for path in originals[1].iterdir()}
+
+
+def test_healthy_datasets_of_every_kind_are_read_and_valid(originals):
+    for data_dir in originals:
+        assert assert_refused_or_read_truly(data_dir)
+        VIMHReader(data_dir).validate()

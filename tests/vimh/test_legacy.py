@@ -125,7 +125,9 @@ def test_the_binary_is_preferred(plain, tmp_path):
     (data_dir / "train_batch").write_bytes(b"not even a pickle")
     reader = VIMHReader(data_dir)
     assert reader.train.path.name == "train"
-    reader.validate()
+    assert len(reader.train.read(slice(None)).code) == 5
+    with pytest.raises(VIMHError, match="set/train_batch: is not a readable pickle"):  # a copy is to be the same
+        reader.validate()
 
 
 # hostile streams
