@@ -19,6 +19,8 @@ from typing import Any
 # are no UTF-8 (PEP 383).
 _OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes of a file name, in Python's strings (PEP 383)
+
 # For encodings without these characters.
 _ASCII = {
     **{"…": "...", "–": "-", "—": "-", "−": "-", "‐": "-", "·": ".", "•": "*", "×": "x", "±": "+/-", "°": " deg"},
@@ -43,7 +45,7 @@ def one_line(text: str, most: int | None = None) -> str:
 
 def name_of(path: str | os.PathLike[str]) -> str:
     r"""A path in one line; bytes that are not UTF-8 are escapes as well (`\xff`)."""
-    return one_line(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    return one_line(_NOT_UTF8.sub(lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", os.fsdecode(path)))
 
 
 def all_printable(content: Any) -> Any:

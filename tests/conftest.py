@@ -26,8 +26,10 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 @pytest.fixture(autouse=True)
 def enabled_loggers() -> Iterator[None]:
-    """A program that runs within a test may have Hydra disable all loggers there are: the next test has them again."""
+    """A program within a test may have Hydra disable loggers, or set their level: the next has them as before."""
+    level = logging.root.level
     yield
+    logging.root.setLevel(level)
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False

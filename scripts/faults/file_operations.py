@@ -22,6 +22,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +116,23 @@ def fsync_watched(original: Callable[[int], None]) -> Callable[[int], None]:
     return fsync
 
 
-installed = False
-
-
+@cache
 def install() -> None:
-    """Set the hooks, once: audit hooks stay for good."""
-    global installed
-    if not installed:
-        installed = True
-        sys.addaudithook(hook)
-        builtins.open = io.open = open_watched(builtins.open)
-        os.fsync = fsync_watched(os.fsync)
+    """Set the audit hook, once: it stays for good."""
+    sys.addaudithook(hook)
+
+
+@contextmanager
+def watched_functions() -> Iterator[None]:
+    """Watch the functions whose work no audit event tells of, within a block."""
+    before = builtins.open, os.fsync
+    builtins.open = io.open = open_watched(builtins.open)
+    os.fsync = fsync_watched(os.fsync)
+    try:
+        yield
+    finally:
+        builtins.open = io.open = before[0]
+        os.fsync = before[1]
 
 
 @contextmanager
@@ -135,7 +142,8 @@ def operations(part: str | Path, action: Action = lambda number, kind, path: Non
     watch = Watch(str(part), action)
     watches.append(watch)
     try:
-        yield watch.done
+        with watched_functions():
+            yield watch.done
     finally:
         watches.remove(watch)
 

@@ -182,6 +182,7 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     changes |= {key: item for key, item in wanted.items() if item is not None}
     section = run.config["data"] | changes
     data_dir = section.pop("data_dir", None)
+    check_section(section, "datamodule", trusted_modules)
     if not isinstance(data_dir, str | Path):
         raise CheckpointError(f"data.data_dir of the checkpoint is {shown(data_dir)}. Name the dataset to use.")
     # As an argument of its own: ${…} in the name of a directory is no interpolation.

@@ -67,6 +67,8 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
     Returns:
         The message; None for an error that is a bug as far as we know, of which the traceback is wanted.
     """
+    if isinstance(error, NSMError):
+        return str(error)
     if isinstance(error, InstantiationException):
         cause = find_cause(error, NSMError) or find_cause(error, "MisconfigurationException")
         cause = cause or unusable_place(find_cause(error, OSError))
@@ -87,7 +89,7 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         return ALL_FAILED
     if isinstance(error, InterpolationResolutionError) and error.full_key:
         return f"{error.full_key}: {first_line(error)}"
-    is_clear = isinstance(error, NSMError | InterpolationResolutionError | GrammarParseError)
+    is_clear = isinstance(error, InterpolationResolutionError | GrammarParseError)
     # Lightning and PyTorch take seconds to import, so their exceptions are recognized by name.
     if is_clear or str(error).startswith(NO_OPTION) or type(error).__name__ == "MisconfigurationException":
         return str(error)

@@ -144,6 +144,8 @@ def job(task: str, wants_traceback: bool) -> Task:
             discard_run_dir()
             stop(message, code)  # Hydra would add a line about a job
         finally:
+            with suppress(OSError, AttributeError):  # there may be no stream
+                sys.stdout.flush()  # a process of a sweep may be ended without that
             if not wants_traceback:
                 os.environ[FULL_ERROR] = "1"
 

@@ -1,5 +1,6 @@
 """What SIGINT and SIGTERM do to a program, from its first line to its last."""
 
+import argparse
 import contextlib
 import multiprocessing
 import os
@@ -108,7 +109,7 @@ def test_a_task_that_a_signal_ends_says_how_to_go_on(signum, caplog, tmp_path):
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_a_program_with_options_ends_so_too(signum, capsys, monkeypatch):
     monkeypatch.setattr(command_line, "load_task", lambda task: lambda options: signal.raise_signal(signum))
-    assert run_with_options("task", None) == 128 + signum
+    assert run_with_options("task", argparse.ArgumentParser(), []) == 128 + signum
     assert "Run the same command again" in capsys.readouterr().err
 
 

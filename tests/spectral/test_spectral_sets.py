@@ -50,6 +50,7 @@ USUAL_KEYS = [
     "generator",
     "shard",
     "files",
+    "json_sha256",
 ]
 
 
