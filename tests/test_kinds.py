@@ -284,6 +284,25 @@ def test_a_file_with_a_condition_that_makes_no_sense_is_refused(data_dir):
         DatasetInfo.from_dict(plain, "set")
 
 
+@pytest.mark.parametrize(
+    ("key", "item"),
+    [
+        *(("kind", item) for item in (5, "whole", "categorical", ["integer"], {}, True)),
+        *(("scale", item) for item in (5, None, "ln", ["log"], {}, "")),
+        *(("active_if", item) for item in (5, None, "lfo", ["lfo"], {"lfo": {"on": 1}}, {"lfo": [["on"]]}, {"": 1})),
+        *(("active_if", {"lfo": item}) for item in (None, True, [], 0.5, 1e400, float("nan"), "", 2, [0, "loud"])),
+        *(("active_if", {name: 0}) for name in ("octave ", "lfo_rate", "vibrato")),
+    ],
+    ids=repr,
+)
+def test_a_file_with_other_keys_than_the_format_has_is_refused(data_dir, key, item):
+    plain = VIMHReader(data_dir).info.to_dict()
+    plain["parameter_mappings"]["lfo_rate"][key] = item
+    with pytest.raises(VIMHError) as caught:
+        DatasetInfo.from_dict(plain, "set")
+    assert len(str(caught.value)) < 600
+
+
 # sounds
 
 
