@@ -83,6 +83,10 @@ class ParamTensors(Conversions, nn.Module):
         """The nearest point of the grid, `(batch, head)`."""
         return ((value - self.low) / self.step).round().clamp(min=0).minimum(self.n_classes - 1)
 
+    def present(self, index: Tensor) -> Tensor | None:
+        """Whether a head's parameter acts on any sample, bool, `(head,)`, by true classes; None where all always do."""
+        return self.active_from_index(index).any(dim=0) if self.pairs else None
+
     def mean_over_active(self, losses: Tensor, index: Tensor) -> Tensor:
         """Mean over the samples on which a head's parameter acts, `(head,)`; 0 where there are none.
 

@@ -34,7 +34,16 @@ from src.evaluation.refinement import refine
 from src.evaluation.scoring import category_f1, parameter_errors, plain_values
 from src.generation import fresh_sounds, generate
 from src.models.decoders import Prediction
-from src.models.losses import CrossEntropy, Gaussian, HeadLoss, Ordinal, Regression, SoftTarget, WeightedCrossEntropy
+from src.models.losses import (
+    CrossEntropy,
+    Gaussian,
+    HeadLoss,
+    HeadWeights,
+    Ordinal,
+    Regression,
+    SoftTarget,
+    WeightedCrossEntropy,
+)
 from src.models.metrics import HeadMetrics
 from src.param_tensors import ParamTensors
 from src.params import FixedParam, ParameterSpace, ParamSpec
@@ -419,6 +428,18 @@ def test_a_batch_on_which_a_parameter_never_acts_costs_nothing(loss: HeadLoss):
     found.sum().backward()
     assert (logits[-1].grad == 0).all()
     assert all(of_head.grad.isfinite().all() for of_head in logits)
+
+
+def test_the_weight_of_a_head_that_never_acts_is_not_learnt():
+    heads, loss = ParamTensors(SPACE.varying), CrossEntropy()
+    weights = HeadWeights("learnt", heads.names, loss)
+    index, normalized = batch_of(10)
+    index[:, 2] = 0
+    logits = [torch.randn(10, spec.n_classes) for spec in SPACE.varying]
+    weights(loss.per_head(logits, normalized, index, heads), heads.present(index)).backward()
+    assert (weights.log_variance.grad != 0).tolist() == [True, True, True, False]
+    always = ParamTensors([replace(spec, active_if={}) for spec in SPACE.varying])
+    assert always.present(index) is None
 
 
 # metrics

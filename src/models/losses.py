@@ -322,13 +322,19 @@ class HeadWeights(nn.Module):
         elif self.kind == "given":
             self.register_buffer("weight", _shares(weights, names), persistent=False)
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """One loss, a scalar, from that of every head, `(head,)`."""
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
+        """One loss, a scalar, from that of every head, `(head,)`.
+
+        Args:
+            losses: 0 for a head whose parameter acts on no sample of the batch.
+            present: Whether it acts on any, bool, `(head,)`; None: all do. The variances of others are not learnt.
+        """
         if self.kind == "equal":
             return losses.mean()
         if self.kind == "given":
             return (losses * self.weight).sum()
-        return (torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance).mean()
+        terms = torch.exp(-self.log_variance) * losses + 0.5 * self.log_variance
+        return (terms if present is None else torch.where(present, terms, 0.0)).mean()
 
 
 def _shares(weights: Mapping[str, float], names: Sequence[str]) -> Tensor:

@@ -138,7 +138,8 @@ class VIMHLitModule(LightningModule):
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
         per_head = [logits[name] for name in self.names]
-        return self.head_weights(self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads))
+        losses = self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads)
+        return self.head_weights(losses, self.heads.present(batch["index"]))
 
     def training_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Make an optimizer step for each batch of a chunk, or for each `accumulate_grad_batches`."""
