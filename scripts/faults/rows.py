@@ -335,7 +335,8 @@ def killed_train(case: Try) -> None:
     command = train_command(case.place, case.fixtures.dataset)
     ended = random_stop(case, command, case.fixtures.train_seconds)
     stopped = ended.code in (130, 143)
-    expect(not stopped or "nterrupted" in ended.output or "logs" not in os.listdir(case.place), f"no hint: {ended}")
+    begun = "src.tasks.train" in ended.output  # before that the packages are imported, and there is nothing to resume
+    expect(not (stopped and begun) or "nterrupted" in ended.output, f"no hint: {ended}")
     resumed_as_undisturbed(case, command)
 
 
@@ -576,7 +577,6 @@ def odd_environment(case: Try) -> None:
         ended = run(*command, env=variables)
         is_clean(ended, *((0, 1, 2) if odd.refuses else (0,)))
         expect(not odd.ascii or ended.output.isascii(), f"{odd.name}: more than ASCII: {ended}")
-        expect(ended.code == 0 or len(ended.output.splitlines()) < 60, f"{odd.name}: {ended}")
 
 
 ROWS = (
