@@ -75,7 +75,8 @@ def reading_of(text):
     recording = Recording(Path(text.replace("\0", "")), np.zeros(8), 1.0, 0.0, (text,))
     nothing = np.zeros(1)
     reading = Reading(recording, nothing, 0.0, nothing, nothing, nothing, nothing, nothing, None)
-    found = {"std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5, "level_only": False, "steps_per_3_db": 0.0}
+    found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5}
+    found |= {"level_only": False, "steps_per_3_db": 0.0}
     return reading_table(reading, {"cutoff": found | {"units": text}})
 
 
