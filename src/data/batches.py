@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,8 @@ class Reporting(Samples):
             return error
 
 
-class WorkerBatches(DataLoader):
-    """The batches of a dataset in an order, read by other processes.
+class WorkerBatches:
+    """The batches of a dataset in an order, read by other processes, which stay from epoch to epoch.
 
     Args:
         samples: Gives a batch for an array of numbers.
@@ -140,13 +141,23 @@ class WorkerBatches(DataLoader):
     """
 
     def __init__(self, samples: Samples, order: BatchOrder, **settings: Any) -> None:
-        super().__init__(Reporting(samples), sampler=order, batch_size=None, **settings)
+        self.order = order
+        self._make = partial(DataLoader, Reporting(samples), sampler=order, batch_size=None, **settings)
+        self._loader: DataLoader | None = None
+
+    def __len__(self) -> int:
+        return len(self.order)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for batch in super().__iter__():
+        self._loader = self._loader or self._make()
+        for batch in self._loader:
             if isinstance(batch, NSMError):
                 raise batch
             yield batch
+
+    def close(self) -> None:
+        """End the processes. Left to the garbage collector, PyTorch waits five seconds for each of them."""
+        self._loader = None
 
 
 class Chunks:

@@ -105,6 +105,7 @@ class VIMHDataModule(LightningDataModule):
         self.stream_source = stream_source
         self.make_dataset = make_dataset
         self._stream: Stream | None = None
+        self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
 
     def __getstate__(self) -> dict[str, Any]:
@@ -286,7 +287,8 @@ class VIMHDataModule(LightningDataModule):
         order = BatchOrder(len(samples), seed=seed, equal=stage == "train", **self._share)
         if self.num_workers:
             settings = {"num_workers": self.num_workers, "pin_memory": self._pins, "persistent_workers": True}
-            return self._in_chunks(WorkerBatches(samples, order, **settings), order, stage)
+            self._workers.append(WorkerBatches(samples, order, **settings))
+            return self._in_chunks(self._workers[-1], order, stage)
         device, pins = self._device, self._pins
         if isinstance(samples, MemoryDataset) and device != CPU:
             if self.in_memory is True or samples.n_bytes <= memory_budget(device):
@@ -308,10 +310,16 @@ class VIMHDataModule(LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Called by Lightning when a training or a test is over."""
         self._close_stream()
+        self._close_workers()
 
     def on_exception(self, exception: BaseException) -> None:
         """Called by Lightning when it was stopped."""
         self._close_stream()
+        self._close_workers()
+
+    def _close_workers(self) -> None:
+        while self._workers:
+            self._workers.pop().close()
 
     def _close_stream(self) -> None:
         if self._stream is not None:

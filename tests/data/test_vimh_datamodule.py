@@ -1,3 +1,4 @@
+import multiprocessing
 import functools
 import hashlib
 import itertools
@@ -10,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib import recfunctions
-from torch.utils.data import DataLoader
 
 import src.generation
 from src.data import vimh_datamodule
-from src.data.batches import Batches
+from src.data.batches import Batches, WorkerBatches
 from src.data.vimh_datamodule import CPU, VIMHDataModule, memory_budget
 from src.data.vimh_dataset import MemoryDataset, VIMHDataset
 from src.errors import ConfigError, VIMHError
@@ -168,13 +168,25 @@ def test_an_epoch_is_the_same_wherever_the_samples_are(saw_dir, settings):
     """A function of seed and epoch, so a resumed run sees what the uninterrupted one would have seen."""
     expected = VIMHDataModule(saw_dir, batch_size=16).train_dataloader()
     loader = VIMHDataModule(saw_dir, batch_size=16, **settings).train_dataloader()
-    assert isinstance(loader.batches, DataLoader if "num_workers" in settings else Batches)
+    assert isinstance(loader.batches, WorkerBatches if "num_workers" in settings else Batches)
     for epoch in (3, 0):
         for each in (loader, expected):
             each.sampler.set_epoch(epoch)
         for batch, wanted in zip(batches_of(loader), batches_of(expected), strict=True):
             for key, tensor in wanted.items():
                 assert torch.equal(batch[key], tensor), key
+
+
+def test_no_process_is_left_when_a_training_is_over(saw_dir):
+    datamodule = VIMHDataModule(saw_dir, batch_size=16, num_workers=2)
+    loaders = datamodule.train_dataloader(), datamodule.val_dataloader()
+    before = {child.pid for child in multiprocessing.active_children()}
+    batches = [list(loader) for loader in loaders]
+    processes = [child for child in multiprocessing.active_children() if child.pid not in before]
+    assert len(processes) == 4
+    datamodule.teardown("fit")
+    assert not any(process.is_alive() for process in processes)
+    assert [len(list(loader)) for loader in loaders] == [len(each) for each in batches]  # they begin anew
 
 
 def test_a_run_that_goes_on_begins_with_its_own_epoch(datamodule, fake_trainer):
