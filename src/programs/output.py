@@ -30,7 +30,7 @@ SECTIONS = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", 
 CONFIG_TREE = "config_tree.log"
 DEFAULT_TAGS = ("dev",)
 SECONDS_BETWEEN_LINES = 3.0
-WIDEST = 24  # characters of a cell: a name or a unit may be of any length
+WIDEST = 32  # characters of a cell: a name or a unit may be of any length
 
 
 def process_rank() -> int:
