@@ -62,14 +62,19 @@ def parse_record(record: bytes, info: dict, metadata_bytes: int, n_parameters: i
     return {"spec": list(spec), "code": [codes[i] for i in range(n_parameters)], "image": image}
 
 
-def parse_pickle(content: bytes) -> list[dict]:
-    """Records of a pickle that was found harmless; the unpickler in C would take gigabytes for some that are."""
+def parse_pickle(content: bytes) -> list[dict | None]:
+    """Records of a pickle that was found harmless, None for one without each id.
+
+    The unpickler in C would take gigabytes for some that are harmless.
+    """
     batch = pickle._loads(content)
     specs = batch["scale_factors"] if "scale_factors" in batch else [()] * len(batch["data"])
     rows = [list(map(int, row)) for row in batch["vimh_labels"]]
     codes = [dict(zip(row[1::2], row[2::2], strict=True)) for row in rows]
     return [
         {"spec": list(spec), "code": [code[i] for i in range(len(code))], "image": image.tobytes()}
+        if code.keys() == set(range(len(code)))
+        else None
         for image, code, spec in zip(batch["data"], codes, specs, strict=True)
     ]
 
