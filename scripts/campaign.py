@@ -111,6 +111,7 @@ class Worker:
 def make_tries(pipe: Connection, fixtures: Fixtures, seed: int, output: Path) -> None:
     """What a worker does: tries until nobody wants any more. What they print goes to a file."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored in the background of a script, by children as well
     log = os.open(output / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -1,6 +1,7 @@
 """What tests of several modules share: recipes by Hydra overrides, and one small dataset per session."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,9 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500
 hypothesis.settings.load_profile("project")
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest was started in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
