@@ -202,7 +202,7 @@ st study: $(ENV)
 stq study-quick: $(ENV)
 	@$(PYTHON) scripts/study.py --quick $(ARGS)
 
-## cg campaign: Do harm of every kind, and count what held; an hour, ARGS="--scale 0.05" minutes
+## cg campaign: Do harm of every kind, and count what held; 40 minutes on 2 cores, fewer with ARGS="--scale 0.05"
 cg campaign: $(ENV)
 	@$(PYTHON) scripts/campaign.py $(ARGS)
 

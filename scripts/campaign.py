@@ -4,8 +4,8 @@ python scripts/campaign.py [--scale 0.05] [--seed 1] [--only ROW,ROW] [--list] [
 
 Every try is made in a process of its own group with a limit of time, and either holds or fell: what the documentation
 promises was kept, or not; a try that takes too long fell. Tries are numbered, and a try of a seed is the same every
-time: `--only "kills of a training:17"` repeats one. A scale of 1 takes about an hour on two cores; the tries of a row
-grow with it, but for those that are all there are. What fell is kept, with its directory, below logs/campaign.
+time: `--only "kills of a training:17"` repeats one. A scale of 1 takes about 40 minutes on two cores; the tries of a
+row grow with it, but for those that are all there are. What fell is kept, with its directory, below logs/campaign.
 """
 
 import argparse
@@ -254,7 +254,7 @@ def main() -> int:
     """Make the campaign that the command line describes."""
     prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the tries: 0.05 takes minutes, 10 hours")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the tries of rows that grow with it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", metavar="ROW,ROW", help="some rows, or one try of a row as in ROW:NUMBER")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that make tries at once")
