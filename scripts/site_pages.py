@@ -14,7 +14,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # On the site a README would take the place of the index.
 ROOT_PAGES = {"README.md": "about.md", "CONTRIBUTING.md": "contributing.md"}
 # What others call from Python. Programs and pages are described in docs/.
-REFERENCE = ("recipe", "params", "generation", "recordings", "synth", "spectral", "vimh", "data", "models", "evaluation")
+REFERENCE = (
+    "recipe",
+    "params",
+    "generation",
+    "recordings",
+    "synth",
+    "spectral",
+    "vimh",
+    "data",
+    "models",
+    "evaluation",
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
