@@ -3,7 +3,6 @@
 `mkdocs.yml` names this file as a hook of MkDocs, which calls its functions.
 """
 
-import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
