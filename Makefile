@@ -206,6 +206,11 @@ stq study-quick: $(ENV)
 cg campaign: $(ENV)
 	@$(PYTHON) scripts/campaign.py $(ARGS)
 
+## ds docs: Build the documentation as a site in site/, with the reference from the docstrings; checks every link
+ds docs: $(ENV)
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet $(ARGS)
+	@echo "$(CURDIR)/site/index.html"
+
 # ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
 
 ## c clean: Delete generated datasets, runs and caches
