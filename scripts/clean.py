@@ -1,9 +1,11 @@
-"""Cleans up what this project made: python scripts/clean.py {data,logs,caches} ... [--yes]
+"""Cleans up what this project made.
+
+python scripts/clean.py {data,logs,caches} ... [--yes]
 
 data    datasets under data/, at any depth, that a command makes again from its configuration alone: those that this
         project synthesized (their JSON has a `generator` entry), scikit-learn's digits, and what is left of unfinished
         ones. Sets that were converted from other data stay, unless --converted-too: that data may be gone
-logs    runs under logs/, but for those marked best, unless --best-too
+logs    runs under logs/, but for the best one on each dataset (`make runs` marks it), unless --best-too
 caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .hypothesis
 
 A table comes first, then a question; without a terminal --yes answers it. Datasets and runs are moved to data/.trash
@@ -29,6 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages
 
 from src.files import lock_directory
 from src.text import complain, name_of, one_line, prepare_streams, say
+
+try:
+    from src.runs import find_runs
+except ImportError:  # of PyYAML: cleaning works without the environment
+    find_runs = None
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -90,10 +97,12 @@ class Plan:
 
 
 FOREIGN = "not made by this project"
+OF_NO_RUN = "of no run"
 LINK = "links"
 BUSY = "being written"
 CONVERTED = "made from other data (--converted-too)"
-BEST = "marked best (--best-too)"
+BEST = "best on its dataset (--best-too)"
+UNREAD = "with trainings: which are best is known in the environment (sh setup.sh); or --best-too"
 
 
 # ----- what there is
@@ -197,7 +206,7 @@ def plan_datasets(path: Path, root: Path, plan: Plan, options: argparse.Namespac
 
 def plan_dataset(path: Path, origin: str, root: Path, plan: Plan, options: argparse.Namespace) -> bool:
     """Adds a dataset if it is one of those that go; as a whole, or file by file if there is something else in it."""
-    stays = origin == FOREIGN or origin == CONVERTED and not options.converted_too
+    stays = origin == FOREIGN or (origin == CONVERTED and not options.converted_too)
     reason = origin if stays else BUSY if is_busy(path) else ""
     if reason:
         plan.kept.append((path, LINK if path.is_symlink() else reason))
@@ -217,14 +226,13 @@ def plan_dataset(path: Path, origin: str, root: Path, plan: Plan, options: argpa
 
 def plan_logs(root: Path, plan: Plan, options: argparse.Namespace) -> None:
     """Adds the runs under `root`/logs, and the directories around them that hold nothing else."""
-    best = set() if options.best_too else best_runs(root / "logs")
+    known = options.best_too or find_runs is not None
+    best = set() if options.best_too or not known else {run.directory for run in find_runs(root / "logs") if run.best}
     for path in entries_of(root / "logs", plan):
-        plan_log(path, root, plan, best)
-
-
-def best_runs(log_dir: Path) -> set[Path]:
-    """Directories of the runs that are marked best."""
-    return {run.directory for run in find_runs(log_dir) if run.best}
+        if known or path.name != "train":
+            plan_log(path, root, plan, best)
+        else:
+            plan.kept.append((path, UNREAD))
 
 
 def plan_log(path: Path, root: Path, plan: Plan, best: set[Path]) -> bool:
@@ -234,7 +242,7 @@ def plan_log(path: Path, root: Path, plan: Plan, best: set[Path]) -> bool:
         Whether nothing will be left of `path`.
     """
     if not is_directory(path):
-        plan.kept.append((path, LINK if path.is_symlink() else FOREIGN))
+        plan.kept.append((path, LINK if path.is_symlink() else OF_NO_RUN))
         return False
     if path in best:
         plan.kept.append((path, BEST))
@@ -304,13 +312,13 @@ def rows_of(plan: Plan, root: Path) -> list[Row]:
 
 def trash_rows(place: Path, root: Path) -> list[Row]:
     """What lies in the trash of data/ or logs/ already."""
-    name = place.relative_to(root)
-    stopped, old = place / FILLING, freed_size(place)
-    rows = [Row(f"{name}: moved by a clean that was stopped", len(entries(stopped)), size_of(stopped))]
-    if not is_directory(stopped):
-        rows = []
-    if any(is_directory(place / known) for known in (TRASH, FREED)):
-        rows.append(Row(f"{name}: trash of the clean before, freed for good", len(entries(place / TRASH)), old))
+    name, rows = place.relative_to(root), []
+    if is_directory(place / FILLING):
+        moved = entries(place / FILLING)
+        rows.append(Row(f"{name}: moved by a clean that was stopped", len(moved), sum(map(size_of, moved))))
+    if is_directory(place / TRASH) or is_directory(place / FREED):
+        n_items = len(entries(place / TRASH))
+        rows.append(Row(f"{name}: trash of the clean before, freed for good", n_items, freed_size(place)))
     return rows
 
 
@@ -331,15 +339,14 @@ def size_text(n_bytes: int) -> str:
 
 def show(rows: Sequence[Row]) -> None:
     """Print a table."""
-    say(f"{'':<{WIDTH - 20}}{'number':>8}{'size':>12}")
+    say(f"{'What':<{WIDTH - 20}}{'number':>8}{'size':>12}")
     for row in rows:
         text = one_line(row.text, WIDTH - 21)
         say(f"{text:<{WIDTH - 20}}{f'{row.count:,}' if row.count else '':>8}{size_text(row.size):>12}")
 
 
-def show_plan(plan: Plan, root: Path, verbose: bool) -> None:
+def show_plan(plan: Plan, rows: Sequence[Row], root: Path, verbose: bool) -> None:
     """Print what will go and what will stay."""
-    rows = rows_of(plan, root)
     if rows:
         show([*rows, Row("together", 0, sum(row.size for row in rows))])
     else:
@@ -432,16 +439,19 @@ def restore_all(places: Sequence[Path], root: Path, options: argparse.Namespace)
     back = [(place, unit) for place, unit in found if not in_the_way[unit]]
     if not found:
         say("Nothing to restore: the trash is empty.")
-        return 0
-    groups = Counter(str(place.relative_to(root)) for place, _ in back)
-    show([Row(f"{name}: restored", n, sum(size_of(u) for p, u in back if p == root / name)) for name, n in groups.items()])
+    rows = []
+    for place in dict.fromkeys(place for place, _ in back):
+        sizes = [size_of(unit) for in_place, unit in back if in_place == place]
+        rows.append(Row(f"{place.relative_to(root)}: restored", len(sizes), sum(sizes)))
+    if rows:
+        show(rows)
     if options.dry_run:
         return 0
     for place, unit in back:
         restore(unit, place)
-    for place in places:
+    for trash in (place / name for place in places for name in (TRASH, FILLING)):
         with suppress(OSError):  # something stays in it, or there is none
-            newest_trash(place).rmdir()
+            trash.rmdir()
     stay = [path for unit in in_the_way for path in in_the_way[unit][:1]]
     if stay:
         named = ", ".join(name_of(path.relative_to(root)) for path in stay[:3]) + ", …" * (len(stay) > 3)
@@ -454,7 +464,7 @@ def restore_all(places: Sequence[Path], root: Path, options: argparse.Namespace)
 
 def newest_trash(place: Path) -> Path:
     """Where the newest clean has moved things; where it was stopped, that is not its last place."""
-    return place / (FILLING if is_directory(place / FILLING) else TRASH)
+    return place / (FILLING if entries(place / FILLING) else TRASH)
 
 
 def obstacles(source: Path, target: Path) -> list[Path]:
@@ -468,7 +478,7 @@ def obstacles(source: Path, target: Path) -> list[Path]:
 
 
 def restore(source: Path, target: Path) -> None:
-    """Move the content of a directory into another one, subdirectories that are there already as well; then remove it."""
+    """Move the content of a directory into another one, also that of directories which are in both; then remove it."""
     for entry in sorted(entries(source), key=lambda path: path.name != INFO_FILE):
         if is_directory(entry) and is_directory(target / entry.name):
             restore(entry, target / entry.name)
@@ -508,9 +518,13 @@ def is_agreed(options: argparse.Namespace) -> bool:
     if options.yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
-        raise CleanError("Nothing was deleted: there is no terminal to ask at. Say yes with --yes (make: ARGS=--yes).")
+        raise CleanError("Nothing was deleted: no terminal to ask at. Add --yes (make: ARGS=--yes).")
     sys.stdout.flush()
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        say("")
+        return False
 
 
 def clean_up(places: Sequence[Path], root: Path, options: argparse.Namespace) -> int:
@@ -518,8 +532,9 @@ def clean_up(places: Sequence[Path], root: Path, options: argparse.Namespace) ->
     plan = Plan({place: [] for place in places})
     for kind in dict.fromkeys(options.kinds):
         KINDS[kind](root, plan, options)
-    show_plan(plan, root, options.verbose)
-    if options.dry_run or not rows_of(plan, root) and not plan.emptied:
+    rows = rows_of(plan, root)
+    show_plan(plan, rows, root, options.verbose)
+    if options.dry_run or not rows:
         return 0
     if is_agreed(options):
         clean(plan)
@@ -543,9 +558,11 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     except CleanError as error:
         complain(error)
     except OSError as error:
-        complain(f"{name_of(error.filename or root)}: {error.strerror}. What was moved is in the trash: make undo-clean.")
-    except (KeyboardInterrupt, EOFError):
-        complain("\nStopped. What was moved is in the trash: make undo-clean restores it, another clean goes on.")
+        complain(
+            f"{name_of(error.filename or root)}: {error.strerror}. What was moved is in the trash: make undo-clean."
+        )
+    except KeyboardInterrupt:
+        complain("Stopped. What was moved is in the trash: make undo-clean restores it, another clean goes on.")
         return 130
     return 1
 
