@@ -2,7 +2,7 @@
 
 data    datasets under data/ that this project synthesized (their JSON has a `generator` entry), finished or not
 logs    runs under logs/
-caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .hypothesis
+caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .mypy_cache, .hypothesis
 
 Everything is listed before the first file goes. No link is followed. Files of any other origin stay, with a note,
 and so does a dataset that is being written.
@@ -33,7 +33,7 @@ DATASET_FILES = (
 )
 PARTIAL = re.compile(r"\..+\.partial")
 RUN_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
-CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis")
+CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 CODE = ("src", "tests", "scripts")
 
 
