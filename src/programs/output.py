@@ -41,7 +41,7 @@ def process_rank() -> int:
     return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), 0)
 
 
-class RankedLogger(logging.LoggerAdapter):
+class RankedLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger that only the first of several processes writes to.
 
     Args:

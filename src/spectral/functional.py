@@ -6,6 +6,7 @@ Shapes: waveform `(..., time)`, spectrogram `(..., freq, time)`. Everything runs
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import scipy  # loads its parts when they are first used
 import torch
@@ -25,7 +26,7 @@ DB_FLOOR = -120.0  # dB full scale; below it float32 holds rounding noise only
 MAX_PIXEL = 255
 
 
-def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
+def analysis_window(name: str | float | tuple[Any, ...], win_length: int) -> Tensor:
     """Periodic analysis window.
 
     Args:
