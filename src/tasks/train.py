@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +19,7 @@ from src.checkpoints.atomic import AtomicCheckpoints
 from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
+from src.hydra_versions import instantiate
 from src.models.costs import cpu_threads, useful_threads
 from src.programs.explain import invalid_setting
 from src.programs.interrupts import StopOnInterrupt

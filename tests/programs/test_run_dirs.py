@@ -5,13 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
 from src.files import lock_directory
+from src.hydra_versions import initialize_configs
 from src.programs.output import RANK_VARIABLES
 from src.programs.run_dirs import (
     HYDRA_CONFIG,
@@ -196,7 +197,7 @@ def composed(monkeypatch):
     register_resolvers()
 
     def make(*overrides, name="train"):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_configs(CONFIGS):
             return compose(name, overrides=list(overrides), return_hydra_config=True)
 
     return make
