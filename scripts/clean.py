@@ -9,7 +9,6 @@ and so does a dataset that is being written.
 """
 
 import argparse
-import fcntl
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages of others
 
+from src.files import lock_directory
 from src.text import prepare_streams, say
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,14 +61,11 @@ def is_abandoned(path: Path) -> bool:
     """Whether a directory is an unfinished dataset that no process is writing: a writer holds a lock on it."""
     if not PARTIAL.fullmatch(path.name):
         return False
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
+        os.close(lock_directory(path))
     except BlockingIOError:
         return False
-    finally:
-        os.close(descriptor)
+    return True
 
 
 def is_generated(dataset: Path) -> bool:
