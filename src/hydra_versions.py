@@ -4,6 +4,7 @@ Hydra 1.4 takes no `version_base`, wants a list of what a configuration may name
 as they are, with a note that says where. OmegaConf 2.4, which comes with it, has another name for new resolvers.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -67,15 +68,20 @@ def _failed_call(error: Exception, section: Mapping[str, Any]) -> str:
     """The message of Hydra 1.3 about what could not be made."""
     notes = getattr(error, "__notes__", [])
     full_key = next((note.removeprefix(KEY_NOTE) for note in notes if note.startswith(KEY_NOTE)), "")
-    made = get_object(_target_at(full_key, section))
-    message = f"Error in call to target '{made.__module__}.{made.__qualname__}':\n{error!r}"
-    return f"{message}\n{KEY_NOTE}{full_key}" if full_key else message
+    target = _target_at(full_key, section)
+    made = get_object(target) if target else None
+    call = f"call to target '{made.__module__}.{made.__qualname__}'" if made else "a call"
+    return f"Error in {call}:\n{error!r}" + (f"\n{KEY_NOTE}{full_key}" if full_key else "")
 
 
-def _target_at(full_key: str, section: Mapping[str, Any]) -> str:
+def _target_at(full_key: str, section: Mapping[str, Any]) -> str | None:
     """The `_target_` at a key of a whole configuration, of which a section is a part somewhere on the way there."""
     config = section if OmegaConf.is_config(section) else OmegaConf.create(section)
-    parts = full_key.split(".")
-    ends = [".".join(parts[start:]) for start in range(len(parts))]
-    nodes = [config, *(OmegaConf.select(config, end) for end in reversed(ends))]
-    return [node["_target_"] for node in nodes if OmegaConf.is_dict(node) and "_target_" in node][-1]
+    bracketed = re.sub(r"(?<=\D)(\d+)$", r"[\1]", full_key)  # Hydra leaves the last brackets out
+    for key in (full_key, bracketed):
+        steps = key.split(".")
+        for start in range(len(steps)):
+            node = OmegaConf.select(config, ".".join(steps[start:]))
+            if OmegaConf.is_dict(node) and "_target_" in node:
+                return node["_target_"]
+    return config.get("_target_") if OmegaConf.is_dict(config) else None
