@@ -37,7 +37,7 @@ def initialize_configs(config_dir: Path) -> AbstractContextManager[Any]:
 
 def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
     """Let `${name:…}` in configurations call a function; one of that name is replaced."""
-    register = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver
+    register: Any = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver
     register(name, resolver, replace=True)
 
 
@@ -76,7 +76,7 @@ def _failed_call(error: Exception, section: Mapping[str, Any]) -> str:
 
 def _target_at(full_key: str, section: Mapping[str, Any]) -> str | None:
     """The `_target_` at a key of a whole configuration, of which a section is a part somewhere on the way there."""
-    config = section if OmegaConf.is_config(section) else OmegaConf.create(section)
+    config: Any = section if OmegaConf.is_config(section) else OmegaConf.create(dict(section))
     bracketed = re.sub(r"(?<=\D)(\d+)$", r"[\1]", full_key)  # Hydra leaves the last brackets out
     for key in (full_key, bracketed):
         steps = key.split(".")
