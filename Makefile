@@ -2,6 +2,8 @@
 # ARGS passes overrides on, as they would stand on a command line: make ex ARGS="trainer.max_epochs=3 seed=1"
 
 VENV := .venv
+# What setup.sh is to make the environment with. Make passes the variables of the environment on as this file sets them.
+override BASE_PYTHON := $(if $(filter environment,$(origin PYTHON)),$(PYTHON))
 PYTHON := $(VENV)/bin/python
 ENV := $(VENV)/.installed
 # Cleaning works without the environment.
@@ -19,7 +21,7 @@ override export DIR := $(value DIR)
 .PHONY: $(shell sed -n 's/^[[:punct:]][[:punct:]] \([a-z]*\) \([a-z-]*\):.*/\1 \2/p' Makefile)
 
 $(ENV): requirements.txt setup.sh
-	@sh setup.sh
+	@PYTHON='$(BASE_PYTHON)' sh setup.sh
 	@touch $@
 
 ## h help: List every target

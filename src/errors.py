@@ -35,6 +35,10 @@ class CheckpointError(NSMError):
     """A file that is no checkpoint of this project, or does not belong to the dataset at hand."""
 
 
+class InstallationError(SystemExit, NSMError):
+    """A package that cannot be used. It is raised while modules are imported: a script ends with its message then."""
+
+
 class NSMWarning(UserWarning):
     """What the user should know, though all goes on."""
 

@@ -5,7 +5,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer, loggers
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -13,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from src.errors import ConfigError
+from src.hydra_versions import instantiate
 from src.text import all_printable
 
 # Class of a logger → what it imports, and what pip calls that.

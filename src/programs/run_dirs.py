@@ -22,6 +22,7 @@ from yaml import YAMLError
 
 from src.errors import ConfigError
 from src.files import claim_directory, lock_directory
+from src.hydra_versions import register_resolver
 from src.overrides import quoted
 from src.programs.output import process_rank
 from src.text import complain
@@ -33,7 +34,7 @@ HYDRA_CONFIG = Path(".hydra") / "config.yaml"  # of a run, as Hydra writes it
 
 def register_resolvers() -> None:
     """Register the resolver `run_dir` with OmegaConf, before Hydra reads a configuration."""
-    OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+    register_resolver("run_dir", run_dir)
 
 
 class ClaimDirectory(Callback):

@@ -3,12 +3,12 @@
 python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 """
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.checkpoints.run import load_run, restore_datamodule
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import check_choice
+from src.hydra_versions import instantiate
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import instantiate_loggers
 from src.programs.output import RankedLogger

@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -22,6 +21,7 @@ from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
+from src.hydra_versions import instantiate
 from src.models.costs import cpu_threads, useful_threads
 from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting

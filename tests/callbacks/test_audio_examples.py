@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import Precision
 from matplotlib.figure import Figure
@@ -14,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.callbacks.audio_examples import AudioExamples
 from src.checkpoints.run import ENTRY, read_checkpoint
 from src.errors import ConfigError, VIMHError
+from src.hydra_versions import instantiate
 from src.params import ParamSpec
 from src.tasks.train import train
 

@@ -34,7 +34,7 @@ WORK = """
     import subprocess
     import sys
     from pathlib import Path
-    from hydra.utils import instantiate
+    from src.hydra_versions import instantiate
     from src.errors import ConfigError
 
     class Broken:
