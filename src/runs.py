@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from src.errors import ConfigError
-from src.text import one_line
+from src.text import name_of, one_line
 
 TRAIN = "train"  # of log_dir: where trainings are
 MULTIRUNS = "multiruns"  # of that: where sweeps are
@@ -325,12 +325,12 @@ def choose_run(wanted: str | None, log_dir: str | Path, experiment_name: str | N
         experiment_name: The experiment that the run is to be of; None: any.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is none, or several have that name; it says what may have been meant.
     """
     if wanted not in (None, LAST, BEST):
-        path = Path(wanted).expanduser()
+        path = Path(wanted)
         if _is_file(path):
-            return ChosenRun(path, f"checkpoint {path}")
+            return ChosenRun(path, f"checkpoint {name_of(path)}")
         if _is_run(path):
             return _chosen(read_run(path.absolute(), Path(log_dir, TRAIN).absolute()), "as asked for")
     records = [record for record in find_runs(log_dir) if record.checkpoint]
@@ -343,6 +343,35 @@ def choose_run(wanted: str | None, log_dir: str | Path, experiment_name: str | N
             "ckpt_path=PATH."
         )
     return _among(wanted, records)
+
+
+def choose_checkpoint(ckpt_path: str, log_dir: str | Path, experiment_name: str | None = None) -> ChosenRun:
+    """A checkpoint by its path, or the last epoch of the training that wrote one last.
+
+    Args:
+        ckpt_path: The path, or `last`.
+        log_dir: Where all runs are.
+        experiment_name: The experiment that `last` is to be of; None: any.
+
+    Raises:
+        ConfigError: If there is none; it says what may have been meant.
+    """
+    if ckpt_path != LAST and _is_file(Path(ckpt_path)):
+        return ChosenRun(Path(ckpt_path), f"checkpoint {name_of(ckpt_path)}")
+    records = find_runs(log_dir)
+    if ckpt_path != LAST:
+        raise ConfigError(f"ckpt_path={one_line(ckpt_path)}: there is no such file. {_meant(ckpt_path, records)}")
+    if experiment_name:
+        records = [record for record in records if record.experiment == experiment_name]
+    found = [(record.last, record) for record in records if record.last]
+    if not found:
+        runs = f"run of {experiment_name}" if experiment_name else "run"
+        raise ConfigError(
+            f"ckpt_path=last: no {runs} in {Path(log_dir, TRAIN)} has {LAST_CKPT}. Train first (make ex), or name the "
+            "file: ckpt_path=PATH."
+        )
+    last, run = max(found, key=lambda pair: (_age(pair[0]), pair[1].name))
+    return ChosenRun(last, one_line(f"run {run.name}: last epoch of the newest training"), run)
 
 
 def _among(wanted: str | None, records: Sequence[RunRecord]) -> ChosenRun:
@@ -397,7 +426,8 @@ def better(run: RunRecord, records: Sequence[RunRecord]) -> str:
     best = {record.dataset: record for record in best_of(records)}.get(run.dataset)
     if best is None or best.rank >= run.rank or figure_of(best) == figure_of(run):
         return ""
-    return f"; run=best would be better here: {figure_of(best)} against {figure_of(run)} on the same dataset"
+    numbers = f"{figure_of(best).removesuffix(' steps')} against {figure_of(run)}"
+    return f"; run=best would be better here: {numbers} on the same dataset"
 
 
 def figure_of(run: RunRecord) -> str:
@@ -447,6 +477,20 @@ def _names(records: Sequence[RunRecord]) -> Iterator[str]:
     yield from dict.fromkeys(record.experiment for record in records)
     for record in records:
         yield from (record.name, record.directory.name)
+
+
+def _meant(ckpt_path: str, records: Sequence[RunRecord]) -> str:
+    """What may have been meant by a path that is none."""
+    known = {LAST: f"ckpt_path={LAST}"} | {name: f"run={name}" for name in _names(records) if name != LAST}
+    for record in records:
+        files = [os.path.relpath(path) for path in (record.checkpoint, record.last) if path]
+        known |= {name_of(file): f"ckpt_path={name_of(file)}" for file in files}
+        known[os.path.relpath(record.directory)] = f"run={record.name}"
+    wanted = os.path.relpath(ckpt_path) if os.sep in ckpt_path else ckpt_path
+    guess = difflib.get_close_matches(wanted, known, n=1)
+    if guess:
+        return one_line(f"Did you mean {known[guess[0]]}?")
+    return "Train first (make ex), or name another file; run=NAME takes the name of a run, and make runs lists them."
 
 
 def _listed(records: Sequence[RunRecord]) -> str:

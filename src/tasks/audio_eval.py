@@ -1,6 +1,6 @@
 """Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares the two.
 
-python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt] [num_samples=256] [refine=true]
+python src/audio_eval.py [run=NAME|last|best] [num_samples=256] [refine=true]
 
 Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
@@ -34,7 +34,7 @@ from src.generation import generate
 from src.listening.report import Axes, Report, Sound, encode_wav, format_number, render_report
 from src.plain import shown
 from src.programs.output import PlainTable, RankedLogger, console, plain_table, progress
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
 from src.vimh.info import DatasetInfo
@@ -54,6 +54,7 @@ REFERENCES = (
 class AudioEvalSettings(Section):
     """Settings of the program; `configs/audio_eval.yaml` explains each."""
 
+    run: Text | None
     ckpt_path: Text | None
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
     n_listen: PositiveInt
@@ -107,8 +108,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
         category, `{name}_acc` and `{name}_f1`.
     """
     settings = read_section(AudioEvalSettings, cfg)
-    ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)

@@ -1,7 +1,7 @@
 """Reads parameters from recordings, resynthesizes them, and says how far to trust it.
 
 python src/predict.py audio=door.wav
-python src/predict.py ckpt_path=logs/train/.../epoch_042.ckpt audio='sounds/*.flac' refine=true
+python src/predict.py run=best audio='sounds/*.flac' refine=true
 python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 """
 
@@ -33,7 +33,7 @@ from src.listening.report import Axes, Report, Sound, encode_wav, render_report
 from src.params import ParamSpec
 from src.programs.command_line import FULL_ERROR
 from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
@@ -60,6 +60,7 @@ class NothingReadError(ConfigError):
 class PredictSettings(Section):
     """Settings of the program; `configs/predict.yaml` explains each."""
 
+    run: Text | None
     ckpt_path: Text | None
     audio: Text | None
     dataset: Text | None
@@ -152,8 +153,7 @@ def predict(cfg: DictConfig) -> None:
     settings = read_section(PredictSettings, cfg)
     if bool(settings.audio) == bool(settings.dataset):
         raise ConfigError("Name either what to listen to, audio=FILE|DIR|GLOB, or a VIMH set, dataset=DIR.")
-    ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     if settings.audio:
         predict_recordings(run, ckpt_path, settings, Path(cfg.paths.output_dir))
