@@ -29,7 +29,8 @@ from src.evaluation.estimates import AT_ONCE, network_values
 from src.evaluation.refinement import refine
 from src.evaluation.scoring import csv_cell, csv_text, plain_values
 from src.files import write_atomically
-from src.listening.report import Axes, Report, Sound, encode_wav, render_report
+from src.listening.report import Axes, Report, Side, Sound, render_report
+from src.pages.encoding import encode_wav
 from src.params import ParamSpec
 from src.programs.command_line import FULL_ERROR
 from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
@@ -325,14 +326,17 @@ def resynthesize(reading: Reading, trained: TrainedOn) -> Sound:
     metrics = audio_metrics(true, predicted, recipe.synth.sample_rate)
     return Sound(
         name=name_of(reading.recording.path.name),
-        true=true[0],
-        predicted=predicted[0],
-        true_db=recipe.spectrogram_db(true)[0],
-        predicted_db=recipe.spectrogram_db(predicted)[0],
-        true_value=None,
-        value=reading.value,
-        std=reading.std,
-        metrics={name: float(values[0]) for name, values in metrics.items()},
+        sides=(
+            Side("Recording", true[0], recipe.spectrogram_db(true)[0], None),
+            Side(
+                "Predicted" if reading.refinement is None else "Refined",
+                predicted[0],
+                recipe.spectrogram_db(predicted)[0],
+                reading.value,
+                reading.std,
+                {name: float(values[0]) for name, values in metrics.items()},
+            ),
+        ),
         notes=(reading.about_domain, *reading.notes, *warnings_of(reading, trained)),
     )
 
@@ -363,7 +367,7 @@ def write_readings(
     write_atomically(output_dir / "predictions.csv", csv_text(header, rows).encode())
     for number, (reading, sound) in enumerate(readings, 1):
         path = output_dir / "wav" / f"{number:03d}_{plain_stem(reading.recording.path)}.wav"
-        write_atomically(path, encode_wav(sound.predicted, trained.recipe.synth.sample_rate))
+        write_atomically(path, encode_wav(sound.sides[1].waveform, trained.recipe.synth.sample_rate))
     report = compose_report([sound for _, sound in readings], trained, ckpt_path)
     write_atomically(output_dir / "index.html", render_report(report).encode())
     print_readings([reading for reading, _ in readings], entries, len(skipped), output_dir)
@@ -479,6 +483,7 @@ def compose_report(sounds: Sequence[Sound], trained: TrainedOn, ckpt_path: Path)
         true_value=None,
         value=None,
         sounds=sounds,
+        kind="recordings",
     )
 
 
