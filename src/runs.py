@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 import os
+import re
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ LAST_CKPT = Path(CHECKPOINTS) / "last.ckpt"
 LAST, BEST = "last", "best"  # what may be wanted beside a run's name
 COMPLETE = "complete"
 MOST_BYTES = 4_000_000  # of a file that is read: a hundred times a usual one
+TIME = re.compile(r"(\d\d-\d\d_)?\d\d-\d\d-\d\d(_\d+)?")  # the end of a run's usual name
 CLOSE = 2.0  # s: a copy that does not keep the files' times writes them in any order
 MOST_LISTED = 8  # names in a message
 
@@ -234,11 +236,11 @@ def _state(directory: Path, config: Any, results: Any, tested: Path | None) -> s
     if not path.is_file():
         return "not tested" if _at(config, "test") is False else "not ended"
     if not isinstance(_at(results, "heads"), dict):
-        return "results damaged"
+        return "damaged"
     if tested is None:
         return "no checkpoint"
     resumed = _age(directory / LAST_CKPT) > _age(path) + CLOSE
-    return "resumed, not ended" if resumed else COMPLETE
+    return "resumed" if resumed else COMPLETE
 
 
 def _checkpoints(directory: Path) -> list[Path]:
@@ -453,9 +455,10 @@ def _is_run(path: Path) -> bool:
 
 
 def _ends_with(name: str, wanted: str) -> bool:
-    """Whether a path ends with all parts of another."""
+    """Whether a path ends with the parts of another, or with a time such as `11-27_15-43-33` or `15-43-33`."""
     parts = Path(wanted).parts
-    return bool(parts) and Path(name).parts[-len(parts) :] == parts
+    ends = bool(parts) and Path(name).parts[-len(parts) :] == parts
+    return ends or (bool(TIME.fullmatch(wanted)) and name.endswith(wanted))
 
 
 def _is_of(record: RunRecord, group: str) -> bool:

@@ -365,12 +365,14 @@ def test_last_is_what_was_trained_last(program, trained_run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "facts"),
     [
-        ([], ["ckpt_path=VALUE"]),
+        ([], ["no run has a checkpoint", "make ex"]),
+        (["run=best", "ckpt_path=last"], ["run=best and ckpt_path=last", "not both"]),
+        (["ckpt_path=example"], ["ckpt_path=example: there is no such file", "make ex"]),
         (["ckpt_path=last"], ["ckpt_path=last: no run in", "make ex"]),
         (["ckpt_path=/no/such/file.ckpt"], ["/no/such/file.ckpt: there is no such file"]),
         ([f"ckpt_path={__file__}"], [f"{__file__}: is no", "checkpoint"]),
     ],
-    ids=["nothing", "both", "no path", "no run", "no file", "no checkpoint"],
+    ids=["nothing", "both", "a name", "no run", "no file", "no checkpoint"],
 )
 def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overrides, facts):
     code, out, err = program(src.eval, *overrides, f"paths.log_dir={tmp_path}/logs")
