@@ -77,8 +77,6 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(**_stream_options())
-    if os.environ.get("TERM") == "dumb":
-        os.environ.setdefault("NO_COLOR", "1")  # colorlog knows this one only
     logging.setLogRecordFactory(PrintableRecord)
     sys.excepthook = _show_exception
 

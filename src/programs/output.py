@@ -13,10 +13,11 @@ from typing import Any, Self, TextIO
 from omegaconf import DictConfig, OmegaConf
 from rich.box import Box
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.prompt import Prompt
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -32,7 +33,7 @@ DEFAULT_TAGS = ("dev",)
 SECONDS_BETWEEN_LINES = 3.0
 DRAWN_PER_SECOND = 5
 WIDEST = 32  # characters of a cell: a name or a unit may be of any length
-NARROW = 72  # columns; on fewer, a bar has no room for its rate
+SHORTEST_BAR = 8  # characters; where there is no room for it, what matters less is left out
 SHORTEST_NAME = 12  # characters that a name is cut to, at least
 
 
@@ -296,32 +297,37 @@ class ProgressLine:
         return f"{clock(seconds * (1.0 - (self.share or 0.0)) / done)} left" if done > 0 else clock(seconds)
 
     def _drawn(self) -> Table:
-        """The line with a bar, as long as the screen is wide."""
+        """The line with a bar, as long as the screen is wide; on a narrow one, without the rate, and without the bar."""
+        width = self.live.console.width if self.live is not None else 0
+        texts = [self.status, self.rate(), self.time()]
+        if self._length(texts) + SHORTEST_BAR + 1 > width:
+            del texts[1]
         line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(1.0, self.share or 0.0, pulse=self.share is None)
-        has_room = self.live is not None and self.live.console.width >= NARROW
-        texts = [self.status, *([self.rate()] if has_room else []), self.time()]
-        line.add_column(no_wrap=True)
-        line.add_column()
-        for _ in texts:
-            line.add_column(no_wrap=True)
-        line.add_row(self.description, bar, *texts)
+        cells: list[RenderableType] = [self.description, *texts]
+        if self._length(texts) + SHORTEST_BAR + 1 <= width:
+            cells.insert(1, ProgressBar(1.0, self.share or 0.0, pulse=self.share is None))
+        for cell in cells:
+            line.add_column(no_wrap=isinstance(cell, str))
+        line.add_row(*cells)
         return line
+
+    def _length(self, texts: Sequence[str]) -> int:
+        """How long the line is without a bar."""
+        return len(" ".join([self.description, *texts]))
 
 
 @contextlib.contextmanager
 def sign_of_life(text: str) -> Iterator[None]:
     """Show a text on a terminal until the block ends, for what takes seconds and cannot say how far it is."""
-    shown = process_rank() == 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = console(stderr=True)
+    shown = process_rank() == 0 and sys.stderr.isatty() and not terminal.is_dumb_terminal
     if shown:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        terminal.print(text, end="")
     try:
         yield
     finally:
         if shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            terminal.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
 
 
 def clock(seconds: float) -> str:

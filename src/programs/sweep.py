@@ -17,7 +17,7 @@ from typing import Any, SupportsFloat
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError
@@ -47,7 +47,7 @@ class CheckSweep(Callback):
             complain(error)
             sys.exit(1)
         CheckSweep.begun = config
-        overrides = list(config.hydra.overrides.task)
+        overrides = list(OmegaConf.select(config, "hydra.overrides.task", default=[]))
         os.environ[OVERRIDES] = json.dumps(overrides)
         say(f"Sweep: {' '.join(overrides)}")
 
@@ -101,8 +101,17 @@ def job_title() -> str:
     """Number of this job of a sweep, and the overrides that are its own, such as `#3 seed=2`."""
     job = HydraConfig.get()
     common = json.loads(os.environ.get(OVERRIDES, "[]"))
-    own = [override for override in job.overrides.task if override not in common]
+    own = [rounded(override) for override in job.overrides.task if override not in common]
     return " ".join([f"#{job.job.num}", *own])
+
+
+def rounded(override: str) -> str:
+    """An override as it is shown: numbers that a search has drawn have 17 digits."""
+    key, _, value = override.partition("=")
+    try:
+        return f"{key}={float(value):.4g}" if "." in value else override
+    except ValueError:
+        return override
 
 
 def configured_devices(trainer: DictConfig | None) -> int:
