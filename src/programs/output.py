@@ -297,7 +297,7 @@ class ProgressLine:
         return f"{clock(seconds * (1.0 - (self.share or 0.0)) / done)} left" if done > 0 else clock(seconds)
 
     def _drawn(self) -> Table:
-        """The line with a bar, as long as the screen is wide; on a narrow one, without the rate, and without the bar."""
+        """The line with a bar, as long as the screen is wide; a narrow one has no room for the rate, nor for the bar."""
         width = self.live.console.width if self.live is not None else 0
         texts = [self.status, self.rate(), self.time()]
         if self._length(texts) + SHORTEST_BAR + 1 > width:
