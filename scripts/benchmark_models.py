@@ -125,7 +125,7 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[dict[str, Any], 
     seconds = seconds_of_program(
         *("src/train.py", *overrides_of(entry)),
         *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
-        *("callbacks.rich_progress_bar=null", "callbacks.model_summary=null", "callbacks.head_figures=null"),
+        *("callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
         "++callbacks.audio_examples=null",
         *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
     )

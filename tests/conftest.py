@@ -97,7 +97,7 @@ def compose_run() -> Callable[..., DictConfig]:
         register_resolvers()
         places = ("root_dir", "log_dir", "output_dir", "work_dir")
         paths = [f"paths.{place}={output_dir}" for place in places]
-        callbacks = ["callbacks.rich_progress_bar=null", "callbacks.model_summary=null"] if name == "train" else []
+        callbacks = ["callbacks.rich_progress_bar=null"] if name == "train" else []
         with initialize_configs(CONFIGS):
             return compose(name, [*paths, *QUIET, *callbacks, *overrides])
 

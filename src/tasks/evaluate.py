@@ -10,11 +10,12 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import check_choice
 from src.hydra_versions import instantiate
 from src.programs.interrupts import StopOnInterrupt
-from src.programs.loggers import instantiate_loggers
+from src.programs.loggers import instantiate_callbacks, instantiate_trainer
 from src.programs.output import RankedLogger
 from src.programs.run_dirs import checkpoint_to_read
 from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
+from src.tasks.what_runs import announce_run
 
 log = RankedLogger(__name__)
 
@@ -35,11 +36,12 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     datamodule: VIMHDataModule = restore_datamodule(
         run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size
     )
-    log.info("Dataset: %s", datamodule.data_dir)
+    log.debug("Dataset: %s", datamodule.data_dir)
 
-    loggers = instantiate_loggers(cfg.logger)
-    trainer = instantiate(cfg.trainer, callbacks=[StopOnInterrupt()], logger=loggers or False)
+    callbacks = [*instantiate_callbacks(cfg.callbacks), StopOnInterrupt()]
+    trainer = instantiate_trainer(cfg.trainer, callbacks, cfg.logger)
     datamodule.check_devices(trainer.num_devices * trainer.num_nodes)
+    announce_run("", datamodule, run.module, trainer, split=cfg.split)
     test = trainer.validate if cfg.split == "val" else trainer.test
     test(run.module, datamodule=datamodule, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -83,7 +83,7 @@ def train_short(directory, data_dir, *overrides):
     """A short training, whose epochs are better from one to the next."""
     register_resolvers()
     places = [f"paths.{place}={directory}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
-    quiet = ["callbacks.rich_progress_bar=null", "callbacks.model_summary=null", "+trainer.enable_progress_bar=false"]
+    quiet = ["callbacks.rich_progress_bar=null", "+trainer.enable_progress_bar=false"]
     best = [
         "callbacks.model_checkpoint.monitor=epoch",
         "callbacks.model_checkpoint.mode=max",

@@ -99,7 +99,6 @@ def test_every_target_trains_a_step(composed, data_dir, tmp_path, target):
         "+trainer.limit_train_batches=1",
         "+trainer.enable_progress_bar=false",
         "callbacks.rich_progress_bar=null",
-        "callbacks.model_summary=null",
         "+trainer.enable_model_summary=false",
         "extras.print_config=false",
     )
