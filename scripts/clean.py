@@ -97,7 +97,7 @@ class Plan:
 
 
 FOREIGN = "not made by this project"
-OF_NO_RUN = "of no run"
+OF_NO_RUN = "that belong to no run"
 LINK = "links"
 BUSY = "being written"
 CONVERTED = "made from other data (--converted-too)"

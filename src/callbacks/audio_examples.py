@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from src.callbacks.head_figures import pixels
 from src.callbacks.periodic import Periodic, predict_batches
-from src.callbacks.writers import tensorboard_writers
+from src.callbacks.tensorboard import tensorboard_writers
 from src.errors import check_number
 from src.params import ParameterSpace
 from src.recipe import Recipe

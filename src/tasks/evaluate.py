@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from src.checkpoints.run import load_run, restore_datamodule
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import check_choice
-from src.hydra_versions import instantiate
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import instantiate_callbacks, instantiate_trainer
 from src.programs.output import RankedLogger

@@ -322,7 +322,7 @@ def test_the_table_fits_a_screen_however_much_there_is(project, capsys):
     assert len(shown) < 40
     assert max(map(len, shown)) <= 80
     assert any(line.startswith("97 smaller groups") for line in shown)
-    assert "60 not made by this project, 60 of no run" in " ".join(shown)
+    assert "60 not made by this project, 60 that belong to no run" in " ".join(shown)
 
 
 def test_numbers_and_sizes_are_those_of_the_groups(project, capsys):
