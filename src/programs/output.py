@@ -96,7 +96,7 @@ class Screen(logging.Handler):
         super().__init__()
         self.packages = [f"{package}." for package in packages]
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def filter(self, record: logging.LogRecord) -> Any:  # a record, too, from Python 3.12 on
         """Whether a message is shown; called by `logging`."""
         is_own = any(f"{record.name}.".startswith(package) for package in self.packages)
         wanted = record.levelno >= (logging.INFO if is_own else logging.WARNING)

@@ -38,10 +38,11 @@ from src.programs.output import (
     sign_of_life,
     write_config_tree,
 )
-from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
+from src.programs.run_dirs import newest_run, register_resolvers
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
 from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep, job_title
+from src.runs import LAST, LAST_CKPT
 from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]
@@ -237,7 +238,9 @@ def quiet_threads() -> Iterator[None]:
 def logged_warnings() -> Iterator[None]:
     """Show what Python warns of as other messages are; the log of the run says where it comes from."""
 
-    def report(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    def report(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any, **more: Any
+    ) -> None:
         log.debug("%s in %s, line %d:", category.__name__, filename, lineno)
         log.warning("%s", message)
 

@@ -206,7 +206,7 @@ def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None)
 
 
 def validation_figures(
-    trainer: Trainer, model: LightningModule, datamodule: LightningDataModule, checkpoint: str | None
+    trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule, checkpoint: str | None
 ) -> dict[str, float]:
     """Figures of the tested weights on the validation samples, by which runs are compared: no choice uses test samples.
 
@@ -222,7 +222,7 @@ def validation_figures(
         Figure to number, as `HeadMetrics` names them; empty where the trainer validates no batches.
     """
     loggers, trainer.loggers = trainer.loggers, []
-    bar = trainer.progress_bar_callback
+    bar: Any = trainer.progress_bar_callback
     shown = bar is not None and bar.is_enabled
     try:
         if shown:

@@ -1,17 +1,19 @@
 """The line that says what a training or a test is of, and why a training ended before its last epoch."""
 
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from src.data.vimh_datamodule import VIMHDataModule
+from src.models.vimh_module import VIMHLitModule
 from src.programs.output import announce
 from src.programs.sweep import is_sweep
 
 
 def announce_run(
     title: str,
-    datamodule: LightningDataModule,
-    module: LightningModule,
+    datamodule: VIMHDataModule,
+    module: VIMHLitModule,
     trainer: Trainer,
     seed: int | None = None,
     split: str | None = None,
@@ -36,7 +38,7 @@ def announce_run(
     announce(data, datamodule.data_dir.name, f", {network}, {device}{seeded}")
 
 
-def sounds_of(datamodule: LightningDataModule, split: str | None = None) -> str:
+def sounds_of(datamodule: VIMHDataModule, split: str | None = None) -> str:
     """How many sounds there are, or pictures, in words; `split` as in `announce_run`."""
     info = datamodule.info
     noun = "sounds" if info.sample_rate else "pictures"
@@ -49,7 +51,7 @@ def sounds_of(datamodule: LightningDataModule, split: str | None = None) -> str:
     return f"{info.train_samples + info.test_samples:,} {noun}"
 
 
-def network_name(module: LightningModule) -> str:
+def network_name(module: VIMHLitModule) -> str:
     """The option of the group `model` where one was chosen, such as `cnn_64k`, or else the class of the network."""
     chosen = HydraConfig.get().runtime.choices.get("model") if HydraConfig.initialized() else None
     return str(chosen or type(module.net).__name__)
