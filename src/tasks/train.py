@@ -206,7 +206,7 @@ def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None)
 
 
 def validation_figures(
-    trainer: Trainer, model: LightningModule, datamodule: LightningDataModule, checkpoint: str | None
+    trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule, checkpoint: str | None
 ) -> dict[str, float]:
     """Figures of the tested weights on the validation samples, by which runs are compared: no choice uses test samples.
 
