@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
