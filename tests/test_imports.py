@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "pictures": {"params", "spectral", "vimh", "recipe"},
     "listening": {"params", "spectral", "vimh", "evaluation"},
     "checkpoints": {"migration", "vimh", "models", "plain"},
+    "readings": {"params", "recordings", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "callbacks": {"params", "recipe"},
     "programs": {"overrides"},
 }
