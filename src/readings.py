@@ -332,16 +332,21 @@ def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:
 # ----- in words and plain data
 
 
-def interval(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """The ends of 90 % intervals within the ranges, natural units, `(sound, parameter, 2)`.
+def reach(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and the upper ends of 90 % intervals within the ranges, `(sound, parameter)` each.
 
     Args:
         space: The parameters.
         value: `(sound, parameter)`.
         std: Of the values, of the same shape.
     """
-    ends = (value + sign * (WIDTH * std).astype(np.float64) for sign in (-1.0, 1.0))
-    return np.stack([space.natural_from_value(np.clip(end, space.low, space.high)) for end in ends], axis=-1)
+    half = (WIDTH * std).astype(np.float64)
+    return np.clip(value - half, space.low, space.high), np.clip(value + half, space.low, space.high)
+
+
+def interval(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """The same in natural units, `(sound, parameter, 2)`."""
+    return np.stack([space.natural_from_value(end) for end in reach(space, value, std)], axis=-1)
 
 
 def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[str, Any]]:
