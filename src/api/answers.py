@@ -276,8 +276,11 @@ class Answer:
     def _reading(self, number: int) -> Reading:
         return self.readings[numbers_of(int(number), len(self), "sound")[0]]
 
+    def _is_outside(self, reading: Reading) -> bool:
+        return reading.percentile is not None and reading.percentile >= OUTSIDE
+
     def _warnings(self, reading: Reading) -> list[str]:
-        outside = [reading.about_domain] if (reading.percentile or 0.0) >= OUTSIDE else []
+        outside = [reading.about_domain] if self._is_outside(reading) else []
         if self.trained is not None and isinstance(reading, RecordingReading):
             return outside + warnings_of(reading, self.trained)
         return outside
@@ -327,7 +330,7 @@ class Answer:
         ends = np.stack([space.normalized_from_value(end) for end in reach(space, value, reading.std)], axis=-1)
         true = reading.true_value if isinstance(reading, SampleReading) else np.full(len(value), np.nan)
         return ReadSound(
-            f"{reading.name}: {reading.about_domain}",
+            f"{reading.name}: OUTSIDE the training domain" if self._is_outside(reading) else reading.name,
             level,
             rendered,
             value_texts(self.parameters, value),

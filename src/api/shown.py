@@ -46,7 +46,7 @@ class TextTable:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        table = PlainTable()
+        table = PlainTable(collapse_padding=True, pad_edge=False)
         for heading in self.header:
             table.add_column(heading.rstrip(), justify="left" if heading.endswith(" ") else "right", no_wrap=True)
         for row in self.rows[:MOST_ROWS]:
@@ -186,7 +186,8 @@ def dataframe(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> Any:
 
 
 def _cell(tag: str, content: str, side: str) -> str:
-    return f'<{tag} style="text-align: {side}">{escape(one_line(content.rstrip(), MOST_CHARACTERS))}</{tag}>'
+    shown = escape(one_line(content.rstrip(), MOST_CHARACTERS))
+    return f'<{tag} style="text-align: {side}; padding: 0 0.6em">{shown}</{tag}>'
 
 
 def _lines(block: str) -> list[str]:

@@ -82,13 +82,13 @@ def _waveforms(item: Any, is_one: bool) -> np.ndarray:
     if samples.ndim not in ((1,) if is_one else (1, 2)):
         wanted = "(time,)" if is_one else "(time,) or (batch, time)"
         raise ConfigError(f"audio has the shape {samples.shape}; it must be {wanted}. Take the mean over channels.")
+    if 0 in samples.shape:
+        raise ConfigError(f"audio has the shape {samples.shape}: it holds no samples. {WHAT}.")
     if samples.ndim == 2 and samples.shape[1] < samples.shape[0] and samples.shape[1] <= 16:
         raise ConfigError(
             f"audio has the shape {samples.shape}, which is {samples.shape[0]:,} sounds of {samples.shape[1]} samples: "
             "time is the last axis. Transpose it, or take the mean over channels: audio.mean(axis=1)."
         )
-    if 0 in samples.shape:
-        raise ConfigError(f"audio has the shape {samples.shape}: it holds no samples. {WHAT}.")
     return full_scale(np.atleast_2d(samples))
 
 

@@ -66,14 +66,13 @@ class Runs(Sequence[RunRecord]):
         )
 
     def table(self) -> TextTable:
-        """The runs, a row each; `*` marks the best on each dataset."""
-        header = ("run ", "dataset ", "network ", "weights", "epochs", "error", "accuracy", "state ")
+        """The runs, a row each, with their errors on test sounds in grid steps; `*` marks the best on each dataset."""
+        datasets = {record.dataset for record in self.records}
+        header = ("run ", "network ", "epochs", "error", "accuracy", "state ")
         rows = tuple(
             (
                 f"{record.name}{' *' if record.best else ''}",
-                record.dataset or "",
                 record.network or "",
-                _number(record.weights, ","),
                 _number(record.epochs, "d"),
                 _number(record.error, ".3g"),
                 _number(record.accuracy, ".1%"),
@@ -81,7 +80,12 @@ class Runs(Sequence[RunRecord]):
             )
             for record in self.records
         )
-        return TextTable("", header, rows, "* the best on its dataset" if any(r.best for r in self.records) else "")
+        title = f"Runs on {datasets.pop() or 'unknown data'}" if len(datasets) == 1 else ""
+        caption = "* the best on its dataset" if any(record.best for record in self.records) else ""
+        if title:
+            return TextTable(title, header, rows, caption)
+        where = tuple((run, record.dataset or "", *others) for record, (run, *others) in zip(self, rows, strict=True))
+        return TextTable("", ("run ", "dataset ", *header[1:]), where, caption)
 
     def to_dataframe(self) -> Any:
         """A DataFrame of pandas, a row for each run, with every attribute of `RunRecord` as a column.
