@@ -1,7 +1,7 @@
 """Reads parameters from recordings, resynthesizes them, and says how far to trust it.
 
 python src/predict.py audio=door.wav
-python src/predict.py ckpt_path=logs/train/.../epoch_042.ckpt audio='sounds/*.flac' refine=true
+python src/predict.py run=best audio='sounds/*.flac' refine=true
 python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 """
 
@@ -22,10 +22,11 @@ from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.estimates import AT_ONCE, network_values
 from src.evaluation.scoring import csv_cell, csv_text, plain_values
 from src.files import write_atomically
-from src.listening.report import Axes, Report, Sound, encode_wav, render_report
+from src.listening.report import Axes, Report, Side, Sound, render_report
+from src.pages.encoding import encode_wav
 from src.programs.command_line import FULL_ERROR
 from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 from src.readings import (
     GAIN,
     RecordingReading,
@@ -59,6 +60,7 @@ class NothingReadError(ConfigError):
 class PredictSettings(Section):
     """Settings of the program; `configs/predict.yaml` explains each."""
 
+    run: Text | None
     ckpt_path: Text | None
     audio: Text | None
     dataset: Text | None
@@ -80,8 +82,7 @@ def predict(cfg: DictConfig) -> None:
     settings = read_section(PredictSettings, cfg)
     if bool(settings.audio) == bool(settings.dataset):
         raise ConfigError("Name either what to listen to, audio=FILE|DIR|GLOB, or a VIMH set, dataset=DIR.")
-    ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     if settings.audio:
         predict_recordings(run, ckpt_path, settings, Path(cfg.paths.output_dir))
@@ -140,14 +141,17 @@ def resynthesize(reading: RecordingReading, trained: TrainedOn) -> Sound:
     metrics = audio_metrics(true, predicted, recipe.synth.sample_rate)
     return Sound(
         name=name_of(reading.recording.path.name),
-        true=true[0],
-        predicted=predicted[0],
-        true_db=recipe.spectrogram_db(true)[0],
-        predicted_db=recipe.spectrogram_db(predicted)[0],
-        true_value=None,
-        value=reading.value,
-        std=reading.std,
-        metrics={name: float(values[0]) for name, values in metrics.items()},
+        sides=(
+            Side("Recording", true[0], recipe.spectrogram_db(true)[0], None),
+            Side(
+                "Predicted" if reading.refinement is None else "Refined",
+                predicted[0],
+                recipe.spectrogram_db(predicted)[0],
+                reading.value,
+                reading.std,
+                {name: float(values[0]) for name, values in metrics.items()},
+            ),
+        ),
         notes=(reading.about_domain, *reading.notes, *warnings_of(reading, trained)),
     )
 
@@ -178,7 +182,7 @@ def write_readings(
     write_atomically(output_dir / "predictions.csv", csv_text(header, rows).encode())
     for number, (reading, sound) in enumerate(readings, 1):
         path = output_dir / "wav" / f"{number:03d}_{plain_stem(reading.recording.path)}.wav"
-        write_atomically(path, encode_wav(sound.predicted, trained.recipe.synth.sample_rate))
+        write_atomically(path, encode_wav(sound.sides[1].waveform, trained.recipe.synth.sample_rate))
     report = compose_report([sound for _, sound in readings], trained, ckpt_path)
     write_atomically(output_dir / "index.html", render_report(report).encode())
     print_readings([reading for reading, _ in readings], entries, len(skipped), output_dir)
@@ -239,6 +243,7 @@ def compose_report(sounds: Sequence[Sound], trained: TrainedOn, ckpt_path: Path)
         true_value=None,
         value=None,
         sounds=sounds,
+        kind="recordings",
     )
 
 
