@@ -1,5 +1,6 @@
 """The local server: it listens on the loopback only, prints its address, and ends within a second of Ctrl-C."""
 
+import gc
 import os
 import secrets
 import socket
@@ -57,6 +58,7 @@ def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
             limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=IDLE,
         )
+        gc.freeze()  # or else the interpreter searches all that was imported for garbage at its end, for seconds
         PageServer(config).run(sockets=[listener])
 
 

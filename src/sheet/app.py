@@ -24,7 +24,7 @@ MEDIA = {"js": "text/javascript", "css": "text/css"}
 
 def sheet_app(content: SheetContent) -> Starlette:
     """The page of a dataset with everything that it asks for."""
-    page = SOURCE.served({**content.description(), "request": records_at_a_time(content)}, title=content.title)
+    page = SOURCE.served({**content.description(), "request": records_at_a_time(content)}, title=content.title, blocks={})
     requests = SheetRequests(content)
     routes = [
         Route("/", partial(_page, page)),
@@ -119,4 +119,3 @@ def _below(number: int, end: int, what: str) -> int:
     if not 0 <= number < end:
         raise HTTPException(404, f"There is no {what} of this number: they end with {end - 1}.")
     return number
-

@@ -23,12 +23,14 @@ import numpy as np
 from src.pages.pages import PageSource
 from src.params import ParamSpec
 from src.playback import Playback
-from src.vimh.axes import Axis, ChannelInfo, channels_of, limits
+from src.text import one_line
+from src.vimh.axes import Axis, channels_of, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
 
 MOST_SAMPLES = 1024  # from which the colours are chosen
-MOST_TICKS = (8, 8)  # of an axis of time, and of frequency
+MOST_TICKS = 8  # of an axis
+MOST_LETTERS = 24  # of the label of an axis
 FLOAT = "<f4"
 HERE = Path(__file__).parent
 SOURCE = PageSource(HERE / "sheet.html.j2", HERE / "sheet.css", HERE / "sheet.js")
@@ -112,8 +114,8 @@ class SplitContent:
                     "units": channel.units,
                     "signed": channel.is_signed,
                     "ends": ends,
-                    "rows": _axis(channel.rows, MOST_TICKS[1]),
-                    "columns": _axis(channel.columns, MOST_TICKS[0]),
+                    "rows": _axis(channel.rows),
+                    "columns": _axis(channel.columns),
                 }
                 for channel, ends in zip(self.channels, self.color_ends, strict=True)
             ],
@@ -163,12 +165,22 @@ class SheetContent:
         """The last of the columns."""
         channel = next(iter(self.splits.values())).channels[0]
         about = f"The highest {channel.units} of {channel.name}"
-        return {"name": "highest level", "units": channel.units, "about": about, "grid": None, "log": False, "names": []}
+        return {
+            "key": "~level",  # which no parameter is called
+            "name": "highest level",
+            "units": channel.units,
+            "about": about,
+            "grid": None,
+            "log": False,
+            "whole": False,
+            "names": [],
+        }
 
 
 def _parameter(spec: ParamSpec) -> dict[str, Any]:
     """A column as the page needs it to write values down, and to count them by class."""
     return {
+        "key": spec.name,
         "name": spec.name,
         "units": spec.natural_units,
         "about": spec.description,
@@ -179,14 +191,16 @@ def _parameter(spec: ParamSpec) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis, most: int) -> dict[str, Any]:
-    """Label, texts and ticks of rows or columns; ticks stand at fractions of the way across."""
-    places, texts = axis.ticks(most)
-    n = len(axis.centre)
+def _axis(axis: Axis) -> dict[str, Any]:
+    """Label, units, places and ticks of rows or columns; ticks stand at fractions of the way across."""
+    places, texts = axis.ticks(MOST_TICKS)
+    label, _, units = axis.label.removesuffix(")").partition(" (")
     return {
-        "label": axis.label,
-        "texts": [f"{value:.4g}" for value in axis.centre],
-        "ticks": [((place + 0.5) / n, text) for place, text in zip(places, texts, strict=True)],
+        "label": one_line(label, MOST_LETTERS),
+        "units": one_line(units, MOST_LETTERS),
+        "centres": [float(f"{value:.6g}") for value in axis.centre],
+        "ends": axis.edges,
+        "ticks": [((place + 0.5) / len(axis.centre), text) for place, text in zip(places, texts, strict=True)],
     }
 
 

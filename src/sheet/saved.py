@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 from markupsafe import Markup
 
 from src.errors import NSMError
