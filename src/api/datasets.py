@@ -15,7 +15,7 @@ from src.errors import NSMError
 from src.params import ParamSpec
 from src.pictures.figures import Picture, ShownSample, samples_figure
 from src.pictures.plots import value_texts
-from src.pictures.viewer import Player
+from src.playback import Playback
 from src.text import name_of
 from src.vimh.axes import channels_of
 from src.vimh.info import DatasetInfo
@@ -135,8 +135,9 @@ class Dataset:
         """
         one = self._of(self._numbers[numbers_of(int(number), len(self))])
         ((batch, (name,)),) = one.batches()
-        waveform, sample_rate, how = self._player.sound(batch)
-        return Audio(waveform, sample_rate, name if how.startswith("Rendered") else f"{name}, {how}")
+        playback = self._playback
+        name = name if playback.recipe else f"{name}, by Griffin-Lim"
+        return Audio(playback.sounds(batch)[0], playback.sample_rate, name)
 
     def plot(self, channel: int = 0) -> Picture:
         """The images with their values; the first 32.
@@ -238,8 +239,8 @@ class Dataset:
         return self._reader.train.read(np.zeros(0, dtype=np.int64))
 
     @cached_property
-    def _player(self) -> Player:
-        return Player(self.info, partial(instantiate_trusted, trusted_modules=self._trusted), Path())
+    def _playback(self) -> Playback:
+        return Playback(self.info, partial(instantiate_trusted, trusted_modules=self._trusted))
 
     @property
     def _title(self) -> str:

@@ -15,10 +15,10 @@ from src.api.shown import TextTable, facts, facts_html
 from src.api.sources import Audible, sources_of
 from src.checkpoints.run import Run, check_same_heads, load_run
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError, NSMError, check_number
+from src.errors import ConfigError, check_number
 from src.params import ParamSpec
+from src.playback import Playback
 from src.readings import NetworkInput, Reading, TrainedOn, input_of, read_audio, read_samples, trained_on
-from src.recipe import Recipe
 from src.runs import BEST, LAST, TRAIN, RunRecord, choose_run, read_run
 from src.text import name_of
 from src.vimh.info import DatasetInfo
@@ -168,19 +168,15 @@ class TrainedNetwork:
         readings: list[Reading] = []
         for batch, names in data.batches():
             readings += read_samples(batch, names, self._input)
-        return Answer(self.info, tuple(readings), self._recipe, None)
+        return Answer(self.info, tuple(readings), self._playback.recipe, None)
 
     @cached_property
     def _input(self) -> NetworkInput:
         return input_of(self.run, self.trusted_modules)
 
     @cached_property
-    def _recipe(self) -> Recipe | None:
-        """Renders the parameters; None where it is not known how."""
-        try:
-            return Recipe.from_info(self.info, partial(instantiate_trusted, trusted_modules=self.trusted_modules))
-        except NSMError:
-            return None
+    def _playback(self) -> Playback:
+        return Playback(self.info, partial(instantiate_trusted, trusted_modules=self.trusted_modules))
 
     def table(self) -> TextTable:
         """The parameters that it reads."""
