@@ -10,8 +10,8 @@ from src.api.shown import Audio, TextTable, dataframe, image, paragraphs, side_b
 from src.errors import ConfigError, NSMError
 from src.evaluation.scoring import plain_values
 from src.params import ParameterSpace, ParamSpec
-from src.pictures.figures import Picture, ReadSound, read_figure
-from src.pictures.plots import value_texts
+from src.pictures.figures import ReadSound, read_figure
+from src.pictures.plots import Picture, value_texts
 from src.readings import (
     GAIN,
     OUTSIDE,

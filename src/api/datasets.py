@@ -13,8 +13,8 @@ from src.api.shown import Audio, dataframe, facts, facts_html, image, side_by_si
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import NSMError
 from src.params import ParamSpec
-from src.pictures.figures import Picture, ShownSample, samples_figure
-from src.pictures.plots import value_texts
+from src.pictures.figures import ShownSample, samples_figure
+from src.pictures.plots import Picture, value_texts
 from src.playback import Playback
 from src.text import name_of
 from src.vimh.axes import channels_of

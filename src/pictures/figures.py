@@ -5,19 +5,17 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from src.pictures.plots import (
-    DPI,
     FAINT,
     LEFT,
     LINE,
     STYLE,
     Page,
+    Picture,
     draw_color_bar,
     draw_spectrogram,
     fitted,
-    png,
     shortened,
     simplify,
     text_width,
@@ -32,13 +30,6 @@ PICTURE, HEIGHT = 2.5, 1.6  # width and height of a picture, inches
 NAMES, TRACK, TEXTS = 6.7, 8.4, 9.95  # where the columns of parameters begin, inches
 WIDTH = 11.6  # of a figure, inches
 COLUMNS, CELL, GAP = 4, 2.4, 0.2  # samples beside each other, the width of one, and the space between; inches
-
-
-class Picture(Figure):
-    """A figure that pyplot does not manage, and that a notebook shows."""
-
-    def _repr_png_(self) -> bytes:
-        return png(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +67,11 @@ def read_figure(channel: ChannelInfo, sounds: Sequence[ReadSound], note: str = "
     n_rows = min(len(sounds[0].texts), MOST_ROWS)
     band = max(HEIGHT + 0.75, 0.65 + ROW * n_rows)
     height = 0.1 + band * len(sounds) + (0.25 if note else 0)
-    figure = Picture(figsize=(WIDTH, height), dpi=DPI)
-    page = Page(WIDTH, height, figure)
+    page = Page(WIDTH, height)
     for number, sound in enumerate(sounds):
         _draw_read_sound(page, 0.1 + number * band, channel, sound)
     page.text(LEFT, height - 0.25, note, color=FAINT)
-    return figure
+    return page.figure
 
 
 def _draw_read_sound(page: Page, top: float, channel: ChannelInfo, sound: ReadSound) -> None:
@@ -143,8 +133,7 @@ def samples_figure(channel: ChannelInfo, samples: Sequence[ShownSample], note: s
     cell = 0.25 + HEIGHT + 0.45 + most * LINE + 0.15
     width = LEFT + n_columns * (CELL + GAP) + 0.75
     height = 0.1 + -(-len(samples) // COLUMNS) * cell + (0.25 if note else 0)
-    figure = Picture(figsize=(width, height), dpi=DPI)
-    page = Page(width, height, figure)
+    page = Page(width, height)
     ends = limits(np.stack([sample.level for sample in samples]))
     for number, sample in enumerate(samples):
         row, column = divmod(number, COLUMNS)
@@ -156,7 +145,7 @@ def samples_figure(channel: ChannelInfo, samples: Sequence[ShownSample], note: s
         _write_values(page, left, top + HEIGHT + 0.62, sample.texts)
     draw_color_bar(page.axes(LEFT + n_columns * (CELL + GAP) - 0.1, 0.3, 0.1, HEIGHT), drawn, channel)
     page.text(LEFT, height - 0.22, note, color=FAINT)
-    return figure
+    return page.figure
 
 
 def _write_values(page: Page, left: float, top: float, texts: Sequence[tuple[str, str]]) -> None:
