@@ -9,13 +9,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 from pydantic import Field
 
 from src.checkpoints.run import Run, load_run, restore_datamodule
+from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import BatchFormat
 from src.errors import ConfigError, NSMError
 from src.evaluation.audio_metrics import audio_metrics
@@ -43,7 +44,7 @@ from src.readings import (
 from src.recordings import AudioFile, find_files
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.text import name_of, one_line
-from src.vimh.format import SPLITS
+from src.vimh.format import SPLITS, Split
 from src.vimh.reader import VIMHReader
 
 log = RankedLogger(__name__)
@@ -64,7 +65,7 @@ class PredictSettings(Section):
     ckpt_path: Text | None
     audio: Text | None
     dataset: Text | None
-    split: Literal[SPLITS] = Field(description=f"choose one of {', '.join(SPLITS)}")
+    split: Split = Field(description=f"choose one of {', '.join(SPLITS)}")
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
     refine: Flag
@@ -85,15 +86,15 @@ def predict(cfg: DictConfig) -> None:
     ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     if settings.audio:
-        predict_recordings(run, ckpt_path, settings, Path(cfg.paths.output_dir))
-    else:
-        predict_dataset(run, settings, Path(cfg.paths.output_dir))
+        predict_recordings(run, ckpt_path, settings.audio, settings, Path(cfg.paths.output_dir))
+    elif settings.dataset:
+        predict_dataset(run, settings.dataset, settings, Path(cfg.paths.output_dir))
 
 
 # ----- recordings
 
 
-def predict_recordings(run: Run, ckpt_path: Path, settings: PredictSettings, output_dir: Path) -> None:
+def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictSettings, output_dir: Path) -> None:
     """Read every recording, and write what was read, resynthesized sounds and the report.
 
     Whatever goes wrong with one recording, the others are read.
@@ -101,7 +102,7 @@ def predict_recordings(run: Run, ckpt_path: Path, settings: PredictSettings, out
     Raises:
         NothingReadError: If none could be used.
     """
-    files = find_files(settings.audio)
+    files = find_files(audio)
     trained = trained_on(run, settings.seed, settings.trusted_modules)
     readings, skipped = [], {}
     with progress(len(files), "Predicting", "recordings") as advance:
@@ -250,13 +251,13 @@ def compose_report(sounds: Sequence[Sound], trained: TrainedOn, ckpt_path: Path)
 # ----- a dataset
 
 
-def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> None:
+def predict_dataset(run: Run, data_dir: str, settings: PredictSettings, output_dir: Path) -> None:
     """Write the predictions for a split of a VIMH set as CSV, beside the true values."""
-    reader = VIMHReader(settings.dataset)
-    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=settings.dataset)
+    reader = VIMHReader(data_dir)
+    datamodule: VIMHDataModule = restore_datamodule(run, settings.trusted_modules, data_dir=data_dir)
     samples = reader.split(settings.split)
     if not len(samples):
-        raise ConfigError(f"{settings.dataset}: its split {settings.split} is empty. Choose another: split=train")
+        raise ConfigError(f"{data_dir}: its split {settings.split} is empty. Choose another: split=train")
     to_tensors = BatchFormat(run.info.parameters, datamodule.aux, datamodule.measure)
     rows = []
     with progress(len(samples), "Predicting", "samples") as advance:
