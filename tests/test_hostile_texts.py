@@ -26,10 +26,11 @@ from src.params import ParamSpec
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import SIZE, matplotlib, png, sample_figure, value_texts
 from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
+from src.readings import RecordingReading
 from src.recordings import Recording
-from src.tasks.predict import Reading, reading_table
+from src.tasks.predict import reading_table
 from src.tasks.results import FIGURES, results_table
-from src.text import IN_ASCII, printable
+from src.text import IN_ASCII, name_of, printable
 from src.vimh.axes import Axis, ChannelInfo
 from src.vimh.reader import Batch
 
@@ -74,7 +75,9 @@ def results_of(text):
 def reading_of(text):
     recording = Recording(Path(text.replace("\0", "")), np.zeros(8), 1.0, 0.0, (text,))
     nothing = np.zeros(1)
-    reading = Reading(recording, nothing, 0.0, nothing, nothing, nothing, nothing, nothing, None)
+    arrays = dict.fromkeys(("waveform", "image", "spec_range", "value", "std", "by_gain"), nothing)
+    about = {"name": name_of(recording.path), "gain_db": 0.0, "normalized": True, "percentile": None}
+    reading = RecordingReading(recording=recording, **arrays, **about)
     found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5}
     found |= {"level_only": False, "steps_per_3_db": 0.0}
     return reading_table(reading, {"cutoff": found | {"units": text}})

@@ -355,7 +355,9 @@ class Terminal(Console):
 
 def console(stderr: bool = False, file: TextIO | None = None, width: int | None = None) -> Terminal:
     """The console of every program, on standard output if nothing else is said."""
-    return Terminal(stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False)
+    return Terminal(
+        stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False, force_jupyter=False
+    )
 
 
 class HeadLine(Box):
