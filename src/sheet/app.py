@@ -24,7 +24,9 @@ MEDIA = {"js": "text/javascript", "css": "text/css"}
 
 def sheet_app(content: SheetContent) -> Starlette:
     """The page of a dataset with everything that it asks for."""
-    page = SOURCE.served({**content.description(), "request": records_at_a_time(content)}, title=content.title, blocks={})
+    page = SOURCE.served(
+        {**content.description(), "request": records_at_a_time(content)}, title=content.title, blocks={}
+    )
     requests = SheetRequests(content)
     routes = [
         Route("/", partial(_page, page)),
