@@ -221,7 +221,7 @@ class PlainTable(Table):
     """
 
     def __init__(self, title: str = "", **options: Any) -> None:
-        plain = {
+        plain: dict[str, Any] = {
             "title_justify": "left",
             "caption_justify": "left",
             "box": HeadLine("─", ascii_only=False),
@@ -229,7 +229,7 @@ class PlainTable(Table):
         }
         super().__init__(title=title or None, **plain | options)
 
-    def add_row(self, *cells: str) -> None:
+    def add_row(self, *cells: str) -> None:  # type: ignore[override]  # texts, and nothing else
         """Add a line."""
         super().add_row(*map(one_line, cells))
 

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from src.checkpoints.run import load_run, restore_datamodule
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import check_choice
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import instantiate_loggers
@@ -32,7 +33,9 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
-    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size)
+    datamodule: VIMHDataModule = restore_datamodule(
+        run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size
+    )
     log.info("Dataset: %s", datamodule.data_dir)
 
     loggers = instantiate_loggers(cfg.logger)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 
+from src.data.vimh_datamodule import VIMHDataModule
 from src.files import write_atomically
 from src.params import ParamSpec
 from src.programs.output import PlainTable, console, plain_table
@@ -26,7 +26,7 @@ def report_results(
     title: str,
     metrics: Mapping[str, float],
     specs: Sequence[ParamSpec],
-    datamodule: LightningDataModule,
+    datamodule: VIMHDataModule,
     about: Mapping[str, Any],
     paths: DictConfig,
     split: str = "test",
@@ -79,7 +79,7 @@ def head_results(
     results = {}
     for spec in specs:
         figures = CATEGORY_FIGURES if spec.categorical else FIGURES
-        row = {figure: float(metrics[f"{stage}/{spec.name}_{figure}"]) for figure in figures}
+        row: dict[str, Any] = {figure: float(metrics[f"{stage}/{spec.name}_{figure}"]) for figure in figures}
         row["majority"] = majority[spec.name]
         if spec.categorical:
             row["names"] = list(spec.names)
