@@ -8,7 +8,7 @@ import numpy as np
 from src.evaluation.audio_metrics import Metric
 from src.evaluation.scoring import Scores
 from src.listening.content import NEAREST, Report
-from src.pages.formats import format_number
+from src.pages.formats import decimals_of, format_number
 
 MEAN = "mean parameters"
 NETWORK = "network"
@@ -83,7 +83,7 @@ def _about_sounds(report: Report, metric: Metric) -> str:
         return f"Half of the {len(values):,} {report.kind} have a {metric.name} of {_text(np.median(values), metric)}."
     if len(values) < FEW:
         low, high = (_text(end, metric) for end in (values.min(), values.max()))
-        reach = high if len(values) == 1 or low == high else f"{format_number(values.min())} to {high}"
+        reach = high if len(values) == 1 or low == high else f"{_two_digits(values.min())} to {high}"
         subject = report.kind[:-1] if len(values) == 1 else f"{len(values)} {report.kind}"
         return f"The {subject} {'is' if len(values) == 1 else 'are'} within {reach} of {original}."
     half = f"alf of the {len(values):,} {report.kind} are within {_text(np.median(values), metric)} of {original}"
@@ -95,7 +95,12 @@ def _about_sounds(report: Report, metric: Metric) -> str:
 
 
 def _text(value: float, metric: Metric) -> str:
-    return f"{format_number(float(value))} {metric.units}".strip()
+    """A distance in two digits, with its unit."""
+    return f"{_two_digits(value)} {metric.units}".strip()
+
+
+def _two_digits(value: float) -> str:
+    return format_number(float(value), decimals_of(abs(value)) if abs(value) >= 1e-4 else None)
 
 
 def _comparisons(scores: Sequence[Scores], metric: str) -> str:
