@@ -70,6 +70,40 @@ def make_refined() -> Report:
     return replace(report, sounds=sounds, scores=scores)
 
 
+def make_extreme(n_parameters: int) -> Report:
+    """Names that are long, foreign or without a place to break, metrics that are no numbers, and many parameters."""
+    report = make_report()
+    rng = np.random.default_rng(1)
+    names = [f"filter_envelope_amount_of_the_{'second_' * 4}oscillator_{p}" for p in range(n_parameters)]
+    parameters = tuple(ParamSpec(name, -123456.0, 123456.0, 1234.56, "log10 kHz per octave") for name in names)
+    value, other = rng.uniform(-123456, 123456, (2, N_ALL, n_parameters))
+    texts = ["录音_" * 30, "تسجيل صوتي " * 12, "x" * 240 + ".wav", "a b " * 40, "é.wav"]
+    sounds = []
+    for number, (sound, text) in enumerate(zip(report.sounds, texts, strict=True)):
+        true, answer = sound.sides
+        metrics = {"mss": float("nan") if number == 2 else 12345.678 * (number + 1), "stft_pcc": float("nan")}
+        true = replace(true, value=value[number])
+        answers = [
+            replace(answer, name=name, value=other[number], std=np.full(n_parameters, 0.5), metrics=metrics)
+            for name in ("Refined", "Unrefined", "Neighbour")
+        ]
+        sounds.append(replace(sound, name=text, sides=[true, *answers], notes=(text, text)))
+    names = "refined", "network", "nearest neighbour", "mean parameters", "8-bit coding"
+    metrics = {"mss": np.full(N_ALL, 12345.678), "stft_pcc": np.full(N_ALL, np.nan)}
+    return replace(
+        report,
+        title=texts[0],
+        facts={"Checkpoint": texts[2], "Dataset": texts[1], "Sounds": "40 of 40"},
+        parameters=parameters,
+        scores=[Scores(name, metrics, np.abs(value - other)) for name in names],
+        true_value=value,
+        value=other,
+        sounds=sounds,
+        notes=(texts[2], texts[0]),
+        remarks=(texts[1],),
+    )
+
+
 def changed(sound: Sound, number: int, **changes: object) -> Sound:
     """A sound with one of its sides changed."""
     sides = list(sound.sides)
