@@ -24,7 +24,9 @@ def encode_wav(waveform: np.ndarray, sample_rate: int, exact: bool = False) -> b
         soundfile.write(buffer, waveform, sample_rate, format="WAV", subtype="FLOAT")
         return buffer.getvalue()
     # Rounded here: libsndfile cuts off the digits of floating-point samples.
-    samples = np.clip(np.round(np.asarray(waveform, dtype=np.float64) * FULL_SCALE), -32768, FULL_SCALE).astype(np.int16)
+    samples = np.clip(np.round(np.asarray(waveform, dtype=np.float64) * FULL_SCALE), -32768, FULL_SCALE).astype(
+        np.int16
+    )
     soundfile.write(buffer, samples, sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 

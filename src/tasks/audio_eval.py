@@ -1,6 +1,6 @@
 """Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares the two.
 
-python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt] [num_samples=256] [refine=true]
+python src/audio_eval.py [run=NAME|last|best] [num_samples=256] [refine=true]
 
 Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 from pydantic import Field
 
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
@@ -36,7 +36,7 @@ from src.pages.encoding import encode_wav
 from src.pages.formats import format_number
 from src.plain import shown
 from src.programs.output import PlainTable, RankedLogger, console, plain_table, progress
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
 from src.vimh.info import DatasetInfo
@@ -58,6 +58,7 @@ REFERENCES = (
 class AudioEvalSettings(Section):
     """Settings of the program; `configs/audio_eval.yaml` explains each."""
 
+    run: Text | None
     ckpt_path: Text | None
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
     n_listen: PositiveInt
@@ -114,13 +115,12 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
         category, `{name}_acc` and `{name}_f1`.
     """
     settings = read_section(AudioEvalSettings, cfg)
-    ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)
     log.info("Dataset: %s", data_dir)
-    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=str(data_dir))
+    datamodule: VIMHDataModule = restore_datamodule(run, settings.trusted_modules, data_dir=str(data_dir))
     notes = check_dataset(run.info, datamodule)
     recipe = Recipe.from_info(datamodule.info, instantiate)
     evaluation = evaluate(run, datamodule, recipe, settings)
@@ -181,7 +181,7 @@ def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[..., Any
         generate(recipe, data_dir, pickle="train_batch" in info.files, shard=shard, advance=advance)
 
 
-def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[str]:
+def check_dataset(stored: DatasetInfo, datamodule: VIMHDataModule) -> list[str]:
     """Notes for the report about a dataset beside that of the checkpoint."""
     found, notes = datamodule.info, []
     differing = [
@@ -208,7 +208,7 @@ def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[
 # ----- estimates and scores
 
 
-def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
+def evaluate(run: Run, datamodule: VIMHDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
     """Estimate the parameters of test sounds by the network, with `refine` by refinement, and by references; score all.
 
     Raises:
@@ -261,7 +261,7 @@ def refine_estimate(
 
 
 def describe(
-    ckpt_path: Path, run: Run, datamodule: LightningDataModule, evaluation: Evaluation, notes: list[str]
+    ckpt_path: Path, run: Run, datamodule: VIMHDataModule, evaluation: Evaluation, notes: list[str]
 ) -> dict[str, Any]:
     """Where the figures come from, plain data."""
     info = datamodule.info

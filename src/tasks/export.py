@@ -1,6 +1,6 @@
 """Writes a checkpoint as one ONNX file that needs neither PyTorch nor this project.
 
-python src/export.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+python src/export.py [run=NAME|last|best]
 
 Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(batch, n_aux)`; outputs are `value` and
 `std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from src import __version__
 from src.checkpoints.run import Run, load_run, restore_datamodule
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, check_number
 from src.files import write_atomically
 from src.models.components.conditioning import Standardize
@@ -21,7 +22,7 @@ from src.models.onnx_export import Inputs, check_agreement, check_packages, meas
 from src.models.predictor import Predictor
 from src.params import ParamSpec
 from src.programs.output import PlainTable, RankedLogger, console, plain_table
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 
 log = RankedLogger(__name__)
 
@@ -37,8 +38,7 @@ def export(cfg: DictConfig) -> dict[str, float]:
     """
     check_packages()
     check_settings(cfg)
-    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(cfg.run, cfg.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, cfg.trusted_modules)
     output = Path(cfg.output or default_output(ckpt_path))
     predictor = Predictor(run.module, natural=True)
@@ -117,7 +117,7 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     if not data_dir.is_dir():
         log.warning("%s: no dataset there, so only random images are compared.", data_dir)
         return []
-    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
+    datamodule: VIMHDataModule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
     has_test = datamodule.info.test_samples > 0
     loader = datamodule.test_dataloader() if has_test else datamodule.val_dataloader()
     batch = next(iter(loader))[0]  # of the first chunk
