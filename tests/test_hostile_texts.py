@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from scripts.pages import table as markdown_table
 from src.callbacks.head_figures import INK, HeadPredictions, head_figure, pixels, spectrogram_figure
 from src.evaluation.scoring import csv_text
-from src.listening.report import Axes, Report, Sound, render_report
+from src.listening.report import Axes, Report, Side, Sound, render_report
 from src.params import ParamSpec
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import SIZE, matplotlib, png, sample_figure, value_texts
@@ -208,7 +208,7 @@ def report_of(text):
     specs = (spec_of(text), class_of(text))
     value = np.array([0.5, 1.0])
     wave, db = np.zeros(80), np.zeros((4, 6))
-    sound = Sound(text, wave, wave, db, db, value, value, None, {"mss": 1.0}, (text,))
+    sound = Sound(text, [Side(text, wave, db, value), Side(f"a {text}", wave, db, value, None, {"mss": 1.0})], (text,))
     axes = Axes(np.arange(1, 5) * 100.0, np.arange(6) / 10)
     return Report(text, {"Dataset": text}, specs, 8000, axes, (), value[None], value[None], [sound], (text,))
 

@@ -47,10 +47,11 @@ log = RankedLogger(__name__)
 PIECE = 1024  # training sounds that are compared at a time
 CHOSEN_BY = "mss"  # the sounds of the report
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
-SIDES = {"network": "Predicted", "refined": "Refined", "nearest neighbour": "Nearest neighbour"}  # that can be heard
+HEARD = {"refined": "Refined", "network": "Predicted", "nearest neighbour": "Neighbour"}  # as buttons of the report
 REFERENCES = (
     "Nearest neighbour: the training sound whose image and conditioning inputs are nearest. Mean parameters: the mean "
-    "of the training set for every sound. 8-bit coding: the true values as the labels store them."
+    "of the training set for every sound. 8-bit coding: the true values as the labels store them. The sounds called "
+    "Neighbour are those of the nearest neighbour."
 )
 
 
@@ -87,7 +88,8 @@ class Evaluation:
 
     def sound(self, number: int) -> Sound:
         """One of the sounds, to listen to beside what was estimated of it."""
-        answers = {SIDES[own.name]: (own, scores) for own, scores in self.answers if own.name in SIDES}
+        names = HEARD if self.refinement is None else HEARD | {"network": "Unrefined"}
+        answers = {names[own.name]: (own, scores) for own, scores in self.answers if own.name in names}
         true_value = self.batch.value[number]
         values = np.stack([true_value, *(own.value[number] for own, _ in answers.values())])
         waveforms = self.recipe.render(values)
