@@ -89,7 +89,7 @@ class Comparison:
 def render_comparison(comparison: Comparison) -> str:
     """The whole page, HTML."""
     data, block = page_data(comparison.sounds) if comparison.sounds else ({"sounds": []}, "")
-    side_of = {run: side for side, run in enumerate(comparison.heard, start=1)}
+    facts = table_of([run.facts for run in comparison.runs])
     data["styles"] = [0, *(run + 1 for run in comparison.heard)]  # sides have the colours of their runs
     return COMPARISON.inline(
         data,
@@ -97,11 +97,11 @@ def render_comparison(comparison: Comparison) -> str:
         block=block,
         verdict=verdict(comparison),
         charts=charts(comparison.runs),
-        facts=table_of([run.facts for run in comparison.runs]),
+        facts=[row for row in facts if len({*row[1]}) > 1],
+        shared=[(name, cells[0]) for name, cells in facts if len({*cells}) == 1],
         cost=table_of([run.cost for run in comparison.runs]),
         errors=error_table(comparison.runs),
         pairs=[pair_table(comparison, pair) for pair in comparison.pairs],
-        side_of=side_of,
         sides=data.get("sides", []),
         styles=data["styles"],
         sound_rows=sound_rows(comparison),
@@ -175,7 +175,7 @@ def pair_table(comparison: Comparison, pair: RunPair) -> dict[str, Any]:
                 "units": UNITS[row.units],
                 "sign": row.sign,
                 "cell": _cell(row, -reach, reach),
-                "better": "–" if row.better is None else f"{row.better:.0%}",
+                "better": "–" if row.better is None else percent(row.better),
                 "n_sounds": f"{row.n_sounds:,}",
             }
         )
@@ -196,9 +196,12 @@ def pair_sentence(mean: PairedDifference, first: str, second: str) -> str:
     interval = f"95 %: {format_number(mean.low)} to {format_number(mean.high)}"
     difference = f"{second} less {first}: {format_number(mean.mean)} {UNITS[mean.units]} ({interval})"
     nearer = {-1: f"{second} is nearer", 1: f"{first} is nearer", 0: "this does not tell which is nearer"}[mean.sign]
-    return (
-        f"{difference}; {nearer}. {second} is the nearer one on {mean.better or 0.0:.0%} of {mean.n_sounds:,} sounds."
-    )
+    return f"{difference}; {nearer}. {second} is the nearer one on {percent(mean.better or 0.0)} of {mean.n_sounds:,} sounds."
+
+
+def percent(share: float) -> str:
+    """A share in whole percents."""
+    return f"{100 * share:.0f} %"
 
 
 def _cell(error: MeanError | None, start: float, end: float, least: float | None = None) -> dict[str, Any] | None:

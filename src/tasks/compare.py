@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 
 from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
@@ -71,7 +70,7 @@ class LoadedRun:
         label: Short and its own among those that are compared.
         chosen: Where it is.
         run: From the checkpoint.
-        datamodule: Of its dataset.
+        datamodule: A `VIMHDataModule` of its dataset.
         true_value: Of the test sounds, `(sound, parameter)`.
         value: What the network answers.
         tested: Its errors.
@@ -80,7 +79,7 @@ class LoadedRun:
     label: str
     chosen: ChosenRun
     run: Run
-    datamodule: LightningDataModule
+    datamodule: Any
     true_value: np.ndarray
     value: np.ndarray
     tested: TestedRun
@@ -126,8 +125,8 @@ def choose_runs(names: Sequence[str], log_dir: Path) -> list[ChosenRun]:
     """
     if not 2 <= len(names) <= MOST_RUNS:
         raise ConfigError(
-            f'{len(names) or "No"} runs are named; name two to {MOST_RUNS}, as in make compare RUNS="best last". make runs '
-            "lists them."
+            f"{len(names) or 'No'} runs are named. Name two to {MOST_RUNS}, as in make compare RUNS='best last'; make "
+            "runs lists them."
         )
     chosen = [choose_run(name, log_dir) for name in names]
     places = [run.ckpt_path.resolve() for run in chosen]
@@ -163,7 +162,7 @@ def load(label: str, chosen: ChosenRun, options: Namespace) -> LoadedRun:
     run = load_run(chosen.ckpt_path, options.trusted_modules)
     instantiate = partial(instantiate_trusted, trusted_modules=options.trusted_modules)
     data_dir = find_dataset(run, None, options.data_dir, instantiate)
-    datamodule = restore_datamodule(run, options.trusted_modules, data_dir=str(data_dir))
+    datamodule: Any = restore_datamodule(run, options.trusted_modules, data_dir=str(data_dir))
     test_set = datamodule.test_set
     true_value, value = [], []
     for first in range(0, len(test_set), PIECE):
@@ -259,7 +258,8 @@ def facts_of(loaded: LoadedRun) -> dict[str, str]:
 
 def cost_of(loaded: LoadedRun) -> dict[str, str]:
     """What a run costs, name to text."""
-    net, info = loaded.run.module.net, loaded.run.info
+    net: Any = loaded.run.module.net
+    info = loaded.run.info
     n_aux = len(loaded.run.config["data"]["aux"])
     one = torch.zeros(1, *info.image_shape, dtype=torch.uint8), torch.zeros(1, n_aux)
     many = tuple(part.expand(BATCH, *part.shape[1:]).contiguous() for part in one)
@@ -355,10 +355,8 @@ def show(comparison: Comparison, paths: Mapping[str, Path]) -> None:
 def summary_table(comparison: Comparison) -> PlainTable:
     """A row per run."""
     against = comparison.runs[0].label
-    table = plain_table(
-        "Mean error of the heads on test sounds", ("run",), ("error", "less first", "95 %", "nearer on")
-    )
-    table.caption = f"less first: difference from {against} on the same sounds, bootstrap interval over the sounds"
+    table = plain_table("Mean error of the heads on test sounds", ("run",), HEADINGS)
+    table.caption = f"difference: from {against} on the same sounds; nearer on: so many of them"
     found = {pair.second: pair.differences[0] for pair in comparison.pairs if pair.first == 0}
     for number, run in enumerate(comparison.runs):
         difference = found.get(number)
