@@ -12,8 +12,8 @@ MEAN = "mean"  # of the heads, in place of the name of one
 
 
 @dataclass(frozen=True)
-class TestedRun:
-    """What a run answers to its test sounds.
+class RunErrors:
+    """How far the answers of a run to its test sounds are from the truth.
 
     Attributes:
         name: Of the run.
@@ -86,7 +86,7 @@ class PairedDifference(MeanError):
         return int(self.low > 0) - int(self.high < 0)
 
 
-def mean_errors(run: TestedRun, seed: int) -> list[MeanError]:
+def mean_errors(run: RunErrors, seed: int) -> list[MeanError]:
     """The error of every head, the mean first.
 
     Args:
@@ -96,7 +96,7 @@ def mean_errors(run: TestedRun, seed: int) -> list[MeanError]:
     return [MeanError(head, run.units[head], *_summary(errors, seed)) for head, errors in _mean_first(run.per_head())]
 
 
-def paired_differences(first: TestedRun, second: TestedRun, seed: int) -> list[PairedDifference]:
+def paired_differences(first: RunErrors, second: RunErrors, seed: int) -> list[PairedDifference]:
     """Error of the second run less that of the first, sound by sound, for every head, the mean first.
 
     Sounds are resampled, and with each both of its errors, so that what makes a sound hard for both runs does not blur
@@ -118,7 +118,7 @@ def paired_differences(first: TestedRun, second: TestedRun, seed: int) -> list[P
     return found
 
 
-def comparable(runs: Sequence[TestedRun]) -> list[list[int]]:
+def comparable(runs: Sequence[RunErrors]) -> list[list[int]]:
     """Numbers of the runs that were tested on the same sounds, in groups, each in order, the largest first."""
     groups: dict[str, list[int]] = {}
     for number, run in enumerate(runs):

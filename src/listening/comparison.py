@@ -124,9 +124,8 @@ def verdict(comparison: Comparison) -> str:
     found, (label, second) = pair.differences[0], (comparison.runs[number].label for number in (best, other))
     amount = f"{format_number(means[best].mean)} {UNITS[means[best].units]}"
     if found.sign == 0 or found.low is None or found.high is None:
-        return (
-            f"{label} and {second} cannot be told apart: the 95 % interval of their difference includes 0 ({amount})."
-        )
+        interval = f"{format_number(found.low)} to {format_number(found.high)}"
+        return f"{label} ({amount}) and {second} cannot be told apart: their difference is within {interval} (95 %)."
     low, high = sorted(map(abs, (found.low, found.high)))
     return (
         f"{label} is nearest to the truth: {amount}, {format_number(abs(found.mean or 0.0))} less than {second} on the "
@@ -196,7 +195,8 @@ def pair_sentence(mean: PairedDifference, first: str, second: str) -> str:
     interval = f"95 %: {format_number(mean.low)} to {format_number(mean.high)}"
     difference = f"{second} less {first}: {format_number(mean.mean)} {UNITS[mean.units]} ({interval})"
     nearer = {-1: f"{second} is nearer", 1: f"{first} is nearer", 0: "this does not tell which is nearer"}[mean.sign]
-    return f"{difference}; {nearer}. {second} is the nearer one on {percent(mean.better or 0.0)} of {mean.n_sounds:,} sounds."
+    share = f"{second} is the nearer one on {percent(mean.better or 0.0)} of {mean.n_sounds:,} sounds"
+    return f"{difference}; {nearer}. {share}."
 
 
 def percent(share: float) -> str:

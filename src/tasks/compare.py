@@ -24,7 +24,7 @@ from src.evaluation.comparison import (
     MEAN,
     MeanError,
     PairedDifference,
-    TestedRun,
+    RunErrors,
     comparable,
     mean_errors,
     paired_differences,
@@ -82,7 +82,7 @@ class LoadedRun:
     datamodule: Any
     true_value: np.ndarray
     value: np.ndarray
-    tested: TestedRun
+    tested: RunErrors
 
     @cached_property
     def mean_error(self) -> np.ndarray:
@@ -170,14 +170,14 @@ def load(label: str, chosen: ChosenRun, options: Namespace) -> LoadedRun:
         true_value.append(samples["value"].numpy().astype(np.float64))
         value.append(network_values(run.module, samples["image"], samples["aux"])[0])
     true, answered = np.concatenate(true_value), run.info.space.clip(np.concatenate(value))
-    tested = TestedRun(
+    tested = RunErrors(
         label, run.info.parameters, in_steps(run.info, answered, true), sounds_key(datamodule.info, true)
     )
     return LoadedRun(label, chosen, run, datamodule, true, answered, tested)
 
 
 def in_steps(info: DatasetInfo, value: np.ndarray, true_value: np.ndarray) -> np.ndarray:
-    """Errors as `TestedRun` has them, of values, `(sound, parameter)` each."""
+    """Errors as `RunErrors` has them, of values, `(sound, parameter)` each."""
     steps = [1.0 if spec.categorical else spec.step for spec in info.parameters]
     return parameter_errors(info.space, value, true_value) / np.array(steps)
 
@@ -272,8 +272,8 @@ def cost_of(loaded: LoadedRun) -> dict[str, str]:
         "Weights": f"{sum(weight.numel() for weight in net.parameters()):,}",
         "Multiply-adds a sound": f"{multiply_adds(net, one)['']:,}",
         "Training": "–" if seconds is None else f"{seconds:,.1f} s",
-        "One sound, one thread": f"{format_number(alone)} ms",
-        f"A sound of {BATCH}, one thread": f"{format_number(together)} ms",
+        "Time of a sound alone": f"{format_number(alone)} ms",
+        f"Time of a sound of {BATCH}": f"{format_number(together)} ms",
     }
 
 
@@ -348,15 +348,14 @@ def show(comparison: Comparison, paths: Mapping[str, Path]) -> None:
     for note in comparison.notes:
         complain(note)
     terminal.print(summary_table(comparison))
+    terminal.print(f"Differences are those from {comparison.runs[0].label}, sound by sound on the same sounds.")
     for name, path in paths.items():
         terminal.print(f"{name}: {path}", soft_wrap=True)
 
 
 def summary_table(comparison: Comparison) -> PlainTable:
     """A row per run."""
-    against = comparison.runs[0].label
     table = plain_table("Mean error of the heads on test sounds", ("run",), HEADINGS)
-    table.caption = f"difference: from {against} on the same sounds; nearer on: so many of them"
     found = {pair.second: pair.differences[0] for pair in comparison.pairs if pair.first == 0}
     for number, run in enumerate(comparison.runs):
         difference = found.get(number)
