@@ -2,6 +2,8 @@
 # ARGS passes overrides on, as they would stand on a command line: make ex ARGS="trainer.max_epochs=3 seed=1"
 
 VENV := .venv
+# What setup.sh is to make the environment with. Make passes the variables of the environment on as this file sets them.
+override BASE_PYTHON := $(if $(filter environment,$(origin PYTHON)),$(PYTHON))
 PYTHON := $(VENV)/bin/python
 ENV := $(VENV)/.installed
 # Cleaning works without the environment.
@@ -23,7 +25,7 @@ READ = $(if $(value RUN),"run=$$RUN")
 .PHONY: $(shell sed -n 's/^[[:punct:]][[:punct:]] \([a-z]*\) \([a-z-]*\):.*/\1 \2/p' Makefile)
 
 $(ENV): requirements.txt setup.sh
-	@sh setup.sh
+	@PYTHON='$(BASE_PYTHON)' sh setup.sh
 	@touch $@
 
 ## h help: List every target
@@ -210,19 +212,28 @@ stq study-quick: $(ENV)
 cg campaign: $(ENV)
 	@$(PYTHON) scripts/campaign.py $(ARGS)
 
-# ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
+## ds docs: Build the documentation as a site in site/, with the reference from the docstrings; checks every link
+ds docs: $(ENV)
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet $(ARGS)
+	@echo "$(CURDIR)/site/index.html"
 
-## c clean: Delete generated datasets, runs and caches
+# ----- cleaning: a table first, then a question; ARGS=--dry-run only lists, ARGS=--yes does not ask
+
+## c clean: Move generated datasets and runs to the trash, and delete caches
 c clean:
 	@$(ANY_PYTHON) scripts/clean.py data logs caches $(ARGS)
 
-## dc data-clean: Delete generated datasets
+## dc data-clean: Move generated datasets to the trash, and free the one before
 dc data-clean:
 	@$(ANY_PYTHON) scripts/clean.py data $(ARGS)
 
-## cl clean-logs: Delete runs
+## cl clean-logs: Move runs to the trash, except for the best on each dataset (ARGS=--best-too), and free the one before
 cl clean-logs:
 	@$(ANY_PYTHON) scripts/clean.py logs $(ARGS)
+
+## uc undo-clean: Restore what the last clean moved to the trash
+uc undo-clean:
+	@$(ANY_PYTHON) scripts/clean.py data logs --undo $(ARGS)
 
 # ----- looking
 

@@ -21,11 +21,11 @@ from omegaconf import OmegaConf
 from scripts.pages import table as markdown_table
 from src.callbacks.head_figures import INK, HeadPredictions, head_figure, pixels, spectrogram_figure
 from src.evaluation.scoring import csv_text
-from src.listening.report import Axes, Report, Sound, render_report
+from src.listening.report import Axes, Report, Side, Sound, render_report
 from src.params import ParamSpec
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import SIZE, matplotlib, png, sample_figure, value_texts
-from src.programs.output import PlainTable, console, plain_table, print_config_tree
+from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
 from src.recordings import Recording
 from src.tasks.predict import Reading, reading_table
 from src.tasks.results import FIGURES, results_table
@@ -133,7 +133,9 @@ def test_ascii_has_no_boxes_and_columns_below_each_other(table):
 
 @every_text
 def test_the_configuration_is_printed_whatever_it_holds(text, tmp_path, capsys):
-    print_config_tree(OmegaConf.create({"seed": text, "data": {"name": text}}), tmp_path)
+    cfg = OmegaConf.create({"seed": text, "data": {"name": text}})
+    print_config_tree(cfg)
+    write_config_tree(cfg, tmp_path)
     shown = capsys.readouterr().out
     assert shown == printable(shown)
     (tmp_path / "config_tree.log").read_bytes().decode()
@@ -203,7 +205,7 @@ def report_of(text):
     specs = (spec_of(text), class_of(text))
     value = np.array([0.5, 1.0])
     wave, db = np.zeros(80), np.zeros((4, 6))
-    sound = Sound(text, wave, wave, db, db, value, value, None, {"mss": 1.0}, (text,))
+    sound = Sound(text, [Side(text, wave, db, value), Side(f"a {text}", wave, db, value, None, {"mss": 1.0})], (text,))
     axes = Axes(np.arange(1, 5) * 100.0, np.arange(6) / 10)
     return Report(text, {"Dataset": text}, specs, 8000, axes, (), value[None], value[None], [sound], (text,))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from src.callbacks.writers import tensorboard_writers
+from src.callbacks.tensorboard import GRADIENTS, tensorboard_writers
 from src.errors import check_number
 
 
 class GradientStats(Callback):
     """Writes the L2 norm of each layer's gradient to TensorBoard, and of all of them together.
 
-    A layer is a module with parameters of its own. The tags are `grad_norm/{layer}` and `grad_norm/total`; the norms
-    are those before clipping. Without a TensorBoard logger nothing is computed.
+    A layer is a module with parameters of its own. The tags are `8 gradients/{layer}` and `8 gradients/total`; the
+    norms are those before clipping. Without a TensorBoard logger nothing is computed.
 
     Args:
         every_n_steps: Optimizer steps from one measurement to the next.
@@ -39,10 +40,11 @@ class GradientStats(Callback):
             return
         gradients = dict(layer_gradients(pl_module))
         found = gradient_norms(gradients).items()
-        norms = [Summary.Value(tag=f"grad_norm/{layer}", simple_value=norm) for layer, norm in found]
+        norms = [Summary.Value(tag=f"{GRADIENTS}/{layer}", simple_value=norm) for layer, norm in found]
         for writer in writers:
             # One event for all numbers: each of its own takes `add_scalar` as long.
-            writer.file_writer.add_summary(Summary(value=norms), trainer.global_step)
+            file_writer: Any = writer.file_writer
+            file_writer.add_summary(Summary(value=norms), trainer.global_step)
             if self.histograms:
                 for layer, of_layer in gradients.items():
                     gradient = torch.cat([of_weight.flatten() for of_weight in of_layer])  # (weight,)

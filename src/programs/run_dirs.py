@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError
 from src.files import claim_directory, lock_directory
+from src.hydra_versions import register_resolver
 from src.overrides import quoted
 from src.programs.output import RankedLogger, process_rank
 from src.runs import LAST, LAST_CKPT, choose_checkpoint, choose_run
@@ -31,7 +32,7 @@ log = RankedLogger(__name__)
 
 def register_resolvers() -> None:
     """Register the resolver `run_dir` with OmegaConf, before Hydra reads a configuration."""
-    OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+    register_resolver("run_dir", run_dir)
 
 
 class ClaimDirectory(Callback):

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 from omegaconf import DictConfig
 from pydantic import Field
 
 from src import __version__
 from src.checkpoints.run import Run, check_same_heads, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
@@ -47,10 +47,11 @@ log = RankedLogger(__name__)
 PIECE = 1024  # training sounds that are compared at a time
 CHOSEN_BY = "mss"  # the sounds of the report
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
-SIDES = {"network": "Predicted", "refined": "Refined", "nearest neighbour": "Nearest neighbour"}  # that can be heard
+HEARD = {"refined": "Refined", "network": "Predicted", "nearest neighbour": "Neighbour"}  # as buttons of the report
 REFERENCES = (
     "Nearest neighbour: the training sound whose image and conditioning inputs are nearest. Mean parameters: the mean "
-    "of the training set for every sound. 8-bit coding: the true values as the labels store them."
+    "of the training set for every sound. 8-bit coding: the true values as the labels store them. The sounds called "
+    "Neighbour are those of the nearest neighbour."
 )
 
 
@@ -87,7 +88,8 @@ class Evaluation:
 
     def sound(self, number: int) -> Sound:
         """One of the sounds, to listen to beside what was estimated of it."""
-        answers = {SIDES[own.name]: (own, scores) for own, scores in self.answers if own.name in SIDES}
+        names = HEARD if self.refinement is None else HEARD | {"network": "Unrefined"}
+        answers = {names[own.name]: (own, scores) for own, scores in self.answers if own.name in names}
         true_value = self.batch.value[number]
         values = np.stack([true_value, *(own.value[number] for own, _ in answers.values())])
         waveforms = self.recipe.render(values)
@@ -118,7 +120,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)
     log.info("Dataset: %s", data_dir)
-    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=str(data_dir))
+    datamodule: VIMHDataModule = restore_datamodule(run, settings.trusted_modules, data_dir=str(data_dir))
     notes = check_dataset(run.info, datamodule)
     recipe = Recipe.from_info(datamodule.info, instantiate)
     evaluation = evaluate(run, datamodule, recipe, settings)
@@ -179,7 +181,7 @@ def make_again(info: DatasetInfo, data_dir: Path, instantiate: Callable[..., Any
         generate(recipe, data_dir, pickle="train_batch" in info.files, shard=shard, advance=advance)
 
 
-def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[str]:
+def check_dataset(stored: DatasetInfo, datamodule: VIMHDataModule) -> list[str]:
     """Notes for the report about a dataset beside that of the checkpoint."""
     found, notes = datamodule.info, []
     differing = [
@@ -206,7 +208,7 @@ def check_dataset(stored: DatasetInfo, datamodule: LightningDataModule) -> list[
 # ----- estimates and scores
 
 
-def evaluate(run: Run, datamodule: LightningDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
+def evaluate(run: Run, datamodule: VIMHDataModule, recipe: Recipe, settings: AudioEvalSettings) -> Evaluation:
     """Estimate the parameters of test sounds by the network, with `refine` by refinement, and by references; score all.
 
     Raises:
@@ -259,7 +261,7 @@ def refine_estimate(
 
 
 def describe(
-    ckpt_path: Path, run: Run, datamodule: LightningDataModule, evaluation: Evaluation, notes: list[str]
+    ckpt_path: Path, run: Run, datamodule: VIMHDataModule, evaluation: Evaluation, notes: list[str]
 ) -> dict[str, Any]:
     """Where the figures come from, plain data."""
     info = datamodule.info

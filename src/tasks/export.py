@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from src import __version__
 from src.checkpoints.run import Run, load_run, restore_datamodule
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, check_number
 from src.files import write_atomically
 from src.models.components.conditioning import Standardize
@@ -116,7 +117,7 @@ def stored_inputs(run: Run, cfg: DictConfig) -> list[Inputs]:
     if not data_dir.is_dir():
         log.warning("%s: no dataset there, so only random images are compared.", data_dir)
         return []
-    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
+    datamodule: VIMHDataModule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir)
     has_test = datamodule.info.test_samples > 0
     loader = datamodule.test_dataloader() if has_test else datamodule.val_dataloader()
     batch = next(iter(loader))[0]  # of the first chunk

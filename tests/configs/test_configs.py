@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from omegaconf import OmegaConf, open_dict
 
 from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
 from src.errors import ConfigError
+from src.hydra_versions import instantiate
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
 from src.programs.sweep import PrepareStudy
 

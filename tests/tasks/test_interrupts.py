@@ -31,7 +31,6 @@ def arguments(saw_dir, tmp_path):
         "trainer.accelerator=cpu",
         f"paths.log_dir={tmp_path}/logs",
         "callbacks.rich_progress_bar=null",
-        "callbacks.model_summary=null",
         "+trainer.enable_progress_bar=false",
         "+trainer.enable_model_summary=false",
         "logger=csv",

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from scripts.faults.recordings import odd_recordings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
+from src.hydra_versions import initialize_configs
 from src.models.predictor import Predictor
 from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
@@ -69,7 +70,7 @@ def compose_predict(ckpt_path, tmp_path):
 
     def compose_with(*overrides):
         fixed = [f"ckpt_path={ckpt_path}", f"paths.output_dir={tmp_path}/out", f"paths.log_dir={tmp_path}"]
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        with initialize_configs(ROOT / "configs"):
             return compose("predict", [*fixed, *overrides])
 
     return compose_with
@@ -147,7 +148,7 @@ def test_what_acts_on_level_alone_is_known(run, settings):
 
 
 def test_velocity_that_drives_a_filter_does_more_than_level():
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         cfg = compose("synth/generate_moog_basic")
     moog = Recipe.from_config(cfg, instantiate_trusted)
     known = moog.values(0, 4)
