@@ -171,10 +171,9 @@ def origin_of(dataset: Path) -> str:
         source = info.get("source")
         if isinstance(info.get("generator"), dict):
             return "synthesized sets"
-        kind = source["kind"]
+        return "handwritten digits" if source["kind"] == "digits" else CONVERTED
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return FOREIGN
-    return "handwritten digits" if kind == "digits" else CONVERTED
 
 
 def plan_data(root: Path, plan: Plan, options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -125,7 +126,7 @@ class Fork:
     ) -> bool:
         near = self._names_near(path, gone)
         seen = len(self.gone), self.texts[path], near
-        if self._seen.get(path) == seen or not (near or words.search(self.texts[path])):
+        if self._seen.get(path) == seen or not (near or _found(words, self.texts[path])):
             return False
         self._seen[path] = seen
         source = python_code.Source(path, self.texts[path])
@@ -141,7 +142,7 @@ class Fork:
         return changed
 
     def _names_near(self, path: str, gone: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
-        """What a file says of the names that are gone: from itself, from modules that it names, from its conftest.py."""
+        """What a file says of the names that are gone from itself, from modules that it names, from its conftest.py."""
         own = python_code.references(self.texts[path]).words
         return {
             (where, name)
@@ -302,6 +303,11 @@ class Fork:
             for number, line in enumerate(text.split("\n"), 1):
                 if self.says(line):
                     yield f"{path}:{number}: {line.strip()[:200]}"
+
+
+@lru_cache(maxsize=4000)
+def _found(words: re.Pattern[str], text: str) -> bool:
+    return words.search(text) is not None
 
 
 def title_of(name: str) -> str:
