@@ -206,19 +206,28 @@ stq study-quick: $(ENV)
 cg campaign: $(ENV)
 	@$(PYTHON) scripts/campaign.py $(ARGS)
 
-# ----- cleaning: what this project made, listed first; ARGS=--dry-run only lists
+## ds docs: Build the documentation as a site in site/, with the reference from the docstrings; checks every link
+ds docs: $(ENV)
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet $(ARGS)
+	@echo "$(CURDIR)/site/index.html"
 
-## c clean: Delete generated datasets, runs and caches
+# ----- cleaning: a table first, then a question; ARGS=--dry-run only lists, ARGS=--yes does not ask
+
+## c clean: Move generated datasets and runs to the trash, and delete caches
 c clean:
 	@$(ANY_PYTHON) scripts/clean.py data logs caches $(ARGS)
 
-## dc data-clean: Delete generated datasets
+## dc data-clean: Move generated datasets to the trash, and free the one before
 dc data-clean:
 	@$(ANY_PYTHON) scripts/clean.py data $(ARGS)
 
-## cl clean-logs: Delete runs
+## cl clean-logs: Move runs to the trash, except for the best on each dataset (ARGS=--best-too), and free the one before
 cl clean-logs:
 	@$(ANY_PYTHON) scripts/clean.py logs $(ARGS)
+
+## uc undo-clean: Restore what the last clean moved to the trash
+uc undo-clean:
+	@$(ANY_PYTHON) scripts/clean.py data logs --undo $(ARGS)
 
 # ----- looking
 
@@ -244,7 +253,7 @@ tb tensorboard: $(ENV)
 
 ## lc list-configs: List models with their sizes, data, experiments and every other option
 lc list-configs: $(ENV)
-	@$(PYTHON) scripts/list_configs.py
+	@$(PYTHON) scripts/list_configs.py $(ARGS)
 
 ## td draw-networks: Draw a diagram of every network to docs/networks (ARGS="data=moog_envelope": to logs/networks)
 td draw-networks: $(ENV)

@@ -42,7 +42,7 @@ class NSMWarning(UserWarning):
 _usual_format = warnings.formatwarning
 
 
-def _format_warning(message: Warning, category: type[Warning], *place: Any, **line: Any) -> str:
+def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
     """A warning of this project as a sentence: the line of code that gives it is of no use to those who read it."""
     is_ours = issubclass(category, NSMWarning)
     return printable(f"{message}\n" if is_ours else _usual_format(message, category, *place, **line))

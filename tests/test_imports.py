@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "params": {"sections"},
     "param_tensors": {"params"},
     "recordings": set(),
+    "runs": set(),
     "spectral": {"sections"},
     "synth": {"code_cache", "sections"},
     "vimh": {"params", "migration", "sections", "plain"},
@@ -35,11 +36,12 @@ MAY_IMPORT = {
     "generation": {"overrides", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
     "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "recipe"},
-    "pictures": {"params", "spectral", "vimh", "recipe"},
-    "listening": {"params", "spectral", "vimh", "evaluation"},
+    "pages": set(),
+    "pictures": {"params", "spectral", "vimh", "recipe", "pages"},
+    "listening": {"params", "spectral", "vimh", "evaluation", "pages"},
     "checkpoints": {"migration", "vimh", "models", "plain"},
     "callbacks": {"params", "recipe"},
-    "programs": {"overrides"},
+    "programs": {"overrides", "runs"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
@@ -55,6 +57,7 @@ WITHOUT_FRAMEWORKS = {
     "params",
     "param_tensors",
     "recordings",
+    "runs",
     "spectral",
     "synth",
     "vimh",

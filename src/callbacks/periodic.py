@@ -26,8 +26,8 @@ class Periodic(Callback, ABC):
         self.written_at: int | None = None  # optimizer steps
 
     @abstractmethod
-    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        """Write, if there is anything to write; returns whether there was."""
+    def write(self, trainer: Trainer, pl_module: Any) -> bool:
+        """Write, if there is anything to write; returns whether there was. The module is a `VIMHLitModule`."""
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning before validation."""

@@ -157,7 +157,7 @@ def instantiate_trusted(
             the object cannot be made from the section.
         ConfigError: If `trusted_modules` is not a list of dotted names.
     """
-    plain = OmegaConf.to_container(section, resolve=False) if OmegaConf.is_config(section) else section
+    plain: Any = OmegaConf.to_container(section, resolve=False) if OmegaConf.is_config(section) else section
     options = {key: item for key, item in kwargs.items() if key.startswith("_")}
     if isinstance(plain, Mapping):
         plain = {**plain, **{key: item for key, item in kwargs.items() if key not in options}}
@@ -189,17 +189,18 @@ def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) 
     except NSMError as error:
         raise CheckpointError(f"A stored configuration of a {slot} is none of this project: {error}.") from error
     settings = list(_settings(section, slot))
-    targets = [(item, wanted) for key, item, wanted in settings if key == "_target_"]
-    for target, wanted in targets:  # all of them before anything is imported
+    targets = []
+    for target, wanted in ((item, wanted) for key, item, wanted in settings if key == "_target_"):
         if wanted is None:
             raise _refusal(target, "where no class may stand")
         named = _is_dotted(target) and (target in SLOTS[wanted].classes or _is_inside(target, trusted_modules))
         if not named:
             raise _refusal(target, f"which is not on the list of a {wanted}")
+        targets.append((target, wanted))
     for key, item, wanted in settings:
         _check_option(key, item, wanted)
-    for target, wanted in targets:
-        _check_kind(_find(target, wanted, trusted_modules), target, wanted)
+    for target, named_slot in targets:  # nothing is imported before
+        _check_kind(_find(target, named_slot, trusted_modules), target, named_slot)
 
 
 def _settings(node: Any, slot: str | None) -> Iterator[tuple[str, Any, str | None]]:
@@ -215,12 +216,12 @@ def _settings(node: Any, slot: str | None) -> Iterator[tuple[str, Any, str | Non
     if isinstance(node, str) and "${" in node:
         raise CheckpointError(f"A stored configuration is plain data, but this one holds {shown(node)}: refused.")
     if isinstance(node, Mapping):
-        is_section = slot is not None and "_target_" in node
-        inside = SLOTS[slot].inside if is_section else {"*": slot}
+        own = SLOTS[slot] if slot is not None and "_target_" in node else None
+        inside = own.inside if own else {"*": slot}
         for key, item in node.items():
             yield from _settings(key, None)
             if isinstance(key, str) and key.startswith("_") and key.endswith("_"):
-                yield key, item, slot if is_section else None
+                yield key, item, slot if own else None
                 yield from _settings(item, None)
             else:
                 yield from _settings(item, inside.get(key, inside.get("*")))
@@ -289,7 +290,7 @@ def _has(found: Any, method: str) -> bool:
 
 def _origin(error: BaseException) -> BaseException:
     """The error of this project that Hydra wrapped in its own, or the error itself."""
-    cause = error
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, NSMError):
         cause = cause.__cause__
     if cause is None and isinstance(error, InstantiationException) and error.__cause__ is not None:

@@ -120,7 +120,7 @@ class Reporting(Samples):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitems__(self, items: Numbers) -> dict[str, Tensor] | NSMError:
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor] | NSMError:  # type: ignore[override]  # its point
         """A batch, or an error."""
         try:
             return self.samples[items]
@@ -236,7 +236,7 @@ def counts_batches(trainer: Trainer, stage: str) -> bool:
         trainer.max_steps != -1
         or trainer.min_steps is not None
         or not _is_everything(trainer.val_check_interval)
-        or any(map(_counts, trainer.callbacks))
+        or any(map(_counts, trainer.callbacks))  # type: ignore[attr-defined]  # Lightning sets it from outside
     )
 
 

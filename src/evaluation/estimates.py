@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.models.predictor import Predictor
+from src.models.vimh_module import VIMHLitModule
 from src.params import ParameterSpace
 
 MAX_PIXEL = 255.0
@@ -31,7 +32,7 @@ class Estimate:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def network_values(module: nn.Module, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Values and standard deviations that a trained network estimates, `(sound, parameter)` each.
 
     Args:

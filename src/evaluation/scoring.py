@@ -126,8 +126,8 @@ def summarize(scores: Sequence[Scores], seed: int, parameters: Sequence[ParamSpe
     rows = []
     for own in scores:
         rows += [_row(own.name, name, np.asarray(values), seed) for name, values in own.metrics.items()]
-        for p, spec in enumerate(parameters if own.errors is not None else ()):
-            errors = own.errors[~np.isnan(own.errors[:, p]), p]
+        for spec, column in zip(parameters, () if own.errors is None else own.errors.T, strict=False):
+            errors = column[~np.isnan(column)]
             if spec.categorical:
                 accuracy = _row(own.name, f"{spec.name}_acc", (errors == 0).astype(float), seed)
                 rows += [replace(accuracy, median=None), Row(own.name, f"{spec.name}_f1", own.f1.get(spec.name))]
@@ -207,7 +207,8 @@ def plain_values(
         if spec.categorical:
             plain[:, p] = [spec.text(number) for number in value[:, p]]
             spread[:, p] = None
-    return np.where(active, plain, None), np.where(active, spread, None)
+    plain[~active] = spread[~active] = None
+    return plain, spread
 
 
 def csv_cell(item: Any, digits: int = 9) -> str:

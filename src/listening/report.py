@@ -306,9 +306,9 @@ def _figures(report: Report) -> list[dict[str, Any]]:
             (errors[number],) = parameter_errors(space, sound.value[None], sound.true_value[None])
     for p, spec in enumerate(report.parameters):
         if spec.categorical:
-            columns.append((f"{spec.name}, wrong class", "Errors of parameters", "low", errors[:, p]))
+            columns.append((f"{spec.name}, wrong class", "Errors of parameters", "low", errors[:, p].tolist()))
         else:
-            columns.append((f"{spec.name}, steps", "Errors of parameters", "low", errors[:, p] / spec.step))
+            columns.append((f"{spec.name}, steps", "Errors of parameters", "low", (errors[:, p] / spec.step).tolist()))
     figures = []
     for label, group, better, found in columns:
         values = np.array(found, dtype=float)
@@ -323,7 +323,7 @@ def _figures(report: Report) -> list[dict[str, Any]]:
                     "best": "highest" if better == "high" else "lowest",
                     "texts": [format_number(value) for value in values],
                     "bars": (size / (size.max() or 1.0)).round(4).tolist(),
-                    "badness": np.where(known, badness, None).tolist(),
+                    "badness": [bad if ok else None for bad, ok in zip(badness.tolist(), known, strict=True)],
                 }
             )
     return figures
@@ -396,9 +396,8 @@ def _parameter_data(report: Report, sound: Sound, p: int) -> dict[str, Any]:
         cells += _error_cells(spec, value, true, decimals)
         if math.isfinite(true):
             marks.insert(0, ["truth", place(true), 0])
-    has_std = sound.std is not None and math.isfinite(sound.std[p]) and math.isfinite(value)
-    if has_std and not spec.categorical:
-        std = float(sound.std[p])
+    std = math.nan if sound.std is None else float(sound.std[p])
+    if math.isfinite(std) and math.isfinite(value) and not spec.categorical:
         natural = format_number(std, decimals) if spec.scale == "linear" else f"{spec.natural_std(value, std):.2g}"
         cells[sound.true_value is not None].append(f" ± {natural}")
         marks.insert(0, ["spread", place(value - std), place(value + std) - place(value - std)])
@@ -438,7 +437,8 @@ def _metric_data(report: Report, sound: Sound) -> list[dict[str, Any]]:
 
 def _metrics_of(report: Report) -> list[Metric]:
     """All metrics with a value anywhere in the report: those defined in this project in their order, then others."""
-    names = dict.fromkeys(name for source in (*report.scores, *report.sounds) for name in source.metrics)
+    sources = [*(scores.metrics for scores in report.scores), *(sound.metrics for sound in report.sounds)]
+    names = dict.fromkeys(name for metrics in sources for name in metrics)
     template = Metric("", "", "low", False, "", 0.0, False, METRICS[0].compute)
     others = [replace(template, name=name) for name in names if name not in DEFINED]
     return [metric for metric in METRICS if metric.name in names] + others
@@ -483,15 +483,15 @@ def _cells(rows: Sequence[Row | None], best: float | None) -> list[dict[str, Any
 
     The places are on one scale, from the lowest to the highest interval, the best value included where there is one.
     """
-    known = [row for row in rows if row and row.mean is not None]
-    ends = [end for row in known for end in _interval(row)] + ([] if best is None else [best]) or [0.0]
+    known = [(row, row.mean) for row in rows if row and row.mean is not None]
+    ends = [end for row, mean in known for end in _interval(row, mean)] + ([] if best is None else [best]) or [0.0]
     start, width = min(ends), (max(ends) - min(ends)) or 1.0
-    cells = []
+    cells: list[dict[str, Any] | None] = []
     for row in rows:
         if row is None or row.mean is None:
             cells.append(None)
             continue
-        decimals, (lower, upper) = None, _interval(row)
+        decimals, (lower, upper) = None, _interval(row, row.mean)
         if upper > lower and row.mean:
             decimals = min(_decimals(upper - lower), max(4, _decimals(abs(row.mean))))
         mean, median, low, high = (format_number(n, decimals) for n in (row.mean, row.median, row.low, row.high))
@@ -501,9 +501,9 @@ def _cells(rows: Sequence[Row | None], best: float | None) -> list[dict[str, Any
     return cells
 
 
-def _interval(row: Row) -> tuple[float, float]:
+def _interval(row: Row, mean: float) -> tuple[float, float]:
     """Ends of the interval, both at the mean where there is none."""
-    return (row.mean, row.mean) if row.low is None else (row.low, row.high)
+    return (mean, mean) if row.low is None or row.high is None else (row.low, row.high)
 
 
 def _scatters(report: Report) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def to_onnx(predictor: Predictor, description: dict[str, Any]) -> ModelProto:
     shape, n_aux = description["image_shape"], len(description["aux"])
     example = torch.zeros(2, *shape, dtype=torch.uint8), torch.zeros(2, n_aux)  # a batch of 1 would become a constant
     with quiet_exporter():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             predictor,
             example,
             input_names=INPUTS,

@@ -7,6 +7,7 @@ import functools
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import RcKeyType
 from mpl_toolkits.mplot3d import Axes3D
 
 from src.params import INACTIVE, ParameterSpace, ParamSpec
@@ -27,7 +29,7 @@ from src.vimh.info import DatasetInfo
 DPI = 100
 FONT = "DejaVu Sans"  # comes with matplotlib
 # A dataset may hold any text: none of it is parsed as a formula.
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "text.parse_math": False,
     "font.family": FONT,
     "font.size": 8.0,
@@ -63,12 +65,15 @@ def draw_spectrogram(
     across, upwards = (fitted(axis.label, LABEL) for axis in (channel.columns, channel.rows))
     axes.set_xlabel(across)
     axes.set_ylabel(upwards)
-    # Where the pointer is; matplotlib adds the level.
-    axes.format_coord = lambda x, y: f"{across} {channel.columns.value(x):.3g}, {upwards} {channel.rows.value(y):.4g}"
+
+    def pointed_at(x: float, y: float) -> str:  # matplotlib adds the level
+        return f"{across} {channel.columns.value(x):.3g}, {upwards} {channel.rows.value(y):.4g}"
+
+    axes.format_coord = pointed_at  # type: ignore[method-assign]  # as matplotlib's documentation has it
     return drawn
 
 
-def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str, object]:
+def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str, Any]:
     """Matplotlib's keywords for the colours between two levels; those of a signed channel have 0 in their middle."""
     most = max(map(abs, ends))
     low, high, name = (-most, most, SIGNED_COLORS) if channel.is_signed else (*ends, COLORS)
@@ -173,12 +178,12 @@ class Page:
         self.figure = figure or Figure(figsize=(width, height), dpi=DPI)
         self.width, self.height = width, height
 
-    def axes(self, left: float, top: float, width: float, height: float, **kwargs: str) -> Axes:
+    def axes(self, left: float, top: float, width: float, height: float, **kwargs: Any) -> Axes:
         """New axes."""
         box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box, **kwargs)
 
-    def text(self, left: float, top: float, text: str, **kwargs: object) -> Text:
+    def text(self, left: float, top: float, text: str, **kwargs: Any) -> Text:
         """A text below and right of a point."""
         shown = printable(text).replace("\t", " ")
         return self.figure.text(left / self.width, 1 - top / self.height, shown, va="top", **kwargs)

@@ -17,6 +17,7 @@ from matplotlib import pyplot
 from matplotlib.backend_bases import KeyEvent
 from matplotlib.backends.registry import BackendFilter, backend_registry
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 from src.errors import ConfigError, NSMError
 from src.files import write_atomically
@@ -174,7 +175,9 @@ def can_show() -> bool:
 
 def show(reader: VIMHReader, listen: Listen, place: Place) -> None:
     """Open the window, and wait until it is closed."""
-    own = {key: [] for key in matplotlib.rcParams if key.startswith("keymap.") and key not in USUAL_KEYS}
+    own: dict[RcKeyType, Any] = {
+        key: [] for key in matplotlib.rcParams if key.startswith("keymap.") and key not in USUAL_KEYS
+    }
     with matplotlib.rc_context(own):
         figure = pyplot.figure(one_line(reader.data_dir.resolve().name), figsize=SIZE)
         _viewer = Viewer(figure, reader, listen, place)  # kept here: the canvas refers to it weakly
@@ -248,7 +251,7 @@ def representation_of(info: DatasetInfo) -> SpectralRepresentation:
 
 def griffin_lim(representation: SpectralRepresentation, batch: Batch) -> np.ndarray:
     """A sound that has the image of the first channel of a sample, `(time,)`."""
-    spec_range = batch.spec_range if batch.spec_range.size else np.float32([[-representation.top_db, 0.0]])
+    spec_range = batch.spec_range if batch.spec_range.size else np.array([[-representation.top_db, 0.0]], np.float32)
     # Copies: the arrays of a batch may be unaligned and read-only, as its memory map is.
     image, ends = torch.from_numpy(np.array(batch.image[:, :1])), torch.from_numpy(np.array(spec_range))
     return representation.to_waveform(image, ends)[0].numpy()

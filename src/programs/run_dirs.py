@@ -207,7 +207,8 @@ def _experiment_of(run: Path) -> str:
     if run.parents[2].name != "multiruns":
         return run.parent.name
     try:
-        return str(OmegaConf.load(run / HYDRA_CONFIG)["experiment_name"])
+        config: Any = OmegaConf.load(run / HYDRA_CONFIG)
+        return str(config["experiment_name"])
     except (OSError, YAMLError, OmegaConfBaseException, LookupError, TypeError):
         return run.parents[1].name
 

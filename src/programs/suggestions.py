@@ -162,7 +162,9 @@ def unknown_key(key: str, cfg: DictConfig) -> str:
     beside = {other: f"{prefix}{other}" for other in sorted(names)} | {other: f"+{prefix}{other}" for other in addable}
     known = names_of_settings(cfg)
     guess = (
-        known.get(name) or beside.get(nearest(name, beside)) or known.get(nearest(name, known) or nearest(key, known))
+        known.get(name)
+        or beside.get(nearest(name, beside) or "")
+        or known.get(nearest(name, known) or nearest(key, known) or "")
     )
     message = f"Could not override '{key}': there is no such setting."
     return f"{message}{did_you_mean(guess)}{listed(f'Settings of {path}' if path else 'Settings', names)}"

@@ -5,6 +5,7 @@ Shapes: waveform `(..., time)`, spectrogram `(..., freq, time)`. Everything runs
 
 import math
 import warnings
+from collections.abc import Callable
 
 import scipy  # loads its parts when they are first used
 import torch
@@ -15,7 +16,11 @@ from src.errors import ConfigError, check_number
 from src.sections import as_tuple
 
 # The usual windows, since scipy.signal takes longer to load than everything else that a small dataset needs.
-_USUAL_WINDOWS = {"boxcar": torch.ones, "hann": torch.hann_window, "hamming": torch.hamming_window}
+_USUAL_WINDOWS: dict[str, Callable[..., Tensor]] = {
+    "boxcar": torch.ones,
+    "hann": torch.hann_window,
+    "hamming": torch.hamming_window,
+}
 DB_FLOOR = -120.0  # dB full scale; below it float32 holds rounding noise only
 MAX_PIXEL = 255
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
 
 FORMATS = (".png", ".html")
-NARROW = {"pad_edge": False, "collapse_padding": True}
+NARROW: dict[str, Any] = {"pad_edge": False, "collapse_padding": True}
 
 
 def display(options: argparse.Namespace) -> int:

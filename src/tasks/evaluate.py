@@ -6,6 +6,7 @@ python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
 from omegaconf import DictConfig
 
 from src.checkpoints.run import load_run, restore_datamodule
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import check_choice
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import instantiate_callbacks, instantiate_trainer
@@ -32,7 +33,9 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, cfg.trusted_modules)
-    datamodule = restore_datamodule(run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size)
+    datamodule: VIMHDataModule = restore_datamodule(
+        run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size
+    )
     log.debug("Dataset: %s", datamodule.data_dir)
 
     callbacks = [*instantiate_callbacks(cfg.callbacks), StopOnInterrupt()]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from pydantic import Field
 
 from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
+from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import BatchFormat
 from src.errors import ConfigError, NSMError, VIMHError
 from src.evaluation.audio_metrics import audio_metrics
@@ -38,7 +39,7 @@ from src.recipe import Recipe
 from src.recordings import Recording, RecordingError, find_files, find_onset, read_recording
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.text import name_of, one_line
-from src.vimh.format import SPLITS
+from src.vimh.format import SPLITS, Split
 from src.vimh.reader import VIMHReader
 
 log = RankedLogger(__name__)
@@ -63,7 +64,7 @@ class PredictSettings(Section):
     ckpt_path: Text | None
     audio: Text | None
     dataset: Text | None
-    split: Literal[SPLITS] = Field(description=f"choose one of {', '.join(SPLITS)}")
+    split: Split = Field(description=f"choose one of {', '.join(SPLITS)}")
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
     refine: Flag
@@ -156,15 +157,15 @@ def predict(cfg: DictConfig) -> None:
     log.info("Checkpoint: %s", ckpt_path)
     run = load_run(ckpt_path, settings.trusted_modules)
     if settings.audio:
-        predict_recordings(run, ckpt_path, settings, Path(cfg.paths.output_dir))
-    else:
-        predict_dataset(run, settings, Path(cfg.paths.output_dir))
+        predict_recordings(run, ckpt_path, settings.audio, settings, Path(cfg.paths.output_dir))
+    elif settings.dataset:
+        predict_dataset(run, settings.dataset, settings, Path(cfg.paths.output_dir))
 
 
 # ----- recordings
 
 
-def predict_recordings(run: Run, ckpt_path: Path, settings: PredictSettings, output_dir: Path) -> None:
+def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictSettings, output_dir: Path) -> None:
     """Read every recording, and write what was read, resynthesized sounds and the report.
 
     Whatever goes wrong with one recording, the others are read.
@@ -172,7 +173,7 @@ def predict_recordings(run: Run, ckpt_path: Path, settings: PredictSettings, out
     Raises:
         NothingReadError: If none could be used.
     """
-    files = find_files(settings.audio)
+    files = find_files(audio)
     trained = trained_on(run, settings)
     readings, skipped = [], {}
     with progress(len(files), "Predicting", "recordings") as advance:
@@ -400,7 +401,7 @@ def describe(reading: Reading, trained: TrainedOn) -> dict[str, Any]:
     for p, (spec, value, std) in enumerate(zip(trained.parameters, *(column[0] for column in plain), strict=True)):
         reach = reading.value[p] + INTERVAL * reading.std[p] * np.array([-1.0, 1.0])
         low, high = spec.natural_from_value(np.clip(reach, spec.min, spec.max)).tolist()
-        moves = {"changes_with_3_db": bool(reading.by_gain[p])}
+        moves: dict[str, bool | float] = {"changes_with_3_db": bool(reading.by_gain[p])}
         if not spec.categorical:
             moves = {"steps_per_3_db": float(reading.by_gain[p])}
         parameters[spec.name] = {
@@ -503,13 +504,13 @@ def warnings_of(reading: Reading, trained: TrainedOn) -> list[str]:
 # ----- a dataset
 
 
-def predict_dataset(run: Run, settings: PredictSettings, output_dir: Path) -> None:
+def predict_dataset(run: Run, data_dir: str, settings: PredictSettings, output_dir: Path) -> None:
     """Write the predictions for a split of a VIMH set as CSV, beside the true values."""
-    reader = VIMHReader(settings.dataset)
-    datamodule = restore_datamodule(run, settings.trusted_modules, data_dir=settings.dataset)
+    reader = VIMHReader(data_dir)
+    datamodule: VIMHDataModule = restore_datamodule(run, settings.trusted_modules, data_dir=data_dir)
     samples = reader.split(settings.split)
     if not len(samples):
-        raise ConfigError(f"{settings.dataset}: its split {settings.split} is empty. Choose another: split=train")
+        raise ConfigError(f"{data_dir}: its split {settings.split} is empty. Choose another: split=train")
     to_tensors = BatchFormat(run.info.parameters, datamodule.aux, datamodule.measure)
     rows = []
     with progress(len(samples), "Predicting", "samples") as advance:

@@ -12,23 +12,26 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from src.checkpoints.atomic import AtomicCheckpoints
 from src.checkpoints.run import SaveRun, build_model, check_resumable
+from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
 from src.models.costs import cpu_threads, useful_threads
+from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instantiate_trainer, log_hyperparameters
-from src.programs.output import RankedLogger, process_rank
+from src.programs.output import RankedLogger, process_rank, say_where
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
 from src.tasks.devices import check_accelerator
-from src.tasks.results import report_results, say_where
+from src.tasks.results import report_results
 from src.tasks.what_runs import announce_run, early_end
 
 log = RankedLogger(__name__)
@@ -107,7 +110,7 @@ def check_optimizer(cfg: DictConfig) -> None:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = sum(weight.square().sum() for weight in weights)
+        loss = torch.stack([weight.square().sum() for weight in weights]).sum()
         loss.backward()
         return loss
 
@@ -119,7 +122,7 @@ def check_optimizer(cfg: DictConfig) -> None:
         raise ConfigError(f"model.optimizer: {name} cannot train a network of this project: {error}") from error
 
 
-def make_trainer(cfg: DictConfig, datamodule: LightningDataModule) -> Trainer:
+def make_trainer(cfg: DictConfig, datamodule: VIMHDataModule) -> Trainer:
     """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
@@ -148,7 +151,7 @@ def instantiate_plugins(plugins_cfg: Any) -> list[Any]:
 
 
 def about_run(
-    cfg: DictConfig, model: LightningModule, datamodule: LightningDataModule, epochs: int, seconds: float
+    cfg: DictConfig, model: VIMHLitModule, datamodule: VIMHDataModule, epochs: int, seconds: float
 ) -> dict[str, Any]:
     """What `results.json` holds of a training beside its metrics."""
     n_sounds = len(datamodule.train_set)
@@ -165,7 +168,7 @@ def about_run(
     }
 
 
-def prepared_datamodule(cfg: DictConfig) -> LightningDataModule:
+def prepared_datamodule(cfg: DictConfig) -> VIMHDataModule:
     """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
     log.debug("Dataset: %s", cfg.data.data_dir)
     data_dir = cfg.data.data_dir and Path(cfg.data.data_dir)  # in text, ${…} would be interpolated once more
@@ -179,7 +182,7 @@ def prepared_datamodule(cfg: DictConfig) -> LightningDataModule:
     return datamodule
 
 
-def n_threads(cfg: DictConfig, trainer: Trainer, model: LightningModule, datamodule: LightningDataModule) -> int:
+def n_threads(cfg: DictConfig, trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule) -> int:
     """Threads of PyTorch on the CPU: `cfg.threads`, or as many as the network has work for."""
     available = torch.get_num_threads()
     if cfg.threads != "auto":
@@ -194,6 +197,6 @@ def n_threads(cfg: DictConfig, trainer: Trainer, model: LightningModule, datamod
 def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None) -> str | None:
     """The best checkpoint that this run wrote; else the one it was given; None for the weights in memory."""
     callback = trainer.checkpoint_callback
-    if callback is None:
+    if not isinstance(callback, ModelCheckpoint):
         return None if cfg.train else ckpt_path
     return callback.best_model_path or ckpt_path

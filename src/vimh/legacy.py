@@ -5,7 +5,7 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class _Array:
             raise ValueError("an array that NumPy does not write")
         self.fill(raw, kind, shape, "F" if fortran else "C")
 
-    def fill(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
+    def fill(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"]) -> "_Array":
         """Take the array over from its bytes."""
         if not (isinstance(raw, bytes) and isinstance(kind, _Type) and order in ("C", "F")):
             raise TypeError("an array that is not made of bytes, type, shape and order")
@@ -95,7 +95,7 @@ class _BatchUnpickler(PlainUnpickler):
     def _scalar(self, kind: _Type, raw: bytes) -> int | float:
         return _Array().fill(raw, kind, (), "C").array.item()
 
-    def _from_buffer(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    def _from_buffer(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
         return _Array().fill(raw, kind, shape, order)
 
     def _encode(self, text: str, encoding: str) -> bytes:

@@ -14,7 +14,7 @@ from src.errors import VIMHError
 from src.params import MAX_CODE
 from src.vimh import legacy
 from src.vimh.folder import Folder, settled
-from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id
+from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id, offsets
 from src.vimh.info import DatasetInfo, FileEntry, json_checksum
 from src.vimh.maps import REGENERATE, map_records, map_values, no_records
 
@@ -80,7 +80,7 @@ class VIMHSplit:
     @property
     def has_spec_range(self) -> bool:
         """Whether records hold `spec_min` and `spec_max`."""
-        return "spec_min" in self.records.dtype.names
+        return "spec_min" in offsets(self.records.dtype)
 
     def read(self, indices: np.ndarray | slice) -> Batch:
         """Read samples by one indexing operation.
@@ -173,8 +173,9 @@ class VIMHReader:
         if file := folder.open(path.name):
             with file:
                 records = map_records(file, path, self.info)
-        elif _is_in(folder, pickled.name):
-            path, records = pickled, self._read_pickle(folder, pickled)
+        elif file := folder.open(pickled.name):
+            with file:
+                path, records = pickled, self._read_pickle(file, pickled)
         elif n_samples == 0:
             records = no_records(self.info)
         else:
@@ -191,10 +192,9 @@ class VIMHReader:
             records, self.info, path, exact, partial(open_split, self.data_dir.absolute(), self.digest, split)
         )
 
-    def _read_pickle(self, folder: Folder, path: Path) -> np.ndarray:
+    def _read_pickle(self, file: BinaryIO, path: Path) -> np.ndarray:
         """Records of a legacy pickle, `(sample,)`; one that is far too large for them is not even read."""
-        with folder.open(path.name) as file:
-            size = os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
         records = no_records(self.info)
         most = PICKLE_OVERHEAD * records.itemsize * (self.info.train_samples + self.info.test_samples) + PICKLE_FRAME
         if size > most:
@@ -269,9 +269,10 @@ class VIMHReader:
     def _check_pickle(self, folder: Folder, split: VIMHSplit) -> None:
         """Refuse a pickle copy, where there is one, that holds something else than the records."""
         path = split.path.with_name(f"{split.path.name}_batch")
-        if not _is_in(folder, path.name):
+        if not (file := folder.open(path.name)):
             return
-        copy = VIMHSplit(self._read_pickle(folder, path), self.info, path, None)
+        with file:
+            copy = VIMHSplit(self._read_pickle(file, path), self.info, path, None)
         if len(copy) != len(split):
             raise VIMHError(f"{path}: holds {len(copy)} samples, but {split.path} {len(split)}. {REGENERATE}")
         for chunk in split.chunks():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import ConfigError
-from src.models.components.conditioning import Standardize, places
+from src.models.components.conditioning import Film, Standardize, places
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ class Network(nn.Module, ABC):
     Raises:
         ConfigError: If `conditioning` is unknown.
     """
+
+    film: Film
+    heads: "MultiHead"
 
     def __init__(self, io: NetIO, conditioning: str, dropout: float) -> None:
         super().__init__()
@@ -135,6 +138,11 @@ class MultiHead(nn.Module):
         """
         logits = self.linear(features).split(self.sizes, dim=-1)
         return dict(zip(self.names, logits, strict=True))
+
+
+def set_memory_format(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Change the order in which the weights of a module lie in memory."""
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # documented, and missing in PyTorch's types
 
 
 def to_signed_unit(image: Tensor, like: Tensor) -> Tensor:
