@@ -1,6 +1,8 @@
 """Names, units, descriptions and titles out of files, in every table, figure, page and file that shows them."""
 
 import csv
+import functools
+import inspect
 import io
 import json
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from cases import naming
 from hostile_texts import HOSTILE, hostile
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -35,8 +38,22 @@ from src.vimh.axes import Axis, ChannelInfo
 from src.vimh.reader import Batch
 
 ROOT = Path(__file__).parents[1]
-TEXTS = [*HOSTILE.values(), *map(hostile, range(4))]
-every_text = pytest.mark.parametrize("text", TEXTS, ids=[*HOSTILE, *map(str, range(4))])
+TEXTS = HOSTILE | {f"mixture {seed}": hostile(seed) for seed in range(4)}
+every_text = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+
+
+def each(law):
+    """A test that a law holds for every text, which it gets as its last argument."""
+
+    @functools.wraps(law)
+    def test(*arguments, **fixtures):
+        for name, text in TEXTS.items():
+            with naming(name):
+                law(*arguments, **fixtures, text=text)
+
+    parameters = list(inspect.signature(law).parameters.values())
+    test.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name != "text"])
+    return test
 
 
 def printed(*renderables, encoding="utf-8", terminal=False, width=100):
@@ -101,8 +118,8 @@ TABLES = (results_of, reading_of, facts_of, plain_of)
 # ----- the terminal
 
 
-@every_text
 @pytest.mark.parametrize("table", TABLES)
+@each
 def test_tables_show_text_as_it_is_and_obey_nothing(table, text):
     shown = printed(table(text)).decode()
     assert shown == printable(shown)
@@ -111,14 +128,14 @@ def test_tables_show_text_as_it_is_and_obey_nothing(table, text):
     assert ascii_only.isascii()
 
 
-@every_text
+@each
 def test_a_line_shows_text_as_it_is(text):
     expected = printable(text).expandtabs(8)
     shown = printed(text, width=len(expected) + 1).decode()
     assert shown == f"{expected}\n" or "\t" in text
 
 
-@every_text
+@each
 def test_on_a_terminal_only_its_own_colours_are_sequences(text):
     shown = printed(results_of(text), plain_of(text), text, terminal=True).decode()
     without = re.sub(r"\x1b\[[\d;]*m", "", shown)
@@ -134,7 +151,7 @@ def test_ascii_has_no_boxes_and_columns_below_each_other(table):
     assert not any("|" in line for line in lines)
 
 
-@every_text
+@each
 def test_the_configuration_is_printed_whatever_it_holds(text, tmp_path, capsys):
     cfg = OmegaConf.create({"seed": text, "data": {"name": text}})
     print_config_tree(cfg)
@@ -159,7 +176,7 @@ def sheet_of(text):
     return Sheet(text, "train", [channel_of(text)], specs, np.arange(1), batch, value, {"image": text})
 
 
-@every_text
+@each
 def test_figures_are_drawn(text):
     sheet = sheet_of(text)
     texts = value_texts(sheet.specs, sheet.batch.value[0])
@@ -213,6 +230,11 @@ def report_of(text):
     return Report(text, {"Dataset": text}, specs, 8000, axes, (), value[None], value[None], [sound], (text,))
 
 
+@functools.cache
+def report_page(text):
+    return render_report(report_of(text))
+
+
 def has_the_same_elements(page, text):
     written = page(text)
     written.encode()
@@ -220,9 +242,9 @@ def has_the_same_elements(page, text):
     assert Page(written).tags == Page(page("Hz")).tags
 
 
-@every_text
+@each
 def test_a_report_has_the_same_elements_whatever_the_text(text):
-    has_the_same_elements(lambda text: render_report(report_of(text)), text)
+    has_the_same_elements(report_page, text)
 
 
 @pytest.mark.parametrize("name", ["the end of a script", "a lone surrogate"])
@@ -230,23 +252,23 @@ def test_a_contact_page_has_the_same_elements_whatever_the_text(name):
     has_the_same_elements(lambda text: contact_page(sheet_of(text)), HOSTILE[name])
 
 
-@every_text
+@each
 def test_the_data_of_a_page_is_the_text_with_escapes(text):
-    data = next(script for script in Page(render_report(report_of(text))).scripts if script.startswith("{"))
+    data = next(script for script in Page(report_page(text)).scripts if script.startswith("{"))
     assert json.loads(data)["sounds"][0]["name"] == printable(text)
 
 
 # ----- files
 
 
-@every_text
+@each
 def test_a_table_as_csv_is_the_text_with_escapes(text):
     written = csv_text(["file", text], [[text, 1.5], ["a", 2]])
     rows = list(csv.reader(io.StringIO(written.encode().decode(), newline="")))
     assert rows == [["file", printable(text)], [printable(text), "1.5"], ["a", "2"]]
 
 
-@every_text
+@each
 def test_a_table_in_markdown_keeps_its_cells(text):
     lines = markdown_table(("name", "value"), [(text, "1"), ("b", "2")])
     assert len(lines) == 4
