@@ -45,6 +45,7 @@ class CodeCache:
         self.listed: dict[str, str] = {}  # name of each file that is as it should be to its digest
         self.functions: list[Any] = []  # numba's dispatchers
         self.note = ""
+        self._list_path = Path()  # in the directory
         self._lock = threading.Lock()
 
     def __call__(self, function: Callable[..., Any]) -> Any:
@@ -65,10 +66,11 @@ class CodeCache:
     def keep(self) -> None:
         """List what numba has written for this process; to be called after calls of the functions."""
         names = [compiled.py_func.__qualname__ for compiled in self.functions if compiled.stats.cache_misses]
-        if self.directory is None or not names:
+        directory = self.directory
+        if directory is None or not names:
             return
         with self._lock:
-            files = [path for name in names for path in self.directory.glob(f"{self.source.stem}.{name}-*.nb[ic]")]
+            files = [path for name in names for path in directory.glob(f"{self.source.stem}.{name}-*.nb[ic]")]
             if all(path.name in self.listed for path in files):
                 return
             try:
@@ -82,10 +84,11 @@ class CodeCache:
         """Find the directory that numba takes for the functions of a file, and check it."""
         self.source = Path(function.__code__.co_filename)
         try:
-            self.directory = Path(numba.njit(cache=True)(function).stats.cache_path)
-            with tempfile.TemporaryFile(dir=self.directory) as file:
+            directory = Path(numba.njit(cache=True)(function).stats.cache_path)
+            with tempfile.TemporaryFile(dir=directory) as file:
                 file.write(bytes(ROOM))
-            self._check()
+            self.directory, self._list_path = directory, directory / f"{self.source.stem}.sha256"
+            self._check(directory)
         except (OSError, RuntimeError) as error:  # RuntimeError: numba has no place
             self.directory, self.listed = None, {}
             reason = str(error) if isinstance(error, OSError) else "numba finds no directory that it can write to"
@@ -94,10 +97,10 @@ class CodeCache:
                 "environment variable NUMBA_CACHE_DIR names another place."
             )
 
-    def _check(self) -> None:
+    def _check(self, directory: Path) -> None:
         """Delete what is not as it is listed, and say so if it was listed."""
         listed = self._read_list()
-        digests = {path: _digest(path) for path in self.directory.glob(f"{self.source.stem}.*.nb[ic]")}
+        digests = {path: _digest(path) for path in directory.glob(f"{self.source.stem}.*.nb[ic]")}
         wrong = [path for path, digest in digests.items() if digest != listed.get(path.name, "")]
         for path in wrong:
             path.unlink(missing_ok=True)
@@ -105,7 +108,7 @@ class CodeCache:
         damaged = sorted(path.name for path in wrong if path.name in listed)
         if damaged:
             self._say(
-                f"{self.directory}: compiled code is damaged or half-written ({', '.join(damaged)}). It was deleted, "
+                f"{directory}: compiled code is damaged or half-written ({', '.join(damaged)}). It was deleted, "
                 "and will be compiled again."
             )
 
@@ -128,10 +131,6 @@ class CodeCache:
         text = "".join(f"{digest}  {name}\n" for name, digest in entries.items())
         write_atomically(self._list_path, text.encode())
 
-    @property
-    def _list_path(self) -> Path:
-        return self.directory / f"{self.source.stem}.sha256"
-
 
 @functools.cache
 def log_once(note: str) -> None:
@@ -139,9 +138,9 @@ def log_once(note: str) -> None:
     log.warning("%s", note)
 
 
-def _digest(path: Path) -> str | None:
-    """SHA-256 of a file; None if it is gone."""
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; empty if it is gone."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
-        return None
+        return ""

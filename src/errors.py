@@ -31,8 +31,16 @@ class VIMHError(NSMError):
     """A dataset on disk that is missing, damaged, contradicts itself, or is not the one that was asked for."""
 
 
+class IndexingError(NSMError, IndexError):
+    """A number or an index that nothing has."""
+
+
 class CheckpointError(NSMError):
     """A file that is no checkpoint of this project, or does not belong to the dataset at hand."""
+
+
+class InstallationError(SystemExit, NSMError):
+    """A package that cannot be used. It is raised while modules are imported: a script ends with its message then."""
 
 
 class NSMWarning(UserWarning):
@@ -42,7 +50,7 @@ class NSMWarning(UserWarning):
 _usual_format = warnings.formatwarning
 
 
-def _format_warning(message: Warning, category: type[Warning], *place: Any, **line: Any) -> str:
+def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
     """A warning of this project as a sentence: the line of code that gives it is of no use to those who read it."""
     is_ours = issubclass(category, NSMWarning)
     return printable(f"{message}\n" if is_ours else _usual_format(message, category, *place, **line))

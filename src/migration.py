@@ -45,7 +45,7 @@ def upgraded(entry: Mapping[str, Any]) -> dict[str, Any]:
     model = config.get("model")
     if isinstance(model, Mapping) and isinstance(model.get("net"), Mapping):
         net = {key: item for key, item in model["net"].items() if key not in GIVEN_TO_NETWORKS}
-        config["model"] = model | {"net": net}
+        config["model"] = {**model, "net": net}
     return dict(entry) | ({} if config == stored else {"config": config, "config_version": CONFIG_VERSION})
 
 

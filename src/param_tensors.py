@@ -13,7 +13,7 @@ NO_CLASS = -3e4  # logit of a class that a head does not have: probability 0 in 
 UNIFORM = 1 / math.sqrt(12)  # standard deviation of a uniform distribution over 1
 
 
-class ParamTensors(Conversions, nn.Module):
+class ParamTensors(Conversions[Tensor], nn.Module):
     """A `ParameterSpace` as tensors: as `Conversions` it takes and returns tensors `(batch, head)`.
 
     All of them are buffers, float32 unless stated otherwise, and none is in the state dict.
@@ -38,6 +38,13 @@ class ParamTensors(Conversions, nn.Module):
         pairs: Head that does not always act and head that it depends on, for each of `conditions`.
         allowed: Tables of classes of `conditions`, bool, `(condition, class)`.
     """
+
+    n_steps: Tensor
+    log_spread: Tensor
+    classes: Tensor
+    mask: Tensor
+    categorical: Tensor
+    allowed: Tensor
 
     def __init__(self, parameters: Sequence[ParamSpec]) -> None:
         super().__init__()
@@ -70,7 +77,7 @@ class ParamTensors(Conversions, nn.Module):
         self.n_missing = np.subtract(space.n_classes.max(), space.n_classes).tolist()
 
     @property
-    def conditions(self) -> list[Condition]:
+    def conditions(self) -> list[Condition[Tensor]]:
         """On which heads depends whether others are trained: head, the other, and the classes of that."""
         return [(*pair, allowed) for pair, allowed in zip(self.pairs, self.allowed, strict=True)]
 

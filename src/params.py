@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from numbers import Real
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import scipy  # loads its parts when they are first used
@@ -35,16 +35,17 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from src.errors import ConfigError, NSMWarning, check_choice, check_number
 from src.sections import validation_in_words
 
-Array = TypeVar("Array")  # numpy.ndarray or torch.Tensor
-
 MAX_CODE = 255
 MAX_CLASSES = 256
 MAX_PARAMETERS = 255
 _NAME = re.compile(r"[^\W_][\w .-]*")
-SAMPLINGS = ("uniform", "sobol", "grid")
+Sampling = Literal["uniform", "sobol", "grid"]
+SAMPLINGS = get_args(Sampling)
 STRICT = ConfigDict(strict=True, extra="forbid")  # where pydantic validates: types as they are, no other keys
-KINDS = ("continuous", "integer", "categorical")
-SCALES = ("linear", "log")
+Kind = Literal["continuous", "integer", "categorical"]
+Scale = Literal["linear", "log"]
+KINDS = get_args(Kind)
+SCALES = get_args(Scale)
 INACTIVE = "–"  # in the place of a value that does not act, or is no number
 LOG_UNITS = "log10"  # before the natural units, in the units of a value on a log scale
 HOW = (
@@ -52,10 +53,27 @@ HOW = (
     "`scale` and `active_if` if you like; `description` goes with both."
 )
 
+
+class Computable(Protocol):
+    """What numpy.ndarray and torch.Tensor have in common, as far as conversions need it."""
+
+    def __sub__(self, other: Any, /) -> Any: ...
+
+    def __mul__(self, other: Any, /) -> Any: ...
+
+    def __truediv__(self, other: Any, /) -> Any: ...
+
+    def __ge__(self, other: Any, /) -> Any: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+Array = TypeVar("Array", bound=Computable)  # numpy.ndarray or torch.Tensor
+
 Condition = tuple[int, int, Array]  # a parameter, the one it depends on, and with which classes of that it is active
 
 
-class Conversions:
+class Conversions(Generic[Array]):
     """Conversions between the representations of one parameter, or of several in the columns of an array.
 
     Each works alike on NumPy arrays and on PyTorch tensors.
@@ -72,9 +90,15 @@ class Conversions:
         conditions: On which parameters depends whether others act, those first that others build on.
     """
 
+    low: Array
+    range: Array
+    step: Array
+    n_classes: Array
+    discrete: Array
+    log: Array
     any_discrete: bool
     any_log: bool
-    conditions: Sequence[Condition]
+    conditions: Sequence[Condition[Array]]
 
     def natural_from_value(self, value: Array) -> Array:
         """What the synth is given, and people read."""
@@ -136,13 +160,13 @@ class Conversions:
         return self.normalized_from_value(self.value_from_index(index))
 
 
-def _chosen(flag: Array, chosen: Array, other: Array) -> Array:
+def _chosen(flag: Any, chosen: Any, other: Any) -> Any:
     """`chosen` where `flag` is 1, `other` where it is 0, exactly; the same for numbers, NumPy and PyTorch."""
     return flag * chosen + (1 - flag) * other
 
 
 @dataclass(frozen=True)
-class ParamSpec(Conversions):
+class ParamSpec(Conversions[Any]):
     """A varying parameter: its range, its grid step and all its conversions.
 
     Attributes:
@@ -172,8 +196,8 @@ class ParamSpec(Conversions):
     units: str = ""
     description: str = ""
     names: tuple[str, ...] = ()
-    kind: Literal[KINDS] | None = None
-    scale: Literal[SCALES] = "linear"
+    kind: Kind | None = None
+    scale: Scale = "linear"
     active_if: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -318,7 +342,7 @@ def _listed(item: Any) -> tuple[Any, ...]:
     return tuple(item) if isinstance(item, Sequence) and not isinstance(item, str) else (item,)
 
 
-def _column(name: str, dtype: type) -> functools.cached_property:
+def _column(name: str, dtype: type) -> functools.cached_property[np.ndarray]:
     """An attribute of all varying parameters as an array."""
 
     def values(space: "ParameterSpace") -> np.ndarray:
@@ -328,7 +352,7 @@ def _column(name: str, dtype: type) -> functools.cached_property:
 
 
 @dataclass(frozen=True)
-class ParameterSpace(Conversions):
+class ParameterSpace(Conversions[np.ndarray]):
     """The varying and the fixed parameters of a dataset.
 
     As `Conversions` it takes and returns arrays `(sample, parameter)` of all varying parameters.
@@ -375,7 +399,7 @@ class ParameterSpace(Conversions):
         Raises:
             ConfigError: If a section has other keys or types, or describes no possible parameter.
         """
-        varying, fixed = [], []
+        specs: list[ParamSpec | FixedParam] = []
         for name, entry in parameters.items():
             if not isinstance(entry, Mapping):
                 raise ConfigError(f"parameters.{name} is {entry!r}; it must be a section. {HOW}")
@@ -383,13 +407,16 @@ class ParameterSpace(Conversions):
                 raise ConfigError(f"the key parameters.{name}.name does not belong here. {HOW}")
             if "min" in entry and entry["min"] == entry.get("max"):
                 entry = {"value": entry["min"], "description": entry.get("description", "")}
-            kind, found = (FixedParam, fixed) if "value" in entry else (ParamSpec, varying)
+            kind = FixedParam if "value" in entry else ParamSpec
             entry = _numbered(_in_logarithms(name, entry))
             try:  # by way of JSON, whose lists are tuples where one is wanted
-                found.append(TypeAdapter(kind).validate_json(json.dumps({"name": name, **entry})))
+                specs.append(
+                    TypeAdapter[ParamSpec | FixedParam](kind).validate_json(json.dumps({"name": name, **entry}))
+                )
             except ValidationError as error:
                 raise ConfigError(validation_in_words(error, f"parameters.{name}", hint=HOW)) from error
-        return cls(tuple(varying), tuple(fixed))
+        varying = tuple(spec for spec in specs if isinstance(spec, ParamSpec))
+        return cls(varying, tuple(spec for spec in specs if isinstance(spec, FixedParam)))
 
     low = _column("min", np.float64)
     high = _column("max", np.float64)
@@ -411,7 +438,7 @@ class ParameterSpace(Conversions):
         return bool(self.log.any())
 
     @functools.cached_property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Condition[np.ndarray], ...]:
         """Parameter, the one that it depends on, and with which classes of that it is active; those in order."""
         number = {spec.name: p for p, spec in enumerate(self.varying)}
         graph = {spec.name: list(spec.active_if) for spec in self.varying if spec.active_if}
@@ -539,7 +566,7 @@ def _numbered(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _in_logarithms(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """A section of a parameter on a log scale with the logarithms that its values are."""
-    grid = [entry.get(key) for key in ("min", "max", "step")]
+    grid: list[Any] = [entry.get(key) for key in ("min", "max", "step")]
     if entry.get("scale") != "log" or not all(isinstance(n, Real) and not isinstance(n, bool) for n in grid):
         return entry
     low, high, factor = map(float, grid)

@@ -100,13 +100,18 @@ def reason(error: BaseException, most: int = 300) -> str:
     return (text if len(text) <= most else f"{text[:most]}…") or type(error).__name__
 
 
-class PlainUnpickler(pickle._Unpickler):
+UsualUnpickler: Any = pickle._Unpickler  # Any: the types that are known of it lack its methods
+
+
+class PlainUnpickler(UsualUnpickler):
     """An unpickler that makes Python's plain types and, for every other global, what `find_class` of a subclass allows.
 
     It is the one in Python: that in C takes gigabytes for a damaged memo index. Byte arrays are read as bytes, since
     the memory for a byte array is allocated before the length of the stream is checked. Keys are numbers and texts, and
     there are no sets: hashing a tuple goes through everything in it, again and again.
     """
+
+    stack: list[Any]
 
     def load_setitem(self) -> None:
         """Put a pair into a mapping."""
@@ -133,14 +138,14 @@ class PlainUnpickler(pickle._Unpickler):
         """Refuse a set."""
         raise pickle.UnpicklingError("a set")
 
-    dispatch: ClassVar = pickle._Unpickler.dispatch | {
+    dispatch: ClassVar = UsualUnpickler.dispatch | {
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
         pickle.DICT[0]: load_dict,
         pickle.REDUCE[0]: load_reduce,
         pickle.EMPTY_SET[0]: load_set,
         pickle.FROZENSET[0]: load_set,
-        pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8,
+        pickle.BYTEARRAY8[0]: UsualUnpickler.load_binbytes8,
     }
 
     def find_class(self, module: str, name: str) -> Any:

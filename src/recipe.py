@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,10 @@ from pydantic import Field, FiniteFloat
 from src import __version__
 from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import CONFIG_VERSION
-from src.params import SAMPLINGS, FixedParam, ParameterSpace
+from src.params import SAMPLINGS, FixedParam, ParameterSpace, Sampling
 from src.sections import Section, WholeNumber, read_section
 from src.spectral.representation import Representation, SpectralRepresentation
-from src.synth.base import Synth
+from src.synth.base import Synth, count_samples
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, Shard, new_info
@@ -32,7 +32,8 @@ BLOCK = 32  # sounds that are represented at a time: what they need then stays i
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
 VIEW_SIZE = (128, 128)  # rows and columns of the spectrograms that show sets of samples
-SYNTHS = {"simple": SawVoice, "saw": SawVoice, "moog": MoogVoice}  # by what `synth_type` contains
+# By what `synth_type` contains.
+SYNTHS: dict[str, type[SawVoice | MoogVoice]] = {"simple": SawVoice, "saw": SawVoice, "moog": MoogVoice}
 SYNTH_SETTINGS = ("sample_rate", "duration", "note_duration")  # some datasets list these as fixed parameters
 
 
@@ -52,7 +53,7 @@ class DatasetSection(Section):
     size: int = Field(ge=2, description="it must be a whole number of 2 or more: one to train, one to test")
     train_fraction: float = Field(gt=0, lt=1, description="it must be above 0 and below 1")
     seed: WholeNumber
-    sampling: Literal[SAMPLINGS] = Field(description=f"choose one of {', '.join(SAMPLINGS)}")
+    sampling: Sampling = Field(description=f"choose one of {', '.join(SAMPLINGS)}")
     sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
     duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")
     synth_type: str = Field(pattern="^[^/]*$", description="it must be a short name, without a slash")
@@ -122,8 +123,9 @@ class Recipe:
         if info.generator is None:
             synth, space = _synth_by_names(info)
             return cls({}, synth, _plain_stft(synth, info.height, info.width), space)
-        config = info.generator.get("config")
-        missing = [key for key in ("synth", "representation") if not isinstance(config, Mapping) or key not in config]
+        stored = info.generator.get("config")
+        config: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {}
+        missing = [key for key in ("synth", "representation") if key not in config]
         if missing:
             raise VIMHError(
                 f"{info.title}: its description lacks {', '.join(f'generator.config.{key}' for key in missing)}, so "
@@ -354,7 +356,7 @@ def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"The generator's configuration is {config!r}; it must have the sections {', '.join(SECTIONS)}."
         )
-    sections = {key: config.get(key) for key in SECTIONS}
+    sections: Any = {key: config.get(key) for key in SECTIONS}
     if OmegaConf.is_config(config):  # one out of a file is plain, and nothing in it is resolved
         sections = OmegaConf.to_container(OmegaConf.create(sections), resolve=True, throw_on_missing=True)
     for key, section in sections.items():
@@ -390,7 +392,7 @@ def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
     """
     constant = {name: entry.min for name, entry in info.parameter_mappings.items() if not entry.varies}
     constant |= {fixed.name: fixed.value for fixed in info.space.fixed}
-    settings = {"sample_rate": info.sample_rate, "duration": info.duration}
+    settings: dict[str, Any] = {"sample_rate": info.sample_rate, "duration": info.duration}
     settings |= {key: constant.pop(key) for key in SYNTH_SETTINGS if key in constant}
     missing = [key for key, item in settings.items() if item is None]
     if missing:
@@ -417,6 +419,11 @@ def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
 
 def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
     """An STFT of a size, from its first bin to half the sample rate."""
-    win_length = min(2 * height, synth.n_samples)
-    sound = {"sample_rate": synth.sample_rate, "duration": synth.duration}
-    return SpectralRepresentation(**sound, height=height, width=width, win_length=win_length, n_fft=2 * height)
+    return SpectralRepresentation(
+        sample_rate=synth.sample_rate,
+        duration=synth.duration,
+        height=height,
+        width=width,
+        win_length=min(2 * height, count_samples(synth.sample_rate, synth.duration)),
+        n_fft=2 * height,
+    )

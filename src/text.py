@@ -76,9 +76,8 @@ def prepare_streams() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(**_stream_options())
-    if os.environ.get("TERM") == "dumb":
-        os.environ.setdefault("NO_COLOR", "1")  # colorlog knows this one only
+            encoding, errors = _stream_options()
+            stream.reconfigure(encoding=encoding, errors=errors)
     logging.setLogRecordFactory(PrintableRecord)
     sys.excepthook = _show_exception
 
@@ -91,12 +90,15 @@ class PrintableRecord(logging.LogRecord):
         return printable(super().getMessage())
 
 
-def _stream_options() -> dict[str, str]:
-    """How a stream is to be encoded. Python writes UTF-8 where a user asks for C, the locale of ASCII (PEP 540)."""
+def _stream_options() -> tuple[str | None, str]:
+    """Encoding of a stream, None: as it is, and what happens to letters that it lacks.
+
+    Python writes UTF-8 where a user asks for C, the locale of ASCII (PEP 540).
+    """
     asks_for_ascii = os.environ.get("LC_ALL") in C_LOCALES
     if asks_for_ascii and not {"PYTHONUTF8", "PYTHONIOENCODING"} & os.environ.keys():
-        return {"encoding": "ascii", "errors": LETTERS_AS_BYTES}
-    return {"errors": IN_ASCII}
+        return "ascii", LETTERS_AS_BYTES
+    return None, IN_ASCII
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

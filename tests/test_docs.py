@@ -74,6 +74,29 @@ def test_configuration_options_that_a_page_names_exist(page):
     assert [pair for pair in options if not (configs / pair[0] / f"{pair[1]}.yaml").is_file()] == []
 
 
+def test_the_configuration_page_lists_every_option_of_every_group():
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`.*?) \| [^`|]+\|$", page, flags=re.MULTILINE))
+    found = {group: {*re.findall(r"`(\w+)`", options)} for group, options in rows.items()}
+    (single,) = re.findall(r"with one option each: (.*)\.$", page, flags=re.MULTILINE)
+    found |= {group: {"default"} for group in ("local", *re.findall(r"`(\w+)`", single))}
+    groups = [directory for directory in (ROOT / "configs").iterdir() if directory.is_dir()]
+    expected = {group.name: {path.stem for path in group.glob("*.yaml")} for group in groups} | {"local": {"default"}}
+    assert found == expected
+
+
+def test_the_configuration_page_lists_every_program():
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    _, _, table = page.partition("| program | what it does | configuration |\n|---|---|---|\n")
+    found = re.findall(r"^\| `([\w/.]+)` \|", table.partition("\n\n")[0], flags=re.MULTILINE)
+    programs = [*ROOT.glob("*.py"), *(path for path in (ROOT / "src").glob("*.py") if is_program(path))]
+    assert sorted(found) == sorted(path.relative_to(ROOT).as_posix() for path in programs)
+
+
+def is_program(path: Path) -> bool:
+    return 'if __name__ == "__main__":' in path.read_text()
+
+
 def test_the_design_page_shows_who_may_import_whom():
     page = (ROOT / "docs" / "design.md").read_text()
     _, _, table = page.partition("| part of `src` | may import |\n|---|---|\n")

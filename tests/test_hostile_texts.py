@@ -24,15 +24,16 @@ from omegaconf import OmegaConf
 from scripts.pages import table as markdown_table
 from src.callbacks.head_figures import INK, HeadPredictions, head_figure, pixels, spectrogram_figure
 from src.evaluation.scoring import csv_text
-from src.listening.report import Axes, Report, Sound, render_report
+from src.listening.report import Axes, Report, Side, Sound, render_report
 from src.params import ParamSpec
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import SIZE, matplotlib, png, sample_figure, value_texts
-from src.programs.output import PlainTable, console, plain_table, print_config_tree
+from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
+from src.readings import RecordingReading
 from src.recordings import Recording
-from src.tasks.predict import Reading, reading_table
+from src.tasks.predict import reading_table
 from src.tasks.results import FIGURES, results_table
-from src.text import IN_ASCII, printable
+from src.text import IN_ASCII, name_of, printable
 from src.vimh.axes import Axis, ChannelInfo
 from src.vimh.reader import Batch
 
@@ -91,7 +92,9 @@ def results_of(text):
 def reading_of(text):
     recording = Recording(Path(text.replace("\0", "")), np.zeros(8), 1.0, 0.0, (text,))
     nothing = np.zeros(1)
-    reading = Reading(recording, nothing, 0.0, nothing, nothing, nothing, nothing, nothing, None)
+    arrays = dict.fromkeys(("waveform", "image", "spec_range", "value", "std", "by_gain"), nothing)
+    about = {"name": name_of(recording.path), "gain_db": 0.0, "normalized": True, "percentile": None}
+    reading = RecordingReading(recording=recording, **arrays, **about)
     found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5}
     found |= {"level_only": False, "steps_per_3_db": 0.0}
     return reading_table(reading, {"cutoff": found | {"units": text}})
@@ -150,7 +153,9 @@ def test_ascii_has_no_boxes_and_columns_below_each_other(table):
 
 @each
 def test_the_configuration_is_printed_whatever_it_holds(text, tmp_path, capsys):
-    print_config_tree(OmegaConf.create({"seed": text, "data": {"name": text}}), tmp_path)
+    cfg = OmegaConf.create({"seed": text, "data": {"name": text}})
+    print_config_tree(cfg)
+    write_config_tree(cfg, tmp_path)
     shown = capsys.readouterr().out
     assert shown == printable(shown)
     (tmp_path / "config_tree.log").read_bytes().decode()
@@ -220,7 +225,7 @@ def report_of(text):
     specs = (spec_of(text), class_of(text))
     value = np.array([0.5, 1.0])
     wave, db = np.zeros(80), np.zeros((4, 6))
-    sound = Sound(text, wave, wave, db, db, value, value, None, {"mss": 1.0}, (text,))
+    sound = Sound(text, [Side(text, wave, db, value), Side(f"a {text}", wave, db, value, None, {"mss": 1.0})], (text,))
     axes = Axes(np.arange(1, 5) * 100.0, np.arange(6) / 10)
     return Report(text, {"Dataset": text}, specs, 8000, axes, (), value[None], value[None], [sound], (text,))
 

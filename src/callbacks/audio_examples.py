@@ -49,14 +49,14 @@ class AudioExamples(Periodic):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning before everything: a dataset that cannot be rendered is refused now."""
         if tensorboard_writers(trainer):
-            self.recipe = self.recipe_of(trainer.datamodule.info)
+            self.recipe = self.recipe_of(_info(trainer))
 
-    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+    def write(self, trainer: Trainer, pl_module: Any) -> bool:
         """Render and write all sounds."""
         if self.recipe is None or not self.batches:
             return False
         batch = {name: tensor[: self.n_samples] for name, tensor in self.batches[0].items()}
-        specs, info, step = pl_module.specs, trainer.datamodule.info, trainer.global_step
+        specs, info, step = pl_module.specs, _info(trainer), trainer.global_step
         (found,) = predict_batches(trainer, pl_module, [batch])
         normalized = torch.stack([found[spec.name].normalized.float().clamp(0, 1) for spec in specs], dim=1).cpu()
         predicted = [spec.snapped(spec.value_from_normalized(normalized[:, p])).numpy() for p, spec in enumerate(specs)]
@@ -70,10 +70,16 @@ class AudioExamples(Periodic):
                 (spec.name, spec.text(true), f"{spec.text(value)} {spec.natural_units}".rstrip())
                 for spec, true, value in zip(specs, *shown, strict=True)
             ]
-            picture = pixels(self.draw(info, *self.recipe.spectrogram_db(waveforms), texts))
+            spectrograms = self.recipe.spectrogram_db(waveforms)
+            picture = pixels(self.draw(info, spectrograms[0], spectrograms[1], texts))
             audible = torch.from_numpy(waveforms / max(1.0, np.abs(waveforms).max()))  # softer if it would clip
             for writer in tensorboard_writers(trainer):
                 writer.add_image(f"sounds/{number}/true and predicted", picture, step, dataformats="HWC")
                 for name, waveform in zip(("true", "predicted"), audible, strict=True):
                     writer.add_audio(f"sounds/{number}/{name}", waveform, step, int(info.sample_rate))
         return True
+
+
+def _info(trainer: Trainer) -> Any:
+    """The description of the dataset that a trainer works on."""
+    return trainer.datamodule.info  # type: ignore[attr-defined]  # Lightning sets it from outside

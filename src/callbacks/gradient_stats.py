@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -42,7 +43,8 @@ class GradientStats(Callback):
         norms = [Summary.Value(tag=f"{GRADIENTS}/{layer}", simple_value=norm) for layer, norm in found]
         for writer in writers:
             # One event for all numbers: each of its own takes `add_scalar` as long.
-            writer.file_writer.add_summary(Summary(value=norms), trainer.global_step)
+            file_writer: Any = writer.file_writer
+            file_writer.add_summary(Summary(value=norms), trainer.global_step)
             if self.histograms:
                 for layer, of_layer in gradients.items():
                     gradient = torch.cat([of_weight.flatten() for of_weight in of_layer])  # (weight,)

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.tensorboard import tensorboard_writers
@@ -19,7 +20,7 @@ from src.text import one_line
 
 DPI = 72
 # A dataset may hold any text: none of it is parsed as a formula.
-INK = {
+INK: dict[RcKeyType, Any] = {
     "text.parse_math": False,
     "font.size": 8,
     "axes.titlesize": 8,
@@ -44,7 +45,7 @@ class HeadPredictions(NamedTuple):
         std: Standard deviation of the value, natural units, `(sample,)`.
     """
 
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     value: np.ndarray
     std: np.ndarray
 
@@ -69,7 +70,7 @@ class HeadFigures(Periodic):
         check_number("callbacks.head_figures.n_spectrograms", n_spectrograms, whole=True, least=0)
         self.n_spectrograms = n_spectrograms
 
-    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+    def write(self, trainer: Trainer, pl_module: Any) -> bool:
         """Draw and write all figures."""
         writers = tensorboard_writers(trainer)
         if not writers or not self.batches:
@@ -96,7 +97,7 @@ class HeadFigures(Periodic):
                 writer.add_image(tag, picture, trainer.global_step, dataformats="HWC")
         return True
 
-    def _predictions(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, HeadPredictions]:
+    def _predictions(self, trainer: Trainer, pl_module: Any) -> dict[str, HeadPredictions]:
         """Predictions of every head for the samples that are shown."""
         found = predict_batches(trainer, pl_module, self.batches)
 

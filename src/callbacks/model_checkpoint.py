@@ -17,4 +17,5 @@ class ModelCheckpoint(callbacks.ModelCheckpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Called by Lightning after a batch; the original reads only `automatic_optimization` of the module."""
-        super().on_train_batch_end(trainer, SimpleNamespace(automatic_optimization=True), outputs, batch, batch_idx)
+        module: Any = SimpleNamespace(automatic_optimization=True)
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)

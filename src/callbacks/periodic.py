@@ -26,8 +26,8 @@ class Periodic(Callback, ABC):
         self.written_at: int | None = None  # optimizer steps
 
     @abstractmethod
-    def write(self, trainer: Trainer, pl_module: LightningModule) -> bool:
-        """Write, if there is anything to write; returns whether there was."""
+    def write(self, trainer: Trainer, pl_module: Any) -> bool:
+        """Write, if there is anything to write; returns whether there was. The module is a `VIMHLitModule`."""
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning before validation."""
@@ -69,7 +69,7 @@ class Periodic(Callback, ABC):
 
 def predict_batches(
     trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]
-) -> list[Mapping]:
+) -> list[Mapping[str, Any]]:
     """Predictions for batches, each as `predict_step` returns it; the module's training mode is restored."""
     was_training = pl_module.training
     pl_module.eval()

@@ -8,7 +8,6 @@ import io
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ class _StandIn:
         pass
 
 
-class _OrderedStandIn(dict):
+class _OrderedStandIn(dict[Any, Any]):
     """Stands for an ordered mapping."""
 
     def __setstate__(self, state: Any) -> None:
@@ -103,7 +102,7 @@ def _pickle_of(path: Path, n_bytes: int) -> bytes:
         return archive.read(pickles[0])
 
 
-def read_weights(found: Mapping[Any, Any]) -> dict[str, Tensor]:
+def read_weights(found: dict[Any, Any]) -> dict[str, Tensor]:
     """Name to weight, from the entry `state_dict` of a checkpoint; what is no tensor is left out, as if lost."""
 
     def is_weight(name: Any, item: Any) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -30,6 +30,7 @@ from src.errors import CheckpointError, ConfigError, NSMError
 from src.migration import CONFIG_VERSION, upgraded
 from src.models.components.network import NetIO
 from src.models.losses import HeadLoss
+from src.models.vimh_module import VIMHLitModule
 from src.plain import check_plain, parts, reason, shown
 from src.vimh.info import DatasetInfo
 
@@ -43,7 +44,7 @@ def build_model(
     info: DatasetInfo,
     aux_statistics: tuple[list[float], list[float]] | None = None,
     instantiate: Callable[..., Any] = instantiate_own,
-) -> LightningModule:
+) -> VIMHLitModule:
     """The network that a configuration describes for a dataset, complete with heads, loss and metrics.
 
     Args:
@@ -87,7 +88,7 @@ class SaveRun(Callback):
     """
 
     def __init__(self, cfg: DictConfig, info: DatasetInfo, domain: Mapping[str, Any] | None = None) -> None:
-        plain = OmegaConf.to_container(cfg, resolve=True)
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
         entry = {
             "config_version": CONFIG_VERSION,
             "config": {name: plain[name] for name in STORED_SECTIONS if name in plain},
@@ -117,7 +118,7 @@ class Run:
         domain: Statistics of its training images, by name; None where the checkpoint has none.
     """
 
-    module: LightningModule
+    module: VIMHLitModule
     info: DatasetInfo
     config: dict[str, Any]
     domain: dict[str, Any] | None = None
@@ -149,7 +150,7 @@ def load_run(ckpt_path: str | Path, trusted_modules: Sequence[str] = ()) -> Run:
 
 def _rebuild(
     config: dict[str, Any], info: DatasetInfo, weights: dict[str, Tensor], instantiate: Callable[..., Any]
-) -> LightningModule:
+) -> VIMHLitModule:
     """The network of a checkpoint with its weights. What they do not justify is not built."""
     if math.prod(info.image_shape) > MAX_PIXELS:
         raise CheckpointError(f"its images have {math.prod(info.image_shape):,} pixels; {MAX_PIXELS:,} is the most.")
@@ -163,7 +164,7 @@ def _rebuild(
     return module
 
 
-def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> LightningDataModule:
+def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> Any:
     """The datamodule that a run was trained with. It only reads: it makes no dataset, and no fresh sounds.
 
     A dataset with other heads or images than the run's is refused.
@@ -194,7 +195,8 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
 
 def _parts(checkpoint: dict[str, Any], ckpt_path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The entry of a run, with its configuration in today's names, and the weights."""
-    entry, weights = checkpoint.get(ENTRY), checkpoint.get("state_dict")
+    entry: Any = checkpoint.get(ENTRY)
+    weights: Any = checkpoint.get("state_dict")
     found = [weights, *(entry.get(key) for key in ("config", "dataset_info"))] if isinstance(entry, dict) else [None]
     if not all(isinstance(part, dict) for part in found):
         raise CheckpointError(
@@ -233,7 +235,7 @@ def _is_path(item: Any) -> bool:
         return False
 
 
-def check_resumable(ckpt_path: str | Path, model: LightningModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
+def check_resumable(ckpt_path: str | Path, model: VIMHLitModule, info: DatasetInfo, data: Mapping[str, Any]) -> int:
     """Refuse to resume from a checkpoint of another network, dataset, or choice of validation samples.
 
     Args:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-import hydra
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from src.errors import CheckpointError, ConfigError, NSMError
+from src.hydra_versions import instantiate
 from src.plain import check_plain, reason, shown
 
 MAX_SECTION = 10_000  # parts of a section
@@ -133,7 +133,7 @@ def instantiate_own(section: Mapping[str, Any], *args: Any, slot: str, **kwargs:
         slot: What is wanted; users may put there what they like.
         **kwargs: Arguments that join or replace those of the section.
     """
-    return hydra.utils.instantiate(section, *args, **kwargs)
+    return instantiate(section, *args, **kwargs)
 
 
 def instantiate_trusted(
@@ -157,21 +157,24 @@ def instantiate_trusted(
             the object cannot be made from the section.
         ConfigError: If `trusted_modules` is not a list of dotted names.
     """
-    plain = OmegaConf.to_container(section, resolve=False) if OmegaConf.is_config(section) else section
+    plain: Any = OmegaConf.to_container(section, resolve=False) if OmegaConf.is_config(section) else section
     options = {key: item for key, item in kwargs.items() if key.startswith("_")}
     if isinstance(plain, Mapping):
         plain = {**plain, **{key: item for key, item in kwargs.items() if key not in options}}
-    check_section(plain, slot, trusted_modules)
+    names = check_section(plain, slot, trusted_modules)
     try:
-        return hydra.utils.instantiate(plain, *args, **options)
+        return instantiate(plain, *args, may_name=names, **options)
     except Exception as error:  # a class raises anything about settings that it was never meant to get
         raise CheckpointError(
             f"The stored configuration of {plain['_target_']} does not fit: {reason(_origin(error))}"
         ) from error
 
 
-def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) -> None:
+def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) -> list[str]:
     """Refuse a stored section that names, anywhere in it, what is not on the list of its slot.
+
+    Returns:
+        The dotted names in it, each with that of the place where what it means is defined.
 
     Raises:
         CheckpointError: Naming the first of them. Nothing that was named is called, and nothing imported unless all
@@ -189,17 +192,22 @@ def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) 
     except NSMError as error:
         raise CheckpointError(f"A stored configuration of a {slot} is none of this project: {error}.") from error
     settings = list(_settings(section, slot))
-    targets = [(item, wanted) for key, item, wanted in settings if key == "_target_"]
-    for target, wanted in targets:  # all of them before anything is imported
+    targets = []
+    for target, wanted in ((item, wanted) for key, item, wanted in settings if key == "_target_"):
         if wanted is None:
             raise _refusal(target, "where no class may stand")
         named = _is_dotted(target) and (target in SLOTS[wanted].classes or _is_inside(target, trusted_modules))
         if not named:
             raise _refusal(target, f"which is not on the list of a {wanted}")
+        targets.append((target, wanted))
     for key, item, wanted in settings:
         _check_option(key, item, wanted)
-    for target, wanted in targets:
-        _check_kind(_find(target, wanted, trusted_modules), target, wanted)
+    names = []
+    for target, named_slot in targets:  # nothing is imported before
+        found = _find(target, named_slot, trusted_modules)
+        _check_kind(found, target, named_slot)
+        names += [target, f"{found.__module__}.{found.__qualname__}"]
+    return names
 
 
 def _settings(node: Any, slot: str | None) -> Iterator[tuple[str, Any, str | None]]:
@@ -215,12 +223,12 @@ def _settings(node: Any, slot: str | None) -> Iterator[tuple[str, Any, str | Non
     if isinstance(node, str) and "${" in node:
         raise CheckpointError(f"A stored configuration is plain data, but this one holds {shown(node)}: refused.")
     if isinstance(node, Mapping):
-        is_section = slot is not None and "_target_" in node
-        inside = SLOTS[slot].inside if is_section else {"*": slot}
+        own = SLOTS[slot] if slot is not None and "_target_" in node else None
+        inside = own.inside if own else {"*": slot}
         for key, item in node.items():
             yield from _settings(key, None)
             if isinstance(key, str) and key.startswith("_") and key.endswith("_"):
-                yield key, item, slot if is_section else None
+                yield key, item, slot if own else None
                 yield from _settings(item, None)
             else:
                 yield from _settings(item, inside.get(key, inside.get("*")))
@@ -289,7 +297,7 @@ def _has(found: Any, method: str) -> bool:
 
 def _origin(error: BaseException) -> BaseException:
     """The error of this project that Hydra wrapped in its own, or the error itself."""
-    cause = error
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, NSMError):
         cause = cause.__cause__
     if cause is None and isinstance(error, InstantiationException) and error.__cause__ is not None:

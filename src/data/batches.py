@@ -120,7 +120,7 @@ class Reporting(Samples):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitems__(self, items: Numbers) -> dict[str, Tensor] | NSMError:
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor] | NSMError:  # type: ignore[override]  # its point
         """A batch, or an error."""
         try:
             return self.samples[items]
@@ -143,7 +143,7 @@ class WorkerBatches:
     def __init__(self, samples: Samples, order: BatchOrder, **settings: Any) -> None:
         self.order = order
         self._make = partial(DataLoader, Reporting(samples), sampler=order, batch_size=None, **settings)
-        self._loader: DataLoader | None = None
+        self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.order)
@@ -236,7 +236,7 @@ def counts_batches(trainer: Trainer, stage: str) -> bool:
         trainer.max_steps != -1
         or trainer.min_steps is not None
         or not _is_everything(trainer.val_check_interval)
-        or any(map(_counts, trainer.callbacks))
+        or any(map(_counts, trainer.callbacks))  # type: ignore[attr-defined]  # Lightning sets it from outside
     )
 
 

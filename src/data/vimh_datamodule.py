@@ -176,7 +176,7 @@ class VIMHDataModule(LightningDataModule):
     def _is_in_memory(self) -> bool:
         """Whether the samples are held in memory, each split from its first use on."""
         if self.in_memory != "auto":
-            return self.in_memory
+            return bool(self.in_memory)
         n_samples = sum(map(len, self._division)) + self.info.test_samples
         sample = MemoryDataset.load(VIMHDataset(self.reader.train, np.arange(1), self.aux, self.measure))
         return not self.num_workers and n_samples * sample.n_bytes <= memory_budget(CPU)
@@ -257,7 +257,7 @@ class VIMHDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Chunks:
         """Shuffled training batches, or fresh sounds."""
-        if not self.stream:
+        if not self.stream or self.stream_source is None:
             return self._loader(self.train_set, "train")
         self._close_stream()  # of an earlier training
         source = self.stream_source(self.info)
@@ -282,7 +282,8 @@ class VIMHDataModule(LightningDataModule):
 
     def _loader(self, samples: Samples, stage: str) -> Chunks:
         """The batches of a stage, from wherever its samples are."""
-        overfits = self.trainer is not None and self.trainer.overfit_batches > 0  # the same batches in every epoch
+        trainer: Any = self.trainer
+        overfits = trainer is not None and trainer.overfit_batches > 0  # the same batches in every epoch
         seed = self.order_seed if stage == "train" and not overfits else None
         order = BatchOrder(len(samples), seed=seed, equal=stage == "train", **self._share)
         if self.num_workers:

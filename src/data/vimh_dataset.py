@@ -47,14 +47,14 @@ class BatchFormat:
     ) -> None:
         self.aux = tuple(aux)
         self.measured = tuple(name for name in self.aux if name not in SPEC_RANGE)
-        self.measure = measure
-        if self.measured and measure is None:
+        self.measure = measure if self.measured else None
+        if measure is None and self.measured:
             raise ConfigError(
                 f"data.aux names {', '.join(self.measured)}, but data.measure is null; without it, only "
                 f"{', '.join(SPEC_RANGE)} are known."
             )
-        if self.measured:  # refuses unknown names before anything is read: features of a black pixel
-            measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
+        if self.measure is not None:  # refuses unknown names before anything is read: features of a black pixel
+            self.measure(torch.zeros(1, 1, 1, 1, dtype=torch.uint8), torch.zeros(1, 2), self.measured)
         found = (*SPEC_RANGE, *self.measured)
         self._columns = [found.index(name) for name in self.aux]
         codes = np.arange(MAX_CODE + 1.0)[:, None]
@@ -81,12 +81,12 @@ class BatchFormat:
             image: uint8, `(batch, channel, freq, time)`.
             spec_range: `spec_min` and `spec_max`, dB, `(batch, 2)`.
         """
-        if self.measured:
+        if self.measure is not None:
             spec_range = torch.cat([spec_range, self.measure(image, spec_range, self.measured)], dim=1)
         return spec_range[:, self._columns]
 
 
-class Samples(Dataset, ABC):
+class Samples(Dataset[dict[str, Tensor]], ABC):
     """Samples by their numbers.
 
     `samples[3]` is one of them: the tensors of a batch without their first dimension. `samples[numbers]` and
@@ -128,7 +128,7 @@ class VIMHDataset(Samples):
         measure: Measure | None = None,
     ) -> None:
         self.split = split
-        self._reopen = split.reopen
+        self._reopen: Any = split.reopen  # None: the split itself is handed over
         self.indices = indices
         self.format = BatchFormat(split.info.parameters, aux, measure)
         if aux and not split.has_spec_range:

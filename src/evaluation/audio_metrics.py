@@ -364,8 +364,8 @@ def _check(x: np.ndarray, y: np.ndarray, sample_rate: int) -> None:
 
 def _silenced(waveform: np.ndarray) -> Tensor:
     """The sounds in float64, silent ones made zeros."""
-    waveform = torch.from_numpy(waveform.astype(np.float64))
-    return torch.where(waveform.abs().amax(dim=1, keepdim=True) < SILENT, 0.0, waveform)
+    sounds = torch.from_numpy(waveform.astype(np.float64))
+    return torch.where(sounds.abs().amax(dim=1, keepdim=True) < SILENT, 0.0, sounds)
 
 
 def _stft(waveform: Tensor, sample_rate: int) -> Tensor:

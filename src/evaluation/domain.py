@@ -104,5 +104,5 @@ class Domain:
 
 def fields(image: Tensor) -> Tensor:
     """An image averaged to at most 8 x 8 fields per channel, 0 to 1, float64, `(sample, field)`."""
-    size = [min(GRID, length) for length in image.shape[-2:]]
+    size = min(GRID, image.shape[-2]), min(GRID, image.shape[-1])
     return torch.nn.functional.adaptive_avg_pool2d(image.float() / 255, size).flatten(1).double()

@@ -27,7 +27,7 @@ def warped_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @_compiled
-def _warped_distance(a, b):
+def _warped_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     n_sounds, n_a, n_coefficients = a.shape
     n_b = b.shape[1]
     distance = np.empty(n_sounds)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.models.predictor import Predictor
+from src.models.vimh_module import VIMHLitModule
 from src.params import ParameterSpace
 
 MAX_PIXEL = 255.0
@@ -31,18 +32,20 @@ class Estimate:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def network_values(module: nn.Module, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Values and standard deviations that a trained network estimates, `(sound, parameter)` each.
 
     Args:
-        module: From `load_run`.
+        module: From `load_run`, on any device.
         image: uint8, `(sound, channel, freq, time)`.
         aux: Conditioning inputs, `(sound, n_aux)`.
     """
     predictor = Predictor(module)
+    device = next(module.parameters()).device
     with torch.inference_mode():
-        parts = [predictor(*pair) for pair in zip(image.split(AT_ONCE), aux.split(AT_ONCE), strict=True)]
-    value, std = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        batches = zip(image.split(AT_ONCE), aux.split(AT_ONCE), strict=True)
+        parts = [predictor(*(part.to(device) for part in pair)) for pair in batches]
+    value, std = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return value, std
 
 

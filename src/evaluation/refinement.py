@@ -29,6 +29,7 @@ from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE, information_std, obse
 from src.evaluation.scoring import parameter_errors
 from src.params import ParameterSpace, ParamSpec
 from src.recipe import Recipe
+from src.spectral.representation import Reversible
 
 WIDTHS = (0.1, 0.02, 0.004, 0.001)  # grid steps to either side for a derivative, one stage after the other
 OUTLIER = 10.0  # standard deviations from which on a residual counts linearly (Huber 1964)
@@ -100,6 +101,11 @@ def refine(
     """
     _check(recipe, image, spec_range, start)
     if recipe.representation is not recipe.view:
+        if not isinstance(recipe.representation, Reversible):
+            raise ConfigError(
+                f"{type(recipe.representation).__name__} has neither a spectrogram nor to_waveform, so its images "
+                "cannot be compared with those of other sounds. Leave refinement out."
+            )
         waveform = recipe.representation.to_waveform(torch.from_numpy(np.array(image)))
         image, levels = (tensor.numpy() for tensor in recipe.view.to_image(waveform))
         spec_range = None if spec_range is None else levels
@@ -117,7 +123,8 @@ def refine(
             parts.append((problem.value(best.position), before, best.residual, std, n_renders + 1))
             advance(len(before))
     milliseconds = (time.perf_counter() - began) * 1e3 / len(image)
-    return Refinement(*(np.concatenate(column) for column in zip(*parts, strict=True)), milliseconds)
+    value, residual_before, residual, std, n_renders = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Refinement(value, residual_before, residual, std, n_renders, milliseconds)
 
 
 def refinement_figures(

@@ -126,8 +126,8 @@ def summarize(scores: Sequence[Scores], seed: int, parameters: Sequence[ParamSpe
     rows = []
     for own in scores:
         rows += [_row(own.name, name, np.asarray(values), seed) for name, values in own.metrics.items()]
-        for p, spec in enumerate(parameters if own.errors is not None else ()):
-            errors = own.errors[~np.isnan(own.errors[:, p]), p]
+        for spec, column in zip(parameters, () if own.errors is None else own.errors.T, strict=False):
+            errors = column[~np.isnan(column)]
             if spec.categorical:
                 accuracy = _row(own.name, f"{spec.name}_acc", (errors == 0).astype(float), seed)
                 rows += [replace(accuracy, median=None), Row(own.name, f"{spec.name}_f1", own.f1.get(spec.name))]
@@ -144,8 +144,14 @@ def _row(estimate: str, name: str, values: np.ndarray, seed: int) -> Row:
 
 
 def spread(metric: np.ndarray, n_sounds: int) -> list[int]:
-    """Numbers of the best and the worst sound by `metric`, `(sound,)`, and of others evenly between them in rank."""
+    """Numbers of the best and the worst sound by `metric`, `(sound,)`, and of others evenly between them in rank.
+
+    Of three or more, one is the median (of an even number of sounds the better of both in the middle).
+    """
     ranks = np.unique(np.linspace(0, len(metric) - 1, min(n_sounds, len(metric))).round().astype(int))
+    if len(ranks) > 2:
+        middle = (len(metric) - 1) // 2
+        ranks[1 + np.abs(ranks[1:-1] - middle).argmin()] = middle
     return np.argsort(metric, kind="stable")[ranks].tolist()
 
 
@@ -207,7 +213,8 @@ def plain_values(
         if spec.categorical:
             plain[:, p] = [spec.text(number) for number in value[:, p]]
             spread[:, p] = None
-    return np.where(active, plain, None), np.where(active, spread, None)
+    plain[~active] = spread[~active] = None
+    return plain, spread
 
 
 def csv_cell(item: Any, digits: int = 9) -> str:

@@ -27,7 +27,7 @@ class Prediction(NamedTuple):
         std: Standard deviation of that position, grid steps.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     normalized: Tensor
     std: Tensor
 
@@ -78,6 +78,10 @@ class GaussianDecoder(ClassDecoder):
         heads: The parameters.
         sigma: Standard deviation of the Gaussians, grid steps.
     """
+
+    centres: Tensor
+    medians: Tensor
+    last: Tensor
 
     def __init__(self, heads: ParamTensors, sigma: float) -> None:
         super().__init__(heads)

@@ -307,10 +307,12 @@ class HeadWeights(nn.Module):
         ConfigError: If a head is unknown, no weight is above 0, or the loss can be negative and weights are learnt.
     """
 
+    weight: Tensor
+
     def __init__(self, weights: str | Mapping[str, float], names: Sequence[str], loss: HeadLoss) -> None:
         super().__init__()
         self.kind = weights if isinstance(weights, str) else "given"
-        if self.kind not in ("equal", "learnt", "given"):
+        if isinstance(weights, str) and weights not in ("equal", "learnt"):
             raise ConfigError(f"model.head_weights is {weights!r}; give equal, learnt, or a weight per head.")
         if self.kind == "learnt":
             if not loss.non_negative:
@@ -319,7 +321,7 @@ class HeadWeights(nn.Module):
                     "below 0, where a learnt weight would grow without end. Take equal, or a weight per head."
                 )
             self.log_variance = nn.Parameter(torch.zeros(len(names)))
-        elif self.kind == "given":
+        elif not isinstance(weights, str):
             self.register_buffer("weight", _shares(weights, names), persistent=False)
 
     def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:

@@ -46,6 +46,15 @@ class HeadMetrics(Metric):
     """
 
     full_state_update = False
+    n_samples: Tensor
+    n_active: Tensor
+    loss: Tensor
+    correct: Tensor
+    close: Tensor
+    error: Tensor
+    covered: Tensor
+    deviations: list[Tensor]
+    occurrences: Tensor
 
     def __init__(self, heads: ParamTensors, coverage: bool = False) -> None:
         super().__init__()

@@ -4,9 +4,8 @@ import contextlib
 import importlib
 import json
 import logging
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from onnx import ModelProto
 from onnxruntime import InferenceSession
 
 from src.errors import CheckpointError, ConfigError
-from src.models.costs import cpu_threads
+from src.models.costs import cpu_threads, median_ms
 from src.models.predictor import Predictor
 from src.params import ParameterSpace
 
@@ -55,7 +54,7 @@ def to_onnx(predictor: Predictor, description: dict[str, Any]) -> ModelProto:
     shape, n_aux = description["image_shape"], len(description["aux"])
     example = torch.zeros(2, *shape, dtype=torch.uint8), torch.zeros(2, n_aux)  # a batch of 1 would become a constant
     with quiet_exporter():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             predictor,
             example,
             input_names=INPUTS,
@@ -151,13 +150,3 @@ def measure_latency(predictor: Predictor, session: InferenceSession, inputs: Inp
             "pytorch": median_ms(lambda: run_pytorch(predictor, inputs), repeats),
             "onnxruntime": median_ms(lambda: run_onnx(session, inputs), repeats),
         }
-
-
-def median_ms(function: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call in milliseconds, after some to warm up."""
-    seconds = []
-    for _ in range(repeats + repeats // 10 + 1):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[-repeats:]) * 1e3)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from src.models.vimh_module import VIMHLitModule
+
 
 class Predictor(nn.Module):
     """A trained module as a function: from images to values and standard deviations.
@@ -9,11 +11,11 @@ class Predictor(nn.Module):
     Values of integers and categories are points of their grid.
 
     Args:
-        module: A `VIMHLitModule` with its weights.
+        module: With its weights.
         natural: In natural units, not logarithms, where the scale is logarithmic.
     """
 
-    def __init__(self, module: nn.Module, natural: bool = False) -> None:
+    def __init__(self, module: VIMHLitModule, natural: bool = False) -> None:
         super().__init__()
         self.module = module
         self.natural = natural

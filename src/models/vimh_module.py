@@ -4,15 +4,18 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.errors import ConfigError, check_choice, check_number
+from src.models.components.network import set_memory_format
 from src.models.decoders import Prediction
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
@@ -69,6 +72,9 @@ class VIMHLitModule(LightningModule):
         ConfigError: If a setting is invalid.
     """
 
+    best_acc: Tensor
+    std_scale: Tensor
+
     def __init__(
         self,
         net: nn.Module,
@@ -105,9 +111,8 @@ class VIMHLitModule(LightningModule):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.n_accumulated = 0  # batches since the last step
         self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
-        self.metrics = nn.ModuleDict(
-            {f"{stage}_metrics": HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
-        )
+        self.counts = {stage: HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
+        self.metrics = nn.ModuleDict({f"{stage}_metrics": counts for stage, counts in self.counts.items()})
         self.register_buffer("best_acc", torch.zeros(()))
         self.register_buffer("std_scale", torch.ones(len(self.specs)))
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
@@ -151,13 +156,13 @@ class VIMHLitModule(LightningModule):
             outcomes.append(self._train_on(batch, steps))
             self.n_accumulated = 0 if steps else self.n_accumulated + 1
             is_due = steps if self.scheduler_interval == "step" else ends_epoch
-            if scheduler is not None and is_due and not isinstance(scheduler, ReduceLROnPlateau):
+            if is_due and isinstance(scheduler, LRScheduler) and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
         self._count("train", chunk, outcomes)
 
     def _train_on(self, batch: TensorBatch, steps: bool) -> Outcome:
         """Add the gradients of a batch, and make a step of the optimizer if it is time for one."""
-        optimizer = self.optimizers()
+        optimizer = cast(LightningOptimizer, self.optimizers())  # there is one
         outcome: Outcome
 
         def closure() -> Tensor:  # some optimizers compute the gradients several times
@@ -190,7 +195,8 @@ class VIMHLitModule(LightningModule):
     def validation_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Count a chunk; in the sanity check, only as many batches as the trainer is set to check."""
         if self.trainer.sanity_checking:
-            n_left = self.trainer.num_sanity_val_steps - sum(self.trainer.val_dataloaders.lengths[:batch_idx])
+            loader: Any = self.trainer.val_dataloaders
+            n_left = self.trainer.num_sanity_val_steps - sum(loader.lengths[:batch_idx])
             chunk = chunk[: max(0, min(n_left, len(chunk)))]
         self._evaluate("val", chunk)
 
@@ -214,7 +220,7 @@ class VIMHLitModule(LightningModule):
         index, normalized = ([batch[key] for batch in chunk[: len(outcomes)]] for key in ("index", "normalized"))
         sizes = torch.tensor([len(of_batch) for of_batch in index], device=self.device)
         prediction = self.decoder([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
-        self.metrics[f"{stage}_metrics"].update(
+        self.counts[stage].update(
             (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
         )
 
@@ -222,9 +228,9 @@ class VIMHLitModule(LightningModule):
         """Discard counts of the sanity check and of an interrupted epoch, and continue after its last batch."""
         self.n_accumulated = 0
         for stage in ("train", "val"):
-            self.metrics[f"{stage}_metrics"].reset()
+            self.counts[stage].reset()
         if self.n_resumed:  # Lightning drops it where the length of the training was read before
-            self.trainer.train_dataloader.load_state_dict({"n_batches": self.n_resumed})
+            self._train_loader.load_state_dict({"n_batches": self.n_resumed})
         self.n_resumed = 0
 
     def on_train_epoch_start(self) -> None:
@@ -249,7 +255,7 @@ class VIMHLitModule(LightningModule):
                 )
             scheduler.step(found[self.monitor])
         self._log(figures)
-        self.metrics["train_metrics"].reset()
+        self.counts["train"].reset()
         # Metrics are all that a process which trained hands over to the one that asked for it.
         self.trainer.callback_metrics[EPOCHS] = torch.tensor(float(self.current_epoch + 1))
 
@@ -265,18 +271,18 @@ class VIMHLitModule(LightningModule):
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self.best_acc.copy_(torch.maximum(self.best_acc, figures["val/acc"]))
             figures["val/acc_best"] = self.best_acc.clone()
-            scale = self.metrics["val_metrics"].conformal_scale().clamp(min=SMALLEST_SCALE)
+            scale = self.counts["val"].conformal_scale().clamp(min=SMALLEST_SCALE)
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
         self._log(figures)
-        self.metrics["val_metrics"].reset()
+        self.counts["val"].reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test samples."""
         self._log(self._figures("test"))
-        self.metrics["test_metrics"].reset()
+        self.counts["test"].reset()
 
     def _figures(self, stage: str) -> dict[str, Tensor]:
-        return {f"{stage}/{name}": figure for name, figure in self.metrics[f"{stage}_metrics"].compute().items()}
+        return {f"{stage}/{name}": figure for name, figure in self.counts[stage].compute().items()}
 
     def _log(self, figures: Mapping[str, Tensor]) -> None:
         """Log figures of an epoch, all in one go.
@@ -287,7 +293,7 @@ class VIMHLitModule(LightningModule):
         trainer = self.trainer
         trainer.callback_metrics.update(figures)
         trainer.logged_metrics.update(figures)
-        shown = {name: figure for name, figure in figures.items() if name.rpartition("/")[2] in SHOWN}
+        shown = {name: figure.item() for name, figure in figures.items() if name.rpartition("/")[2] in SHOWN}
         trainer.progress_bar_metrics.update(shown)
         if trainer.loggers and not trainer.sanity_checking:
             numbers = {name: figure.item() for name, figure in figures.items()}
@@ -315,7 +321,7 @@ class VIMHLitModule(LightningModule):
         states = fit_loop["state_dict"].get("combined_loader")
         n_batches = states[0]["n_batches"] if states else counts["ready"]  # older checkpoints count batches
         self.trainer.fit_loop.setup_data()
-        ends = list(itertools.accumulate(self.trainer.train_dataloader.lengths))
+        ends = list(itertools.accumulate(self._train_loader.lengths))
         if 0 < n_batches < ends[-1]:
             self.n_resumed = n_batches
             shift = bisect.bisect_right(ends, n_batches) - counts["ready"]
@@ -329,15 +335,21 @@ class VIMHLitModule(LightningModule):
         if self.compile_net:
             self.net.compile()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         """Optimizer, and scheduler if there is one."""
-        optimizer = self.make_optimizer(params=self.trainer.model.parameters())
+        model = self.trainer.model or self  # as a strategy has wrapped it
+        optimizer = self.make_optimizer(params=model.parameters())
         if isinstance(optimizer, FLAT_OPTIMIZERS):
-            self.net.to(memory_format=torch.contiguous_format)
+            set_memory_format(self.net, torch.contiguous_format)
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         length = {"total_steps": self._total_steps()} if self.scheduler_interval == "step" else {}
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer=optimizer, **length)}
+
+    @property
+    def _train_loader(self) -> Any:
+        """The trainer's loader of training samples, a `Chunks`."""
+        return self.trainer.train_dataloader
 
     def _total_steps(self) -> float:
         """Optimizer steps of the whole training; infinite without an end."""
@@ -345,6 +357,6 @@ class VIMHLitModule(LightningModule):
         n_chunks = trainer.estimated_stepping_batches  # of the whole training; this makes the loader as well
         if trainer.max_epochs == -1:
             return n_chunks  # which is the largest number of steps here
-        n_batches = sum(trainer.train_dataloader.lengths[: trainer.num_training_batches])
-        n_steps = math.ceil(n_batches / self.accumulate_grad_batches) * max(trainer.max_epochs, 1)
+        n_batches = sum(self._train_loader.lengths[: trainer.num_training_batches])
+        n_steps = math.ceil(n_batches / self.accumulate_grad_batches) * max(trainer.max_epochs or 0, 1)
         return n_steps if trainer.max_steps == -1 else min(n_steps, trainer.max_steps)

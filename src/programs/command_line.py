@@ -46,7 +46,7 @@ def run_with_options(task: str, parser: argparse.ArgumentParser, argv: Sequence[
             return function(options)
     except KeyboardInterrupt as stop:
         complain("Interrupted. Run the same command again.")
-        return exit_code(stop)
+        return exit_code(stop) or 1
     except NSMError as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise

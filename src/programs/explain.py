@@ -44,7 +44,7 @@ NO_OPTION = "Config group override must be"  # Hydra's ValueError where an optio
 UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
-WORDS = {
+WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -71,8 +71,8 @@ def explain(error: BaseException, cfg: Any = None) -> str | None:
         return str(error)
     if isinstance(error, InstantiationException):
         cause = find_cause(error, NSMError) or find_cause(error, "MisconfigurationException")
-        cause = cause or unusable_place(find_cause(error, OSError))
-        return str(cause) if cause else wrong_section(error, cfg) or f"{error}\nHYDRA_FULL_ERROR=1 shows the traceback."
+        told = cause or unusable_place(find_cause(error, OSError))
+        return str(told) if told else wrong_section(error, cfg) or f"{error}\nHYDRA_FULL_ERROR=1 shows the traceback."
     if isinstance(error, CompactHydraException):
         cause = error.__cause__
         return f"{error}: {first_line(cause)}" if isinstance(cause, OmegaConfBaseException) else str(error).strip()
@@ -130,10 +130,10 @@ def unusable_place(error: BaseException | None) -> str | None:
     OmegaConf hides such an error of a resolver in the context of its own.
     """
     while error is not None:
-        is_unusable = isinstance(error, UNUSABLE) or (isinstance(error, OSError) and error.errno in NO_ROOM)
-        place = (error.filename2 or error.filename or written_file(error)) if is_unusable else None
-        if place is not None:
-            return f"{place}: {error.strerror}. Name another place, or correct this one."
+        if isinstance(error, UNUSABLE) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+            place = error.filename2 or error.filename or written_file(error)
+            if place is not None:
+                return f"{place}: {error.strerror}. Name another place, or correct this one."
         error = error.__context__
     return None
 
@@ -181,10 +181,11 @@ def invalid_setting(section: DictConfig, key: str) -> str | None:
     taken = inspect.signature(made).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     try:
-        hints = get_type_hints(made.__init__ if isinstance(made, type) else made)
+        hints = get_type_hints(made.__init__ if inspect.isclass(made) else made)
     except NameError:  # another package's annotation of what it imports for type checkers only
         hints = {}
-    for name, value in OmegaConf.to_container(section, resolve=True).items():
+    settings: Any = OmegaConf.to_container(section, resolve=True)
+    for name, value in settings.items():
         if name.startswith("_") or value == MISSING or holds_object(value):
             continue
         if name not in taken and not open_ended:

@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.hydra_versions import initialize_configs
 from src.programs.command_line import config_names
 from src.programs.explain import NO_OPTION, lacks_primary_config
 
@@ -59,7 +60,7 @@ class Command:
         for overrides in ([match[0] for match in found], []):
             with (
                 suppress(HydraException, OmegaConfBaseException, ValueError),
-                initialize_config_dir(str(self.config_dir), version_base="1.3"),
+                initialize_configs(self.config_dir),
             ):
                 return compose(self.primary, overrides, return_hydra_config=True)
         return OmegaConf.create({"hydra": {"runtime": {"choices": {}}}})
@@ -162,7 +163,9 @@ def unknown_key(key: str, cfg: DictConfig) -> str:
     beside = {other: f"{prefix}{other}" for other in sorted(names)} | {other: f"+{prefix}{other}" for other in addable}
     known = names_of_settings(cfg)
     guess = (
-        known.get(name) or beside.get(nearest(name, beside)) or known.get(nearest(name, known) or nearest(key, known))
+        known.get(name)
+        or beside.get(nearest(name, beside) or "")
+        or known.get(nearest(name, known) or nearest(key, known) or "")
     )
     message = f"Could not override '{key}': there is no such setting."
     return f"{message}{did_you_mean(guess)}{listed(f'Settings of {path}' if path else 'Settings', names)}"

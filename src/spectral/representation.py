@@ -6,7 +6,8 @@ same grid. `src/spectral/waveform.py` has those without a spectrogram.
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import scipy
 import torch
@@ -134,6 +135,14 @@ class Representation(Protocol):
         """The mel filterbank as it acts, or None."""
 
 
+@runtime_checkable
+class Reversible(Protocol):
+    """A representation whose images can be made sounds again without their levels."""
+
+    def to_waveform(self, image: Tensor) -> Tensor:
+        """The sound of an image, `(..., time)`."""
+
+
 class SpectralRepresentation:
     """Log-magnitude STFT or mel spectrogram as an 8-bit image, and other channels on the same grid.
 
@@ -160,10 +169,10 @@ class SpectralRepresentation:
         self.window_name, self.window = known.window, F.analysis_window(known.window, win_length)
         self.hop_length = known.hop_length or F.fit_hop_length(self.n_samples, win_length, width, known.hop_multiple)
         self._warn_of_lost_time()
-        self.filters = None if self.mel is None else self._mel_filters(self.n_fft)
+        self.filters = None if self.mel is None else self._mel_filters(self.mel, self.n_fft)
         grid = Grid(
             *(self.sample_rate, self.n_samples, height, width, win_length, self.n_fft, known.window, self.hop_length),
-            mel_filters=None if self.mel is None else self._mel_filters,
+            mel_filters=None if self.mel is None else partial(self._mel_filters, self.mel),
         )
         self._first = Analysis(grid, win_length, known.window)
         self.views = placed(channels or {}, grid)
@@ -274,7 +283,7 @@ class SpectralRepresentation:
 
     def describe_mel(self) -> dict[str, Any] | None:
         """The mel filterbank as it acts, or None."""
-        return None if self.mel is None else {"n_mels": self.height, **vars(self.mel), "f_max": self._f_max}
+        return None if self.mel is None else {"n_mels": self.height, **vars(self.mel), "f_max": self._f_max(self.mel)}
 
     def _at_centres(self, db: Tensor, hop_length: int) -> Tensor:
         """Columns interpolated to frames centred on the multiples of `hop_length`, `(..., freq, frame)`."""
@@ -311,20 +320,20 @@ class SpectralRepresentation:
             spec_range: `spec_min` and `spec_max`, dB, `(..., 2)`.
         """
         if not self.views:
-            return spec_range.split(1, dim=-1)
+            return spec_range[..., :1], spec_range[..., 1:]
         others = spec_range.new_tensor([view.ends[:2] for view in self.views.values()]).reshape(-1, 2)
         others = others.expand(*spec_range.shape[:-1], -1, -1)
-        return torch.cat([spec_range.unsqueeze(-2), others], dim=-2).unbind(dim=-1)
+        low, high = torch.cat([spec_range.unsqueeze(-2), others], dim=-2).unbind(dim=-1)
+        return low, high
 
-    @property
-    def _f_max(self) -> float:
+    def _f_max(self, mel: Mel) -> float:
         """Upper edge of the last mel band, Hz."""
-        return self.sample_rate / 2 if self.mel.f_max is None else self.mel.f_max
+        return self.sample_rate / 2 if mel.f_max is None else mel.f_max
 
-    def _mel_filters(self, n_fft: int) -> Tensor:
+    def _mel_filters(self, mel: Mel, n_fft: int) -> Tensor:
         """Filters for an FFT length, `(height, n_fft // 2 + 1)`."""
-        bands = (n_fft // 2 + 1, self.height, self.mel.f_min, self._f_max)
-        return F.mel_filterbank(*bands, self.sample_rate, self.mel.norm, self.mel.mel_scale)
+        bands = (n_fft // 2 + 1, self.height, mel.f_min, self._f_max(mel))
+        return F.mel_filterbank(*bands, self.sample_rate, mel.norm, mel.mel_scale)
 
     def _warn_of_lost_time(self) -> None:
         """Warn when the columns end before the sound, or long after it."""

@@ -161,12 +161,13 @@ class MoogVoice:
     def _render_at(self, rate: int, value: Mapping[str, np.ndarray], lead: int, n_samples: int) -> np.ndarray:
         """Render at a rate in Hz, with `lead` zeros before the sound."""
         f0 = note_to_f0(value["note_number"], self.sample_rate)
+        lowest, highest = self.limits["filter_cutoff"]
         return kernels.render_moog(
             saw_oscillator(f0, rate, self.band_limited),
             moog_parameters(value, rate),
             decay_rate(value["log10_decay_time"], rate),
             n_samples if self.note_duration is None else self.note_duration * rate,
-            tuple(limit / rate for limit in self.limits["filter_cutoff"]),
+            (lowest / rate, highest / rate),
             lead,
             n_samples,
         )

@@ -6,6 +6,7 @@ All of it comes from the dataset's JSON. Colours and drawing are in `src.picture
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class ChannelInfo:
             spec_range: dB of the pixels 0 and 255, `(sample, 2)`; unused where `ends` is given.
         """
         ends = spec_range if self.ends is None else np.tile(self.ends, (len(image), 1))
-        low, high = np.float32(ends).T[..., None, None]
+        low, high = np.asarray(ends, np.float32).T[..., None, None]
         return low + image * ((high - low) / MAX_CODE)
 
 
@@ -144,7 +145,7 @@ def channels_of(info: DatasetInfo, has_spec_range: bool) -> tuple[ChannelInfo, .
     return tuple(channels)
 
 
-def _axis(axes: Mapping[str, object], what: str, n: int) -> Axis:
+def _axis(axes: Mapping[str, Any], what: str, n: int) -> Axis:
     """Rows or columns at the places that a dataset gives, or numbered if it gives only their label."""
     label, units = str(axes[f"{what}s"]), axes.get(f"{what}_units")
     first, step = f"{what}_first", f"{what}_step"

@@ -71,8 +71,9 @@ class LabelGrid:
         Raises:
             ConfigError: If it is anything else.
         """
-        parts = [_decimal(part) for part in text.split(",")]
-        if len(parts) not in (1, 3) or None in parts or parts[0] <= 0:
+        texts = text.split(",")
+        parts = [number for number in map(_decimal, texts) if number is not None]
+        if len(texts) not in (1, 3) or len(parts) < len(texts) or parts[0] <= 0:
             raise ConfigError(
                 f"{text!r} is no grid: give STEP or STEP,MIN,MAX, with a step above 0, such as 0.5,20,60."
             )
@@ -250,9 +251,9 @@ def number(name: str, texts: Sequence[str], grid: LabelGrid, units: str = "") ->
     Returns:
         The parameter and the values, float64, `(sample,)`.
     """
-    values = [_decimal(text) for text in texts]
-    if None in values:
-        wrong = texts[values.index(None)]
+    values = [value for value in map(_decimal, texts) if value is not None]
+    if len(values) < len(texts):
+        wrong = next(text for text in texts if _decimal(text) is None)
         hint = " Write decimals with a point." if _decimal(wrong.replace(",", ".")) is not None else ""
         raise ConfigError(f"Label {name} is {wrong!r} somewhere, which is no number.{hint}")
     _check_differ(name, sorted(set(values)))
@@ -581,7 +582,7 @@ def _check_free(data_dir: Path, about: About) -> None:
         check_target(data_dir, overwrite=False)
         return
     found = read_info(data_dir)
-    if found.synth_type != about.name or found.source is None or not about.source.items() <= found.source.items():
+    if found.synth_type != about.name or not about.source.items() <= _source(found).items():
         raise _exists(data_dir)
 
 
@@ -590,9 +591,15 @@ def _check_same(data_dir: Path, info: DatasetInfo, digests: Mapping[str, str]) -
     reader = VIMHReader(data_dir)
     reader.validate()
     found = reader.info
-    same = (found.source, found.parameters, found.image_shape) == (info.source, info.parameters, info.image_shape)
+    same = (_source(found), found.parameters, found.image_shape) == (_source(info), info.parameters, info.image_shape)
     if not same or any(split not in found.files or found.files[split].sha256 != digests[split] for split in SPLITS):
         raise _exists(data_dir)
+
+
+def _source(info: DatasetInfo) -> dict[str, Any]:
+    """Where the samples of a dataset come from, as `About.source` has it; empty where its JSON does not say."""
+    source = (info.model_extra or {}).get("source")
+    return source if isinstance(source, dict) else {}
 
 
 def _exists(data_dir: Path) -> VIMHError:

@@ -7,16 +7,18 @@ spec_min, spec_max (float32, absent in version 2.0), N (uint8), N pairs of id an
 
 import math
 import re
+from typing import Final, Literal, get_args
 
 import numpy as np
 
 from src.errors import VIMHError
 
 INFO_NAME = "vimh_dataset_info.json"
-SPLITS = ("train", "test")
+Split = Literal["train", "test"]
+SPLITS = get_args(Split)
 FILE_NAMES = frozenset(f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch"))  # beside it
-METADATA_BYTES = 14
-METADATA_BYTES_2_0 = 6
+METADATA_BYTES: Final = 14
+METADATA_BYTES_2_0: Final = 6
 MAX_IMAGE_SIDE = 65535
 MAX_RECORD_BYTES = 2**31 - 1  # of a NumPy dtype
 
@@ -56,6 +58,11 @@ def record_dtype(image_shape: tuple[int, int, int], n_parameters: int, metadata_
     )
 
 
+def offsets(dtype: np.dtype) -> dict[str, int]:
+    """Name of each field of a record to the byte that it begins at."""
+    return {name: field[1] for name, field in (dtype.fields or {}).items()}
+
+
 def pack(dtype: np.dtype, image: np.ndarray, code: np.ndarray, spec_range: np.ndarray) -> np.ndarray:
     """Records of a batch.
 
@@ -74,7 +81,7 @@ def pack(dtype: np.dtype, image: np.ndarray, code: np.ndarray, spec_range: np.nd
     records["labels"]["id"] = np.arange(code.shape[1])
     records["labels"]["code"] = code
     records["image"] = image
-    if "spec_min" in dtype.names:
+    if "spec_min" in offsets(dtype):
         records["spec_min"], records["spec_max"] = spec_range.T
     return records
 
@@ -88,11 +95,11 @@ class Columns:
 
     def __init__(self, dtype: np.dtype) -> None:
         image, code = (np.zeros((1, *dtype[name].shape), np.uint8) for name in ("image", "labels"))
-        self._end = dtype.fields["image"][1]
+        first = offsets(dtype)
+        self._end = first["image"]
         self._expected = pack(dtype, image, code, np.zeros((1, 2))).view(np.uint8)[: self._end]
-        self._codes = slice(dtype.fields["labels"][1] + 1, self._end, 2)
-        has_range = "spec_min" in dtype.names
-        self._range = slice(dtype.fields["spec_min"][1], dtype.fields["n_parameters"][1]) if has_range else slice(0)
+        self._codes = slice(first["labels"] + 1, self._end, 2)
+        self._range = slice(first["spec_min"], first["n_parameters"]) if "spec_min" in first else slice(0)
         self._varying = np.zeros(self._end, bool)
         self._varying[self._codes] = self._varying[self._range] = True
 
@@ -134,7 +141,7 @@ def check_headers(records: np.ndarray, where: str, first: int | np.ndarray = 0) 
             f"{', '.join(map(str, found[wrong[0]]))}, but {', '.join(map(str, expected))} was expected from the JSON. "
             "The file is damaged or belongs to another dataset: restore or regenerate it."
         )
-    if "spec_min" in records.dtype.names:
+    if "spec_min" in offsets(records.dtype):
         spec_min, spec_max = records["spec_min"], records["spec_max"]
         wrong = np.flatnonzero(~(np.isfinite(spec_min) & np.isfinite(spec_max) & (spec_min <= spec_max)))
         if wrong.size:

@@ -283,7 +283,8 @@ def new_info(
 def mapping_from_spec(spec: ParamSpec) -> ParameterMapping:
     """The JSON entry of a varying parameter; what other kinds than plain numbers have stands there only with these."""
     fields = {key: item for key, item in asdict(spec).items() if key in SPEC_KEYS}
-    implied = {"kind": "categorical" if spec.categorical else "continuous", "scale": "linear", "active_if": {}}
+    kind = "categorical" if spec.categorical else "continuous"
+    implied: dict[str, Any] = {"kind": kind, "scale": "linear", "active_if": {}}
     fields = {key: item for key, item in fields.items() if key not in implied or item != implied[key]}
     return ParameterMapping(**fields, num_classes=spec.n_classes, categorical=spec.categorical)
 
@@ -301,7 +302,7 @@ def json_checksum(content: bytes, stated: str) -> str:
 def _described(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a generator configuration says of a dataset, under the names of the JSON."""
     dataset, parameters = config.get("dataset"), config.get("parameters")
-    found = {}
+    found: dict[str, Any] = {}
     if isinstance(dataset, Mapping):
         found |= {key: dataset[key] for key in (*FROM_DATASET, "size") if key in dataset}
     if isinstance(parameters, Mapping):

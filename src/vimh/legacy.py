@@ -5,7 +5,7 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class _Type:
             raise ValueError(f"an array of type {shown(code)}")
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, byte_order, *rest = state
         if version != TYPE_VERSION or byte_order not in ("<", ">", "|") or rest != [None, None, None, -1, -1, 0]:
             raise ValueError("an array type that NumPy does not write")
@@ -41,13 +41,13 @@ class _Array:
     def __init__(self) -> None:
         self.array = np.empty(0, np.uint8)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, kind, fortran, raw = state
         if version != ARRAY_VERSION or not isinstance(fortran, bool):
             raise ValueError("an array that NumPy does not write")
         self.fill(raw, kind, shape, "F" if fortran else "C")
 
-    def fill(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> "_Array":
+    def fill(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"]) -> "_Array":
         """Take the array over from its bytes."""
         if not (isinstance(raw, bytes) and isinstance(kind, _Type) and order in ("C", "F")):
             raise TypeError("an array that is not made of bytes, type, shape and order")
@@ -95,7 +95,7 @@ class _BatchUnpickler(PlainUnpickler):
     def _scalar(self, kind: _Type, raw: bytes) -> int | float:
         return _Array().fill(raw, kind, (), "C").array.item()
 
-    def _from_buffer(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    def _from_buffer(self, raw: bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
         return _Array().fill(raw, kind, shape, order)
 
     def _encode(self, text: str, encoding: str) -> bytes:
@@ -165,7 +165,7 @@ def _labels(rows: Any, n_rows: int, n_columns: int) -> np.ndarray:
     return np.frombuffer(labels, np.uint8).reshape(n_rows, n_columns)
 
 
-def _of_length(items: Any, length: int) -> list[Any] | tuple:
+def _of_length(items: Any, length: int) -> list[Any] | tuple[Any, ...]:
     """A list, refused unless it has so many entries."""
     if not isinstance(items, list | tuple) or len(items) != length:
         raise ValueError(f"vimh_labels hold no list of {length}")

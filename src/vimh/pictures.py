@@ -212,7 +212,7 @@ def _idx_pair(directory: Path, prefixes: Sequence[str]) -> tuple[np.ndarray, np.
 # ----- CIFAR's binary version (Krizhevsky 2009): labels, then 1024 bytes each of red, green and blue, row by row
 
 
-CIFAR_FILES = {
+CIFAR_FILES: dict[str, dict[str, tuple[str, ...]]] = {  # name of each to the files of its splits
     "cifar10": {"train": tuple(f"data_batch_{n}.bin" for n in range(1, 6)), "test": ("test_batch.bin",)},
     "cifar100": {"train": ("train.bin",), "test": ("test.bin",)},
 }

@@ -3,18 +3,19 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from src.errors import VIMHError
+from src.errors import IndexingError, VIMHError
 from src.params import MAX_CODE
+from src.plain import shown
 from src.vimh import legacy
 from src.vimh.folder import Folder, settled
-from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id
+from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id, offsets
 from src.vimh.info import DatasetInfo, FileEntry, json_checksum
 from src.vimh.maps import REGENERATE, map_records, map_values, no_records
 
@@ -43,7 +44,9 @@ class Batch(NamedTuple):
 
 
 class VIMHSplit:
-    """The samples of one split, as a memory map: nothing is read before `read` is called.
+    """The samples of one split, as a memory map: nothing is read before it is asked for.
+
+    `split[3]` is one sample, a `Batch` without the first dimension; `split[:16]` and `split[[3, 5]]` are batches.
 
     Args:
         records: Structured array, `(sample,)`.
@@ -72,6 +75,10 @@ class VIMHSplit:
     def __len__(self) -> int:
         return len(self.records)
 
+    def __getitem__(self, item: "int | slice | Sequence[int] | np.ndarray") -> Batch:
+        batch = self.read(numbers_of(item, len(self)))
+        return Batch(*(column[0] for column in batch)) if is_number(item) else batch
+
     def __reduce__(self) -> tuple[Callable[..., "VIMHSplit"], tuple[Any, ...]]:
         if self.reopen is None:
             return VIMHSplit, (self.records, self.info, self.path, self.exact)
@@ -80,7 +87,7 @@ class VIMHSplit:
     @property
     def has_spec_range(self) -> bool:
         """Whether records hold `spec_min` and `spec_max`."""
-        return "spec_min" in self.records.dtype.names
+        return "spec_min" in offsets(self.records.dtype)
 
     def read(self, indices: np.ndarray | slice) -> Batch:
         """Read samples by one indexing operation.
@@ -173,8 +180,9 @@ class VIMHReader:
         if file := folder.open(path.name):
             with file:
                 records = map_records(file, path, self.info)
-        elif _is_in(folder, pickled.name):
-            path, records = pickled, self._read_pickle(folder, pickled)
+        elif file := folder.open(pickled.name):
+            with file:
+                path, records = pickled, self._read_pickle(file, pickled)
         elif n_samples == 0:
             records = no_records(self.info)
         else:
@@ -191,10 +199,9 @@ class VIMHReader:
             records, self.info, path, exact, partial(open_split, self.data_dir.absolute(), self.digest, split)
         )
 
-    def _read_pickle(self, folder: Folder, path: Path) -> np.ndarray:
+    def _read_pickle(self, file: BinaryIO, path: Path) -> np.ndarray:
         """Records of a legacy pickle, `(sample,)`; one that is far too large for them is not even read."""
-        with folder.open(path.name) as file:
-            size = os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
         records = no_records(self.info)
         most = PICKLE_OVERHEAD * records.itemsize * (self.info.train_samples + self.info.test_samples) + PICKLE_FRAME
         if size > most:
@@ -269,15 +276,50 @@ class VIMHReader:
     def _check_pickle(self, folder: Folder, split: VIMHSplit) -> None:
         """Refuse a pickle copy, where there is one, that holds something else than the records."""
         path = split.path.with_name(f"{split.path.name}_batch")
-        if not _is_in(folder, path.name):
+        if not (file := folder.open(path.name)):
             return
-        copy = VIMHSplit(self._read_pickle(folder, path), self.info, path, None)
+        with file:
+            copy = VIMHSplit(self._read_pickle(file, path), self.info, path, None)
         if len(copy) != len(split):
             raise VIMHError(f"{path}: holds {len(copy)} samples, but {split.path} {len(split)}. {REGENERATE}")
         for chunk in split.chunks():
             for key, theirs, ours in zip(Batch._fields[:-1], copy.read(chunk), split.read(chunk), strict=False):
                 if not np.array_equal(theirs, ours):
                     raise VIMHError(f"{path}: holds another {key} than {split.path}. {REGENERATE}")
+
+
+def numbers_of(item: int | slice | Sequence[int] | np.ndarray, n: int, what: str = "sample") -> np.ndarray:
+    """The numbers that an index means, int64, `(number,)`.
+
+    Args:
+        item: A number, of which negative ones count from the end, several, a slice, or a mask, `(n,)`.
+        n: How many there are.
+        what: What is counted, for messages.
+
+    Raises:
+        IndexingError: If one is not there, or it is no index.
+    """
+    if isinstance(item, slice):
+        return np.arange(n)[item]
+    try:
+        found = np.asarray(item)
+    except ValueError:  # rows of several lengths
+        found = np.asarray(None)
+    if found.dtype == bool and found.shape == (n,):
+        return np.flatnonzero(found)
+    if found.ndim > 1 or (found.size and found.dtype.kind not in "iu"):
+        raise IndexingError(f"{shown(item)} is no index. Give a number, a slice, several numbers, or a mask of {n:,}.")
+    found = found.astype(np.int64).reshape(-1)
+    missing = found[(found < -n) | (found >= n)]
+    if missing.size:
+        there = f"there is 1 {what}, number 0" if n == 1 else f"there are {n:,}, numbers 0 to {n - 1:,}"
+        raise IndexingError(f"{what} {missing[0]} does not exist: {there if n else 'there are none'}.")
+    return np.where(found < 0, found + n, found)
+
+
+def is_number(item: Any) -> bool:
+    """Whether an index means one sample, and not several."""
+    return isinstance(item, int | np.integer) or (isinstance(item, np.ndarray) and item.ndim == 0)
 
 
 def open_split(data_dir: Path, digest: str, name: str) -> VIMHSplit:

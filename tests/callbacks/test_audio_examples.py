@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.callbacks.audio_examples import AudioExamples
 from src.checkpoints.run import ENTRY, read_checkpoint
 from src.errors import ConfigError, VIMHError
+from src.hydra_versions import instantiate
 from src.params import ParamSpec
 from src.tasks.train import train
 

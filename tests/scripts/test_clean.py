@@ -142,7 +142,8 @@ def test_runs_go_and_other_things_in_logs_stay(project):
 
 
 def test_caches_go_wherever_the_code_is(project):
-    for name in ("src/models/__pycache__", ".pytest_cache/v", ".ruff_cache", ".hypothesis", "__pycache__"):
+    tools = (".pytest_cache/v", ".ruff_cache", ".mypy_cache/3.11", ".hypothesis")
+    for name in ("src/models/__pycache__", *tools, "__pycache__"):
         (project / name).mkdir(parents=True)
     (project / "venv/lib/__pycache__").mkdir(parents=True)
     clean(project, "caches")

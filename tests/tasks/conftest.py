@@ -23,7 +23,6 @@ def arguments(saw_dir, tmp_path):
         "trainer.log_every_n_steps=1",
         f"paths.log_dir={tmp_path}/logs",
         "callbacks.rich_progress_bar=null",
-        "callbacks.model_summary=null",
         "+trainer.enable_progress_bar=false",
         "+trainer.enable_model_summary=false",
         "logger=csv",

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from src.checkpoints.run import load_run, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.sections import read_section
@@ -39,7 +40,7 @@ def compose_audio_eval(output_dir, *overrides):
     """The configuration of `python src/audio_eval.py overrides`, with a directory of the test."""
     register_resolvers()
     paths = [f"paths.{place}={output_dir}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         return compose("audio_eval", [*paths, "extras.print_config=false", *overrides])
 
 

@@ -38,6 +38,9 @@ class Standardize(nn.Module):
         std: Standard deviations, `(n_aux,)`; ones if None.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, n_aux: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", Tensor([0.0] * n_aux if mean is None else list(mean)))

@@ -68,7 +68,7 @@ class ConvNeXt(Network):
         features, film = pixels, iter(films)
         for reduce, norm, blocks in zip(self.reductions, self.norms, self.stages, strict=True):
             features = channels_first(norm(channels_last(reduce(features))))  # (batch, width, freq / s, time / s)
-            for block in blocks:
+            for block in blocks.children():
                 features = block(features, next(film))
         features = self.last_norm(channels_last(features)).flatten(1)  # (batch, freq * time * width)
         return self.join(features, beside)

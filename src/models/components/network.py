@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from src.errors import ConfigError
-from src.models.components.conditioning import Standardize, places
+from src.models.components.conditioning import Film, Standardize, places
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class NetIO:
     aux_std: Sequence[float] | None = None
 
 
-def check_stages(**settings: Sequence) -> None:
+def check_stages(**settings: Sequence[Any]) -> None:
     """Refuse settings of stages, name to an entry per stage, of which some have more entries than others."""
     if len({len(entries) for entries in settings.values()}) > 1:
         lengths = ", ".join(f"net.{name} {len(entries)}" for name, entries in settings.items())
@@ -63,6 +64,9 @@ class Network(nn.Module, ABC):
     Raises:
         ConfigError: If `conditioning` is unknown.
     """
+
+    film: Film
+    heads: "MultiHead"
 
     def __init__(self, io: NetIO, conditioning: str, dropout: float) -> None:
         super().__init__()
@@ -135,6 +139,11 @@ class MultiHead(nn.Module):
         """
         logits = self.linear(features).split(self.sizes, dim=-1)
         return dict(zip(self.names, logits, strict=True))
+
+
+def set_memory_format(module: nn.Module, memory_format: torch.memory_format) -> None:
+    """Change the order in which the weights of a module lie in memory."""
+    module.to(memory_format=memory_format)  # type: ignore[call-overload]  # documented, and missing in PyTorch's types
 
 
 def to_signed_unit(image: Tensor, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from src.errors import check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import NetIO, Network, check_odd, check_stages
+from src.models.components.network import NetIO, Network, check_odd, check_stages, set_memory_format
 
 NOTHING = 128  # the pixel of no sound, and of neither bit
 
@@ -67,7 +67,7 @@ class WaveCNN(Network):
             n_in, n_times = width, -(-n_times // stride)
         self.film = Film(self.n_film, widths)
         self.add_hidden(n_in * n_times, hidden, nn.SiLU(), io.head_sizes)
-        self.to(memory_format=torch.channels_last)
+        set_memory_format(self, torch.channels_last)
 
     def arrange(self, image: Tensor) -> Tensor:
         """Patches: `(batch, channel, row, time)` to `(batch, channel * row * patch, 1, time / patch)`."""
@@ -79,6 +79,7 @@ class WaveCNN(Network):
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""
         features = pixels
-        for (convolution, norm, activation), film in zip(self.stages, films, strict=True):
+        for stage, film in zip(self.stages, films, strict=True):
+            convolution, norm, activation = stage.children()
             features = activation(modulate(norm(convolution(features)), film))  # (batch, width, 1, time / stride)
         return self.join(features.flatten(1), beside)

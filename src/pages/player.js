@@ -1,0 +1,180 @@
+/** Plays sounds of one length together, one of them audible: switching goes on at the same position without a gap. */
+
+import { calm } from "./dom.js";
+
+const FADE = 0.004; // s of a stop, and of a start within a sound
+const SWITCH = 0.003; // s, time constant of a change of gains
+const LEAD = 0.02; // s from a start to its first sample
+
+const contexts = new Map();
+
+/** An output at the rate of the sounds, so that the browser's own resampler does what is left. */
+function contextAt(rate) {
+  if (!contexts.has(rate)) contexts.set(rate, new AudioContext({ sampleRate: rate }));
+  return contexts.get(rate);
+}
+
+export function peakOf(wave) {
+  let peak = 0;
+  for (const sample of wave) peak = Math.max(peak, Math.abs(sample));
+  return peak;
+}
+
+export const rmsOf = (wave) => Math.sqrt(wave.reduce((sum, sample) => sum + sample * sample, 0) / (wave.length || 1));
+
+export class Player {
+  #waves = [];
+  #levels = []; // RMS of each
+  #headroom = 1;
+  #rate = 0;
+  #offset = 0; // s, of the first sample since `#started`
+  #started = 0; // s, of the context's clock
+  #voices = [];
+  #fade = null;
+  #onChange;
+  #onMove;
+
+  /**
+   * @param {object} hands `onChange()` after anything but the position; `onMove()` while it moves.
+   */
+  constructor({ onChange = () => {}, onMove = () => {} } = {}) {
+    Object.assign(this, { side: 0, playing: false, looping: false, matched: false, duration: 0 });
+    this.#onChange = onChange;
+    this.#onMove = onMove;
+  }
+
+  /** Take other sounds, Float32Array each; what plays goes on with them, from `offset` on, s. */
+  load(waves, rate, offset = 0) {
+    this.#restart(() => {
+      this.#waves = waves;
+      this.#rate = rate;
+      this.#levels = waves.map(rmsOf);
+      this.#headroom = 1 / Math.max(1, ...waves.map(peakOf));
+      this.duration = waves[0].length / rate;
+      this.side = Math.min(this.side, waves.length - 1);
+      this.#offset = Math.min(offset, this.duration);
+    });
+  }
+
+  /** Where all sounds are, s. */
+  get position() {
+    if (!this.playing) return this.#offset;
+    const elapsed = this.#offset + Math.max(0, contextAt(this.#rate).currentTime - this.#started);
+    return this.looping ? elapsed % this.duration : Math.min(elapsed, this.duration);
+  }
+
+  play(side = this.side) {
+    this.side = side;
+    if (this.playing) this.#setGains();
+    else this.#start();
+    this.#onChange();
+  }
+
+  pause() {
+    this.#stop(this.position);
+    this.#onChange();
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  /** Make a side the audible one, now or when it plays. */
+  choose(side) {
+    this.side = side;
+    if (this.playing) this.#setGains();
+    this.#onChange();
+  }
+
+  seek(seconds) {
+    this.#restart(() => { this.#offset = Math.max(0, Math.min(this.duration, seconds)); });
+  }
+
+  /** Whether it begins again at the end; a sound that plays goes on. */
+  loop(looping) {
+    if (this.playing) {
+      this.#offset = this.position;
+      this.#started = Math.max(this.#started, contextAt(this.#rate).currentTime);
+      for (const { source } of this.#voices) source.loop = looping;
+    }
+    this.looping = looping;
+    this.#onChange();
+  }
+
+  /** Whether the louder sides are lowered to the RMS level of the softest one. */
+  match(matched) {
+    this.matched = matched;
+    if (this.playing) this.#setGains();
+    this.#onChange();
+  }
+
+  /** Gains at which the sides are heard: none goes beyond full scale, and none is raised. */
+  #gains() {
+    const softest = Math.min(...this.#levels.filter((level) => level > 0));
+    return this.#levels.map((level) => this.#headroom * (this.matched && level > 0 ? softest / level : 1));
+  }
+
+  #setGains() {
+    const gains = this.#gains();
+    this.#voices.forEach(({ gain }, side) => {
+      gain.gain.setTargetAtTime(side === this.side ? gains[side] : 0, contextAt(this.#rate).currentTime, SWITCH);
+    });
+  }
+
+  #start() {
+    const context = contextAt(this.#rate);
+    context.resume();
+    if (this.#offset >= this.duration) this.#offset = 0;
+    this.#started = context.currentTime + LEAD;
+    this.#fade = new GainNode(context, { gain: this.#offset ? 0 : 1 });
+    this.#fade.gain.setValueAtTime(this.#fade.gain.value, this.#started);
+    this.#fade.gain.linearRampToValueAtTime(1, this.#started + FADE);
+    this.#fade.connect(context.destination);
+    const gains = this.#gains();
+    this.#voices = this.#waves.map((wave, side) => {
+      const buffer = context.createBuffer(1, wave.length, this.#rate);
+      buffer.copyToChannel(wave, 0);
+      const gain = new GainNode(context, { gain: side === this.side ? gains[side] : 0 });
+      const source = new AudioBufferSourceNode(context, { buffer, loop: this.looping });
+      source.connect(gain).connect(this.#fade);
+      source.start(this.#started, this.#offset);
+      return { source, gain };
+    });
+    this.#voices[0].source.onended = () => {
+      this.#stop(0);
+      this.#onChange();
+    };
+    this.playing = true;
+    this.#follow(this.#voices);
+  }
+
+  #stop(offset) {
+    if (!this.playing) return;
+    const context = contextAt(this.#rate);
+    this.#fade.gain.cancelScheduledValues(0);
+    this.#fade.gain.setValueAtTime(this.#fade.gain.value, context.currentTime);
+    this.#fade.gain.linearRampToValueAtTime(0, context.currentTime + FADE);
+    this.#voices[0].source.onended = null;
+    for (const { source } of this.#voices) source.stop(context.currentTime + FADE);
+    this.#voices = [];
+    this.#offset = offset;
+    this.playing = false;
+  }
+
+  #restart(change) {
+    const { playing } = this;
+    this.#stop(this.position);
+    change();
+    if (playing) this.#start();
+    this.#onChange();
+  }
+
+  /** Tell that the position moved, while these voices play. */
+  #follow(voices) {
+    if (this.#voices !== voices) return;
+    this.#onMove();
+    if (calm.matches) setTimeout(() => this.#follow(voices), 250);
+    else requestAnimationFrame(() => this.#follow(voices));
+  }
+}
