@@ -1,6 +1,8 @@
 """Names, units, descriptions and titles out of files, in every table, figure, page and file that shows them."""
 
 import csv
+import functools
+import inspect
 import io
 import json
 import os
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from cases import naming
 from hostile_texts import HOSTILE, hostile
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -26,16 +29,31 @@ from src.params import ParamSpec
 from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
 from src.pictures.plots import SIZE, matplotlib, png, sample_figure, value_texts
 from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
+from src.readings import RecordingReading
 from src.recordings import Recording
-from src.tasks.predict import Reading, reading_table
+from src.tasks.predict import reading_table
 from src.tasks.results import FIGURES, results_table
-from src.text import IN_ASCII, printable
+from src.text import IN_ASCII, name_of, printable
 from src.vimh.axes import Axis, ChannelInfo
 from src.vimh.reader import Batch
 
 ROOT = Path(__file__).parents[1]
-TEXTS = [*HOSTILE.values(), *map(hostile, range(4))]
-every_text = pytest.mark.parametrize("text", TEXTS, ids=[*HOSTILE, *map(str, range(4))])
+TEXTS = HOSTILE | {f"mixture {seed}": hostile(seed) for seed in range(4)}
+every_text = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+
+
+def each(law):
+    """A test that a law holds for every text, which it gets as its last argument."""
+
+    @functools.wraps(law)
+    def test(*arguments, **fixtures):
+        for name, text in TEXTS.items():
+            with naming(name):
+                law(*arguments, **fixtures, text=text)
+
+    parameters = list(inspect.signature(law).parameters.values())
+    test.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name != "text"])
+    return test
 
 
 def printed(*renderables, encoding="utf-8", terminal=False, width=100):
@@ -74,7 +92,9 @@ def results_of(text):
 def reading_of(text):
     recording = Recording(Path(text.replace("\0", "")), np.zeros(8), 1.0, 0.0, (text,))
     nothing = np.zeros(1)
-    reading = Reading(recording, nothing, 0.0, nothing, nothing, nothing, nothing, nothing, None)
+    arrays = dict.fromkeys(("waveform", "image", "spec_range", "value", "std", "by_gain"), nothing)
+    about = {"name": name_of(recording.path), "gain_db": 0.0, "normalized": True, "percentile": None}
+    reading = RecordingReading(recording=recording, **arrays, **about)
     found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5}
     found |= {"level_only": False, "steps_per_3_db": 0.0}
     return reading_table(reading, {"cutoff": found | {"units": text}})
@@ -98,8 +118,8 @@ TABLES = (results_of, reading_of, facts_of, plain_of)
 # ----- the terminal
 
 
-@every_text
 @pytest.mark.parametrize("table", TABLES)
+@each
 def test_tables_show_text_as_it_is_and_obey_nothing(table, text):
     shown = printed(table(text)).decode()
     assert shown == printable(shown)
@@ -108,14 +128,14 @@ def test_tables_show_text_as_it_is_and_obey_nothing(table, text):
     assert ascii_only.isascii()
 
 
-@every_text
+@each
 def test_a_line_shows_text_as_it_is(text):
     expected = printable(text).expandtabs(8)
     shown = printed(text, width=len(expected) + 1).decode()
     assert shown == f"{expected}\n" or "\t" in text
 
 
-@every_text
+@each
 def test_on_a_terminal_only_its_own_colours_are_sequences(text):
     shown = printed(results_of(text), plain_of(text), text, terminal=True).decode()
     without = re.sub(r"\x1b\[[\d;]*m", "", shown)
@@ -131,7 +151,7 @@ def test_ascii_has_no_boxes_and_columns_below_each_other(table):
     assert not any("|" in line for line in lines)
 
 
-@every_text
+@each
 def test_the_configuration_is_printed_whatever_it_holds(text, tmp_path, capsys):
     cfg = OmegaConf.create({"seed": text, "data": {"name": text}})
     print_config_tree(cfg)
@@ -156,7 +176,7 @@ def sheet_of(text):
     return Sheet(text, "train", [channel_of(text)], specs, np.arange(1), batch, value, {"image": text})
 
 
-@every_text
+@each
 def test_figures_are_drawn(text):
     sheet = sheet_of(text)
     texts = value_texts(sheet.specs, sheet.batch.value[0])
@@ -210,6 +230,11 @@ def report_of(text):
     return Report(text, {"Dataset": text}, specs, 8000, axes, (), value[None], value[None], [sound], (text,))
 
 
+@functools.cache
+def report_page(text):
+    return render_report(report_of(text))
+
+
 def has_the_same_elements(page, text):
     written = page(text)
     written.encode()
@@ -217,9 +242,9 @@ def has_the_same_elements(page, text):
     assert Page(written).tags == Page(page("Hz")).tags
 
 
-@every_text
+@each
 def test_a_report_has_the_same_elements_whatever_the_text(text):
-    has_the_same_elements(lambda text: render_report(report_of(text)), text)
+    has_the_same_elements(report_page, text)
 
 
 @pytest.mark.parametrize("name", ["the end of a script", "a lone surrogate"])
@@ -227,23 +252,23 @@ def test_a_contact_page_has_the_same_elements_whatever_the_text(name):
     has_the_same_elements(lambda text: contact_page(sheet_of(text)), HOSTILE[name])
 
 
-@every_text
+@each
 def test_the_data_of_a_page_is_the_text_with_escapes(text):
-    data = next(script for script in Page(render_report(report_of(text))).scripts if script.startswith("{"))
+    data = next(script for script in Page(report_page(text)).scripts if script.startswith("{"))
     assert json.loads(data)["sounds"][0]["name"] == printable(text)
 
 
 # ----- files
 
 
-@every_text
+@each
 def test_a_table_as_csv_is_the_text_with_escapes(text):
     written = csv_text(["file", text], [[text, 1.5], ["a", 2]])
     rows = list(csv.reader(io.StringIO(written.encode().decode(), newline="")))
     assert rows == [["file", printable(text)], [printable(text), "1.5"], ["a", "2"]]
 
 
-@every_text
+@each
 def test_a_table_in_markdown_keeps_its_cells(text):
     lines = markdown_table(("name", "value"), [(text, "1"), ("b", "2")])
     assert len(lines) == 4

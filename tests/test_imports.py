@@ -41,10 +41,13 @@ MAY_IMPORT = {
     "pictures": {"params", "spectral", "vimh", "recipe", "pages"},
     "listening": {"params", "spectral", "vimh", "evaluation", "pages"},
     "checkpoints": {"migration", "hydra_versions", "vimh", "models", "plain"},
+    "readings": {"params", "recordings", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "callbacks": {"params", "recipe"},
     "programs": {"overrides", "hydra_versions", "runs"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
+MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}
+MAY_IMPORT["api"] |= {"checkpoints", "readings", "programs"}
 ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
 MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 
