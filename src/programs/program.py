@@ -38,10 +38,11 @@ from src.programs.output import (
     sign_of_life,
     write_config_tree,
 )
-from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
+from src.programs.run_dirs import newest_run, register_resolvers
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
 from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep, job_title
+from src.runs import LAST, LAST_CKPT
 from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]

@@ -222,7 +222,7 @@ def validation_figures(
         Figure to number, as `HeadMetrics` names them; empty where the trainer validates no batches.
     """
     loggers, trainer.loggers = trainer.loggers, []
-    bar = trainer.progress_bar_callback
+    bar: Any = trainer.progress_bar_callback
     shown = bar is not None and bar.is_enabled
     try:
         if shown:
