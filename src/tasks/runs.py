@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from src.errors import ConfigError
 from src.files import write_atomically
@@ -266,8 +266,16 @@ def table_of(runs: Sequence[RunRecord], widths: Mapping[Column, int]) -> PlainTa
             column.heading or "", justify="right" if column.number else "left", no_wrap=True, max_width=width
         )
     for run in runs:
-        table.add_row(*(column.text(run) for column in widths))
+        table.add_row(*(fitted(column.text(run), width) for column, width in widths.items()))
     return table
+
+
+def fitted(text: str, width: int) -> str:
+    """Text that takes so many cells at most: its beginning and its end, since names often begin alike."""
+    if cell_len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{set_cell_size(text, width - 1 - end)}…{set_cell_size(text[::-1], end)[::-1]}"
 
 
 # ----- for programs
