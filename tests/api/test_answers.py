@@ -206,7 +206,8 @@ def test_samples_come_in_the_order_that_was_asked_for(data, item):
 # ----- what is shown
 
 
-def test_a_table_is_bounded_and_obeys_nothing():
+def test_a_table_is_bounded_and_obeys_nothing(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a notebook's kernel does
     wild = ("\x1b[31mred", "<script>x</script>", "日本", "x" * 500, "a\nb")
     table = TextTable("title\x07", ("name ", "number"), tuple((text, "1") for text in wild * 40), "below")
     shown, page = repr(table), table._repr_html_()
