@@ -57,7 +57,7 @@ def test_outputs_are_tidied():
     tidy(made, Path("/x/project"))
     assert output.text == "red logs in .\n"
     assert cell.metadata == {}
-    assert made.metadata.kernelspec.name == "python3"
+    assert made.metadata["kernelspec"]["name"] == "python3"
 
 
 @pytest.mark.slow
