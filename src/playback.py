@@ -112,7 +112,7 @@ def representation_of(info: DatasetInfo) -> SpectralRepresentation:
 def griffin_lim(representation: SpectralRepresentation, batch: Batch) -> np.ndarray:
     """Sounds that have the images of the first channel of some samples, `(sample, time)`."""
     n_samples = len(batch.image)
-    quiet = np.tile(np.float32([-representation.top_db, 0.0]), (n_samples, 1))
+    quiet = np.tile(np.array([-representation.top_db, 0.0], np.float32), (n_samples, 1))
     spec_range = batch.spec_range if batch.spec_range.size else quiet
     # Copies: the arrays of a batch may be unaligned and read-only, as its memory map is.
     image, ends = torch.from_numpy(np.array(batch.image[:, :1])), torch.from_numpy(np.array(spec_range))

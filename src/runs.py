@@ -332,7 +332,7 @@ def choose_run(wanted: str | None, log_dir: str | Path, experiment_name: str | N
     if wanted not in (None, LAST, BEST):
         path = Path(wanted)
         if _is_file(path):
-            return ChosenRun(path, f"checkpoint {name_of(path)}")
+            return _checkpoint(path, log_dir)
         if _is_run(path):
             return _chosen(read_run(path.absolute(), Path(log_dir, TRAIN).absolute()), "as asked for")
     records = [record for record in find_runs(log_dir) if record.checkpoint]
@@ -359,7 +359,7 @@ def choose_checkpoint(ckpt_path: str, log_dir: str | Path, experiment_name: str 
         ConfigError: If there is none; it says what may have been meant.
     """
     if ckpt_path != LAST and _is_file(Path(ckpt_path)):
-        return ChosenRun(Path(ckpt_path), f"checkpoint {name_of(ckpt_path)}")
+        return _checkpoint(Path(ckpt_path), log_dir)
     records = find_runs(log_dir)
     if ckpt_path != LAST:
         raise ConfigError(f"ckpt_path={one_line(ckpt_path)}: there is no such file. {_meant(ckpt_path, records)}")
@@ -448,6 +448,14 @@ def _chosen(run: RunRecord, why: str) -> ChosenRun:
         raise ConfigError(f"{run.directory}: this run has no checkpoint. Choose another one: make runs lists them.")
     state = "" if run.complete else f" ({run.state})"
     return ChosenRun(run.checkpoint, one_line(f"run {run.name}{state}: {why}"), run)
+
+
+def _checkpoint(path: Path, log_dir: str | Path) -> ChosenRun:
+    """A checkpoint that was named by its path, with the run in whose directory it is."""
+    directory = path.absolute().parents[1]
+    is_of_run = path.absolute().parent.name == CHECKPOINTS and _is_run(directory)
+    run = read_run(directory, Path(log_dir, TRAIN).absolute()) if is_of_run else None
+    return ChosenRun(path, f"checkpoint {name_of(path)}", run)
 
 
 def _is_run(path: Path) -> bool:

@@ -14,7 +14,7 @@ EXPECTED = [
     *("sdma", "emb", "eme", "emr", "emall", "evitms", "evitts", "evitml", "evittl", "evitall", "etmsr", "evitmsr"),
     *("emer", "emvitb", "emvite", "emvitr", "emvit", "emvitgta"),
     *("t", "ta", "c", "dc", "cl", "uc", "f", "tb", "lc", "bench", "bm", "td", "tds", "tdl", "onnx"),
-    *("ddr", "dds", "ddl", "ae", "pr", "ed", "tv", "ew", "st", "stq", "cg"),
+    *("ddr", "dds", "ddl", "rn", "cmp", "ae", "pr", "ed", "tv", "ew", "st", "stq", "cg"),
 ]
 # Targets that only call others, and how many commands they run.
 COLLECTIONS = {"etall": 4, "evitall": 4, "sdma": 3, "emall": 6, "emvit": 3, "emvitgta": 6}
@@ -116,7 +116,10 @@ NASTY = [
 
 
 @pytest.mark.parametrize("path", NASTY)
-@pytest.mark.parametrize(("short", "variable", "argument"), [("pr", "AUDIO", "audio="), ("au", "DIR", "")])
+@pytest.mark.parametrize(
+    ("short", "variable", "argument"),
+    [("pr", "AUDIO", "audio="), ("au", "DIR", ""), ("ae", "RUN", "run="), ("onnx", "RUN", "run=")],
+)
 def test_a_path_reaches_its_program_character_for_character(fresh, path, short, variable, argument):
     python = fresh / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -30,7 +30,7 @@ export class BlindDialog {
   open(number, compared, matched) {
     this.onOpen();
     this.#number = number;
-    find("#abx-title").textContent = `Blind test of ${this.#data.sounds[number].name}`;
+    find("#abx-title").textContent = `Blind test: ${this.#data.sounds[number].name}`;
     find("#abx-a").value = 0;
     find("#abx-b").value = compared;
     find("#abx-match").checked = matched;

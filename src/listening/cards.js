@@ -19,7 +19,7 @@ export class Cards {
       for (const button of all(".play", card)) {
         button.addEventListener("click", () => press(number, Number(button.dataset.side)));
       }
-      find(".more", card).addEventListener("click", () => show(number));
+      find(".name", card).addEventListener("click", () => show(number));
     }
   }
 
@@ -28,7 +28,7 @@ export class Cards {
     const { axes, sides, levels } = this.#data;
     for (const card of all(".card")) {
       const pictures = this.#store.pictures(Number(card.dataset.sound), compared);
-      const texts = [sides[0], sides[compared], `Difference ± ${pictures[2].high} dB`];
+      const texts = [sides[0], sides[compared], `Δ ± ${pictures[2].high} dB`];
       all(".picture", card).forEach((figure, i) => {
         find("figcaption span", figure).textContent = texts[i];
         const canvas = find("canvas", figure);

@@ -1,6 +1,6 @@
 /** The listening report: cards, list, pictures and numbers of the chosen sound, and the player that serves them all. */
 
-import { all, find, pageData, say } from "../pages/dom.js";
+import { all, element, find, pageData, say } from "../pages/dom.js";
 import { Block } from "../pages/encoding.js";
 import { listenToKeys } from "../pages/keys.js";
 import { placePlayhead } from "../pages/pictures.js";
@@ -123,7 +123,9 @@ class ReportPage {
 
   showNow() {
     const { order } = this.list;
-    find("#now").textContent = `${this.data.sounds[this.sound].name}, ${order.indexOf(this.sound) + 1} of ${order.length}`;
+    const place = `, ${order.indexOf(this.sound) + 1} of ${order.length}`;
+    find("#now").replaceChildren(this.data.sounds[this.sound].name, element("span", { class: "place" }, place));
+    find("#now").title = find("#now").textContent;
   }
 
   // ----- hands

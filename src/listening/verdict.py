@@ -8,7 +8,7 @@ import numpy as np
 from src.evaluation.audio_metrics import Metric
 from src.evaluation.scoring import Scores
 from src.listening.content import NEAREST, Report
-from src.pages.formats import format_number
+from src.pages.formats import decimals_of, format_number
 
 MEAN = "mean parameters"
 NETWORK = "network"
@@ -80,10 +80,13 @@ def _about_sounds(report: Report, metric: Metric) -> str:
         return f"None of the {report.kind} could be compared by {metric.name}."
     original = "the truth" if report.sounds[0].true_value is not None else "the original"
     if metric.better != "low" or metric.best != 0:
-        return f"Half of the {len(values):,} {report.kind} have a {metric.name} of {_text(np.median(values), metric)}."
+        side = {"high": "or more", "low": "or less", "0": "or more"}[metric.better]
+        return (
+            f"Half of the {len(values):,} {report.kind} have a {metric.name} of {_text(np.median(values), metric)} {side}."
+        )
     if len(values) < FEW:
         low, high = (_text(end, metric) for end in (values.min(), values.max()))
-        reach = high if len(values) == 1 or low == high else f"{format_number(values.min())} to {high}"
+        reach = high if len(values) == 1 or low == high else f"{_two_digits(values.min())} to {high}"
         subject = report.kind[:-1] if len(values) == 1 else f"{len(values)} {report.kind}"
         return f"The {subject} {'is' if len(values) == 1 else 'are'} within {reach} of {original}."
     half = f"alf of the {len(values):,} {report.kind} are within {_text(np.median(values), metric)} of {original}"
@@ -95,7 +98,12 @@ def _about_sounds(report: Report, metric: Metric) -> str:
 
 
 def _text(value: float, metric: Metric) -> str:
-    return f"{format_number(float(value))} {metric.units}".strip()
+    """A distance in two digits, with its unit."""
+    return f"{_two_digits(value)} {metric.units}".strip()
+
+
+def _two_digits(value: float) -> str:
+    return format_number(float(value), decimals_of(abs(value)) if abs(value) >= 1e-4 else None)
 
 
 def _comparisons(scores: Sequence[Scores], metric: str) -> str:
@@ -153,7 +161,7 @@ def _about_numbers(shares: Sequence[tuple[float, str]]) -> list[str]:
     if len(shares) == 1:
         return [f"{hardest} is within one grid step on {low:.0f} % of them."]
     if round(low) == round(high):
-        return [f"All {len(shares)} parameters are within one grid step on {low:.0f} % of them."]
+        return [f"{'Both' if len(shares) == 2 else f'All {len(shares)}'} parameters are within one grid step on {low:.0f} % of them."]
     return [
         f"Within one grid step: {easiest} on {high:.0f} % of them, the best of {len(shares)} parameters; {hardest} on "
         f"{low:.0f} %, the worst."

@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,15 +27,11 @@ HEADERS = {
 }
 
 
-class TooLargeError(Exception):
-    """More bytes than a request may have."""
-
-
 class Guard:
     """Refuses every request that no page of this server makes, and gives every answer the headers that seal it off.
 
     Args:
-        app: What answers the others.
+        app: What answers the others, an application of Starlette.
         port: Of the server.
         token: The secret; `?token=…` in an address becomes a cookie, and leaves the address.
         most_bytes: That a request may bring.
@@ -67,7 +64,7 @@ class Guard:
             return _refuse("This request comes from another page. Open the address that the program has printed.")
         size = headers.get("content-length", "0")
         if not size.isdecimal() or int(size) > self.most_bytes:
-            return _refuse(f"A request may bring {self.most_bytes} bytes at most.", 413)
+            return _refuse(self._too_large, 413)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         if scope["type"] == "http" and scope["method"] == "GET" and given and self._is_token(given[0]):
             return self._entry(scope["path"])
@@ -93,7 +90,7 @@ class Guard:
         return found.value if found else ""
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a request answered, unless it turns out to bring more bytes than it may."""
+        """Have a request answered; one that turns out to bring more bytes than it may is refused where it is read."""
         read = 0
 
         async def bounded() -> Message:
@@ -101,13 +98,14 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self.most_bytes and scope["type"] == "http":
-                raise TooLargeError
+                raise HTTPException(413, self._too_large)
             return message
 
-        try:
-            await self.app(scope, bounded, sealing(send))
-        except TooLargeError:
-            await _refuse(f"A request may bring {self.most_bytes} bytes at most.", 413)(scope, receive, sealing(send))
+        await self.app(scope, bounded, sealing(send))
+
+    @property
+    def _too_large(self) -> str:
+        return f"A request may bring {self.most_bytes} bytes at most."
 
 
 def _refuse(why: str, status: int = 403) -> Response:

@@ -6,7 +6,7 @@ import secrets
 import socket
 import sys
 import webbrowser
-from types import FrameType
+from threading import Thread
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,15 +20,6 @@ MOST_CONNECTIONS = 128  # at a time
 IDLE = 5  # s after which a connection without a request is closed
 
 
-class PageServer(uvicorn.Server):
-    """A server that waits for nobody when it is asked to end: an answer that is under way is of no use then."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called at SIGINT and SIGTERM."""
-        super().handle_exit(sig, frame)
-        self.force_exit = True
-
-
 def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
     """Serve a page until Ctrl-C; its address is printed, and opened in a browser where there is a display.
 
@@ -39,7 +30,7 @@ def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
 
     Raises:
         ConfigError: If the port is taken.
-        KeyboardInterrupt: At SIGTERM, and at Ctrl-C, which is how a page ends.
+        KeyboardInterrupt: At Ctrl-C, which is how a page ends.
     """
     with listen(port) as listener:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
@@ -59,7 +50,10 @@ def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
             timeout_keep_alive=IDLE,
         )
         gc.freeze()  # or else the interpreter searches all that was imported for garbage at its end, for seconds
-        PageServer(config).run(sockets=[listener])
+        # A daemon, as are the threads that it starts: answers that are under way do not hold up the end.
+        server = Thread(target=uvicorn.Server(config).run, kwargs={"sockets": [listener]}, daemon=True)
+        server.start()
+        server.join()
 
 
 def listen(port: int) -> socket.socket:

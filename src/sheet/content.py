@@ -200,7 +200,10 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "units": one_line(units, MOST_LETTERS),
         "centres": [float(f"{value:.6g}") for value in axis.centre],
         "ends": axis.edges,
-        "ticks": [((place + 0.5) / len(axis.centre), text) for place, text in zip(places, texts, strict=True)],
+        "ticks": [
+            ((place + 0.5) / len(axis.centre), text.replace("-", "−"))
+            for place, text in zip(places, texts, strict=True)
+        ],
     }
 
 

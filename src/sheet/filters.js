@@ -1,6 +1,6 @@
 /** The filters beside the grid: of each column its distribution, with a range or with boxes of its classes. */
 
-import { colourOf, element, find } from "../pages/dom.js";
+import { colourOf, element } from "../pages/dom.js";
 import { surface } from "../pages/pictures.js";
 import { withUnits } from "../pages/tables.js";
 import { valueText, valueWithUnits } from "./table.js";
@@ -103,7 +103,7 @@ function box(name, onChange) {
   const count = element("span", { class: "count" });
   const bar = element("i", { class: "bar" });
   input.addEventListener("change", onChange);
-  return { input, count, bar, root: element("label", { class: "class" }, input, element("span", { class: "name" }, name), count, bar) };
+  return { input, count, bar, root: element("label", { class: "class" }, input, element("span", { class: "name", title: name }, name), count, bar) };
 }
 
 /** Boxes of classes: none ticked is as all. */
@@ -181,17 +181,21 @@ class Range {
     this.#draw(counts, ends);
   }
 
-  /** All records in pale bars, those that pass all filters but this one over them, those that pass this one in colour. */
+  /**
+   * All records in pale bars; over them those that pass the filters of other columns, in colour those within the range.
+   * Each goes up to its own highest bar: what can be compared are their shapes.
+   */
   #draw({ passing, all }, [first, last]) {
     const { pen, width, height } = surface(this.canvas);
     const { n } = this.column;
-    const most = Math.max(1, ...all.subarray(0, n));
+    const [most, mostPassing] = [all, passing].map((counts) => Math.max(1, ...counts.subarray(0, n)));
     const [pale, faint, strong] = ["--band", "--strong-line", "--accent"].map(colourOf);
     const bar = width / n;
     const gap = bar > 4 ? 1 : 0;
     for (let bin = 0; bin < n; bin++) {
-      for (const [count, colour] of [[all[bin], pale], [passing[bin], bin >= first && bin <= last ? strong : faint]]) {
-        const tall = count ? Math.max(1, (count / most) * (height - 1)) : 0;
+      const bars = [[all[bin] / most, pale], [passing[bin] / mostPassing, bin >= first && bin <= last ? strong : faint]];
+      for (const [share, colour] of bars) {
+        const tall = share ? Math.max(1, share * (height - 1)) : 0;
         pen.fillStyle = colour;
         pen.fillRect(bin * bar, height - tall, bar - gap, tall);
       }

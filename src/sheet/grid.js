@@ -20,22 +20,22 @@ export class Grid {
   #asking = false;
   #due = false;
   #shape;
-  #textOf;
+  #textsOf;
   #onError;
 
   /**
    * @param {HTMLElement} view The box that scrolls, with a spacer and a canvas in it.
    * @param {object} source Has `images` and `most`.
    * @param {object} data The page's description.
-   * @param {object} hands `textOf(record)`, the text below a picture, and `onError(error)`.
+   * @param {object} hands `textsOf(record)`, the two texts below a picture, of which the second goes first, and `onError(error)`.
    */
-  constructor(view, source, data, { textOf, onError }) {
+  constructor(view, source, data, { textsOf, onError }) {
     this.#view = view;
     [this.#canvas] = view.getElementsByTagName("canvas");
     this.#spacer = this.#canvas.parentElement;
     this.#source = source;
     this.#shape = clamp(data.width / data.height, ...SHAPES);
-    this.#textOf = textOf;
+    this.#textsOf = textsOf;
     this.#onError = onError;
     Object.assign(this, { order: new Uint32Array(0), width: 88, current: null, playing: null, size: data });
     view.addEventListener("scroll", () => this.draw(), { passive: true });
@@ -172,8 +172,8 @@ export class Grid {
         pen.fillRect(left, top, width, height);
       }
       pen.fillStyle = record === this.current ? accent : ink;
-      const mark = record === this.playing ? "▶ " : "";
-      drawText(pen, mark + this.#textOf(record), left, top + height + 4, width);
+      const [name, value] = this.#textsOf(record);
+      drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, top + height + 4, width);
       if (record === this.current) {
         pen.strokeStyle = accent;
         pen.lineWidth = 3;
@@ -254,9 +254,13 @@ export class Grid {
   }
 }
 
-/** A text, cut to a width. */
-function drawText(pen, text, left, top, width) {
-  let shown = text;
+/** Two texts, to the left and to the right; where they have no room together the second alone, cut to the width. */
+function drawTexts(pen, text, value, left, top, width) {
+  const [own, other] = [text, value].map((part) => pen.measureText(part).width);
+  if (value && own + other + 6 <= width) pen.fillText(text, left, top);
+  let shown = value || text;
   while (shown.length > 1 && pen.measureText(shown).width > width) shown = `${shown.slice(0, -2)}…`;
-  pen.fillText(shown, left, top);
+  pen.textAlign = value ? "right" : "left";
+  pen.fillText(shown, value ? left + width : left, top);
+  pen.textAlign = "left";
 }

@@ -4,6 +4,7 @@ import { colourOf, element, find } from "../pages/dom.js";
 import { formatNumber } from "../pages/formats.js";
 import {
   DIFFERENCES, LEVELS, cellAt, drawScale, drawSpectrogram, drawWaveforms, placeCrosshair, placePlayhead, spotUnder,
+  surface,
 } from "../pages/pictures.js";
 import { cell, columnHead, fillTable, row, rowHead, track, withUnits } from "../pages/tables.js";
 import { valueText } from "./table.js";
@@ -54,18 +55,20 @@ export class RecordView {
     this.draw();
   }
 
-  /** Show a sound, or a sentence on why there is none (or a text while it is made). */
+  /** Show a sound; without one a sentence on why there is none, or an empty place until it is there. */
   hear(sound, sentence = "") {
     this.#sound = sound;
     find("#no-sound", this.#root).textContent = sentence;
     find("#no-sound", this.#root).hidden = !sentence;
-    this.wave.hidden = !sound;
-    this.draw();
+    this.wave.hidden = sentence !== "";
+    for (const control of ["#play", "#loop"]) find(control, this.#root).disabled = sentence !== "";
+    this.#drawSound();
+    this.follow(null);
   }
 
   #line(column, entry) {
     const text = valueText(column, entry);
-    const { grid } = column;
+    const grid = column.names.length ? null : column.grid; // classes with names have no order
     const units = column.names.length ? "" : column.units;
     const place = grid && Number.isFinite(entry) ? (entry - grid.min) / (grid.step * (grid.n - 1)) : null;
     const ends = grid ? [0, grid.n - 1].map((bin) => valueText(column, grid.min + bin * grid.step)) : [];
@@ -103,13 +106,20 @@ export class RecordView {
     canvas.setAttribute("aria-label", `${channel.name}: ${channel.rows.label} over ${channel.columns.label}`);
     drawScale(find("#scale", this.#root), this.#colours, formatNumber, channel.units);
     find("#scale-name", this.#root).textContent = channel.units;
+    this.#drawSound();
+    this.follow(null);
+  }
+
+  #drawSound() {
+    const canvas = find("canvas", this.wave);
+    if (this.#root.hidden || this.wave.hidden) return;
     if (this.#sound) {
       const { samples, rate } = this.#sound;
-      const drawn = find("canvas", this.wave);
-      drawWaveforms(drawn, [{ wave: samples, colour: colourOf("--accent") }], samples.length / rate);
-      drawn.setAttribute("aria-label", "Waveform");
+      drawWaveforms(canvas, [{ wave: samples, colour: colourOf("--accent") }], samples.length / rate);
+    } else {
+      surface(canvas);
     }
-    this.follow(null);
+    canvas.setAttribute("aria-label", this.#sound ? "Waveform" : "Its sound is being rendered");
   }
 
   /** Put the playheads at a time, s; null hides them. */

@@ -63,19 +63,24 @@ def saved_page(content: SheetContent, most_bytes: int, advance: Callable[[int], 
         most_bytes: The size that the blocks may have.
         advance: Called with the number of records that are done, for a progress bar.
     """
-    blocks, kept = Blocks(most_bytes), {}
-    for name in sorted(content.splits, key=lambda name: name != content.first):
-        n_kept = add_records(blocks, name, content.splits[name], round(SOUND_SHARE * most_bytes), advance)
+    blocks, kept, n_sounds = Blocks(most_bytes), {}, {}
+    playback, spared = content.playback, round(SOUND_SHARE * most_bytes)
+    for name, split in sorted(content.splits.items(), key=lambda item: item[0] != content.first):
+        n_kept = add_records(blocks, name, split, spared, advance)
         if n_kept:
-            kept[name] = content.splits[name].start(n_kept)
-    playback = content.playback
-    n_sounds = 0 if playback.silence else add_sounds(blocks, content.first, kept[content.first], playback)
-    data = replace(content, splits=kept).description()
+            kept[name] = split.start(n_kept)
+        if n_kept < len(split.samples):
+            break
+    for name, split in kept.items():
+        n_sounds[name] = add_sounds(blocks, name, split, playback)
+        if n_sounds[name] < len(split.samples):
+            break
+    data = replace(content, splits={name: kept[name] for name in content.splits if name in kept}).description()
     data["saved"] = {
         "holds": _holds(content, kept, n_sounds),
         "perBlock": records_per_block(kept[content.first]),
-        "sounds": {content.first: n_sounds},
-        "rate": playback.sample_rate if n_sounds else 0,
+        "sounds": n_sounds,
+        "rate": 0 if playback.silence else playback.sample_rate,
     }
     page = SOURCE.inline(data, title=content.title, blocks=blocks.texts)
     return SavedPage(page.encode(), data["saved"]["holds"])
@@ -119,23 +124,30 @@ def add_sounds(blocks: Blocks, name: str, split: SplitContent, playback: Playbac
         Number of the sounds; there is none from the first one on at which a synth fails.
     """
     most = len(split.samples) if playback.recipe else min(len(split.samples), MOST_ESTIMATED)
+    size = 0
     for number in range(most):
+        if blocks.left < size:
+            return number
         try:
             (waveform,) = playback.sounds(split.samples.read(slice(number, number + 1)), number)
         except NSMError:
             return number
-        before = blocks.left
+        size = blocks.left
         blocks.add(f"{name}-sound-{number}", (within_full_scale(waveform) * 32767).round().astype("<i2").tobytes())
-        if blocks.left < before - blocks.left:  # there is hardly room for another one
-            return number + 1
+        size -= blocks.left
     return most
 
 
-def _holds(content: SheetContent, kept: Mapping[str, SplitContent], n_sounds: int) -> str:
+def _holds(content: SheetContent, kept: Mapping[str, SplitContent], n_sounds: Mapping[str, int]) -> str:
     """A sentence on what a file holds, and what it leaves out."""
-    parts = []
-    for name, split in content.splits.items():
-        n, total = len(kept[name].samples) if name in kept else 0, len(split.samples)
-        parts.append(f"all {total:,} {name} records" if n == total else f"{n:,} of {total:,} {name} records")
-    sounds = f"the sounds of the first {n_sounds:,} {content.first} records" if n_sounds else "no sounds"
-    return f"This file holds {', '.join(parts)} and {sounds}."
+    parts = [
+        _share(len(kept[name].samples) if name in kept else 0, len(split.samples), f"{name} records")
+        for name, split in content.splits.items()
+    ]
+    parts += [_share(n, len(content.splits[name].samples), f"{name} sounds") for name, n in n_sounds.items()]
+    return f"This file holds {', '.join(parts)}."
+
+
+def _share(n: int, total: int, what: str) -> str:
+    """Some of a number of things, in words."""
+    return f"all {total:,} {what}" if n == total else f"the first {n:,} of {total:,} {what}" if n else f"no {what}"

@@ -36,15 +36,15 @@ const table = () => tables.get(state.split);
 const channelShown = () => data.splits[state.split].channels[state.channel];
 
 const player = new Player({ onChange: showPlayer, onMove: showPosition });
-const grid = new Grid(find("#view"), source, data, { textOf: labelOf, onError: complain });
+const grid = new Grid(find("#view"), source, data, { textsOf, onError: complain });
 const recordView = new RecordView(find("#record"), data, (seconds) => player.seek(seconds));
 const filters = new Filters(find("#filters"), data.columns, changeFilter);
 const narrow = matchMedia("(max-width: 62rem)"); // where filters and a record cover the grid
 
-/** The text below a picture: its number, and what it is sorted by. */
-function labelOf(record) {
-  if (state.sort === null || !state.sortValues) return `${record}`;
-  return `${record} · ${valueText(data.columns[state.sort], state.sortValues[record]).slice(0, 40)}`;
+/** The texts below a picture: its number, and what it is sorted by. */
+function textsOf(record) {
+  if (state.sort === null || !state.sortValues) return [`${record}`, ""];
+  return [`${record}`, valueText(data.columns[state.sort], state.sortValues[record]).slice(0, 40)];
 }
 
 function complain(error) {
@@ -243,7 +243,7 @@ async function loadSound(signal) {
     return false;
   }
   if (!sounds.has(name)) {
-    recordView.hear(null, "Rendering its sound …");
+    recordView.hear(null);
     sounds.set(name, await source.sound(split, record, signal).catch((error) => {
       if (!signal?.aborted) recordView.hear(null, `No sound: ${error.message}`);
       throw error;

@@ -207,9 +207,8 @@ def print_table(runs: Sequence[RunRecord], log_dir: Path) -> None:
     """Print the table as wide as the terminal is, and in one line what is the same in all runs."""
     if not runs:
         found = len(run_directories(log_dir))
-        say(
-            f"{log_dir / 'train'}: {f'none of the {found} runs is like that' if found else 'no runs yet: make ex trains one'}."
-        )
+        why = f"none of the {found} runs is like that" if found else "no runs yet; make ex trains one"
+        say(f"{log_dir / 'train'}: {why}.")
         return
     terminal = console()
     shown, same = columns_for(runs, terminal.width)

@@ -300,6 +300,7 @@ HELP = """
 def test_help_loads_neither_torch_nor_lightning():
     programs = [f"src/{name}.py" for name in ("train", "eval", "predict", "audio_eval", "export")]
     command = [sys.executable, "-c", textwrap.dedent(HELP), *programs, "generate_vimh.py", "display_vimh.py"]
+    command += ["scripts/runs.py", "scripts/compare.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert not {"torch", "lightning", "numpy", "numba", "matplotlib"} & set(done.stdout.split())
 
