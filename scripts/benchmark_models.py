@@ -28,7 +28,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
+from src.hydra_versions import instantiate  # noqa: E402
 from lightning.pytorch import LightningModule  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: E402
@@ -125,7 +125,7 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[dict[str, Any], 
     seconds = seconds_of_program(
         *("src/train.py", *overrides_of(entry)),
         *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
-        *("callbacks.rich_progress_bar=null", "callbacks.model_summary=null", "callbacks.head_figures=null"),
+        *("callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
         "++callbacks.audio_examples=null",
         *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
     )

@@ -78,8 +78,6 @@ def prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             encoding, errors = _stream_options()
             stream.reconfigure(encoding=encoding, errors=errors)
-    if os.environ.get("TERM") == "dumb":
-        os.environ.setdefault("NO_COLOR", "1")  # colorlog knows this one only
     logging.setLogRecordFactory(PrintableRecord)
     sys.excepthook = _show_exception
 

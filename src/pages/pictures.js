@@ -26,7 +26,7 @@ const REACHES = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80];
 /** The round number that all but one in 200 of the differences stay within, so that their colours show them. */
 export function reachOf(differences) {
   const sizes = Float32Array.from(differences, Math.abs).sort();
-  const most = sizes[Math.floor((sizes.length - 1) * 0.995)] ?? 0;
+  const most = sizes[Math.ceil((sizes.length - 1) * 0.995)] ?? 0;
   return REACHES.find((reach) => most <= reach) ?? REACHES.at(-1);
 }
 
@@ -72,14 +72,13 @@ export function drawColumnTicks(pen, ticks, { left, right, bottom }, width) {
   }
 }
 
-/** As many round numbers from `from` to `to` as have room, and the unit at the end of a line below. */
+/** As many round numbers from `from` to `to` as have room, the last one with the unit. */
 export function drawColumnAxis(pen, plot, from, to, unit, width) {
   const room = plot.right - plot.left;
   const sets = [12, 10, 8, 6, 5, 4, 3, 2].map((most) => roundTicks(from, to, most));
-  const fits = (ticks) => ticks.length < 2 || (ticks[1][0] - ticks[0][0]) * room >= widest(pen, ticks) + 14;
-  drawColumnTicks(pen, sets.find(fits) ?? sets.at(-1), plot, width);
-  pen.textAlign = "right";
-  pen.fillText(unit, plot.right, plot.bottom + 20);
+  const fits = (ticks) => ticks.length < 2 || (ticks[1][0] - ticks[0][0]) * room >= widest(pen, ticks) + 16;
+  const ticks = sets.find(fits) ?? sets.at(-1);
+  drawColumnTicks(pen, [...ticks.slice(0, -1), [ticks.at(-1)[0], `${ticks.at(-1)[1]} ${unit}`]], plot, width);
 }
 
 // ----- spectrograms
@@ -117,7 +116,7 @@ export function drawSpectrogram(canvas, picture, axes, bare = false) {
   const left = bare ? 0 : widest(pen, axes.frequencies) + 9;
   const plot = bare
     ? { left: 0, right: width, top: 0, bottom: height }
-    : { left, right: width - 2, top: 16, bottom: height - 34 };
+    : { left, right: width - 2, top: 16, bottom: height - 22 };
   pen.imageSmoothingEnabled = false;
   const image = bitmap(picture, axes.rows.length, axes.columns.length);
   pen.drawImage(image, plot.left, plot.top, plot.right - plot.left, plot.bottom - plot.top);
@@ -154,11 +153,11 @@ export function drawWaveforms(canvas, lanes, duration, reach = 0) {
   const peak = Math.max(...lanes.map(({ wave }) => peakOf(wave))) || 1;
   const text = formatNumber(reach || peak, (reach || peak) < 0.1 ? 3 : 2);
   const ticks = [[0, `−${text}`], [0.5, "0"], [1, text]];
-  const plot = { left: widest(pen, ticks) + 9, right: width - 2, top: 8, bottom: height - 34 };
+  const plot = { left: widest(pen, ticks) + 9, right: width - 2, top: 8, bottom: height - 22 };
   const lane = (plot.bottom - plot.top) / lanes.length;
   lanes.forEach(({ wave, colour }, i) => {
     const middle = plot.top + lane * (i + 0.5);
-    const half = lane * 0.4;
+    const half = lane * 0.38;
     drawWave(pen, wave, plot, middle, half / peak, colour);
     pen.fillStyle = colourOf("--muted");
     drawRowTicks(pen, ticks, { ...plot, top: middle - half, bottom: middle + half });
@@ -185,6 +184,13 @@ function drawWave(pen, wave, plot, middle, scale, colour) {
 
 // ----- colour scales
 
+/** Places and texts of both ends, the middle and what is between, in as many digits as they need. */
+function quarters(low, high, format) {
+  const step = (high - low) / 4;
+  const decimals = [0, 1, 2, 3].find((n) => Math.abs(step - Number(step.toFixed(n))) < 1e-6) ?? 3;
+  return [0, 1, 2, 3, 4].map((i) => [i / 4, format(low + i * step, decimals)]);
+}
+
 /**
  * Draw a colour scale; levels beyond an end have the colour of that end.
  * @param {object} picture `low`, `high` and `colours`, as of a spectrogram.
@@ -198,7 +204,7 @@ export function drawScale(canvas, { low, high, colours: scale }, format = format
     pen.fillRect(x, 0, 1.5, plot.bottom);
   }
   pen.fillStyle = colourOf("--muted");
-  drawColumnTicks(pen, roundTicks(low, high, 4, format), plot, width);
+  drawColumnTicks(pen, quarters(low, high, format), plot, width);
   canvas.setAttribute("aria-label", `Colours from ${format(low)} to ${format(high)} ${units}`);
 }
 

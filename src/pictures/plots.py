@@ -135,6 +135,13 @@ def _font(bold: bool) -> FT2Font:
     return FT2Font(findfont(FontProperties(family=FONT, weight="bold" if bold else "normal")))
 
 
+class Picture(Figure):
+    """A figure that pyplot does not manage, and that shows itself in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 class Page:
     """A figure that is laid out in inches, from its upper left corner.
 
@@ -144,7 +151,7 @@ class Page:
     """
 
     def __init__(self, width: float, height: float) -> None:
-        self.figure = Figure(figsize=(width, height), dpi=DPI)
+        self.figure = Picture(figsize=(width, height), dpi=DPI)
         self.width, self.height = width, height
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:

@@ -1,18 +1,20 @@
-"""Callbacks and loggers from their configurations, and the hyper-parameters that loggers get."""
+"""Callbacks, loggers and trainer from their configurations, and the hyper-parameters that loggers get."""
 
 import csv
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningModule, Trainer, loggers
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from src.errors import ConfigError
+from src.hydra_versions import instantiate
 from src.text import all_printable
 
 # Class of a logger → what it imports, and what pip calls that.
@@ -56,6 +58,28 @@ def instantiate_loggers(logger_cfg: DictConfig | None) -> list[Logger]:
                 f"logger.{name} needs the package {package}, which is not installed: pip install {package}"
             )
     return [instantiate(entry) for entry in entries.values()]
+
+
+def instantiate_trainer(
+    trainer_cfg: DictConfig, callbacks: Sequence[Callback], logger_cfg: DictConfig | None, **settings: Any
+) -> Trainer:
+    """The trainer of a configuration, which shows nothing of its own accord: a bar is a callback.
+
+    Args:
+        trainer_cfg: With `_target_`; `enable_progress_bar: false` leaves out a bar that is among the callbacks, and
+            `enable_model_summary: true` has Lightning print its table of the layers.
+        callbacks: All of them.
+        logger_cfg: As for `instantiate_loggers`.
+        **settings: Further arguments of the trainer.
+    """
+    shows_bar = trainer_cfg.get("enable_progress_bar", True)
+    callbacks = [callback for callback in callbacks if shows_bar or not isinstance(callback, ProgressBar)]
+    shown = {
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        "enable_model_summary": trainer_cfg.get("enable_model_summary", False),
+    }
+    logger = instantiate_loggers(logger_cfg) or False
+    return instantiate(trainer_cfg, callbacks=callbacks, logger=logger, **shown, **settings)
 
 
 def _entries(group_cfg: DictConfig | None, group: str) -> dict[str, DictConfig]:

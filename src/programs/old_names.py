@@ -21,7 +21,10 @@ OLD_NAMES = {
     r"channels=\[(?:.*,)?\s*(\w+)\s*,(?:.*,)?\s*\1\s*[,\]].*": "{0} names {1} twice; name each channel once.",
     r"experiment=moog_vit_(\w+)": "{0} is now experiment=moog_cnn_{1} model=vit_tiny experiment_name=moog_vit_{1}.",
     r"callbacks(=.*|\.|/)\blean_loop\b.*": "{0}: training needs no such callback any more. Leave it out.",
+    r"callbacks(=.*|\.|/)\bmodel_summary\b.*": "{0}: no table of layers is printed any more; make tds "
+    "prints every network block by block. Leave it out.",
     r"callbacks(=.*|\.|/)\blr_monitor\b.*": "{0}: the learning rate is logged without a callback. Leave it out.",
+    r"callbacks(=.*|\.|/)\bfinal_metrics\b.*": "{0}: this callback is now overview, and needs no settings.",
     r"logger(=.*|\.|/)\bneptune\b.*": "{0}: Neptune is not supported any more; make lc lists the loggers that are.",
     r"interactive=.*": "{0}: audio_eval.py has no window of its own any more. Open the report that it writes, or start "
     "display_vimh.py.",

@@ -17,23 +17,32 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
+from src.hydra_versions import hydra_main
 from src.programs.arguments import cannot_resolve, hydra_arguments
 from src.programs.command_line import FULL_ERROR, load_task
 from src.programs.explain import explain, unusable_place
 from src.programs.old_names import answer_to_old_name
-from src.programs.output import CONFIG_TREE, RankedLogger, enforce_tags, print_config_tree, process_rank
-from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
+from src.programs.output import (
+    CONFIG_TREE,
+    RankedLogger,
+    enforce_tags,
+    print_config_tree,
+    process_rank,
+    sign_of_life,
+    write_config_tree,
+)
+from src.programs.run_dirs import newest_run, register_resolvers
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
-from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep
+from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep, job_title
+from src.runs import LAST, LAST_CKPT
 from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]
@@ -86,7 +95,7 @@ def program(
         run = job(task, wants_traceback)
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
-            hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
+            hydra_main(config_dir, config_name)(run)()
         except KeyboardInterrupt as interruption:
             sys.exit(exit_code(interruption))
         except Exception as error:
@@ -129,7 +138,7 @@ def job(task: str, wants_traceback: bool) -> Task:
         if not wants_traceback:
             os.environ.pop(FULL_ERROR, None)
         try:
-            with listening(leave):
+            with listening(leave), sign_of_life("Starting ..."):
                 function = load_task(task)
             return perform(function, cfg)
         except Exception as error:
@@ -137,6 +146,8 @@ def job(task: str, wants_traceback: bool) -> Task:
             if message is None:
                 raise
             code = exit_code_of(error)
+            if is_sweep():
+                complain(f"{job_title()}: {message}")  # at once: Hydra reports it after all jobs
             if wants_traceback or is_sweep():
                 reported = ReportedError(message)
                 reported.exit_code = code
@@ -177,7 +188,7 @@ def perform(task: Task, cfg: DictConfig) -> Any:
             return task(cfg)
     start = time.monotonic()
     try:
-        with listening(interrupt), quiet_threads():
+        with listening(interrupt), quiet_threads(), logged_warnings():
             if "extras" in cfg:
                 extras(cfg)
             result = task(cfg)
@@ -193,8 +204,8 @@ def perform(task: Task, cfg: DictConfig) -> Any:
         if wandb is not None and wandb.run:
             wandb.finish()
         if not isinstance(sys.exception(), Exception):  # such as an interrupt
-            log.info("%s took %.1f s.", cfg.task_name, time.monotonic() - start)
-            log.info("Output directory: %s", cfg.paths.output_dir)
+            log.debug("%s took %.1f s.", cfg.task_name, time.monotonic() - start)
+            log.debug("Output directory: %s", cfg.paths.output_dir)
     if "optimized_metric" in cfg:
         return get_metric_value(result, cfg.optimized_metric, required=is_sweep())
     return result
@@ -223,6 +234,26 @@ def quiet_threads() -> Iterator[None]:
         threading.excepthook = before
 
 
+@contextmanager
+def logged_warnings() -> Iterator[None]:
+    """Show what Python warns of as other messages are; the log of the run says where it comes from."""
+
+    def report(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        log.debug("%s in %s, line %d:", category.__name__, filename, lineno)
+        log.warning("%s", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = report
+        yield
+
+
 def how_to_go_on(cfg: DictConfig) -> str:
     """The message after an interrupted run.
 
@@ -239,11 +270,15 @@ def how_to_go_on(cfg: DictConfig) -> str:
     return f"Interrupted. To resume from the last whole epoch, run the same command with ckpt_path={ckpt_path}"
 
 
+def is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Whether a message of Lightning is none of its tips for other products."""
+    return "Tip: " not in record.getMessage()
+
+
 def extras(cfg: DictConfig) -> None:
-    """Do what `cfg.extras` switches on before a task begins: warnings, tags, the printed configuration."""
+    """Write the configuration, and do what `cfg.extras` switches on before a task begins: warnings, tags, printing."""
     logging.getLogger("lightning").handlers.clear()  # its import installs one, and every line would come twice
-    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    rank_zero.addFilter(lambda record: "litlogger" not in record.getMessage())  # an advertisement
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advertisement)
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     if cfg.extras.ignore_warnings:
@@ -252,5 +287,6 @@ def extras(cfg: DictConfig) -> None:
     if cfg.extras.enforce_tags:
         with open_dict(cfg):
             cfg.tags = enforce_tags(cfg.get("tags"))
+    write_config_tree(cfg, Path(cfg.paths.output_dir))
     if cfg.extras.print_config:
-        print_config_tree(cfg, Path(cfg.paths.output_dir))
+        print_config_tree(cfg)

@@ -3,6 +3,8 @@
 Hydra calls `CheckSweep`, named in `configs/hydra/default.yaml`, and `PrepareStudy`, in `configs/hparams_search`.
 """
 
+import json
+import logging
 import math
 import os
 import shutil
@@ -15,15 +17,16 @@ from typing import Any, SupportsFloat
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import ConfigError
 from src.files import lock_directory
 from src.programs.signals import Interrupt, listen
-from src.text import complain
+from src.text import complain, say
 
 SQLITE = "sqlite:///"  # begins the URL of a database that is a file
+OVERRIDES = "NSM_SWEEP"  # variable of the environment: overrides of the sweep, for its jobs in other processes
 
 
 class CheckSweep(Callback):
@@ -44,6 +47,9 @@ class CheckSweep(Callback):
             complain(error)
             sys.exit(1)
         CheckSweep.begun = config
+        overrides = list(OmegaConf.select(config, "hydra.overrides.task", default=[]))
+        os.environ[OVERRIDES] = json.dumps(overrides)
+        say(f"Sweep: {' '.join(overrides)}")
 
 
 def discard_sweep_dir() -> None:
@@ -70,6 +76,7 @@ class PrepareStudy(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a sweep. It would only warn of an error, so that this one ends the program here."""
+        logging.getLogger("optuna").setLevel(logging.WARNING)  # the sweeper says the same
         if not self.url or not self.url.startswith(SQLITE):
             return
         directory = Path(self.url.removeprefix(SQLITE)).parent
@@ -88,6 +95,23 @@ class PrepareStudy(Callback):
 def is_sweep() -> bool:
     """Whether this is a job of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def job_title() -> str:
+    """Number of this job of a sweep, and the overrides that are its own, such as `#3 seed=2`."""
+    job = HydraConfig.get()
+    common = json.loads(os.environ.get(OVERRIDES, "[]"))
+    own = [rounded(override) for override in job.overrides.task if override not in common]
+    return " ".join([f"#{job.job.num}", *own])
+
+
+def rounded(override: str) -> str:
+    """An override as it is shown: numbers that a search has drawn have 17 digits."""
+    key, _, value = override.partition("=")
+    try:
+        return f"{key}={float(value):.4g}" if "." in value else override
+    except ValueError:
+        return override
 
 
 def configured_devices(trainer: DictConfig | None) -> int:

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from src.data.vimh_datamodule import VIMHDataModule
 from src.files import write_atomically
 from src.params import ParamSpec
-from src.programs.output import PlainTable, console, plain_table
+from src.programs.output import PlainTable, console, plain_table, say_where, shown_path
+from src.programs.sweep import is_sweep, job_title
 
 AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
 VISIBLE_SHARE = 0.9  # of the sounds in which one grid step must be visible, or the head is marked
@@ -31,7 +32,7 @@ def report_results(
     paths: DictConfig,
     split: str = "test",
 ) -> None:
-    """Print the table of all heads, and write `results.json`.
+    """Print the table of all heads, of a job of a sweep a line, and write `results.json`.
 
     Args:
         title: Of the table.
@@ -48,9 +49,17 @@ def report_results(
     )
     path = write_results({**about, "heads": results, "metrics": metrics}, Path(paths.output_dir))
     terminal = console()
+    if is_sweep():
+        terminal.print(results_line(metrics, path.parent, split), soft_wrap=True)
+        return
     terminal.print(results_table(results, title))
-    terminal.print(f"Checkpoint: {about['checkpoint'] or 'none saved'}", soft_wrap=True)
-    terminal.print(f"Results:    {path}", soft_wrap=True)
+    say_where(Checkpoint=about["checkpoint"], Results=path)
+
+
+def results_line(metrics: Mapping[str, float], output_dir: Path, split: str = "test") -> str:
+    """What a job of a sweep has reached: loss, accuracy where there is one, and the directory of its run."""
+    shown = [f"{name} {metrics[name]:.4g}" for name in (f"{split}/loss", f"{split}/acc") if name in metrics]
+    return f"{job_title()}: {', '.join([*shown, shown_path(output_dir)])}"
 
 
 def head_results(

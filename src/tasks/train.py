@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -22,16 +21,18 @@ from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
+from src.hydra_versions import instantiate
 from src.models.costs import cpu_threads, useful_threads
 from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting
 from src.programs.interrupts import StopOnInterrupt
-from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instantiate_loggers, log_hyperparameters
-from src.programs.output import RankedLogger, process_rank
+from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instantiate_trainer, log_hyperparameters
+from src.programs.output import RankedLogger, process_rank, say_where
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
 from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
+from src.tasks.what_runs import announce_run, early_end
 
 log = RankedLogger(__name__)
 
@@ -53,23 +54,30 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if cfg.train and steps is not None:
         hide_lost_steps(trainer, steps)
     log_hyperparameters(cfg, model, trainer)
+    announce_run(f"{cfg.experiment_name}: ", datamodule, model, trainer, cfg.seed)
 
     start = time.monotonic()
     with cpu_threads(n_threads(cfg, trainer, model, datamodule)):
         if cfg.train:
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+            if reason := early_end(trainer):
+                log.info("%s", reason)
         metrics = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
         about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), time.monotonic() - start)
         if cfg.test:
             checkpoint = checkpoint_to_test(cfg, trainer, ckpt_path)
-            log.info("Testing %s", checkpoint or "the weights in memory: nothing was saved")
+            log.debug("Testing %s", checkpoint or "the weights in memory: nothing was saved")
             trainer.test(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
             tested = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
             metrics |= tested
+            validation = validation_figures(trainer, model, datamodule, checkpoint)
             if trainer.is_global_zero:
                 title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
                 about["checkpoint"] = checkpoint
+                about["validation"] = validation
                 report_results(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
+        elif trainer.is_global_zero:
+            say_where(Checkpoint=checkpoint_to_test(cfg, trainer, ckpt_path))
     return metrics
 
 
@@ -119,12 +127,11 @@ def check_optimizer(cfg: DictConfig) -> None:
 def make_trainer(cfg: DictConfig, datamodule: VIMHDataModule) -> Trainer:
     """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
-    loggers = instantiate_loggers(cfg.logger)
     callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     # Lightning leaves clipping and accumulation to a module that makes its own steps; its configuration has them.
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
     plugins = instantiate_plugins(cfg.trainer.get("plugins"))
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers or False, plugins=plugins, **by_module)
+    trainer = instantiate_trainer(cfg.trainer, callbacks, cfg.logger, plugins=plugins, **by_module)
     n_devices = trainer.num_devices * trainer.num_nodes
     if is_sweep():  # again: the trainer alone resolves `auto`
         check_sweep_devices(n_devices)
@@ -154,6 +161,7 @@ def about_run(
         n_sounds = (datamodule.stream_size or n_sounds) * epochs
     return {
         "experiment_name": cfg.experiment_name,
+        "dataset": datamodule.data_dir.name,
         "model": type(model.net).__name__,
         "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
         "training_samples": n_sounds,
@@ -165,7 +173,7 @@ def about_run(
 
 def prepared_datamodule(cfg: DictConfig) -> VIMHDataModule:
     """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
-    log.info("Dataset: %s", cfg.data.data_dir)
+    log.debug("Dataset: %s", cfg.data.data_dir)
     data_dir = cfg.data.data_dir and Path(cfg.data.data_dir)  # in text, ${…} would be interpolated once more
     datamodule = instantiate(cfg.data, data_dir=data_dir)
     if process_rank() == 0:
@@ -195,3 +203,34 @@ def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None)
     if not isinstance(callback, ModelCheckpoint):
         return None if cfg.train else ckpt_path
     return callback.best_model_path or ckpt_path
+
+
+def validation_figures(
+    trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule, checkpoint: str | None
+) -> dict[str, float]:
+    """Figures of the tested weights on the validation samples, by which runs are compared: no choice uses test samples.
+
+    They are no part of the curves, so that neither loggers nor the progress bar see them.
+
+    Args:
+        trainer: Has trained or tested.
+        model: The module.
+        datamodule: Of the dataset.
+        checkpoint: The weights; None: those in memory.
+
+    Returns:
+        Figure to number, as `HeadMetrics` names them; empty where the trainer validates no batches.
+    """
+    loggers, trainer.loggers = trainer.loggers, []
+    bar: Any = trainer.progress_bar_callback
+    shown = bar is not None and bar.is_enabled
+    try:
+        if shown:
+            bar.disable()
+        trainer.validate(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    finally:
+        trainer.loggers = loggers
+        if shown:
+            bar.enable()
+    found = trainer.callback_metrics.items()
+    return {name.removeprefix("val/"): float(figure) for name, figure in found if name.startswith("val/")}

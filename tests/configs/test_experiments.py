@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from scripts.list_configs import ROOT, groups
 from src.checkpoints.run import build_model
+from src.hydra_versions import instantiate
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers
 from src.tasks.train import train
 from src.vimh.reader import read_info
@@ -99,7 +99,6 @@ def test_every_target_trains_a_step(composed, data_dir, tmp_path, target):
         "+trainer.limit_train_batches=1",
         "+trainer.enable_progress_bar=false",
         "callbacks.rich_progress_bar=null",
-        "callbacks.model_summary=null",
         "+trainer.enable_model_summary=false",
         "extras.print_config=false",
     )

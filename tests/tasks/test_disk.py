@@ -29,7 +29,6 @@ def training(saw_dir):
         "data.batch_size=16",
         "trainer.max_epochs=2",
         "callbacks.rich_progress_bar=null",
-        "callbacks.model_summary=null",
         "callbacks.head_figures=null",
         "+trainer.enable_model_summary=false",
         "logger=many_loggers",
