@@ -15,13 +15,16 @@ const source = sourceOf(data);
 const KEPT_SOUNDS = 32;
 const NUMBER = "number"; // the order that no column makes
 const WAIT = 90; // ms that a record stays before its sound is asked for unheard
+const SETTLED = 300; // ms without a change before the address is written
+
+const SIZES = { usual: 88, least: 40, most: 320 }; // pixels, width of a picture
 
 const state = {
   split: data.first,
   channel: data.channel,
   sort: null, // number of a column
   falling: false,
-  size: 88,
+  size: SIZES.usual,
   record: null,
   open: false,
   order: new Uint32Array(0),
@@ -149,7 +152,7 @@ function showControls() {
 }
 
 function resize(width) {
-  state.size = clamp(width, 40, 320);
+  state.size = clamp(width, SIZES.least, SIZES.most);
   grid.resize(state.size);
   showControls();
   writeAddress();
@@ -164,7 +167,8 @@ function choose(record) {
   grid.current = record;
   grid.draw();
   find("#option").textContent = record === null ? "" : titleOf(record);
-  find("#view").setAttribute("aria-activedescendant", record === null ? "" : "option");
+  if (record === null) find("#view").removeAttribute("aria-activedescendant");
+  else find("#view").setAttribute("aria-activedescendant", "option");
   find("#go").value = record ?? "";
   showRecord();
   writeAddress();
@@ -291,14 +295,20 @@ function showPosition() {
 // ----- the address
 
 let written = "";
+let writing = 0;
 
-/** Keep the state in the address's fragment. */
+/** Keep the state in the address's fragment, before long: browsers refuse changes that come too often. */
 function writeAddress() {
+  clearTimeout(writing);
+  writing = setTimeout(writeNow, SETTLED);
+}
+
+function writeNow() {
   const words = new URLSearchParams({ split: state.split });
   if (state.channel !== data.channel) words.set("channel", state.channel);
   if (state.sort !== null) words.set("sort", data.columns[state.sort].key);
   if (state.falling) words.set("falling", "1");
-  if (state.size !== 88) words.set("size", state.size);
+  if (state.size !== SIZES.usual) words.set("size", state.size);
   for (const [number, { key }] of data.columns.entries()) {
     const passes = table().filterOf(number);
     if (passes) words.set(`only.${key}`, writeBins(passes));
@@ -321,7 +331,7 @@ async function readAddress() {
   const sort = data.columns.findIndex(({ key }) => key === words.get("sort"));
   state.sort = sort < 0 ? null : sort;
   state.falling = words.get("falling") === "1";
-  state.size = clamp(whole("size", 1000) ?? 88, 40, 320);
+  state.size = clamp(whole("size", 1000) ?? SIZES.usual, SIZES.least, SIZES.most);
   state.record = whole("record", table().n);
   state.open = words.get("open") === "1" && state.record !== null;
   table().clear();

@@ -48,6 +48,7 @@ class Server {
   /** Samples and rate of the sound of a record. */
   sound = async (split, number, signal) => decodeWav(await this.#get(`${split}/sound/${number}`, signal));
 
+  /** Bytes of an answer; an error with `answered` is the server's own, any other one says that there is none. */
   async #get(address, signal) {
     let answer;
     try {
@@ -56,7 +57,7 @@ class Server {
       if (signal?.aborted) throw error;
       throw new Error("The program that feeds this page has ended. Start it again, and open the address that it prints.");
     }
-    if (!answer.ok) throw new Error(await answer.text());
+    if (!answer.ok) throw Object.assign(new Error(await answer.text()), { answered: true });
     return new Uint8Array(await answer.arrayBuffer());
   }
 }
