@@ -28,7 +28,8 @@ export class Grid {
    * @param {HTMLElement} view The box that scrolls, with a spacer and a canvas in it.
    * @param {object} source Has `images` and `most`.
    * @param {object} data The page's description.
-   * @param {object} hands `textsOf(record)`, the two texts below a picture, of which the second goes first, and `onError(error)`.
+   * @param {object} hands `textsOf(record)`, the texts below a picture, to the left and to the right;
+   *   `onError(error)`.
    */
   constructor(view, source, data, { textsOf, onError }) {
     this.#view = view;
@@ -75,8 +76,9 @@ export class Grid {
     return Math.max(1, Math.floor((this.#view.clientWidth - GAP) / (this.width + GAP)));
   }
 
-  get nRowsInView() {
-    return Math.max(1, Math.floor(this.#view.clientHeight / this.#pitch));
+  /** Records of a screen. */
+  get nInView() {
+    return this.nColumns * Math.max(1, Math.floor(this.#view.clientHeight / this.#pitch));
   }
 
   /** Width and height of a picture: the columns share all the width. */
@@ -243,7 +245,8 @@ export class Grid {
     const shown = Math.ceil(this.#picture[0] * (window.devicePixelRatio || 1));
     const share = Math.min(1, shown / this.size.width);
     if (share === 1) return createImageBitmap(image);
-    const [resizeWidth, resizeHeight] = [this.size.width, this.size.height].map((n) => Math.max(1, Math.round(n * share)));
+    const { width, height } = this.size;
+    const [resizeWidth, resizeHeight] = [width, height].map((n) => Math.max(1, Math.round(n * share)));
     return createImageBitmap(image, { resizeWidth, resizeHeight, resizeQuality: "medium" });
   }
 
