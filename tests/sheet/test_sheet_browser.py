@@ -264,6 +264,25 @@ def test_it_opens_100_000_records_and_scrolls_to_the_end(page):
     assert page.text("#option") == "train 99999"
 
 
+def test_a_grid_that_is_too_high_for_a_browser_reaches_its_end_too(driver, page, many):
+    look(driver, 390, 844)
+    page = SheetPage(driver, many.address, "#size=320")  # 100,000 rows
+    assert page.run("return document.querySelector('#spacer').offsetHeight") < 10_000_000
+    page.run("const view = document.querySelector('#view'); view.scrollTop = view.scrollHeight")
+    page.wait(lambda: page.n_colours() > 50)
+    page.run("""
+        const view = document.querySelector("#view");
+        const { left, bottom } = view.getBoundingClientRect();
+        view.dispatchEvent(new MouseEvent("click", { clientX: left + 60, clientY: bottom - 40, bubbles: true }));
+    """)
+    page.wait(lambda: page.text("#record-title") == "train 99999")
+    page.press(ESCAPE, UP)
+    assert page.text("#option") == "train 99998"
+    page.press(HOME)
+    assert page.text("#option") == "train 0"
+    page.wait(lambda: page.run("return document.querySelector('#view').scrollTop") == 0)
+
+
 def test_it_draws_only_what_is_seen(page):
     page.run("""
         window.drawn = 0;
