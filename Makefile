@@ -2,6 +2,8 @@
 # ARGS passes overrides on, as they would stand on a command line: make ex ARGS="trainer.max_epochs=3 seed=1"
 
 VENV := .venv
+# What setup.sh is to make the environment with. Make passes the variables of the environment on as this file sets them.
+override BASE_PYTHON := $(if $(filter environment,$(origin PYTHON)),$(PYTHON))
 PYTHON := $(VENV)/bin/python
 ENV := $(VENV)/.installed
 # Cleaning works without the environment.
@@ -14,12 +16,16 @@ DIR ?= data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p
 override ARGS := $(value ARGS)
 override export AUDIO := $(value AUDIO)
 override export DIR := $(value DIR)
+override export RUN := $(value RUN)
+override export RUNS := $(value RUNS)
+# The run that a program reads: RUN=NAME, last or best; without it, the newest complete one.
+READ = $(if $(value RUN),"run=$$RUN")
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^[[:punct:]][[:punct:]] \([a-z]*\) \([a-z-]*\):.*/\1 \2/p' Makefile)
 
 $(ENV): requirements.txt setup.sh
-	@sh setup.sh
+	@PYTHON='$(BASE_PYTHON)' sh setup.sh
 	@touch $@
 
 ## h help: List every target
@@ -243,9 +249,17 @@ dds display-small: $(ENV)
 ddl display-large: $(ENV)
 	@$(PYTHON) display_vimh.py data/vimh-32x32x1_8000Hz_1p0s_16384dss_simple_2p $(ARGS)
 
-## ae audio-eval: Listen to the newest best checkpoint: a report, metrics beside references (ARGS="refine=true")
+## rn runs: List every run: what it was and reached, complete or not, which is best (ARGS="data=moog_basic sort=error", --csv)
+rn runs: $(ENV)
+	@$(PYTHON) scripts/runs.py $(ARGS)
+
+## cmp compare: Compare runs on one page: curves, paired differences, errors, sounds, cost (RUNS="best last example")
+cmp compare: $(ENV)
+	@set -f; $(PYTHON) scripts/compare.py $$RUNS $(ARGS)
+
+## ae audio-eval: Listen to a run: a report, metrics beside references (RUN=best; default: the newest complete run)
 ae audio-eval: $(ENV)
-	@$(PYTHON) src/audio_eval.py $(ARGS)
+	@$(PYTHON) src/audio_eval.py $(READ) $(ARGS)
 
 ## tb tensorboard: Show the curves of all runs at port 6006
 tb tensorboard: $(ENV)
@@ -267,10 +281,10 @@ tds draw-networks-text: $(ENV)
 tdl draw-networks-list: $(ENV)
 	@$(PYTHON) scripts/draw_networks.py --list $(ARGS)
 
-## pr predict: Read parameters from recordings (AUDIO=file, directory or pattern)
+## pr predict: Read parameters from recordings (AUDIO=file, directory or pattern; RUN=best)
 pr predict: $(ENV)
-	@$(PYTHON) src/predict.py "audio=$$AUDIO" $(ARGS)
+	@$(PYTHON) src/predict.py $(READ) "audio=$$AUDIO" $(ARGS)
 
-## onnx export-onnx: Export the newest best checkpoint to ONNX (ARGS="ckpt_path=PATH" for another)
+## onnx export-onnx: Export a run to ONNX (RUN=best; default: the newest complete run)
 onnx export-onnx: $(ENV)
-	@$(PYTHON) src/export.py $(ARGS)
+	@$(PYTHON) src/export.py $(READ) $(ARGS)

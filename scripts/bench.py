@@ -33,7 +33,6 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 
 from scripts.pages import table  # noqa: E402
@@ -51,6 +50,7 @@ from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.generation import generate  # noqa: E402
+from src.hydra_versions import instantiate  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402

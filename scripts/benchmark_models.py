@@ -28,7 +28,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
+from src.hydra_versions import instantiate  # noqa: E402
 from lightning.pytorch import LightningModule  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: E402

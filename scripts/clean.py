@@ -6,7 +6,7 @@ data    datasets under data/, at any depth, that a command makes again from its 
         project synthesized (their JSON has a `generator` entry), scikit-learn's digits, and what is left of unfinished
         ones. Sets that were converted from other data stay, unless --converted-too: that data may be gone
 logs    runs under logs/, but for the best one on each dataset (`make runs` marks it), unless --best-too
-caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .hypothesis
+caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .mypy_cache, .hypothesis
 
 A table comes first, then a question; without a terminal --yes answers it. Datasets and runs are moved to data/.trash
 and logs/.trash, from where --undo restores them until the next clean of the same kind, which frees that trash. Caches
@@ -48,7 +48,7 @@ DATASET_FILES = (
 LARGEST_INFO = 2**26  # bytes
 PARTIAL = re.compile(r"\..+\.partial")
 RUN_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
-CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis")
+CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 CODE = ("src", "tests", "scripts")
 
 # In data/ and logs/ themselves, so that moving is a renaming, also where these are file systems of their own. A clean
@@ -97,7 +97,7 @@ class Plan:
 
 
 FOREIGN = "not made by this project"
-OF_NO_RUN = "of no run"
+OF_NO_RUN = "that belong to no run"
 LINK = "links"
 BUSY = "being written"
 CONVERTED = "made from other data (--converted-too)"

@@ -18,11 +18,11 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from scripts.setups import CONFIGS, compose_config  # noqa: E402
 from src.errors import ConfigError, check_choice  # noqa: E402
+from src.hydra_versions import instantiate  # noqa: E402
 from src.models.components.network import NetIO  # noqa: E402
 from src.programs.output import console, plain_table  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402

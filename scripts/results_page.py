@@ -1,6 +1,6 @@
 """What `scripts/benchmark_models.py` measures, and its results as JSON, as a page and as the README's table."""
 
-import fcntl
+import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
-from src.files import write_atomically  # noqa: E402
+from src.files import lock_directory, write_atomically  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "runs.json"
 PAGE = ROOT / "docs" / "results.md"
@@ -37,7 +37,12 @@ GOALS = {
     "cnn_64k": {"basic": (0.95, 0.008), "envelope": (0.78, 0.035), "resonance": (0.85, 0.020)},
 }
 REFERENCES = ("hist_gradient_boosting", "5_nearest_neighbours", "majority_and_mean")
-README_MODELS = ("cnn_micro", "cnn_tiny", "cnn_64k", "hist_gradient_boosting")
+README_MODELS = {
+    "cnn_micro": "`cnn_micro`",
+    "cnn_tiny": "`cnn_tiny`",
+    "cnn_64k": "`cnn_64k`",
+    "hist_gradient_boosting": "gradient boosting",
+}
 OTHERS = ("mlp_linear", "mlp", "cnn_tiny", "convnext_nano", "vit_micro", "vit_tiny", "vit_400k", "cnn_1m")
 MEASURED = "data.aux=[spec_min,spec_max,decay_time,spectral_centroid,level]"
 
@@ -110,12 +115,14 @@ def run_key(entry: Entry, seed: int) -> str:
 
 def keep(new: Mapping[str, Any]) -> None:
     """Add to the runs, and write them, the page and the README's table, each in one step."""
-    with (ROOT / "logs" / "benchmark_models.lock").open("w") as lock:  # another process may write to it as well
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = lock_directory(RUNS.parent, wait=True)  # another process may write to it as well
+    try:
         runs = read_json(RUNS) | new
         write_json(runs, RUNS)
         for path, new_text in ((PAGE, tables(runs)), (README, summary(runs))):
             write_atomically(path, between_marks(path.read_text(encoding="utf-8"), MARKS, new_text).encode())
+    finally:
+        os.close(lock)
 
 
 def spread(figures: Sequence[float], digits: int) -> str:
@@ -246,5 +253,5 @@ def summary(runs: Runs) -> str:
         for entry, found in measured(name, runs, only_main=True):
             if entry.model in README_MODELS:
                 figures = [spread_of(found, key, n) for key, n in digits.items()]
-                rows.append((name, entry.model, mean_of(found, "parameters", 0), *figures))
+                rows.append((name, README_MODELS[entry.model], mean_of(found, "parameters", 0), *figures))
     return "\n".join([*table(columns, rows), ""])

@@ -14,8 +14,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
-from hydra import compose, initialize_config_dir  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
+from hydra import compose  # noqa: E402
 from lightning.pytorch import LightningModule  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from torch import Tensor  # noqa: E402
@@ -24,6 +23,7 @@ from torch.optim import Optimizer  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
+from src.hydra_versions import initialize_configs, instantiate  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 
@@ -33,7 +33,7 @@ CONFIGS = ROOT / "configs"
 def compose_config(name: str, *overrides: str) -> DictConfig:
     """A configuration below `configs`, as a program would read it."""
     register_resolvers()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with initialize_configs(CONFIGS):
         return compose(name, list(overrides))
 
 

@@ -37,7 +37,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
 import lightning  # noqa: E402
 import torch  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
+from src.hydra_versions import instantiate  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 

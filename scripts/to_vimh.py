@@ -29,14 +29,14 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra import compose, initialize_config_dir  # noqa: E402
+from hydra import compose  # noqa: E402
 from hydra.errors import HydraException, InstantiationException  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
 from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError, check_number  # noqa: E402
+from src.hydra_versions import initialize_configs, instantiate  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.programs.command_line import config_names  # noqa: E402
 from src.programs.explain import find_cause  # noqa: E402
@@ -173,7 +173,7 @@ def image_config(options: argparse.Namespace) -> dict[str, Any]:
     chosen += [f"dataset.sample_rate={options.sample_rate}", f"dataset.duration={options.duration}"]
     places = [name if name.startswith("channels.") else f"representation.{name}" for name, _ in options.set]
     settings = [f"{place}={value}" for place, (_, value) in zip(places, options.set, strict=True)]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         check_settings(options, compose("generate", chosen)["representation"])
         try:
             cfg = compose("generate", [*chosen, *settings])

@@ -1,6 +1,6 @@
 """Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares the two.
 
-python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt] [num_samples=256] [refine=true]
+python src/audio_eval.py [run=NAME|last|best] [num_samples=256] [refine=true]
 
 Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """

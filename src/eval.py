@@ -1,6 +1,6 @@
 """Tests a checkpoint: network, loss and dataset are those it was trained with.
 
-python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+python src/eval.py [run=NAME|last|best]
 """
 
 from importlib.util import find_spec

@@ -1,6 +1,6 @@
 """Writes a checkpoint as one ONNX file that needs neither PyTorch nor this project.
 
-python src/export.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+python src/export.py [run=NAME|last|best]
 
 Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(batch, n_aux)`; outputs are `value` and
 `std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.

@@ -15,10 +15,11 @@ from typing import Any
 
 import numba
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 
 from src.errors import ConfigError, VIMHError, check_number
+from src.hydra_versions import initialize_configs
 from src.overrides import quoted
 from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
@@ -198,7 +199,7 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
     if os.path.exists(data_dir) and read_info(data_dir).generator is None:
         return
     inside_hydra = GlobalHydra.instance().is_initialized()
-    with nullcontext() if inside_hydra else initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with nullcontext() if inside_hydra else initialize_configs(ROOT / "configs"):
         config = recipe_config(compose(config_name, list(overrides)))
     if is_made(data_dir, config):
         return

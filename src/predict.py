@@ -1,7 +1,7 @@
 """Reads parameters from recordings, resynthesizes them, and says how far to trust it.
 
 python src/predict.py audio=door.wav
-python src/predict.py ckpt_path=logs/train/.../epoch_042.ckpt audio='sounds/*.flac' refine=true
+python src/predict.py run=best audio='sounds/*.flac' refine=true
 python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
 """
 

@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 import os
+import re
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import Any
 import yaml
 
 from src.errors import ConfigError
-from src.text import one_line
+from src.text import name_of, one_line
 
 TRAIN = "train"  # of log_dir: where trainings are
 MULTIRUNS = "multiruns"  # of that: where sweeps are
@@ -31,6 +32,7 @@ LAST_CKPT = Path(CHECKPOINTS) / "last.ckpt"
 LAST, BEST = "last", "best"  # what may be wanted beside a run's name
 COMPLETE = "complete"
 MOST_BYTES = 4_000_000  # of a file that is read: a hundred times a usual one
+TIME = re.compile(r"(\d\d-\d\d_)?\d\d-\d\d-\d\d(_\d+)?")  # the end of a run's usual name
 CLOSE = 2.0  # s: a copy that does not keep the files' times writes them in any order
 MOST_LISTED = 8  # names in a message
 
@@ -234,11 +236,11 @@ def _state(directory: Path, config: Any, results: Any, tested: Path | None) -> s
     if not path.is_file():
         return "not tested" if _at(config, "test") is False else "not ended"
     if not isinstance(_at(results, "heads"), dict):
-        return "results damaged"
+        return "damaged"
     if tested is None:
         return "no checkpoint"
     resumed = _age(directory / LAST_CKPT) > _age(path) + CLOSE
-    return "resumed, not ended" if resumed else COMPLETE
+    return "resumed" if resumed else COMPLETE
 
 
 def _checkpoints(directory: Path) -> list[Path]:
@@ -325,12 +327,12 @@ def choose_run(wanted: str | None, log_dir: str | Path, experiment_name: str | N
         experiment_name: The experiment that the run is to be of; None: any.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is none, or several have that name; it says what may have been meant.
     """
     if wanted not in (None, LAST, BEST):
-        path = Path(wanted).expanduser()
+        path = Path(wanted)
         if _is_file(path):
-            return ChosenRun(path, f"checkpoint {path}")
+            return _checkpoint(path, log_dir)
         if _is_run(path):
             return _chosen(read_run(path.absolute(), Path(log_dir, TRAIN).absolute()), "as asked for")
     records = [record for record in find_runs(log_dir) if record.checkpoint]
@@ -343,6 +345,35 @@ def choose_run(wanted: str | None, log_dir: str | Path, experiment_name: str | N
             "ckpt_path=PATH."
         )
     return _among(wanted, records)
+
+
+def choose_checkpoint(ckpt_path: str, log_dir: str | Path, experiment_name: str | None = None) -> ChosenRun:
+    """A checkpoint by its path, or the last epoch of the training that wrote one last.
+
+    Args:
+        ckpt_path: The path, or `last`.
+        log_dir: Where all runs are.
+        experiment_name: The experiment that `last` is to be of; None: any.
+
+    Raises:
+        ConfigError: If there is none; it says what may have been meant.
+    """
+    if ckpt_path != LAST and _is_file(Path(ckpt_path)):
+        return _checkpoint(Path(ckpt_path), log_dir)
+    records = find_runs(log_dir)
+    if ckpt_path != LAST:
+        raise ConfigError(f"ckpt_path={one_line(ckpt_path)}: there is no such file. {_meant(ckpt_path, records)}")
+    if experiment_name:
+        records = [record for record in records if record.experiment == experiment_name]
+    found = [(record.last, record) for record in records if record.last]
+    if not found:
+        runs = f"run of {experiment_name}" if experiment_name else "run"
+        raise ConfigError(
+            f"ckpt_path=last: no {runs} in {Path(log_dir, TRAIN)} has {LAST_CKPT}. Train first (make ex), or name the "
+            "file: ckpt_path=PATH."
+        )
+    last, run = max(found, key=lambda pair: (_age(pair[0]), pair[1].name))
+    return ChosenRun(last, one_line(f"run {run.name}: last epoch of the newest training"), run)
 
 
 def _among(wanted: str | None, records: Sequence[RunRecord]) -> ChosenRun:
@@ -397,7 +428,8 @@ def better(run: RunRecord, records: Sequence[RunRecord]) -> str:
     best = {record.dataset: record for record in best_of(records)}.get(run.dataset)
     if best is None or best.rank >= run.rank or figure_of(best) == figure_of(run):
         return ""
-    return f"; run=best would be better here: {figure_of(best)} against {figure_of(run)} on the same dataset"
+    numbers = f"{figure_of(best).removesuffix(' steps')} against {figure_of(run)}"
+    return f"; run=best would be better here: {numbers} on the same dataset"
 
 
 def figure_of(run: RunRecord) -> str:
@@ -418,14 +450,23 @@ def _chosen(run: RunRecord, why: str) -> ChosenRun:
     return ChosenRun(run.checkpoint, one_line(f"run {run.name}{state}: {why}"), run)
 
 
+def _checkpoint(path: Path, log_dir: str | Path) -> ChosenRun:
+    """A checkpoint that was named by its path, with the run in whose directory it is."""
+    directory = path.absolute().parents[1]
+    is_of_run = path.absolute().parent.name == CHECKPOINTS and _is_run(directory)
+    run = read_run(directory, Path(log_dir, TRAIN).absolute()) if is_of_run else None
+    return ChosenRun(path, f"checkpoint {name_of(path)}", run)
+
+
 def _is_run(path: Path) -> bool:
     return (path / CHECKPOINTS).is_dir() or (path / HYDRA_CONFIG).is_file()
 
 
 def _ends_with(name: str, wanted: str) -> bool:
-    """Whether a path ends with all parts of another."""
+    """Whether a path ends with the parts of another, or with a time such as `11-27_15-43-33` or `15-43-33`."""
     parts = Path(wanted).parts
-    return bool(parts) and Path(name).parts[-len(parts) :] == parts
+    ends = bool(parts) and Path(name).parts[-len(parts) :] == parts
+    return ends or (bool(TIME.fullmatch(wanted)) and name.endswith(wanted))
 
 
 def _is_of(record: RunRecord, group: str) -> bool:
@@ -447,6 +488,20 @@ def _names(records: Sequence[RunRecord]) -> Iterator[str]:
     yield from dict.fromkeys(record.experiment for record in records)
     for record in records:
         yield from (record.name, record.directory.name)
+
+
+def _meant(ckpt_path: str, records: Sequence[RunRecord]) -> str:
+    """What may have been meant by a path that is none."""
+    known = {LAST: f"ckpt_path={LAST}"} | {name: f"run={name}" for name in _names(records) if name != LAST}
+    for record in records:
+        files = [os.path.relpath(path) for path in (record.checkpoint, record.last) if path]
+        known |= {name_of(file): f"ckpt_path={name_of(file)}" for file in files}
+        known[os.path.relpath(record.directory)] = f"run={record.name}"
+    wanted = os.path.relpath(ckpt_path) if os.sep in ckpt_path else ckpt_path
+    guess = difflib.get_close_matches(wanted, known, n=1)
+    if guess:
+        return one_line(f"Did you mean {known[guess[0]]}?")
+    return "Train first (make ex), or name another file; run=NAME takes the name of a run, and make runs lists them."
 
 
 def _listed(records: Sequence[RunRecord]) -> str:

@@ -56,7 +56,7 @@ SampleRate = Annotated[
     int, Field(ge=1, le=MAX_SAMPLE_RATE, description=f"it must be a whole number of 1 to {MAX_SAMPLE_RATE:,} Hz")
 ]
 Window = Annotated[  # any of `scipy.signal.get_window`
-    str | float | tuple, BeforeValidator(as_tuple), AfterValidator(_few_lobes)
+    str | float | tuple[Any, ...], BeforeValidator(as_tuple), AfterValidator(_few_lobes)
 ]
 Ratios = Annotated[tuple[PositiveFloat, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=16)]
 Text = Annotated[str, BeforeValidator(lambda item: str(item) if isinstance(item, int | float) else item)]

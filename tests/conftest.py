@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import hypothesis
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig
 
 from src.checkpoints.trusted import instantiate_own
 from src.generation import generate
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe
 from src.tasks.train import train
@@ -41,7 +42,7 @@ def enabled_loggers() -> Iterator[None]:
 
 def compose_recipe(*overrides: str, config_name: str = "synth/generate_simple_saw") -> Recipe:
     """The recipe that `generate_vimh.py --config-name=… overrides` would follow."""
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    with initialize_configs(CONFIGS):
         return Recipe.from_config(compose(config_name, list(overrides)), instantiate_own)
 
 
@@ -97,7 +98,7 @@ def compose_run() -> Callable[..., DictConfig]:
         places = ("root_dir", "log_dir", "output_dir", "work_dir")
         paths = [f"paths.{place}={output_dir}" for place in places]
         callbacks = ["callbacks.rich_progress_bar=null"] if name == "train" else []
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_configs(CONFIGS):
             return compose(name, [*paths, *QUIET, *callbacks, *overrides])
 
     return compose_quietly

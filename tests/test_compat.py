@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra import compose
 from omegaconf import OmegaConf
 
 from src.checkpoints.run import build_model, check_resumable, load_run, read_checkpoint, restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, VIMHError
 from src.generation import fresh_sounds, is_made, make_dataset
+from src.hydra_versions import initialize_configs, instantiate
 from src.migration import CONFIG_VERSION, LOG_POWER, upgraded
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe, recipe_config
@@ -65,13 +65,13 @@ EACH = pytest.mark.parametrize("stored", [A, B], ids=lambda stored: stored.name)
 def composed(name, output_dir, *overrides):
     register_resolvers()
     paths = [f"paths.{place}={output_dir}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         return compose(name, [*paths, "extras.print_config=false", *overrides])
 
 
 def generator_config(stored):
     config_name, overrides = stored.generated
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         return compose(config_name, list(overrides))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from scripts.audit_dataset import audit_dataset
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, VIMHError
 from src.evaluation.refinement import refine
 from src.generation import generate
+from src.hydra_versions import initialize_configs
 from src.listening.report import Axes
 from src.programs.run_dirs import register_resolvers
 from src.recipe import VIEW_SIZE, Recipe
@@ -44,7 +45,7 @@ def program(samples, tmp_path):
     def make(name, *overrides):
         register_resolvers()
         paths = [f"paths.{place}={tmp_path}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        with initialize_configs(ROOT / "configs"):
             return compose(name, [*paths, "extras.print_config=false", f"ckpt_path={samples[1]}", *overrides])
 
     return make

@@ -15,13 +15,14 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from src.checkpoints.trusted import instantiate_own, instantiate_trusted
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
 from src.generation import fresh_sounds, generate, is_made, make_dataset
+from src.hydra_versions import initialize_configs, register_resolver
 from src.programs.explain import find_cause
 from src.recipe import Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME, METADATA_BYTES, pack, record_dtype
@@ -299,7 +300,7 @@ def test_a_missing_set_is_made_wherever_it_is_wanted(tmp_path, capfd):
 @pytest.fixture(scope="module")
 def saw_config():
     """The configuration of the saw set, as Hydra composes it."""
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         return compose("synth/generate_simple_saw")
 
 
@@ -503,7 +504,7 @@ def test_an_output_directory_that_cannot_be_is_refused(program, tmp_path, output
 )
 def test_nothing_of_a_hostile_json_runs(saw_dir, recipe_of, tmp_path, synth):
     spied = []
-    OmegaConf.register_new_resolver("spy", lambda: spied.append(1) or "os.system", replace=True)
+    register_resolver("spy", lambda: spied.append(1) or "os.system")
     mark = tmp_path / "was_here"
     data_dir = tmp_path / "set"
     data_dir.mkdir()

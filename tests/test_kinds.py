@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from rich.console import Console
 from scipy import stats
 from sklearn.metrics import f1_score
@@ -33,6 +33,7 @@ from src.evaluation.estimates import typical_value
 from src.evaluation.refinement import refine
 from src.evaluation.scoring import category_f1, parameter_errors, plain_values
 from src.generation import fresh_sounds, generate
+from src.hydra_versions import initialize_configs
 from src.models.decoders import Prediction
 from src.models.losses import (
     CrossEntropy,
@@ -94,7 +95,7 @@ def recipe_with(tremolo, tmp_path_factory):
     (configs / "synth" / "generate_tremolo.yaml").write_text(example("yaml"))
 
     def make(*overrides):
-        with initialize_config_dir(str(configs), version_base="1.3"):
+        with initialize_configs(configs):
             return Recipe.from_config(compose("synth/generate_tremolo", list(overrides)), instantiate_own)
 
     return make
@@ -648,7 +649,7 @@ def test_the_example_goes_all_the_way(recipe, data_dir, compose_run, tmp_path, c
         (tmp_path / name).mkdir(exist_ok=True)
         given = [f"ckpt_path={ckpt_path}", f"trusted_modules=[{MODULE}]", "extras.print_config=false", *overrides]
         given += [f"paths.{place}={tmp_path / name}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        with initialize_configs(ROOT / "configs"):
             return compose(name, given)
 
     metrics = evaluate(options("eval", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"))

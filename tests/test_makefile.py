@@ -14,20 +14,20 @@ EXPECTED = [
     *("sdma", "emb", "eme", "emr", "emall", "evitms", "evitts", "evitml", "evittl", "evitall", "etmsr", "evitmsr"),
     *("emer", "emvitb", "emvite", "emvitr", "emvit", "emvitgta"),
     *("t", "ta", "c", "dc", "cl", "uc", "f", "tb", "lc", "bench", "bm", "td", "tds", "tdl", "onnx"),
-    *("ddr", "dds", "ddl", "ae", "pr", "ed", "tv", "ew", "st", "stq", "cg"),
+    *("ddr", "dds", "ddl", "rn", "cmp", "ae", "pr", "ed", "tv", "ew", "st", "stq", "cg"),
 ]
 # Targets that only call others, and how many commands they run.
 COLLECTIONS = {"etall": 4, "evitall": 4, "sdma": 3, "emall": 6, "emvit": 3, "emvitgta": 6}
 NEED_NO_ENVIRONMENT = {"h", "c", "dc", "cl", "uc"}
 
 
-def make(*arguments, cwd=ROOT):
+def make(*arguments, cwd=ROOT, **variables):
     # As from a shell: the tests may have been started by make itself, which sets these variables for its children.
     environment = {
         name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     }
     command = ["make", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=cwd, env=environment | variables, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -50,6 +50,11 @@ def test_help_lists_every_target_with_both_names():
 def test_every_rule_is_documented():
     rules = re.findall(r"^([a-z][a-z -]*):(?!=)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert [tuple(rule.split()) for rule in rules] == [(short, long) for short, long, _ in TARGETS]
+
+
+def test_the_environment_is_made_with_the_interpreter_that_is_asked_for(fresh):
+    assert "PYTHON='python3.12' sh setup.sh" in make("-n", "tr", cwd=fresh, PYTHON="python3.12")
+    assert "PYTHON='' sh setup.sh" in make("-n", "tr", cwd=fresh)
 
 
 def test_help_comes_first():
@@ -111,7 +116,10 @@ NASTY = [
 
 
 @pytest.mark.parametrize("path", NASTY)
-@pytest.mark.parametrize(("short", "variable", "argument"), [("pr", "AUDIO", "audio="), ("au", "DIR", "")])
+@pytest.mark.parametrize(
+    ("short", "variable", "argument"),
+    [("pr", "AUDIO", "audio="), ("au", "DIR", ""), ("ae", "RUN", "run="), ("onnx", "RUN", "run=")],
+)
 def test_a_path_reaches_its_program_character_for_character(fresh, path, short, variable, argument):
     python = fresh / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from scripts.faults.recordings import odd_recordings
 from src import recordings
 from src.checkpoints.trusted import instantiate_own
 from src.errors import ConfigError
+from src.hydra_versions import initialize_configs
 from src.recipe import Recipe
 from src.recordings import AudioFile, RecordingError, find_files, find_onset, read_recording, resample
 from src.text import name_of
@@ -195,7 +196,7 @@ SYNTHS = ["simple_saw", "moog_basic", "moog_envelope", "moog_resonance"]
 
 def rendered(synth, n_sounds):
     """Sounds of a synth at 8 kHz, `(sound, time)`."""
-    with initialize_config_dir(str(Path(__file__).parents[1] / "configs"), version_base="1.3"):
+    with initialize_configs(Path(__file__).parents[1] / "configs"):
         cfg = compose(f"synth/generate_{synth}")
     recipe = Recipe.from_config(cfg, instantiate_own)
     return recipe.render(recipe.values(0, n_sounds)).astype(np.float64), recipe.synth.sample_rate

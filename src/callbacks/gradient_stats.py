@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from src.callbacks.writers import tensorboard_writers
+from src.callbacks.tensorboard import GRADIENTS, tensorboard_writers
 from src.errors import check_number
 
 
 class GradientStats(Callback):
     """Writes the L2 norm of each layer's gradient to TensorBoard, and of all of them together.
 
-    A layer is a module with parameters of its own. The tags are `grad_norm/{layer}` and `grad_norm/total`; the norms
-    are those before clipping. Without a TensorBoard logger nothing is computed.
+    A layer is a module with parameters of its own. The tags are `8 gradients/{layer}` and `8 gradients/total`; the
+    norms are those before clipping. Without a TensorBoard logger nothing is computed.
 
     Args:
         every_n_steps: Optimizer steps from one measurement to the next.
@@ -40,7 +40,7 @@ class GradientStats(Callback):
             return
         gradients = dict(layer_gradients(pl_module))
         found = gradient_norms(gradients).items()
-        norms = [Summary.Value(tag=f"grad_norm/{layer}", simple_value=norm) for layer, norm in found]
+        norms = [Summary.Value(tag=f"{GRADIENTS}/{layer}", simple_value=norm) for layer, norm in found]
         for writer in writers:
             # One event for all numbers: each of its own takes `add_scalar` as long.
             file_writer: Any = writer.file_writer

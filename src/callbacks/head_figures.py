@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from src.callbacks.periodic import Periodic, predict_batches
-from src.callbacks.writers import tensorboard_writers
+from src.callbacks.tensorboard import tensorboard_writers
 from src.errors import check_number
 from src.params import ParameterSpace, ParamSpec
 from src.text import one_line
@@ -28,8 +28,12 @@ INK: dict[RcKeyType, Any] = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }
-LONGEST_NAME, LONGEST_UNITS = 60, 20  # characters
+LONGEST_NAME, LONGEST_UNITS = 40, 20  # characters
 COLUMNS = 3  # of spectrograms
+LONGEST_LINE = 54  # characters above a spectrogram
+SHORTEST_NAME = 12  # what is left of a name in such a line
+# TensorBoard puts the name of the run into the line of a shorter tag, over it.
+EXAMPLES = "spectrograms/the first validation samples"
 
 
 class HeadPredictions(NamedTuple):
@@ -50,7 +54,7 @@ class HeadFigures(Periodic):
     """Writes figures to TensorBoard every few epochs, and after the last one.
 
     `heads/{name}`: confusion matrix of the classes, and predicted over true values where they have an order.
-    `spectrograms`: a few images, each with the predicted and the true value of every head. The samples are the first
+    `spectrograms/…`: a few images, each with the predicted and the true value of every head. The samples are the first
     ones that validate, as the first process sees them. Without a TensorBoard logger nothing is drawn.
 
     Args:
@@ -86,7 +90,7 @@ class HeadFigures(Periodic):
                     figures[f"heads/{spec.name}"] = head_figure(spec, true_index, true_value, found)
             if self.n_spectrograms:
                 images = samples["image"][: self.n_spectrograms]
-                figures["spectrograms"] = spectrogram_figure(pl_module.specs, images, samples, predictions)
+                figures[EXAMPLES] = spectrogram_figure(pl_module.specs, images, samples, predictions)
             pictures = {tag: pixels(figure) for tag, figure in figures.items()}
         for writer in writers:
             for tag, picture in pictures.items():
@@ -118,7 +122,8 @@ def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray,
     draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, predicted.index)
     if not spec.categorical:
         draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
-    figure.text(0.1, 0.94, f"{_name(spec)}, {len(predicted.index)} validation samples")
+    caption = f"{_name(spec)} in {_units(spec)}" if spec.units else _name(spec)
+    figure.text(0.1, 0.94, f"{caption}, {len(predicted.index)} validation samples")
     return figure
 
 
@@ -140,16 +145,14 @@ def draw_confusion(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.
     counts = confusion_matrix(true, predicted, spec.n_classes)
     extent = (*axes.get_xlim(), *axes.get_ylim())
     axes.imshow(counts.T, origin="lower", extent=extent, cmap="Blues", interpolation="nearest", aspect="auto")
-    title = f"accuracy {np.trace(counts) / counts.sum():.3f}"
-    _label(axes, title, f"true class, {_units(spec)}".rstrip(", "), "predicted class")
+    _label(axes, f"accuracy {np.trace(counts) / counts.sum():.3f}", "true class", "predicted class")
 
 
 def draw_scatter(axes: Axes, spec: ParamSpec, true: np.ndarray, predicted: np.ndarray) -> None:
     """Predicted over true value, with the line on which both agree."""
     axes.plot((spec.min, spec.max), (spec.min, spec.max), color="0.7", linewidth=1)
     axes.plot(true, predicted, ".", markersize=3, alpha=0.5)
-    title = f"mean abs. error {np.abs(true - predicted).mean():.4g} {_units(spec)}".rstrip()
-    _label(axes, title, f"true value, {_units(spec)}".rstrip(", "), "predicted value")
+    _label(axes, f"mean abs. error {np.abs(true - predicted).mean():.4g}", "true value", "predicted value")
 
 
 def _name(spec: ParamSpec) -> str:
@@ -185,7 +188,7 @@ def spectrogram_figure(
     """
     rows = -(-len(images) // COLUMNS)
     titles, picture = 0.14 * len(specs) + 0.15, 1.4  # inches
-    figure = Figure(figsize=(3.2 * COLUMNS, (titles + picture) * rows), dpi=DPI)
+    figure = Figure(figsize=(3.6 * COLUMNS, (titles + picture) * rows), dpi=DPI)
     height = picture / (titles + picture) / rows
     for number, image in enumerate(images):
         row, column = divmod(number, COLUMNS)
@@ -199,15 +202,19 @@ def spectrogram_figure(
 def spectrogram_title(
     specs: Sequence[ParamSpec], true: np.ndarray, predictions: Mapping[str, HeadPredictions], number: int
 ) -> str:
-    """A line per head: its name, the predicted value with its standard deviation, and the true one, `(head,)`."""
+    """A line per head: its name, the predicted value with its standard deviation, and the true one, `(head,)`.
+
+    A long name is cut, so that the line ends before the next picture begins.
+    """
     lines = []
     for spec, value in zip(specs, true, strict=True):
         _, predicted, std = predictions[spec.name]
         if spec.categorical:
-            lines.append(f"{_name(spec)} {spec.text(predicted[number])}, true {spec.text(value)}")
-            continue
-        found = f"{predicted[number]:.3g} ± {std[number]:.2g}"
-        lines.append(f"{_name(spec)} {found}, true {value:.3g} {_units(spec)}".rstrip())
+            text = f"{spec.text(predicted[number])}, true {spec.text(value)}"
+        else:
+            text = f"{predicted[number]:.3g} ± {std[number]:.2g}, true {value:.3g} {_units(spec)}".rstrip()
+        name = one_line(spec.name, max(SHORTEST_NAME, LONGEST_LINE - 1 - len(text)))
+        lines.append(one_line(f"{name} {text}", LONGEST_LINE))
     return "\n".join(lines)
 
 

@@ -69,7 +69,7 @@ class Periodic(Callback, ABC):
 
 def predict_batches(
     trainer: Trainer, pl_module: LightningModule, batches: Sequence[Mapping[str, Tensor]]
-) -> list[Mapping]:
+) -> list[Mapping[str, Any]]:
     """Predictions for batches, each as `predict_step` returns it; the module's training mode is restored."""
     was_training = pl_module.training
     pl_module.eval()

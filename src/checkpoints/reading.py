@@ -32,7 +32,7 @@ class _StandIn:
         pass
 
 
-class _OrderedStandIn(dict):
+class _OrderedStandIn(dict[Any, Any]):
     """Stands for an ordered mapping."""
 
     def __setstate__(self, state: Any) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-import hydra
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from src.errors import CheckpointError, ConfigError, NSMError
+from src.hydra_versions import instantiate
 from src.plain import check_plain, reason, shown
 
 MAX_SECTION = 10_000  # parts of a section
@@ -133,7 +133,7 @@ def instantiate_own(section: Mapping[str, Any], *args: Any, slot: str, **kwargs:
         slot: What is wanted; users may put there what they like.
         **kwargs: Arguments that join or replace those of the section.
     """
-    return hydra.utils.instantiate(section, *args, **kwargs)
+    return instantiate(section, *args, **kwargs)
 
 
 def instantiate_trusted(
@@ -161,17 +161,20 @@ def instantiate_trusted(
     options = {key: item for key, item in kwargs.items() if key.startswith("_")}
     if isinstance(plain, Mapping):
         plain = {**plain, **{key: item for key, item in kwargs.items() if key not in options}}
-    check_section(plain, slot, trusted_modules)
+    names = check_section(plain, slot, trusted_modules)
     try:
-        return hydra.utils.instantiate(plain, *args, **options)
+        return instantiate(plain, *args, may_name=names, **options)
     except Exception as error:  # a class raises anything about settings that it was never meant to get
         raise CheckpointError(
             f"The stored configuration of {plain['_target_']} does not fit: {reason(_origin(error))}"
         ) from error
 
 
-def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) -> None:
+def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) -> list[str]:
     """Refuse a stored section that names, anywhere in it, what is not on the list of its slot.
+
+    Returns:
+        The dotted names in it, each with that of the place where what it means is defined.
 
     Raises:
         CheckpointError: Naming the first of them. Nothing that was named is called, and nothing imported unless all
@@ -199,8 +202,12 @@ def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) 
         targets.append((target, wanted))
     for key, item, wanted in settings:
         _check_option(key, item, wanted)
+    names = []
     for target, named_slot in targets:  # nothing is imported before
-        _check_kind(_find(target, named_slot, trusted_modules), target, named_slot)
+        found = _find(target, named_slot, trusted_modules)
+        _check_kind(found, target, named_slot)
+        names += [target, f"{found.__module__}.{found.__qualname__}"]
+    return names
 
 
 def _settings(node: Any, slot: str | None) -> Iterator[tuple[str, Any, str | None]]:

@@ -143,7 +143,7 @@ class WorkerBatches:
     def __init__(self, samples: Samples, order: BatchOrder, **settings: Any) -> None:
         self.order = order
         self._make = partial(DataLoader, Reporting(samples), sampler=order, batch_size=None, **settings)
-        self._loader: DataLoader | None = None
+        self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.order)

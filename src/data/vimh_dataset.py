@@ -86,7 +86,7 @@ class BatchFormat:
         return spec_range[:, self._columns]
 
 
-class Samples(Dataset, ABC):
+class Samples(Dataset[dict[str, Tensor]], ABC):
     """Samples by their numbers.
 
     `samples[3]` is one of them: the tensors of a batch without their first dimension. `samples[numbers]` and

@@ -144,8 +144,14 @@ def _row(estimate: str, name: str, values: np.ndarray, seed: int) -> Row:
 
 
 def spread(metric: np.ndarray, n_sounds: int) -> list[int]:
-    """Numbers of the best and the worst sound by `metric`, `(sound,)`, and of others evenly between them in rank."""
+    """Numbers of the best and the worst sound by `metric`, `(sound,)`, and of others evenly between them in rank.
+
+    Of three or more, one is the median (of an even number of sounds the better of both in the middle).
+    """
     ranks = np.unique(np.linspace(0, len(metric) - 1, min(n_sounds, len(metric))).round().astype(int))
+    if len(ranks) > 2:
+        middle = (len(metric) - 1) // 2
+        ranks[1 + np.abs(ranks[1:-1] - middle).argmin()] = middle
     return np.argsort(metric, kind="stable")[ranks].tolist()
 
 

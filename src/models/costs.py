@@ -1,9 +1,12 @@
-"""What a network costs: operations, and the number of threads that pays for them."""
+"""What a network costs: operations, time, and the number of threads that pays for them."""
 
 import contextlib
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -56,3 +59,13 @@ def cpu_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def median_ms(function: Callable[[], Any], repeats: int) -> float:
+    """Median time of a call in milliseconds, after some to warm up."""
+    seconds = []
+    for _ in range(repeats + repeats // 10 + 1):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[-repeats:]) * 1e3)

@@ -4,9 +4,8 @@ import contextlib
 import importlib
 import json
 import logging
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from onnx import ModelProto
 from onnxruntime import InferenceSession
 
 from src.errors import CheckpointError, ConfigError
-from src.models.costs import cpu_threads
+from src.models.costs import cpu_threads, median_ms
 from src.models.predictor import Predictor
 from src.params import ParameterSpace
 
@@ -151,13 +150,3 @@ def measure_latency(predictor: Predictor, session: InferenceSession, inputs: Inp
             "pytorch": median_ms(lambda: run_pytorch(predictor, inputs), repeats),
             "onnxruntime": median_ms(lambda: run_onnx(session, inputs), repeats),
         }
-
-
-def median_ms(function: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call in milliseconds, after some to warm up."""
-    seconds = []
-    for _ in range(repeats + repeats // 10 + 1):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[-repeats:]) * 1e3)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from src.overrides import quoted
 
-PATHS = ("ckpt_path", "data_dir", "data.data_dir", "output_dir")  # keys of several programs whose values are paths
+# Keys of several programs whose values are paths.
+PATHS = ("ckpt_path", "run", "data_dir", "data.data_dir", "output_dir")
 # Other keys of paths: places of runs and of what belongs to them, where ${…} is useful, as in paths.log_dir.
 TEMPLATES = re.compile(r"(.*[._])?(dir|subdir|path|dirpath|filename)")
 

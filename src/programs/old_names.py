@@ -24,6 +24,7 @@ OLD_NAMES = {
     r"callbacks(=.*|\.|/)\bmodel_summary\b.*": "{0}: no table of layers is printed any more; make tds "
     "prints every network block by block. Leave it out.",
     r"callbacks(=.*|\.|/)\blr_monitor\b.*": "{0}: the learning rate is logged without a callback. Leave it out.",
+    r"callbacks(=.*|\.|/)\bfinal_metrics\b.*": "{0}: this callback is now overview, and needs no settings.",
     r"logger(=.*|\.|/)\bneptune\b.*": "{0}: Neptune is not supported any more; make lc lists the loggers that are.",
     r"interactive=.*": "{0}: audio_eval.py has no window of its own any more. Open the report that it writes, or start "
     "display_vimh.py.",

@@ -45,7 +45,7 @@ def process_rank() -> int:
     return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), 0)
 
 
-class RankedLogger(logging.LoggerAdapter):
+class RankedLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger that only the first of several processes writes to.
 
     Args:
@@ -96,7 +96,7 @@ class Screen(logging.Handler):
         super().__init__()
         self.packages = [f"{package}." for package in packages]
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: logging.LogRecord) -> Any:  # a record, too, from Python 3.12 on
         """Whether a message is shown; called by `logging`."""
         is_own = any(f"{record.name}.".startswith(package) for package in self.packages)
         wanted = record.levelno >= (logging.INFO if is_own else logging.WARNING)
@@ -363,7 +363,9 @@ class Terminal(Console):
 
 def console(stderr: bool = False, file: TextIO | None = None, width: int | None = None) -> Terminal:
     """The console of every program, on standard output if nothing else is said."""
-    return Terminal(stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False)
+    return Terminal(
+        stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False, force_jupyter=False
+    )
 
 
 class HeadLine(Box):

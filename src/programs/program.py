@@ -19,12 +19,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
 from src.errors import NSMError
+from src.hydra_versions import hydra_main
 from src.programs.arguments import cannot_resolve, hydra_arguments
 from src.programs.command_line import FULL_ERROR, load_task
 from src.programs.explain import explain, unusable_place
@@ -38,10 +38,11 @@ from src.programs.output import (
     sign_of_life,
     write_config_tree,
 )
-from src.programs.run_dirs import LAST, LAST_CKPT, newest_run, register_resolvers
+from src.programs.run_dirs import newest_run, register_resolvers
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
 from src.programs.sweep import discard_sweep_dir, get_metric_value, is_sweep, job_title
+from src.runs import LAST, LAST_CKPT
 from src.text import complain, prepare_streams
 
 Task = Callable[[DictConfig], Any]
@@ -94,7 +95,7 @@ def program(
         run = job(task, wants_traceback)
         os.environ[FULL_ERROR] = "1"  # or else Hydra prints what it catches, and exits
         try:
-            hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(run)()
+            hydra_main(config_dir, config_name)(run)()
         except KeyboardInterrupt as interruption:
             sys.exit(exit_code(interruption))
         except Exception as error:

@@ -18,22 +18,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from src.errors import ConfigError
 from src.files import claim_directory, lock_directory
+from src.hydra_versions import register_resolver
 from src.overrides import quoted
-from src.programs.output import process_rank
+from src.programs.output import RankedLogger, process_rank
+from src.runs import LAST, LAST_CKPT, choose_checkpoint, choose_run
 from src.text import complain
 
-LAST = "last"
-LAST_CKPT = Path("checkpoints") / "last.ckpt"
-HYDRA_CONFIG = Path(".hydra") / "config.yaml"  # of a run, as Hydra writes it
+log = RankedLogger(__name__)
 
 
 def register_resolvers() -> None:
     """Register the resolver `run_dir` with OmegaConf, before Hydra reads a configuration."""
-    OmegaConf.register_new_resolver("run_dir", run_dir, replace=True)
+    register_resolver("run_dir", run_dir)
 
 
 class ClaimDirectory(Callback):
@@ -174,43 +173,28 @@ def resolve_ckpt_path(cfg: DictConfig) -> str | None:
     )
 
 
-def trained_checkpoint(ckpt_path: str | None, log_dir: str | Path, experiment_name: str | None = None) -> Path:
-    """The checkpoint that a program which does not train is to read.
+def checkpoint_to_read(
+    run: str | None, ckpt_path: str | None, log_dir: str | Path, experiment_name: str | None = None
+) -> Path:
+    """The checkpoint that a program which does not train is to read; the log says which, and why.
 
     Args:
-        ckpt_path: A path, or `last`: the last epoch of the training that wrote a checkpoint last. None: the best epoch
-            that was written last, of any training.
+        run: As `wanted` of `choose_run`.
+        ckpt_path: Instead of it, a path, or `last`: the last epoch of the training that wrote one last.
         log_dir: Where all runs are.
-        experiment_name: The experiment whose runs and jobs of sweeps `last` is looked for in; None: all.
+        experiment_name: The experiment that the run is to be of; None: any.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is none, or both are given.
     """
-    if ckpt_path and ckpt_path != LAST:
-        return Path(ckpt_path)
-    train_dir = Path(log_dir, "train")
-    if ckpt_path == LAST:
-        found = (path for part in ("*", "multiruns/*/*") for path in train_dir.glob(f"{part}/*/{LAST_CKPT.as_posix()}"))
-        runs = f"run of {experiment_name}" if experiment_name else "run"
-        missing = f"ckpt_path=last: no {runs} in {train_dir} has {LAST_CKPT}"
+    if run is not None and ckpt_path is not None:
+        raise ConfigError(f"run={run} and ckpt_path={ckpt_path}: name the run or its checkpoint, not both.")
+    if ckpt_path is None:
+        chosen = choose_run(run, log_dir, experiment_name)
     else:
-        found = (path for path in train_dir.rglob("checkpoints/*.ckpt") if not path.name.startswith("last"))
-        experiment_name, missing = None, f"{train_dir}: no run has a checkpoint"
-    for path in sorted(found, key=_age, reverse=True):
-        if not experiment_name or _experiment_of(path.parents[1]) == experiment_name:
-            return path
-    raise ConfigError(f"{missing}. Train first (make ex), or name the file: ckpt_path=PATH.")
-
-
-def _experiment_of(run: Path) -> str:
-    """The experiment of a run: the name of its directory, but for a job of a sweep, which may be over experiments."""
-    if run.parents[2].name != "multiruns":
-        return run.parent.name
-    try:
-        config: Any = OmegaConf.load(run / HYDRA_CONFIG)
-        return str(config["experiment_name"])
-    except (OSError, YAMLError, OmegaConfBaseException, LookupError, TypeError):
-        return run.parents[1].name
+        chosen = choose_checkpoint(ckpt_path, log_dir, experiment_name)
+    log.info("%s", chosen.why)
+    return chosen.ckpt_path
 
 
 def _age(path: Path) -> tuple[int, str]:

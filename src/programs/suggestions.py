@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.hydra_versions import initialize_configs
 from src.programs.command_line import config_names
 from src.programs.explain import NO_OPTION, lacks_primary_config
 
@@ -59,7 +60,7 @@ class Command:
         for overrides in ([match[0] for match in found], []):
             with (
                 suppress(HydraException, OmegaConfBaseException, ValueError),
-                initialize_config_dir(str(self.config_dir), version_base="1.3"),
+                initialize_configs(self.config_dir),
             ):
                 return compose(self.primary, overrides, return_hydra_config=True)
         return OmegaConf.create({"hydra": {"runtime": {"choices": {}}}})

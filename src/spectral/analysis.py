@@ -157,7 +157,7 @@ class Spectra:
 
     def __init__(self, waveform: Tensor) -> None:
         self.waveform = waveform
-        self._known: dict[tuple, Tensor] = {}
+        self._known: dict[tuple[Any, ...], Tensor] = {}
 
     def spectrum(self, analysis: Analysis) -> Tensor:
         """STFT, `(..., n_fft // 2 + 1, n_frames)`."""

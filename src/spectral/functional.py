@@ -6,14 +6,27 @@ Shapes: waveform `(..., time)`, spectrogram `(..., freq, time)`. Everything runs
 import math
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import scipy  # loads its parts when they are first used
 import torch
-import torchaudio.functional as AF
 from torch import Tensor
 
-from src.errors import ConfigError, check_number
+from src.errors import ConfigError, InstallationError, check_number
 from src.sections import as_tuple
+
+try:
+    import torchaudio.functional as AF
+except (ImportError, OSError, RuntimeError) as error:  # its extension is for another PyTorch, or another CUDA
+    found = find_spec("torchaudio")
+    extensions = sorted(Path(found.origin).parent.glob("lib/_torchaudio*")) if found and found.origin else []
+    advice = f"Delete {extensions[0]}: nothing here needs it" if extensions else "Delete .venv and run sh setup.sh"
+    why, *_ = str(error).splitlines()
+    raise InstallationError(
+        f"torchaudio cannot be imported beside torch {torch.__version__} ({why}). {advice}."
+    ) from error
 
 # The usual windows, since scipy.signal takes longer to load than everything else that a small dataset needs.
 _USUAL_WINDOWS: dict[str, Callable[..., Tensor]] = {
@@ -25,7 +38,7 @@ DB_FLOOR = -120.0  # dB full scale; below it float32 holds rounding noise only
 MAX_PIXEL = 255
 
 
-def analysis_window(name: str | float | tuple, win_length: int) -> Tensor:
+def analysis_window(name: str | float | tuple[Any, ...], win_length: int) -> Tensor:
     """Periodic analysis window.
 
     Args:

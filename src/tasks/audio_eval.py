@@ -1,6 +1,6 @@
 """Listens to a checkpoint: renders true and predicted parameters of test sounds, and compares the two.
 
-python src/audio_eval.py [ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt] [num_samples=256] [refine=true]
+python src/audio_eval.py [run=NAME|last|best] [num_samples=256] [refine=true]
 
 Writes a report to listen to, WAV files, a row per sound and estimate, and a summary.
 """
@@ -31,7 +31,9 @@ from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.files import write_atomically
 from src.generation import generate
-from src.listening.report import Axes, Report, Sound, encode_wav, format_number, render_report
+from src.listening.report import Axes, Report, Side, Sound, render_report
+from src.pages.encoding import encode_wav
+from src.pages.formats import format_number
 from src.plain import shown
 from src.programs.output import (
     PlainTable,
@@ -44,7 +46,7 @@ from src.programs.output import (
     shown_path,
     sign_of_life,
 )
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 from src.programs.sweep import is_sweep, job_title
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
@@ -58,15 +60,18 @@ PIECE = 1024  # training sounds that are compared at a time
 CHOSEN_BY = "mss"  # the sounds of the report
 WIDE = 110  # columns that leave room for medians and intervals
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
+HEARD = {"refined": "Refined", "network": "Predicted", "nearest neighbour": "Neighbour"}  # as buttons of the report
 REFERENCES = (
     "Nearest neighbour: the training sound whose image and conditioning inputs are nearest. Mean parameters: the mean "
-    "of the training set for every sound. 8-bit coding: the true values as the labels store them."
+    "of the training set for every sound. 8-bit coding: the true values as the labels store them. The sounds called "
+    "Neighbour are those of the nearest neighbour."
 )
 
 
 class AudioEvalSettings(Section):
     """Settings of the program; `configs/audio_eval.yaml` explains each."""
 
+    run: Text | None
     ckpt_path: Text | None
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
     n_listen: PositiveInt
@@ -95,21 +100,24 @@ class Evaluation:
     refinement: dict[str, Any] | None
 
     def sound(self, number: int) -> Sound:
-        """One of the sounds, to listen to."""
-        estimate = self.estimates[0]
-        true_value, value = self.batch.value[number], estimate.value[number]
-        true, predicted = (self.recipe.render(one[None]) for one in (true_value, value))
-        return Sound(
-            name=f"test {number}",
-            true=true[0],
-            predicted=predicted[0],
-            true_db=self.recipe.spectrogram_db(true)[0],
-            predicted_db=self.recipe.spectrogram_db(predicted)[0],
-            true_value=true_value,
-            value=value,
-            std=None if estimate.std is None else estimate.std[number],
-            metrics={name: float(values[number]) for name, values in self.scores[0].metrics.items()},
-        )
+        """One of the sounds, to listen to beside what was estimated of it."""
+        names = HEARD if self.refinement is None else HEARD | {"network": "Unrefined"}
+        answers = {names[own.name]: (own, scores) for own, scores in self.answers if own.name in names}
+        true_value = self.batch.value[number]
+        values = np.stack([true_value, *(own.value[number] for own, _ in answers.values())])
+        waveforms = self.recipe.render(values)
+        spectrograms = self.recipe.spectrogram_db(waveforms)
+        sides = [Side("True", waveforms[0], spectrograms[0], true_value)]
+        for (name, (own, scores)), waveform, db in zip(answers.items(), waveforms[1:], spectrograms[1:], strict=True):
+            std = None if own.std is None else own.std[number]
+            metrics = {metric: float(values[number]) for metric, values in scores.metrics.items()}
+            sides.append(Side(name, waveform, db, own.value[number], std, metrics))
+        return Sound(f"test {number}", sides)
+
+    @property
+    def answers(self) -> list[tuple[Estimate, Scores]]:
+        """Every estimate with its scores."""
+        return list(zip(self.estimates, self.scores, strict=True))
 
 
 def audio_eval(cfg: DictConfig) -> dict[str, float]:
@@ -120,8 +128,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
         category, `{name}_acc` and `{name}_f1`.
     """
     settings = read_section(AudioEvalSettings, cfg)
-    ckpt_path = trained_checkpoint(settings.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)
@@ -310,9 +317,9 @@ def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: Audi
     """The listening report."""
     chosen = spread(evaluation.scores[0].metrics[CHOSEN_BY], settings.n_listen)
     git = about["git"]
-    notes = [*about["notes"], REFERENCES]
+    remarks = [REFERENCES]
     if evaluation.refinement is not None:
-        notes.append(
+        remarks.append(
             "Refined: searched from the network's prediction on, by rendering, for what explains the image best. Its "
             "error bars are the standard deviation under rounding noise. It took "
             f"{evaluation.refinement['milliseconds']:.1f} ms a sound."
@@ -334,8 +341,10 @@ def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: Audi
         true_value=evaluation.batch.value,
         value=evaluation.estimates[0].value,
         sounds=[evaluation.sound(number) for number in chosen],
-        notes=notes,
+        notes=about["notes"],
+        remarks=remarks,
         seed=settings.seed,
+        judged_by=CHOSEN_BY,
     )
 
 
@@ -358,9 +367,9 @@ def write_all(
     write_atomically(paths["Every sound"], table.encode())
     write_atomically(paths["Summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     for sound in report.sounds:
-        for kind, waveform in (("true", sound.true), ("predicted", sound.predicted)):
+        for kind, side in zip(("true", "predicted"), sound.sides, strict=False):  # the first answer only
             path = paths["Sounds"] / f"{sound.name.replace(' ', '_')}_{kind}.wav"
-            write_atomically(path, encode_wav(waveform, report.sample_rate, exact=True))
+            write_atomically(path, encode_wav(side.waveform, report.sample_rate, exact=True))
     return paths
 
 

@@ -1,6 +1,6 @@
 """Tests a checkpoint: network, loss and dataset are those it was trained with.
 
-python src/eval.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+python src/eval.py [run=NAME|last|best]
 """
 
 from omegaconf import DictConfig
@@ -11,7 +11,7 @@ from src.errors import check_choice
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import instantiate_callbacks, instantiate_trainer
 from src.programs.output import RankedLogger
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
 from src.tasks.what_runs import announce_run
@@ -30,8 +30,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     check_choice("split", cfg.split, ("val", "test"))
     check_accelerator(cfg.trainer)
     experiment_name = None if cfg.experiment_name == NO_NAME else cfg.experiment_name
-    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(cfg.run, cfg.ckpt_path, cfg.paths.log_dir, experiment_name)
     run = load_run(ckpt_path, cfg.trusted_modules)
     datamodule: VIMHDataModule = restore_datamodule(
         run, cfg.trusted_modules, data_dir=cfg.data_dir, batch_size=cfg.batch_size

@@ -1,6 +1,6 @@
 """Writes a checkpoint as one ONNX file that needs neither PyTorch nor this project.
 
-python src/export.py ckpt_path=logs/train/example/.../checkpoints/epoch_042.ckpt
+python src/export.py [run=NAME|last|best]
 
 Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(batch, n_aux)`; outputs are `value` and
 `std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
@@ -22,7 +22,7 @@ from src.models.onnx_export import Inputs, check_agreement, check_packages, meas
 from src.models.predictor import Predictor
 from src.params import ParamSpec
 from src.programs.output import PlainTable, RankedLogger, console, plain_table, say_where, sign_of_life
-from src.programs.run_dirs import trained_checkpoint
+from src.programs.run_dirs import checkpoint_to_read
 
 log = RankedLogger(__name__)
 
@@ -38,8 +38,7 @@ def export(cfg: DictConfig) -> dict[str, float]:
     """
     check_packages()
     check_settings(cfg)
-    ckpt_path = trained_checkpoint(cfg.ckpt_path, cfg.paths.log_dir)
-    log.info("Checkpoint: %s", ckpt_path)
+    ckpt_path = checkpoint_to_read(cfg.run, cfg.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, cfg.trusted_modules)
     output = Path(cfg.output or default_output(ckpt_path))
     predictor = Predictor(run.module, natural=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -22,6 +21,7 @@ from src.checkpoints.run import SaveRun, build_model, check_resumable
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
+from src.hydra_versions import instantiate
 from src.models.costs import cpu_threads, useful_threads
 from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting
@@ -70,9 +70,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
             trainer.test(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
             tested = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
             metrics |= tested
+            validation = validation_figures(trainer, model, datamodule, checkpoint)
             if trainer.is_global_zero:
                 title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
                 about["checkpoint"] = checkpoint
+                about["validation"] = validation
                 report_results(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
         elif trainer.is_global_zero:
             say_where(Checkpoint=checkpoint_to_test(cfg, trainer, ckpt_path))
@@ -159,6 +161,7 @@ def about_run(
         n_sounds = (datamodule.stream_size or n_sounds) * epochs
     return {
         "experiment_name": cfg.experiment_name,
+        "dataset": datamodule.data_dir.name,
         "model": type(model.net).__name__,
         "parameters": sum(parameter.numel() for parameter in model.net.parameters()),
         "training_samples": n_sounds,
@@ -200,3 +203,34 @@ def checkpoint_to_test(cfg: DictConfig, trainer: Trainer, ckpt_path: str | None)
     if not isinstance(callback, ModelCheckpoint):
         return None if cfg.train else ckpt_path
     return callback.best_model_path or ckpt_path
+
+
+def validation_figures(
+    trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule, checkpoint: str | None
+) -> dict[str, float]:
+    """Figures of the tested weights on the validation samples, by which runs are compared: no choice uses test samples.
+
+    They are no part of the curves, so that neither loggers nor the progress bar see them.
+
+    Args:
+        trainer: Has trained or tested.
+        model: The module.
+        datamodule: Of the dataset.
+        checkpoint: The weights; None: those in memory.
+
+    Returns:
+        Figure to number, as `HeadMetrics` names them; empty where the trainer validates no batches.
+    """
+    loggers, trainer.loggers = trainer.loggers, []
+    bar: Any = trainer.progress_bar_callback
+    shown = bar is not None and bar.is_enabled
+    try:
+        if shown:
+            bar.disable()
+        trainer.validate(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    finally:
+        trainer.loggers = loggers
+        if shown:
+            bar.enable()
+    found = trainer.callback_metrics.items()
+    return {name.removeprefix("val/"): float(figure) for name, figure in found if name.startswith("val/")}

@@ -28,7 +28,7 @@ class _Type:
             raise ValueError(f"an array of type {shown(code)}")
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, byte_order, *rest = state
         if version != TYPE_VERSION or byte_order not in ("<", ">", "|") or rest != [None, None, None, -1, -1, 0]:
             raise ValueError("an array type that NumPy does not write")
@@ -41,7 +41,7 @@ class _Array:
     def __init__(self) -> None:
         self.array = np.empty(0, np.uint8)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, kind, fortran, raw = state
         if version != ARRAY_VERSION or not isinstance(fortran, bool):
             raise ValueError("an array that NumPy does not write")
@@ -165,7 +165,7 @@ def _labels(rows: Any, n_rows: int, n_columns: int) -> np.ndarray:
     return np.frombuffer(labels, np.uint8).reshape(n_rows, n_columns)
 
 
-def _of_length(items: Any, length: int) -> list[Any] | tuple:
+def _of_length(items: Any, length: int) -> list[Any] | tuple[Any, ...]:
     """A list, refused unless it has so many entries."""
     if not isinstance(items, list | tuple) or len(items) != length:
         raise ValueError(f"vimh_labels hold no list of {length}")

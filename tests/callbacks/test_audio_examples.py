@@ -5,20 +5,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra.utils import instantiate
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins import Precision
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.callbacks.audio_examples import AudioExamples
 from src.checkpoints.run import ENTRY, read_checkpoint
 from src.errors import ConfigError, VIMHError
+from src.hydra_versions import instantiate
 from src.params import ParamSpec
 from src.tasks.train import train
 
 SPECS = (ParamSpec("cutoff", 100.0, 500.0, 100.0, "Hz"), ParamSpec("resonance", 0.0, 1.0, 0.5))
-RATE = 1000
+RATE = 1000  # Hz, of the dataset of `trainer`
 
 
 class Module(torch.nn.Module):
@@ -61,69 +59,43 @@ def batch(n):
     return {"image": torch.zeros(n, 1, 4, 4, dtype=torch.uint8), "aux": torch.zeros(n, 2), "value": value}
 
 
-@pytest.fixture
-def trainer(tmp_path):
-    """As much of a trainer as the callback uses, with a TensorBoard logger."""
-    drawn.clear()
-    return SimpleNamespace(
-        global_step=0,
-        current_epoch=0,
-        is_global_zero=True,
-        sanity_checking=False,
-        precision_plugin=Precision(),
-        datamodule=SimpleNamespace(info=SimpleNamespace(sample_rate=RATE)),
-        loggers=[TensorBoardLogger(tmp_path, name="", version="")],
-    )
-
-
 def make(**settings):
     return AudioExamples(recipe_of=lambda info: Louder(), draw=draw, **settings)
 
 
-def run(callback, trainer, module, epochs, n_batches=2):
-    """Calls the callback as a training of some epochs does, ten steps each."""
-    callback.on_fit_start(trainer, module)
-    for epoch in range(epochs):
-        trainer.current_epoch, trainer.global_step = epoch, 10 * (epoch + 1)
-        callback.on_validation_epoch_start(trainer, module)
-        for number in range(n_batches):
-            callback.on_validation_batch_end(trainer, module, None, [batch(5), batch(2)], number)
-        callback.on_validation_end(trainer, module)
-    callback.on_train_end(trainer, module)
+@pytest.fixture
+def run(train, trainer):
+    """Trains with a callback."""
+    drawn.clear()
+    return lambda callback, module, epochs, n_batches=2: train(
+        callback, trainer, module, epochs, [batch(5), batch(2)], n_batches
+    )
 
 
-def events(trainer):
-    (logger,) = trainer.loggers
-    logger.save()
-    accumulator = EventAccumulator(logger.log_dir)
-    accumulator.Reload()
-    return accumulator
-
-
-def test_sounds_and_pictures_come_each_n_epochs_and_after_the_last(trainer):
-    run(make(every_n_epochs=2, n_sounds=2), trainer, Module(), epochs=5)
+def test_sounds_and_pictures_come_each_n_epochs_and_after_the_last(run, events, trainer):
+    run(make(every_n_epochs=2, n_sounds=2), Module(), epochs=5)
     found = events(trainer)
     steps = [20, 40, 50]
     assert {tag: [event.step for event in found.Images(tag)] for tag in found.Tags()["images"]} == {
-        f"sounds/{number}": steps for number in range(2)
+        f"sounds/{number}/true and predicted": steps for number in range(2)
     }
     assert {tag: [event.step for event in found.Audio(tag)] for tag in found.Tags()["audio"]} == {
         f"sounds/{number}/{name}": steps for number in range(2) for name in ("true", "predicted")
     }
 
 
-def test_the_last_epoch_is_written_once(trainer):
-    run(make(every_n_epochs=2), trainer, module := Module(), epochs=2)
+def test_the_last_epoch_is_written_once(run):
+    run(make(every_n_epochs=2), module := Module(), epochs=2)
     assert module.asked == [4]
 
 
-def test_zero_means_after_the_last_epoch_only(trainer):
-    run(make(every_n_epochs=0), trainer, module := Module(), epochs=3)
+def test_zero_means_after_the_last_epoch_only(run):
+    run(make(every_n_epochs=0), module := Module(), epochs=3)
     assert module.asked == [4]
 
 
-def test_the_sounds_are_the_true_and_the_predicted_one(trainer):
-    run(make(every_n_epochs=0, n_sounds=4), trainer, Module(), epochs=1)
+def test_the_sounds_are_the_true_and_the_predicted_one(run, events, trainer):
+    run(make(every_n_epochs=0, n_sounds=4), Module(), epochs=1)
     found = events(trainer)
     for name, expected in (("true", 0.3), ("predicted", 0.5)):
         (event,) = found.Audio(f"sounds/3/{name}")
@@ -135,39 +107,39 @@ def test_the_sounds_are_the_true_and_the_predicted_one(trainer):
     assert texts == [("cutoff", "300", "300 Hz"), ("resonance", "0.3", "0.5")]
 
 
-def test_a_loud_pair_is_scaled_together(trainer, capsys):
+def test_a_loud_pair_is_scaled_together(run, events, trainer, capsys):
     class Loud(Louder):
         def render(self, value):
             return 4 * super().render(value)
 
     callback = AudioExamples(lambda info: Loud(), draw, n_sounds=4)
-    run(callback, trainer, Module(), epochs=1)
+    run(callback, Module(), epochs=1)
     levels = [events(trainer).Audio(f"sounds/3/{name}")[0].encoded_audio_string for name in ("true", "predicted")]
     true, predicted = (soundfile.read(io.BytesIO(level))[0].max() for level in levels)
     assert (true, predicted) == pytest.approx((0.6, 1.0), abs=1e-3)
     assert "clipped" not in capsys.readouterr().out
 
 
-def test_a_small_first_batch_is_enough(trainer):
+def test_a_small_first_batch_is_enough(run):
     callback = make(n_sounds=9)
-    run(callback, trainer, module := Module(), epochs=1)
+    run(callback, module := Module(), epochs=1)
     assert module.asked == [5]
     assert callback.batches == []
 
 
-def test_the_module_stays_in_its_mode(trainer):
-    run(make(), trainer, module := Module().train(), epochs=1)
+def test_the_module_stays_in_its_mode(run):
+    run(make(), module := Module().train(), epochs=1)
     assert module.training
 
 
 @pytest.mark.parametrize("normalized", [-0.5, 1.5])
-def test_predictions_are_brought_into_the_ranges(trainer, normalized):
-    run(make(n_sounds=1), trainer, Module(normalized), epochs=1)
+def test_predictions_are_brought_into_the_ranges(run, normalized):
+    run(make(n_sounds=1), Module(normalized), epochs=1)
     assert drawn[0][1] == (0 if normalized < 0 else 1)
 
 
-def test_a_training_that_went_astray_is_not_rendered(trainer):
-    run(make(every_n_epochs=1), trainer, Module(float("nan")), epochs=2)
+def test_a_training_that_went_astray_is_not_rendered(run):
+    run(make(every_n_epochs=1), Module(float("nan")), epochs=2)
     assert drawn == []
 
 
@@ -181,12 +153,12 @@ def test_the_sanity_check_is_not_written(trainer):
 
 
 @pytest.mark.parametrize("changed", [{"is_global_zero": False}, {"loggers": []}], ids=["another rank", "no logger"])
-def test_nothing_is_rendered_without_a_place_to_write(trainer, tmp_path, changed):
+def test_nothing_is_rendered_without_a_place_to_write(run, trainer, tmp_path, changed):
     def refuse(info):
         raise VIMHError("this dataset has no sound")
 
     vars(trainer).update(changed)
-    run(AudioExamples(refuse, draw, every_n_epochs=1), trainer, module := Module(), epochs=2)
+    run(AudioExamples(refuse, draw, every_n_epochs=1), module := Module(), epochs=2)
     assert module.asked == []
     assert list(tmp_path.iterdir()) == []
 
@@ -220,7 +192,7 @@ def test_a_training_leaves_sounds_and_no_trace_of_them_in_its_checkpoint(compose
     train(cfg)
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert len(found.Tags()["audio"]) == 2 * 4
-    assert {f"sounds/{number}" for number in range(4)} <= set(found.Tags()["images"])
+    assert {f"sounds/{number}/true and predicted" for number in range(4)} <= set(found.Tags()["images"])
     datamodule = instantiate(cfg.data)
     value = datamodule.val_set[:1]["value"].numpy()
     heard, _ = soundfile.read(io.BytesIO(found.Audio("sounds/0/true")[0].encoded_audio_string))

@@ -1,13 +1,16 @@
+import itertools
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins import Precision
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from src.callbacks.head_figures import (
+    EXAMPLES,
+    INK,
     HeadFigures,
     HeadPredictions,
     confusion_matrix,
@@ -47,36 +50,22 @@ def batch(n):
 
 
 @pytest.fixture
-def trainer(tmp_path):
-    """As much of a trainer as the callback uses, with a TensorBoard logger."""
-    return SimpleNamespace(
-        global_step=0,
-        current_epoch=0,
-        is_global_zero=True,
-        sanity_checking=False,
-        precision_plugin=Precision(),
-        loggers=[TensorBoardLogger(tmp_path, name="", version="")],
+def train_with(train, trainer):
+    """Trains with a callback."""
+    return lambda callback, module, epochs, n_batches=3: train(
+        callback, trainer, module, epochs, [batch(3), batch(2)], n_batches
     )
 
 
-def train(callback, trainer, module, epochs, n_batches=3):
-    """Calls the callback as a training of some epochs does, ten steps each."""
-    for epoch in range(epochs):
-        trainer.current_epoch, trainer.global_step = epoch, 10 * (epoch + 1)
-        callback.on_validation_epoch_start(trainer, module)
-        for number in range(n_batches):
-            callback.on_validation_batch_end(trainer, module, None, [batch(3), batch(2)], number)
-        callback.on_validation_end(trainer, module)
-    callback.on_train_end(trainer, module)
-
-
-def steps(trainer):
+@pytest.fixture
+def steps(trainer, events):
     """Tag to the steps of its pictures."""
-    (logger,) = trainer.loggers
-    logger.save()
-    events = EventAccumulator(logger.log_dir)
-    events.Reload()
-    return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
+
+    def read():
+        found = events(trainer)
+        return {tag: [event.step for event in found.Images(tag)] for tag in found.Tags()["images"]}
+
+    return read
 
 
 def test_confusions_are_counted_by_true_and_predicted_class():
@@ -84,43 +73,43 @@ def test_confusions_are_counted_by_true_and_predicted_class():
     assert counts.tolist() == [[1, 0, 0], [0, 0, 0], [0, 2, 1]]
 
 
-def test_figures_come_each_n_epochs_and_after_the_last(trainer):
-    train(HeadFigures(every_n_epochs=2), trainer, Module(), epochs=5)
-    assert steps(trainer) == {key: [20, 40, 50] for key in ("heads/cutoff", "heads/resonance", "spectrograms")}
+def test_figures_come_each_n_epochs_and_after_the_last(train_with, steps):
+    train_with(HeadFigures(every_n_epochs=2), Module(), epochs=5)
+    assert steps() == {key: [20, 40, 50] for key in ("heads/cutoff", "heads/resonance", EXAMPLES)}
 
 
-def test_the_last_epoch_is_drawn_once(trainer):
-    train(HeadFigures(every_n_epochs=2, n_spectrograms=0), trainer, Module(), epochs=2)
-    assert steps(trainer) == {key: [20] for key in ("heads/cutoff", "heads/resonance")}
+def test_the_last_epoch_is_drawn_once(train_with, steps):
+    train_with(HeadFigures(every_n_epochs=2, n_spectrograms=0), Module(), epochs=2)
+    assert steps() == {key: [20] for key in ("heads/cutoff", "heads/resonance")}
 
 
-def test_zero_means_after_the_last_epoch_only(trainer):
-    train(HeadFigures(every_n_epochs=0), trainer, Module(), epochs=3)
-    assert steps(trainer)["spectrograms"] == [30]
+def test_zero_means_after_the_last_epoch_only(train_with, steps):
+    train_with(HeadFigures(every_n_epochs=0), Module(), epochs=3)
+    assert steps()[EXAMPLES] == [30]
 
 
-def test_no_more_samples_are_kept_than_are_shown(trainer):
+def test_no_more_samples_are_kept_than_are_shown(train_with):
     module = Module()
-    train(HeadFigures(every_n_epochs=0, n_samples=7), trainer, module, epochs=1, n_batches=4)
+    train_with(HeadFigures(every_n_epochs=0, n_samples=7), module, epochs=1, n_batches=4)
     assert module.asked == [3, 2, 3]
 
 
-def test_the_module_stays_in_its_mode(trainer):
+def test_the_module_stays_in_its_mode(train_with):
     module = Module().train()
-    train(HeadFigures(), trainer, module, epochs=1)
+    train_with(HeadFigures(), module, epochs=1)
     assert module.training
 
 
-def test_the_sanity_check_is_not_drawn(trainer):
+def test_the_sanity_check_is_not_drawn(train_with, trainer):
     trainer.sanity_checking = True
-    train(HeadFigures(every_n_epochs=1), trainer, module := Module(), epochs=1, n_batches=0)
+    train_with(HeadFigures(every_n_epochs=1), module := Module(), epochs=1, n_batches=0)
     assert module.asked == []
 
 
 @pytest.mark.parametrize("changed", [{"is_global_zero": False}, {"loggers": []}], ids=["another rank", "no logger"])
-def test_nothing_is_computed_without_a_place_to_write(trainer, tmp_path, changed):
+def test_nothing_is_computed_without_a_place_to_write(train_with, trainer, tmp_path, changed):
     vars(trainer).update(changed)
-    train(HeadFigures(every_n_epochs=1), trainer, module := Module(), epochs=2)
+    train_with(HeadFigures(every_n_epochs=1), module := Module(), epochs=2)
     assert module.asked == []
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +127,7 @@ def test_perfect_predictions_lie_on_the_diagonals():
     confusion, scatter = head_figure(spec, index, value, HeadPredictions(index, value, value)).axes
     assert confusion.images[0].get_array().tolist() == np.eye(spec.n_classes).tolist()
     assert confusion.get_title() == "accuracy 1.000"
-    assert scatter.get_title() == "mean abs. error 0 Hz"
+    assert scatter.get_title() == "mean abs. error 0"
     x, y = scatter.lines[1].get_data()
     assert np.array_equal(x, y)
     assert confusion.get_xlim() == scatter.get_ylim() == (50.0, 550.0)
@@ -159,6 +148,44 @@ def test_every_image_has_its_values(n_images):
         spectrogram_title(SPECS, true[0], predictions, 0)
         == "cutoff 0 ± 0.1, true 0.25 Hz\nresonance 0 ± 0.1, true 0.25"
     )
+
+
+def texts_of(figure):
+    """Where each text of a figure is, in pixels, without those that are empty."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    return [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts]
+
+
+LONG = [
+    ParamSpec("filter_envelope_attack_time_of_the_second_voice", -12345.0, 98765.0, 11111.0, "microseconds / octave"),
+    ParamSpec("cutoff", 0.001, 0.012, 0.001, "Hz"),
+    ParamSpec("a_very_long_name_of_a_category_that_says_all", 0.0, 1.0, 1.0, names=("the first of both", "the second")),
+]
+
+
+@pytest.mark.parametrize("spec", LONG, ids=lambda spec: spec.name[:6])
+def test_no_texts_of_a_head_lie_on_each_other(spec):
+    index, value = np.arange(2), np.array([spec.min, spec.max])
+    with matplotlib.rc_context(INK):
+        figure = head_figure(spec, index, value, HeadPredictions(index, value, value))
+        texts = texts_of(figure)
+        assert len(texts) > 6
+        for (one, place), (other, other_place) in itertools.combinations(texts, 2):
+            assert not place.overlaps(other_place), (one, other)
+        assert all(place.x0 >= 0 and place.x1 <= figure.bbox.width for _, place in texts)
+
+
+def test_no_lines_of_an_example_run_into_the_next():
+    value = np.array([[spec.max for spec in LONG]] * 3)
+    predictions = {spec.name: HeadPredictions(np.ones(3, int), value[:, 0] / 3e5, np.ones(3) / 3e5) for spec in LONG}
+    with matplotlib.rc_context(INK):
+        figure = spectrogram_figure(LONG, np.zeros((3, 1, 4, 6), np.uint8), {"value": value}, predictions)
+        places = sorted((place for _, place in texts_of(figure)), key=lambda place: place.x0)
+        assert len(places) == 3
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(places))
+        assert places[-1].x1 <= figure.bbox.width
 
 
 def test_a_figure_becomes_pixels_without_pyplot():

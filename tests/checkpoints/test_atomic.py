@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from scripts.faults.file_operations import at, interrupt, operations, refuse_from
 from src.checkpoints.atomic import AtomicCheckpoints
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.tasks.train import instantiate_plugins, train
 
@@ -90,7 +91,7 @@ def train_short(directory, data_dir, *overrides):
     ]
     data = [f"data.data_dir={data_dir}", "data.make_dataset=null", "data.batch_size=16"]
     size = ["model=cnn_micro", f"trainer.max_epochs={EPOCHS}", "trainer.accelerator=cpu", "test=false", "logger=csv"]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         train(compose("train", [*places, *quiet, *best, *data, *size, *overrides]))
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import LightningModule, Trainer
@@ -29,6 +28,7 @@ from src.checkpoints.run import (
 )
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, ConfigError, NSMError
+from src.hydra_versions import instantiate
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import read_info
 

@@ -2,11 +2,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from scripts.list_configs import CONFIGS, ROOT
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 
 
@@ -18,7 +19,7 @@ def composed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., D
     register_resolvers()
 
     def make(name: str, *overrides: str) -> DictConfig:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_configs(CONFIGS):
             cfg = compose(name, overrides=list(overrides), return_hydra_config=True)
         with open_dict(cfg):
             cfg.hydra.runtime.output_dir = str(tmp_path / "run")

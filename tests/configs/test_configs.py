@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from omegaconf import OmegaConf, open_dict
 
 from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
 from src.errors import ConfigError
+from src.hydra_versions import instantiate
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
 from src.programs.sweep import PrepareStudy
 
@@ -161,10 +161,11 @@ def test_runs_are_kept_by_task_experiment_and_date(composed, tmp_path):
     assert cfg.hydra.sweep.subdir == "0"
 
 
-def test_a_checkpoint_that_must_be_given_does_not_stand_in_the_way_of_the_run_directory(composed, tmp_path):
-    cfg = composed("eval", f"paths.log_dir={tmp_path}")
-    assert OmegaConf.is_missing(cfg, "ckpt_path")
-    assert Path(cfg.hydra.run.dir).parent == tmp_path / "eval" / "default"
+@pytest.mark.parametrize("program", ["eval", "audio_eval", "predict", "export"])
+def test_programs_read_the_newest_complete_run_unless_told(composed, tmp_path, program):
+    cfg = composed(program, f"paths.log_dir={tmp_path}")
+    assert (cfg.run, cfg.ckpt_path) == (None, None)
+    assert Path(cfg.hydra.run.dir).parent == tmp_path / program / cfg.experiment_name
 
 
 def test_last_goes_on_in_the_newest_run_of_the_experiment(composed, tmp_path):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from scripts.list_configs import ROOT, groups
 from src.checkpoints.run import build_model
+from src.hydra_versions import instantiate
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers
 from src.tasks.train import train
 from src.vimh.reader import read_info

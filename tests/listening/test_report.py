@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import zlib
 from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -19,15 +20,19 @@ from reports import (
     N_SAMPLES,
     PARAMETERS,
     SAMPLE_RATE,
+    changed,
     make_prediction,
+    make_refined,
     make_report,
 )
 
 from src.errors import ConfigError
 from src.evaluation.audio_metrics import bootstrap_interval
 from src.evaluation.scoring import summarize
-from src.listening import report as module
-from src.listening.report import encode_wav, format_number, render_report
+from src.listening import figures as module
+from src.listening.report import render_report
+from src.pages.encoding import encode_wav
+from src.pages.formats import format_number
 
 
 class Page(HTMLParser):
@@ -57,13 +62,25 @@ def data_of(page):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
 
 
+def numbers_of(page, place):
+    """Numbers of 16 bits at a place of the block: sums of differences, all low bytes before all high bytes."""
+    packed = re.search(r'<script type="text/plain" id="block">(.*?)</script>', page)[1]
+    (first, count), content = place, zlib.decompress(base64.b64decode(packed))
+    low, high = np.frombuffer(content[first : first + 2 * count], np.uint8).reshape(2, count).astype(np.uint16)
+    return np.cumsum(low + 256 * high, dtype=np.uint16)
+
+
+def samples_of(page, place):
+    return numbers_of(page, place).view(np.int16) / 32767
+
+
 def text_of(page):
     return html.unescape(re.sub(r"<[^>]+>", "", page))
 
 
 def test_names_from_a_dataset_are_text(page):
     parsed = Page(page)
-    assert [tag for tag, _ in parsed.tags].count("script") == 2
+    assert [tag for tag, _ in parsed.tags].count("script") == 3  # sounds and pictures, data, the one that runs
     assert all(set(attributes) <= {"id", "type"} for tag, attributes in parsed.tags if tag == "script")
     assert HOSTILE not in page
     assert page.count(html.escape(HOSTILE).replace("&quot;", "&#34;")) >= 4  # title, heading, fact, list
@@ -84,7 +101,7 @@ def test_the_policy_names_the_script_and_the_style_that_are_there(page):
     parsed = Page(page)
     (policy,) = (a["content"] for _, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
-    style, _, script = parsed.raw
+    style, _, _, script = parsed.raw
     for kind, text in (style, script):
         digest = base64.b64encode(sha256(text.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
@@ -99,46 +116,42 @@ def test_a_wav_file_holds_the_waveform_to_half_a_step(samples):
 
 def test_the_page_holds_both_waveforms(page):
     for sound, told in zip(make_report().sounds, data_of(page)["sounds"], strict=True):
-        for waveform, wav in zip((sound.true, sound.predicted), told["wav"], strict=True):
-            samples, rate = soundfile.read(io.BytesIO(base64.b64decode(wav)), dtype="int16")
-            assert (rate, samples.size) == (SAMPLE_RATE, N_SAMPLES)
-            np.testing.assert_allclose(samples / 32767, waveform, atol=0.5001 / 32767)
+        for side, place in zip(sound.sides, told["waves"], strict=True):
+            samples = samples_of(page, place)
+            assert samples.size == N_SAMPLES
+            np.testing.assert_allclose(samples, side.waveform, atol=0.5001 / 32767)
+    assert data_of(page)["rate"] == SAMPLE_RATE
 
 
 def test_a_sound_beyond_full_scale_is_played_softer_and_said_so():
     report = make_prediction()
-    loud = replace(report.sounds[0], predicted=4 * report.sounds[0].true)
-    told = data_of(render_report(replace(report, sounds=[loud])))["sounds"][0]
-    true, predicted = (soundfile.read(io.BytesIO(base64.b64decode(wav)))[0] for wav in told["wav"])
+    loud = changed(report.sounds[0], 1, waveform=4 * report.sounds[0].sides[0].waveform)
+    page = render_report(replace(report, sounds=[loud]))
+    (told,) = data_of(page)["sounds"]
+    true, predicted = (samples_of(page, place) for place in told["waves"])
     assert np.abs(predicted).max() == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(predicted, 4 * true, atol=1e-4)
-    peak = format_number(np.abs(loud.predicted).max(), 2)
-    assert told["amplitudes"] == [[0, f"−{peak}"], [0.5, "0"], [1, peak]]
+    assert told["peak"] == pytest.approx(np.abs(loud.sides[1].waveform).max(), abs=1e-6)
     assert "softer" in told["notes"][-1]
 
 
 def test_the_shorter_of_two_sounds_ends_in_silence():
     report = make_prediction()
-    short = replace(report.sounds[0], predicted=report.sounds[0].predicted[:100])
-    told = data_of(render_report(replace(report, sounds=[short])))["sounds"][0]
-    samples, _ = soundfile.read(io.BytesIO(base64.b64decode(told["wav"][1])))
+    short = changed(report.sounds[0], 1, waveform=report.sounds[0].sides[1].waveform[:100])
+    page = render_report(replace(report, sounds=[short]))
+    samples = samples_of(page, data_of(page)["sounds"][0]["waves"][1])
     assert samples.size == N_SAMPLES
     assert not samples[100:].any()
 
 
 def test_all_pictures_share_one_scale_and_hold_their_levels(page):
     data = data_of(page)
-    assert (len(data["levels"]), len(data["differences"])) == (256, 511)
-    bottom, top = (float(data["levels"][level].replace("−", "-")) for level in (0, 255))
+    bottom, top = data["levels"]
     assert (top, bottom) == (0, -80)
-    assert [data["differences"][level] for level in (0, 255, 510)] == ["−80.0", "0.0", "80.0"]
-    assert data["scales"][0]["ticks"] == [[0, "≤−80"], [0.25, "−60"], [0.5, "−40"], [0.75, "−20"], [1, "0"]]
-    assert [text for _, text in data["scales"][1]["ticks"]] == ["≤−40", "−20", "0", "+20", "≥+40"]
     for sound, told in zip(make_report().sounds, data["sounds"], strict=True):
-        for db, image in zip((sound.true_db, sound.predicted_db), told["image"], strict=True):
-            levels = np.frombuffer(base64.b64decode(image), np.uint8).reshape(db.shape)
-            shown = bottom + levels / 255 * (top - bottom)
-            assert np.abs(shown - np.maximum(db, bottom)).max() <= 0.5 * (top - bottom) / 255 + 1e-9
+        for side, place in zip(sound.sides, told["pictures"], strict=True):
+            shown = bottom + numbers_of(page, place).reshape(side.spectrogram_db.shape) / 65535 * (top - bottom)
+            assert np.abs(shown - np.maximum(side.spectrogram_db, bottom)).max() <= 0.5 * (top - bottom) / 65535 + 1e-9
 
 
 def test_the_summary_is_mean_median_and_bootstrap_interval():
@@ -188,12 +201,12 @@ def test_the_tables_say_what_the_page_does_not_show(page):
         assert words in text
 
 
-def test_every_sound_is_a_dot_within_its_frame(page):
-    frame = module.FRAME
-    pictures = re.findall(r'<path class="dots" d="(.*?)"/>', page)
+def test_every_sound_is_a_dot_within_its_frame():
+    pictures = module.scatters(make_report())
     assert len(pictures) == sum(not spec.categorical for spec in PARAMETERS)
-    for dots in pictures:
-        x, y = np.array([dot.split() for dot in dots.replace("h0", "").split("M")[1:]], dtype=float).T
+    for picture in pictures:
+        x, y = np.array([dot.split() for dot in picture["dots"].replace("h0", "").split("M")[1:]], dtype=float).T
+        frame = picture["frame"]
         assert len(x) == N_ALL
         assert frame["left"] <= x.min() <= x.max() <= frame["right"]
         assert frame["top"] <= y.min() <= y.max() <= frame["bottom"]
@@ -209,76 +222,86 @@ def test_a_dot_of_no_error_lies_on_the_zero_line():
 def test_without_true_values_what_needs_them_is_left_out():
     page = render_report(make_prediction())
     text = text_of(page)
-    assert "Summary" not in text
+    assert "Absolute error" not in text
     assert "Error over true value" not in text
-    assert data_of(page)["sides"] == ["Recording", "Predicted"]
-    for sound in data_of(page)["sounds"]:
-        assert all(label == "Predicted" for line in sound["parameters"] for label, *_ in line["cells"])
-        assert all(mark[0] != "truth" for line in sound["parameters"] for mark in line["marks"])
-        assert all(label == "Value" for line in sound["metrics"] for label, _ in line["cells"])
-    assert {figure["group"] for figure in data_of(page)["figures"]} == {"Metrics"}
+    data = data_of(page)
+    assert data["sides"] == ["Recording", "Predicted"]
+    assert data["means"] is None
+    for sound in data["sounds"]:
+        assert sound["true"] is None
+        assert all(not {"error", "steps"} & set(entry) for (answer,) in [sound["answers"]] for entry in answer)
+    assert {figure["group"] for figure in data["figures"]} == {"Metrics"}
 
 
 def test_what_is_not_finite_is_missing_in_the_data():
     report = make_prediction()
-    sound = replace(report.sounds[0], std=np.array([1.0, np.nan, np.inf]), metrics={"mss": float("nan")})
-    told = data_of(render_report(replace(report, sounds=[sound])))["sounds"][0]
-    assert [len(line["cells"][0]) for line in told["parameters"]] == [3, 2, 2]  # heading, value, standard deviation
-    assert told["parameters"][0]["cells"][0][2] == " ± 1.0"
-    assert [[name for name, *_ in line["marks"]] for line in told["parameters"]] == [
-        ["spread", "guess"],
-        ["guess"],
-        ["guess"],
-    ]
-    assert [line["cells"] for line in told["metrics"]] == [[["Value", "–"]]]
+    sound = changed(report.sounds[0], 1, std=np.array([1.0, np.nan, np.inf]), metrics={"mss": float("nan")})
+    (told,) = data_of(render_report(replace(report, sounds=[sound])))["sounds"]
+    (answer,) = told["answers"]
+    assert [entry.get("spread") for entry in answer] == [" ± 1.0", None, None]
+    assert [[name for name, *_ in entry["marks"]] for entry in answer] == [["spread", "guess"], ["guess"], ["guess"]]
+    assert told["metrics"] == [["–"]]
+
+
+def test_every_answer_has_its_own_numbers():
+    page = render_report(make_refined())
+    data = data_of(page)
+    assert data["sides"] == ["True", "Refined", "Unrefined", "Neighbour"]
+    names = [metric["name"] for metric in data["metrics"]]
+    for sound, told in zip(make_refined().sounds, data["sounds"], strict=True):
+        assert len(told["waves"]) == len(told["pictures"]) == 4
+        for side, answer, metrics in zip(sound.sides[1:], told["answers"], told["metrics"], strict=True):
+            shown = [float(entry["text"].replace("−", "-")) for entry in answer[:2]]
+            assert shown == pytest.approx(side.value[:2].tolist(), abs=0.51)
+            assert ("spread" in answer[0]) == (side.std is not None)
+            expected = [format_number(side.metrics.get(name)) for name in names]
+            assert metrics == expected
 
 
 def test_a_metric_that_is_not_defined_here_is_shown_by_its_name():
     report = make_report()
     answer = replace(report.scores[0], metrics={"mss": np.ones(3), "residual": np.full(3, 2.5)})
-    sounds = [replace(sound, metrics={"residual": 1.0, **sound.metrics}) for sound in report.sounds]
+    sounds = [changed(sound, 1, metrics={"residual": 1.0, **sound.sides[1].metrics}) for sound in report.sounds]
     page = render_report(replace(report, scores=[answer], sounds=sounds))
-    metrics = data_of(page)["sounds"][0]["metrics"]
-    assert [line["name"] for line in metrics] == ["mss", "stft_pcc", "snr", "residual"]
-    assert metrics[-1]["cells"] == [["Value", "1.00"], ["Mean of all", "2.50"]]
+    data = data_of(page)
+    assert [metric["name"] for metric in data["metrics"]] == ["mss", "stft_pcc", "snr", "residual"]
+    assert (data["sounds"][0]["metrics"][0][-1], data["means"][-1]) == ("1.00", "2.50")
     assert "residual" in text_of(page)
 
 
 def test_places_of_a_value_that_is_not_finite_are_numbers():
     report = make_prediction()
-    sound = replace(report.sounds[0], value=np.array([np.nan, np.inf, 1.0]))
-    told = data_of(render_report(replace(report, sounds=[sound])))["sounds"][0]
-    assert [line["cells"][0][1] for line in told["parameters"]] == ["–", "–", "square"]
-    assert all(0 <= place <= 1 for line in told["parameters"] for _, place, _ in line["marks"])
-
-
-@given(st.floats(0.01, 100))
-def test_sets_of_time_ticks_are_within_the_axis_and_get_fewer(duration):
-    sets = module._time_ticks(0.0, duration)
-    gaps = [ticks[1][0] - ticks[0][0] for ticks in sets if len(ticks) > 1]
-    assert len(gaps) >= len(sets) - 1
-    assert gaps == sorted(gaps)
-    for ticks in sets:
-        assert all(-1e-5 <= place <= 1 + 1e-5 for place, _ in ticks)
-        said = [float(text.replace("−", "-")) for _, text in ticks]
-        np.testing.assert_allclose(said, [place * duration for place, _ in ticks], atol=2e-5 * duration)
+    sound = changed(report.sounds[0], 1, value=np.array([np.nan, np.inf, 1.0]))
+    (told,) = data_of(render_report(replace(report, sounds=[sound])))["sounds"]
+    (answer,) = told["answers"]
+    assert [entry["text"] for entry in answer] == ["–", "–", "square"]
+    assert all(0 <= place <= 1 for entry in answer for _, place, _ in entry["marks"])
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("number", "change", "message"),
     [
-        ({"true_db": np.zeros((3, 4))}, r"true_db has the shape \(3, 4\)"),
-        ({"value": np.zeros(2)}, r"value has the shape \(2,\)"),
-        ({"std": np.zeros(4)}, r"std has the shape \(4,\)"),
-        ({"predicted": np.array([0.0, np.nan])}, "the predicted waveform must be finite"),
-        ({"true": np.zeros((2, 5))}, "the true waveform"),
-        ({"true_db": np.full((8, 12), np.nan)}, "true_db holds a level that is not finite"),
+        (0, {"spectrogram_db": np.zeros((3, 4))}, r"spectrogram_db has the shape \(3, 4\)"),
+        (1, {"value": np.zeros(2)}, r"value has the shape \(2,\)"),
+        (1, {"std": np.zeros(4)}, r"std has the shape \(4,\)"),
+        (1, {"waveform": np.array([0.0, np.nan])}, "test 1, Predicted: the waveform must be finite"),
+        (0, {"waveform": np.zeros((2, 5))}, "test 1, Recording: the waveform"),
+        (0, {"spectrogram_db": np.full((8, 12), np.nan)}, "a level of spectrogram_db is not finite"),
+        (1, {"name": "Another"}, "its sides are Recording, Another; every sound needs the same"),
     ],
 )
-def test_what_contradicts_itself_is_refused(change, message):
+def test_what_contradicts_itself_is_refused(number, change, message):
     report = make_prediction()
     with pytest.raises(ConfigError, match=message):
-        render_report(replace(report, sounds=[report.sounds[0], replace(report.sounds[1], **change)]))
+        render_report(replace(report, sounds=[report.sounds[0], changed(report.sounds[1], number, **change)]))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_sound_has_two_to_four_sides(count):
+    sound = make_report().sounds[0]
+    sides = [replace(sound.sides[0], name=str(i)) for i in range(count)]
+    with pytest.raises(ConfigError, match="two to 4"):
+        render_report(replace(make_prediction(), sounds=[replace(sound, sides=sides)]))
 
 
 def test_a_report_of_nothing_is_refused():
@@ -305,7 +328,7 @@ def test_numbers_are_written_for_people(number, decimals, text):
 
 @given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
 def test_ticks_are_few_within_the_axis_and_say_where_they_are(low, width):
-    ticks = module._ticks(low, low + width)
+    ticks = module.ticks(low, low + width)
     places = np.array([place for place, _ in ticks])
     assert 2 <= len(ticks) <= 6
     assert low - 1e-6 * width <= places.min() <= places.max() <= low + width * (1 + 1e-6)

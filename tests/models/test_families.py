@@ -4,7 +4,6 @@ import io
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import seed_everything
 from networks import CONDITIONING, HEADS, NETWORKS, inputs, network
 
@@ -14,6 +13,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import VIMHDataset
 from src.errors import ConfigError
 from src.generation import generate
+from src.hydra_versions import instantiate
 from src.models.components.network import NetIO
 from src.vimh.reader import VIMHReader, read_info
 

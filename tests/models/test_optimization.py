@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Callback, seed_everything
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
@@ -15,6 +14,7 @@ from src.callbacks.model_checkpoint import ModelCheckpoint
 from src.checkpoints.run import build_model
 from src.data import batches
 from src.errors import ConfigError
+from src.hydra_versions import instantiate
 from src.tasks.train import make_trainer
 
 N_BATCHES = 6  # of an epoch: 46 training samples, 8 to the batch

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
@@ -14,6 +13,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import VIMHDataset
 from src.errors import ConfigError
 from src.generation import generate
+from src.hydra_versions import instantiate
 from src.param_tensors import ParamTensors
 from src.vimh.reader import VIMHReader
 

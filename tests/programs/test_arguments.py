@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from src.hydra_versions import initialize_configs
 from src.overrides import quoted
 from src.programs.arguments import IN_QUOTES, PATHS, TEMPLATES, cannot_resolve, hydra_arguments
 from src.programs.run_dirs import register_resolvers
@@ -128,7 +129,7 @@ def leaves(section, prefix=""):
 def test_what_configurations_fill_with_a_path_takes_one(entry):
     register_resolvers()
     overrides = ["logger=many_loggers"] if entry == "src/train.py" else []
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         cfg = compose(PROGRAMS[entry], overrides, return_hydra_config=True)
     values = dict(leaves(OmegaConf.to_container(cfg)))
     filled = {key for key, value in values.items() if re.search(r"dir\}|PROJECT_ROOT", str(value))}

@@ -6,12 +6,12 @@ from typing import Literal, Protocol
 
 import pytest
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 from src.errors import ConfigError, NSMError, VIMHError
+from src.hydra_versions import instantiate
 from src.programs.explain import explain, find_cause, fits, in_words, invalid_setting
 
 

@@ -1,27 +1,29 @@
 import gc
 import os
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import hydra
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from src.errors import ConfigError
 from src.files import lock_directory
+from src.hydra_versions import ANYTHING, initialize_configs
 from src.programs.output import RANK_VARIABLES
 from src.programs.run_dirs import (
-    HYDRA_CONFIG,
-    LAST_CKPT,
+    checkpoint_to_read,
     newest_run,
     register_resolvers,
     resolve_ckpt_path,
     run_dir,
-    trained_checkpoint,
 )
+from src.runs import LAST_CKPT
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -121,69 +123,24 @@ def test_a_path_that_does_not_exist_is_refused(logs):
         resolve_ckpt_path(config(logs, "nowhere.ckpt", logs))
 
 
-def test_the_newest_best_checkpoint_is_found(tmp_path):
-    names = [
-        "a/1/checkpoints/epoch_003.ckpt",
-        "multiruns/b/1/0/checkpoints/epoch_001.ckpt",
-        "c/1/checkpoints/last.ckpt",
-    ]
-    for age, name in enumerate(names):
-        path = tmp_path / "train" / name
-        path.parent.mkdir(parents=True)
-        path.touch()
-        os.utime(path, (age, age))
-    assert trained_checkpoint(None, tmp_path) == tmp_path / "train" / names[1]
-
-
-def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"no run has a checkpoint.*make ex.*ckpt_path="):
-        trained_checkpoint(None, tmp_path)
-
-
-def checkpoint_at(path, time):
-    path.parent.mkdir(parents=True)
-    path.touch()
-    os.utime(path, (time, time))
-    return path
-
-
-def test_last_is_the_newest_of_all_trainings_or_of_an_experiment(tmp_path):
-    at = tmp_path / "train"
-    cnn = checkpoint_at(at / "cnn" / "1" / LAST_CKPT, 100)
-    checkpoint_at(at / "cnn" / "0" / LAST_CKPT, 50)
-    job = checkpoint_at(at / "multiruns" / "vit" / "1" / "0" / LAST_CKPT, 200)
-    checkpoint_at(tmp_path / "eval" / "cnn" / "1" / LAST_CKPT, 300)
-    checkpoint_at(at / "cnn" / "2" / "checkpoints" / "epoch_003.ckpt", 400)
-    assert trained_checkpoint("last", tmp_path) == job
-    assert trained_checkpoint("last", tmp_path, "vit") == job
-    assert trained_checkpoint("last", tmp_path, "cnn") == cnn
-    with pytest.raises(ConfigError, match=r"ckpt_path=last: no run of mlp in .*train has .*make ex"):
-        trained_checkpoint("last", tmp_path, "mlp")
-    with pytest.raises(ConfigError, match=r"ckpt_path=last: no run in"):
-        trained_checkpoint("last", tmp_path / "elsewhere")
-
-
-def test_a_job_of_a_sweep_over_experiments_is_found_by_its_own(tmp_path):
-    sweep = tmp_path / "train" / "multiruns" / "default" / "1"
-    jobs = {
-        name: checkpoint_at(sweep / str(n) / LAST_CKPT, 100 + n) for n, name in enumerate(("cnn", "vit", "odd: 'x"))
-    }
-    checkpoint_at(sweep / "3" / LAST_CKPT, 500)
-    for name, checkpoint in jobs.items():
-        config_file = checkpoint.parents[1] / HYDRA_CONFIG
-        config_file.parent.mkdir()
-        OmegaConf.save({"experiment_name": name}, config_file)
-    for name, checkpoint in jobs.items():
-        assert trained_checkpoint("last", tmp_path, name) == checkpoint
-    assert trained_checkpoint("last", tmp_path, "default") == sweep / "3" / LAST_CKPT
-    assert trained_checkpoint("last", tmp_path) == sweep / "3" / LAST_CKPT
-
-
-def test_a_path_is_taken_as_it_is(tmp_path):
-    assert trained_checkpoint("some/epoch_001.ckpt", tmp_path) == Path("some/epoch_001.ckpt")
+def test_a_program_reads_a_run_or_a_checkpoint_but_not_both(logs, caplog):
+    newest = newest_run(logs, "train", "cnn")
+    caplog.set_level("INFO")
+    assert checkpoint_to_read(None, None, logs) == newest / LAST_CKPT
+    assert caplog.messages[-1].startswith(f"run cnn/{newest.name} (not ended): the newest one")
+    assert checkpoint_to_read("cnn/2026-01-01_00-00-00", None, logs).parents[1].name == "2026-01-01_00-00-00"
+    assert checkpoint_to_read(None, str(newest / LAST_CKPT), logs) == newest / LAST_CKPT
+    assert caplog.messages[-1] == f"checkpoint {newest / LAST_CKPT}"
+    assert checkpoint_to_read(None, "last", logs, "cnn") == newest / LAST_CKPT
+    with pytest.raises(ConfigError, match="run=best and ckpt_path=last: name the run or its checkpoint, not both"):
+        checkpoint_to_read("best", "last", logs)
 
 
 # claiming
+
+
+# What `hydra_main` tells Hydra 1.4; Hydra 1.3 has no such context.
+execution_whitelist = getattr(hydra.utils, "execution_whitelist", nullcontext)
 
 
 @pytest.fixture
@@ -196,7 +153,7 @@ def composed(monkeypatch):
     register_resolvers()
 
     def make(*overrides, name="train"):
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_configs(CONFIGS):
             return compose(name, overrides=list(overrides), return_hydra_config=True)
 
     return make
@@ -204,7 +161,8 @@ def composed(monkeypatch):
 
 def begin(cfg, sweep=False):
     """Notify the callbacks of a configuration that a run begins, or a sweep; gives its directory."""
-    callbacks = Callbacks(cfg)
+    with execution_whitelist(ANYTHING):
+        callbacks = Callbacks(cfg)
     getattr(callbacks, "on_multirun_start" if sweep else "on_run_start")(config=cfg, config_name="train")
     return Path(cfg.hydra.sweep.dir if sweep else cfg.hydra.run.dir), callbacks
 

@@ -142,7 +142,8 @@ def test_runs_go_and_other_things_in_logs_stay(project):
 
 
 def test_caches_go_wherever_the_code_is(project):
-    for name in ("src/models/__pycache__", ".pytest_cache/v", ".ruff_cache", ".hypothesis", "__pycache__"):
+    tools = (".pytest_cache/v", ".ruff_cache", ".mypy_cache/3.11", ".hypothesis")
+    for name in ("src/models/__pycache__", *tools, "__pycache__"):
         (project / name).mkdir(parents=True)
     (project / "venv/lib/__pycache__").mkdir(parents=True)
     clean(project, "caches")
@@ -321,7 +322,7 @@ def test_the_table_fits_a_screen_however_much_there_is(project, capsys):
     assert len(shown) < 40
     assert max(map(len, shown)) <= 80
     assert any(line.startswith("97 smaller groups") for line in shown)
-    assert "60 not made by this project, 60 of no run" in " ".join(shown)
+    assert "60 not made by this project, 60 that belong to no run" in " ".join(shown)
 
 
 def test_numbers_and_sizes_are_those_of_the_groups(project, capsys):

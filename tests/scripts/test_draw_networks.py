@@ -3,7 +3,6 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
 from scripts import draw_networks
@@ -11,6 +10,7 @@ from scripts.draw_networks import BOX_WIDTH, BOX_X, WIDTH, draw, main, model_nam
 from scripts.list_configs import HEAD_SIZES, ROOT, model_config, parameter_count
 from scripts.network_structure import Row, collapse, describe_network, rows_of
 from src.errors import ConfigError
+from src.hydra_versions import instantiate
 from src.models.components.cnn import SpectralCNN
 from src.models.components.conditioning import Film
 from src.models.components.network import NetIO, Network

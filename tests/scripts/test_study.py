@@ -4,7 +4,6 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hydra.utils import instantiate
 
 from scripts import study
 from scripts.pages import read_json
@@ -25,6 +24,7 @@ from scripts.study import (
 )
 from scripts.study_page import FIGURES, MARKS, RUNS, STYLES, difference_table, interval, keep, with_tables
 from src.checkpoints.run import build_model
+from src.hydra_versions import instantiate
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from src import __version__
 from src.checkpoints.run import load_run
 from src.errors import CheckpointError, ConfigError
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.tasks.export import default_output, describe, export, stored_inputs
 from src.tasks.train import train
@@ -36,7 +37,7 @@ def compose_export(output_dir, *overrides):
     """The configuration of `python src/export.py overrides`, with a directory of the test."""
     register_resolvers()
     paths = [f"paths.{place}={output_dir}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         return compose("export", [*paths, "extras.print_config=false", *overrides])
 
 

@@ -33,26 +33,6 @@ TEST_FIGURES = FIGURES | COVERAGE
 N_BATCHES = 3  # of an epoch: 46 training samples, 16 to the batch
 
 
-@pytest.fixture
-def arguments(saw_dir, tmp_path):
-    """Command line of a short training of the small set that keeps everything below the test's directory."""
-    return [
-        "model=cnn_micro",
-        f"data.data_dir={saw_dir}",
-        "data.make_dataset.overrides=['dataset.size=64']",
-        "data.batch_size=16",
-        "trainer.max_epochs=2",
-        "trainer.accelerator=cpu",
-        "trainer.log_every_n_steps=1",
-        f"paths.log_dir={tmp_path}/logs",
-        "callbacks.rich_progress_bar=null",
-        "+trainer.enable_progress_bar=false",
-        "+trainer.enable_model_summary=false",
-        "logger=csv",
-        "extras.print_config=false",
-    ]
-
-
 def runs(tmp_path, task="train"):
     return sorted((tmp_path / "logs" / task / "default").iterdir())
 
@@ -96,6 +76,15 @@ def test_results_are_those_of_the_best_checkpoint_on_the_test_set(trained_run):
     assert {name: row["mean_mae"] for name, row in heads} == datamodule.mean_error()
     steps = {spec.name: spec.step for spec in datamodule.info.parameters}
     assert {name: row["mean_steps"] * steps[name] for name, row in heads} == pytest.approx(datamodule.mean_error())
+
+
+def test_results_hold_the_figures_of_the_best_checkpoint_on_the_validation_set(trained_run):
+    validation = json.loads((trained_run.run_dir / "results.json").read_text())["validation"]
+    with (trained_run.run_dir / "csv" / "version_0" / "metrics.csv").open() as file:
+        first = next(row for row in csv.DictReader(file) if row["val/loss"])  # the fixture likes the first epoch best
+    assert {f"val/{name}" for name in validation} == {f"val/{figure}" for figure in (*FIGURES, *COVERAGE)}
+    for name in FIGURES:
+        assert validation[name] == pytest.approx(float(first[f"val/{name}"]), rel=1e-5)
 
 
 @pytest.fixture
@@ -355,12 +344,14 @@ def test_last_is_what_was_trained_last(program, trained_run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "facts"),
     [
-        ([], ["ckpt_path=VALUE"]),
+        ([], ["no run has a checkpoint", "make ex"]),
+        (["run=best", "ckpt_path=last"], ["run=best and ckpt_path=last", "not both"]),
+        (["ckpt_path=example"], ["ckpt_path=example: there is no such file", "make ex"]),
         (["ckpt_path=last"], ["ckpt_path=last: no run in", "make ex"]),
         (["ckpt_path=/no/such/file.ckpt"], ["/no/such/file.ckpt: there is no such file"]),
         ([f"ckpt_path={__file__}"], [f"{__file__}: is no", "checkpoint"]),
     ],
-    ids=["no path", "no run", "no file", "no checkpoint"],
+    ids=["nothing", "both", "a name", "no run", "no file", "no checkpoint"],
 )
 def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overrides, facts):
     code, out, err = program(src.eval, *overrides, f"paths.log_dir={tmp_path}/logs")

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class NetIO:
     aux_std: Sequence[float] | None = None
 
 
-def check_stages(**settings: Sequence) -> None:
+def check_stages(**settings: Sequence[Any]) -> None:
     """Refuse settings of stages, name to an entry per stage, of which some have more entries than others."""
     if len({len(entries) for entries in settings.values()}) > 1:
         lengths = ", ".join(f"net.{name} {len(entries)}" for name, entries in settings.items())
