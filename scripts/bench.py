@@ -6,8 +6,8 @@ python scripts/bench.py [--records 1000000] [--only SECTION ...] [--write docs/b
 import argparse
 import contextlib
 import copy
-import io
 import functools
+import io
 import itertools
 import logging
 import os
