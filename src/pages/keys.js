@@ -12,7 +12,8 @@ const hands = { onPointer: false, taken: false };
  * @param {HTMLDialogElement} dialog Gets the list; opened by "?" and by every element with `data-keys`.
  */
 export function listenToKeys(groups, dialog) {
-  const table = new Map(groups.flatMap(({ keys }) => keys.flatMap((key) => (key.answers ?? []).map((name) => [name, key]))));
+  const answered = groups.flatMap(({ keys }) => keys.filter((key) => key.answers));
+  const table = new Map(answered.flatMap((key) => key.answers.map((name) => [name, key])));
   fillDialog(groups, dialog);
   table.set("?", { act: () => dialog.showModal() });
   for (const button of document.querySelectorAll("[data-keys]")) {
