@@ -18,24 +18,29 @@ import pytest
 import soundfile
 from cases import naming
 from hostile_texts import HOSTILE, hostile
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from scripts.pages import table as markdown_table
 from src.callbacks.head_figures import INK, HeadPredictions, head_figure, pixels, spectrogram_figure
+from src.checkpoints.trusted import instantiate_own
 from src.evaluation.scoring import csv_text
 from src.listening.report import Axes, Report, Side, Sound, render_report
-from src.params import ParamSpec
-from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
-from src.pictures.plots import SIZE, matplotlib, png, sample_figure, value_texts
+from src.params import FixedParam, ParameterSpace, ParamSpec
+from src.pictures.contact_sheet import Sheet, contact_sheet
+from src.pictures.plots import matplotlib, png
+from src.playback import Playback
 from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
 from src.readings import RecordingReading
 from src.recordings import Recording
+from src.sheet.content import SheetContent, SplitContent
+from src.sheet.saved import saved_page
 from src.tasks.predict import reading_table
 from src.tasks.results import FIGURES, results_table
 from src.text import IN_ASCII, name_of, printable
 from src.vimh.axes import Axis, ChannelInfo
-from src.vimh.reader import Batch
+from src.vimh.format import METADATA_BYTES, record_dtype
+from src.vimh.info import new_info
+from src.vimh.reader import Batch, VIMHSplit
 
 ROOT = Path(__file__).parents[1]
 TEXTS = HOSTILE | {f"mixture {seed}": hostile(seed) for seed in range(4)}
@@ -176,24 +181,11 @@ def sheet_of(text):
     return Sheet(text, "train", [channel_of(text)], specs, np.arange(1), batch, value, {"image": text})
 
 
-@each
-def test_figures_are_drawn(text):
-    sheet = sheet_of(text)
-    texts = value_texts(sheet.specs, sheet.batch.value[0])
-    figure = sample_figure(Figure(SIZE), sheet.channels[0], np.eye(4, 6), (0, 1), text, texts, [text[:20]])
-    (axes, *_) = figure.axes
-    assert len(axes.get_xlabel()) < 200
-    assert png(figure).startswith(b"\x89PNG")
-
-
 @pytest.mark.slow
 @every_text
 def test_every_figure_is_drawn(text):
     sheet = sheet_of(text)
     assert png(contact_sheet(sheet)).startswith(b"\x89PNG")
-    texts = value_texts(sheet.specs, sheet.batch.value[0])
-    figure = Figure(SIZE)
-    assert png(sample_figure(figure, sheet.channels[0], np.eye(4, 6), (0, 1), text, texts, waterfall=True))
     spec = spec_of(text)
     predicted = HeadPredictions(np.array([1, 2]), np.array([1.0, 2.0]), np.array([0.1, 0.1]))
     images, true = np.zeros((2, 1, 4, 6), np.uint8), np.array([[1.0], [2.0]])
@@ -247,9 +239,28 @@ def test_a_report_has_the_same_elements_whatever_the_text(text):
     has_the_same_elements(report_page, text)
 
 
-@pytest.mark.parametrize("name", ["the end of a script", "a lone surrogate"])
-def test_a_contact_page_has_the_same_elements_whatever_the_text(name):
-    has_the_same_elements(lambda text: contact_page(sheet_of(text)), HOSTILE[name])
+def sheet_page_of(text):
+    """The page of a dataset with a text wherever it has one, but for names that may not be any."""
+    info = new_info(
+        "a",
+        (1, 4, 6),
+        ParameterSpace((spec_of(text), class_of(text)), (FixedParam("fixed", 1.0, text),)),
+        {"train": 2, "test": 0},
+        channel_labels=(text,),
+        channel_axes=({"rows": text, "columns": text, "row_units": text},),
+        channel_ranges=((0.0, 1.0, text),),
+    )
+    records = np.zeros(2, record_dtype((1, 4, 6), 2, METADATA_BYTES))
+    records["height"], records["width"], records["channels"], records["n_parameters"] = 4, 6, 1, 2
+    records["labels"]["id"] = 0, 1
+    split = SplitContent(VIMHSplit(records, info, Path("train"), None))
+    content = SheetContent(text, info, {"train": split}, Playback(info, instantiate_own), {text: text})
+    return saved_page(content, 1_000_000).content.decode()
+
+
+@each
+def test_the_page_of_a_dataset_has_the_same_elements_whatever_the_text(text):
+    has_the_same_elements(sheet_page_of, text)
 
 
 @each

@@ -46,7 +46,7 @@ class TextTable:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        table = PlainTable(collapse_padding=True, pad_edge=False)
+        table = PlainTable(collapse_padding=True, pad_edge=False, header_style="")
         for heading in self.header:
             table.add_column(heading.rstrip(), justify="left" if heading.endswith(" ") else "right", no_wrap=True)
         for row in self.rows[:MOST_ROWS]:
