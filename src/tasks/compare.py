@@ -125,7 +125,7 @@ def choose_runs(names: Sequence[str], log_dir: Path) -> list[ChosenRun]:
     """
     if not 2 <= len(names) <= MOST_RUNS:
         raise ConfigError(
-            f"{len(names) or 'No'} runs are named. Name two to {MOST_RUNS}, as in make compare RUNS='best last'; make "
+            f"{len(names) or 'No'} run{'s' * (len(names) != 1)} named. Name two to {MOST_RUNS}, as in make compare RUNS='best last'; make "
             "runs lists them."
         )
     chosen = [choose_run(name, log_dir) for name in names]
