@@ -267,7 +267,7 @@ tb tensorboard: $(ENV)
 
 ## lc list-configs: List models with their sizes, data, experiments and every other option
 lc list-configs: $(ENV)
-	@$(PYTHON) scripts/list_configs.py
+	@$(PYTHON) scripts/list_configs.py $(ARGS)
 
 ## td draw-networks: Draw a diagram of every network to docs/networks (ARGS="data=moog_envelope": to logs/networks)
 td draw-networks: $(ENV)

@@ -31,6 +31,10 @@ class VIMHError(NSMError):
     """A dataset on disk that is missing, damaged, contradicts itself, or is not the one that was asked for."""
 
 
+class IndexingError(NSMError, IndexError):
+    """A number or an index that nothing has."""
+
+
 class CheckpointError(NSMError):
     """A file that is no checkpoint of this project, or does not belong to the dataset at hand."""
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ CUT_OFF = "is cut off: it ends before its samples do."
 
 
 class RecordingError(NSMError):
-    """A file that is no recording, or none that can be used."""
+    """A file, or samples in memory, that are no recording, or none that can be used."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Recording:
     """A recording, ready for a network.
 
     Attributes:
-        path: Its file.
+        path: Its file, or the name of what was in memory.
         waveform: Mono, at the rate of the dataset, from the onset on, of the dataset's duration, float32, `(time,)`.
         onset: Where it begins in the file, s.
-        duration: Length of the file, s.
+        duration: Length of the file or of the samples, s.
         notes: What was done to it.
     """
 
@@ -110,11 +111,11 @@ def find_files(audio: str) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class AudioFile:
-    """An audio file that is whole. Its samples come in blocks: no rate, length or number of channels fills memory.
+class AudioSource(ABC):
+    """Audio that comes in blocks.
 
     Attributes:
-        path: The file.
+        path: Its file, or the name of what is in memory.
         sample_rate: Hz.
         n_channels: How many there are.
         lossy: Whether its codec leaves noise before a sound.
@@ -124,6 +125,38 @@ class AudioFile:
     sample_rate: int
     n_channels: int
     lossy: bool
+
+    @abstractmethod
+    def blocks(self, first: int, n_samples: int) -> Iterator[np.ndarray]:
+        """The mean of all channels, block by block, as far as it goes.
+
+        Args:
+            first: The first sample.
+            n_samples: How many, at most.
+
+        Yields:
+            float64, `(time,)`, not empty.
+
+        Raises:
+            RecordingError: If samples are damaged, not finite or far beyond full scale, or none are there at all.
+        """
+
+    def _mono(self, samples: np.ndarray) -> np.ndarray:
+        """The mean of channels, `(time, channel)`, checked."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mono = samples.mean(axis=1)
+        peak = np.abs(mono).max()
+        if not np.isfinite(peak):
+            raise RecordingError(f"{name_of(self.path)}: holds samples that are not finite.")
+        if peak > LOUDEST:
+            levels = f"up to {peak:.2g}, where 1 is full scale; {LOUDEST:.2g} is the most"
+            raise RecordingError(f"{name_of(self.path)}: holds samples of {levels} that is read.")
+        return mono
+
+
+@dataclass(frozen=True)
+class AudioFile(AudioSource):
+    """An audio file that is whole. No rate, length or number of channels fills memory."""
 
     @classmethod
     def open(cls, path: Path) -> "AudioFile":
@@ -149,18 +182,7 @@ class AudioFile:
         return audio
 
     def blocks(self, first: int, n_samples: int) -> Iterator[np.ndarray]:
-        """The mean of all channels, block by block, as far as the file goes.
-
-        Args:
-            first: The first sample. Those before it are read as well, since lossy codecs need them.
-            n_samples: How many, at most.
-
-        Yields:
-            float64, `(time,)`, not empty.
-
-        Raises:
-            RecordingError: If samples are damaged, not finite or far beyond full scale, or none are there at all.
-        """
+        """As `AudioSource` has it; samples before the first are read as well, since lossy codecs need them."""
         at, end = 0, first + n_samples
         with _refusing(self.path), _opened(self.path) as file:
             while at < end:
@@ -174,17 +196,23 @@ class AudioFile:
             if at == 0:
                 raise RecordingError(f"{name_of(self.path)}: holds no samples, or its header says so.")
 
-    def _mono(self, samples: np.ndarray) -> np.ndarray:
-        """The mean of channels, `(time, channel)`, checked."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            mono = samples.mean(axis=1)
-        peak = np.abs(mono).max()
-        if not np.isfinite(peak):
-            raise RecordingError(f"{name_of(self.path)}: holds samples that are not finite.")
-        if peak > LOUDEST:
-            levels = f"up to {peak:.2g}, where 1 is full scale; {LOUDEST:.2g} is the most"
-            raise RecordingError(f"{name_of(self.path)}: holds samples of {levels} that is read.")
-        return mono
+
+@dataclass(frozen=True, eq=False)
+class AudioArray(AudioSource):
+    """Audio in memory, of one channel.
+
+    Attributes:
+        samples: Floats, full scale is 1, `(time,)`.
+    """
+
+    samples: np.ndarray
+
+    def blocks(self, first: int, n_samples: int) -> Iterator[np.ndarray]:
+        """As `AudioSource` has it."""
+        if not len(self.samples):
+            raise RecordingError(f"{name_of(self.path)}: holds no samples.")
+        for start in range(first, min(first + n_samples, len(self.samples)), BLOCK):
+            yield self._mono(self.samples[start : min(start + BLOCK, first + n_samples), None].astype(np.float64))
 
 
 def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 0.0) -> Recording:
@@ -199,8 +227,12 @@ def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 
     Raises:
         RecordingError: If it is no audio, damaged, silent, or too short.
     """
-    audio = AudioFile.open(path)
-    rate = audio.sample_rate
+    return cut_to_sound(AudioFile.open(path), sample_rate, duration, lead)
+
+
+def cut_to_sound(audio: AudioSource, sample_rate: int, duration: float, lead: float = 0.0) -> Recording:
+    """The same of audio that is open, or in memory."""
+    path, rate = audio.path, audio.sample_rate
     length, onset = find_sound(audio)
     begin = onset - round(lead * rate)
     padding, begin = max(0, -begin), max(0, begin)
@@ -228,11 +260,11 @@ def read_recording(path: Path, sample_rate: int, duration: float, lead: float = 
     return Recording(path, waveform, begin / rate, length / rate, valid)
 
 
-def find_sound(audio: AudioFile) -> tuple[int, int]:
-    """Where the sound of a file begins.
+def find_sound(audio: AudioSource) -> tuple[int, int]:
+    """Where the sound of a recording begins.
 
     Returns:
-        Length of the file, 600 s at most, and the onset, in samples.
+        Its length, 600 s at most, and the onset, in samples.
 
     Raises:
         RecordingError: If it is silent, or damaged.

@@ -47,16 +47,17 @@ class Overview(Callback):
         """Called by Lightning before a test, which may come without a training."""
         self._write(trainer, pl_module)
 
-    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the row and the charts, once."""
+    def _write(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the row and the charts of a `VIMHLitModule`, once."""
         if self.is_written:
             return
         run_dir = Path(trainer.default_root_dir)
         for logger in tensorboard_loggers(trainer):
             write = logger.experiment.file_writer.add_summary
             write(hparams_config_pb([HParam(name) for name in SETTINGS], results()))
+            hparams: Any = logger.hparams
             # Runs of the same settings would share a row, if this did not tell them apart.
-            write(hparams_pb(settings(logger.hparams), trial_id="/".join(run_dir.parts[-2:])))
+            write(hparams_pb(settings(hparams), trial_id="/".join(run_dir.parts[-2:])))
             logger.experiment.add_custom_scalars(charts(pl_module.specs))
         self.is_written = True
 
@@ -82,7 +83,7 @@ def settings(hparams: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: _at(hparams, keys) for name, keys in SETTINGS.items()}
     shown = {name: PurePath(value).name if name == "dataset" else value for name, value in found.items() if value}
     return {
-        name: value.rpartition(".")[2] if SETTINGS[name][-1] == "_target_" else value
+        name: str(value).rpartition(".")[2] if SETTINGS[name][-1] == "_target_" else value
         for name, value in shown.items()
         if isinstance(value, str | int | float)
     }
@@ -96,7 +97,7 @@ def _at(hparams: Mapping[str, Any], keys: Sequence[str]) -> Any:
     return entry
 
 
-def charts(specs: Sequence[ParamSpec]) -> dict[str, dict[str, list]]:
+def charts(specs: Sequence[ParamSpec]) -> dict[str, dict[str, list[Any]]]:
     """Charts by category, as `add_custom_scalars` takes them, for the heads of some parameters."""
     by_head = {spec.name: spec for spec in specs}
     return {
@@ -114,6 +115,6 @@ def charts(specs: Sequence[ParamSpec]) -> dict[str, dict[str, list]]:
     }
 
 
-def _chart(figure: str) -> list:
+def _chart(figure: str) -> list[Any]:
     """A chart with the curves of a figure; TensorBoard takes tags as regular expressions."""
     return ["Multiline", [f"{re.escape(tag_of(f'{stage}/{figure}'))}$" for stage in STAGES]]

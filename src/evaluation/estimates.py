@@ -36,14 +36,16 @@ def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[n
     """Values and standard deviations that a trained network estimates, `(sound, parameter)` each.
 
     Args:
-        module: From `load_run`.
+        module: From `load_run`, on any device.
         image: uint8, `(sound, channel, freq, time)`.
         aux: Conditioning inputs, `(sound, n_aux)`.
     """
     predictor = Predictor(module)
+    device = next(module.parameters()).device
     with torch.inference_mode():
-        parts = [predictor(*pair) for pair in zip(image.split(AT_ONCE), aux.split(AT_ONCE), strict=True)]
-    value, std = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        batches = zip(image.split(AT_ONCE), aux.split(AT_ONCE), strict=True)
+        parts = [predictor(*(part.to(device) for part in pair)) for pair in batches]
+    value, std = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return value, std
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ class Report:
     @cached_property
     def metrics(self) -> list[Metric]:
         """All metrics with a value anywhere: those defined in this project in their order, then others."""
-        sources = [scores.metrics for scores in self.scores]
+        sources: list[Mapping[str, Any]] = [scores.metrics for scores in self.scores]
         sources += [side.metrics or {} for sound in self.sounds for side in sound.sides]
         names = dict.fromkeys(name for source in sources for name in source)
         template = Metric("", "", "low", False, "", 0.0, False, METRICS[0].compute)

@@ -90,7 +90,7 @@ def _figures(report: Report) -> list[dict[str, Any]]:
                     "best": "highest" if better == "high" else "lowest",
                     "texts": [format_number(value) for value in values],
                     "bars": (size / (size.max() or 1.0)).round(4).tolist(),
-                    "badness": np.where(known, badness, None).tolist(),
+                    "badness": [bad if ok else None for bad, ok in zip(badness.tolist(), known, strict=True)],
                 }
             )
     return figures

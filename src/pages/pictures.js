@@ -26,7 +26,7 @@ const REACHES = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80];
 /** The round number that all but one in 200 of the differences stay within, so that their colours show them. */
 export function reachOf(differences) {
   const sizes = Float32Array.from(differences, Math.abs).sort();
-  const most = sizes[Math.floor((sizes.length - 1) * 0.995)] ?? 0;
+  const most = sizes[Math.ceil((sizes.length - 1) * 0.995)] ?? 0;
   return REACHES.find((reach) => most <= reach) ?? REACHES.at(-1);
 }
 
@@ -83,16 +83,23 @@ export function drawColumnAxis(pen, plot, from, to, unit, width) {
 
 // ----- spectrograms
 
-/** What is in a picture, a pixel for each value, the first row at the bottom. */
-function bitmap({ values, low, high, colours: scale }, nRows, nColumns) {
+/** An image whose values have a colour each (red, green and blue), the first row at the bottom. */
+export function paint(values, colour, nRows, nColumns) {
   const image = new ImageData(nColumns, nRows);
-  values.forEach((value, i) => {
-    const [row, column] = [Math.floor(i / nColumns), i % nColumns];
-    const colour = scale[clamp(Math.round((255 * (value - low)) / (high - low)), 0, 255)];
-    image.data.set([...colour, 255], 4 * ((nRows - 1 - row) * nColumns + column));
-  });
+  for (let row = 0, at = 0; row < nRows; row++) {
+    for (let column = 0, to = 4 * (nRows - 1 - row) * nColumns; column < nColumns; column++, to += 4) {
+      [image.data[to], image.data[to + 1], image.data[to + 2]] = colour(values[at++]);
+      image.data[to + 3] = 255;
+    }
+  }
+  return image;
+}
+
+/** What is in a picture, a pixel for each value. */
+function bitmap({ values, low, high, colours: scale }, nRows, nColumns) {
+  const colour = (value) => scale[clamp(Math.round((255 * (value - low)) / (high - low)), 0, 255)];
   const canvas = element("canvas", { width: nColumns, height: nRows });
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(paint(values, colour, nRows, nColumns), 0, 0);
   return canvas;
 }
 
@@ -100,7 +107,8 @@ function bitmap({ values, low, high, colours: scale }, nRows, nColumns) {
  * Draw a spectrogram or a difference of two.
  * @param {HTMLCanvasElement} canvas Gets `plot`: where its axes lie, in pixels, and what they reach from and to.
  * @param {object} picture `values` (Float32Array, rows from low to high), `low` and `high` of its `colours`.
- * @param {object} axes `rows` and `columns` (Hz and s of their centres), `ends` (s) and `frequencies` (ticks).
+ * @param {object} axes `rows` and `columns` (Hz and s of their centres), `ends` (s) and `frequencies` (ticks);
+ *   `units` of rows and columns where they are others than Hz and s.
  * @param {boolean} bare Whether without axes, for a small picture.
  */
 export function drawSpectrogram(canvas, picture, axes, bare = false) {
@@ -113,11 +121,12 @@ export function drawSpectrogram(canvas, picture, axes, bare = false) {
   const image = bitmap(picture, axes.rows.length, axes.columns.length);
   pen.drawImage(image, plot.left, plot.top, plot.right - plot.left, plot.bottom - plot.top);
   const [from, to] = axes.ends;
+  const [rowUnits, columnUnits] = axes.units ?? ["Hz", "s"];
   if (!bare) {
     drawRowTicks(pen, axes.frequencies, plot);
     pen.textBaseline = "alphabetic";
-    pen.fillText("Hz", plot.left - 7, 9);
-    drawColumnAxis(pen, plot, from, to, "s", width);
+    pen.fillText(rowUnits, Math.max(plot.left - 7, pen.measureText(rowUnits).width), 9);
+    drawColumnAxis(pen, plot, from, to, columnUnits, width);
   }
   canvas.plot = { ...plot, from, to, width, height };
 }
@@ -187,7 +196,7 @@ function quarters(low, high, format) {
  * @param {object} picture `low`, `high` and `colours`, as of a spectrogram.
  * @param {Function} format Of a number and its digits.
  */
-export function drawScale(canvas, { low, high, colours: scale }, format = formatNumber) {
+export function drawScale(canvas, { low, high, colours: scale }, format = formatNumber, units = "dB") {
   const { pen, width } = surface(canvas);
   const plot = { left: 1, right: width - 1, bottom: 10 };
   for (let x = plot.left; x < plot.right; x++) {
@@ -196,7 +205,7 @@ export function drawScale(canvas, { low, high, colours: scale }, format = format
   }
   pen.fillStyle = colourOf("--muted");
   drawColumnTicks(pen, quarters(low, high, format), plot, width);
-  canvas.setAttribute("aria-label", `Colours from ${format(low)} to ${format(high)} dB`);
+  canvas.setAttribute("aria-label", `Colours from ${format(low)} to ${format(high)} ${units}`);
 }
 
 // ----- playhead and crosshair: elements over a canvas, so that nothing is drawn again

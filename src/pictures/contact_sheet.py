@@ -1,13 +1,10 @@
 """Contact sheets: some samples of a dataset, all their channels and labels, and a histogram per parameter."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from src.params import ParamSpec
@@ -21,13 +18,11 @@ from src.pictures.plots import (
     draw_histogram,
     draw_spectrogram,
     fitted,
-    png,
     shortened,
     simplify,
     text_width,
     value_texts,
 )
-from src.text import all_printable
 from src.vimh.axes import ChannelInfo, limits
 from src.vimh.reader import Batch
 
@@ -129,32 +124,3 @@ def _draw_channel(
     bar = page.axes(_left(min(len(levels), COLUMNS)) - 0.08, TOP + below, 0.1, PICTURE)
     draw_color_bar(bar, drawn, channel)
     page.text(_left(0), TOP + below - 0.14, fitted(channel.name, CELL, 7), fontsize=7, color=FAINT)
-
-
-@matplotlib.rc_context(STYLE)
-def contact_page(sheet: Sheet) -> str:
-    """A contact sheet as one HTML file that needs no other."""
-    all_levels = sheet.levels()
-    ends = [limits(levels) for levels in all_levels]
-    samples = []
-    for sample, number in enumerate(sheet.number):
-        pictures = []
-        for channel, levels, of_channel in zip(sheet.channels, all_levels, ends, strict=True):
-            page = Page(3.6, 2.4)
-            drawn = draw_spectrogram(page.axes(0.6, 0.25, 2.2, 1.7), levels[sample], channel, of_channel)
-            drawn.axes.set_title(fitted(channel.name, 2.2), loc="left")
-            draw_color_bar(page.axes(2.88, 0.25, 0.1, 1.7), drawn, channel)
-            pictures.append((f"{channel.name} of {sheet.split} {number}", _base64(page)))
-        samples.append((f"{sheet.split} {number}", pictures, value_texts(sheet.specs, sheet.batch.value[sample])))
-    histograms = []
-    for number, spec in enumerate(sheet.specs):
-        page = Page(3.2, 1.9)
-        draw_histogram(page.axes(0.6, 0.15, 2.4, 1.3), spec, sheet.value[:, number])
-        histograms.append((f"Histogram of {spec.name}", _base64(page)))
-    template = (Path(__file__).parent / "contact_page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, finalize=all_printable, undefined=StrictUndefined, trim_blocks=True)
-    return environment.from_string(template).render(sheet=sheet, samples=samples, histograms=histograms)
-
-
-def _base64(page: Page) -> str:
-    return base64.b64encode(png(page.figure)).decode()

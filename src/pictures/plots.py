@@ -1,4 +1,4 @@
-"""Pictures of datasets: spectrograms, waterfalls and histograms.
+"""Pictures of datasets: spectrograms and histograms.
 
 Everything is drawn on figures that pyplot does not manage. Row 0 of an image is the lowest frequency, at the bottom.
 """
@@ -19,7 +19,6 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import RcKeyType
-from mpl_toolkits.mplot3d import Axes3D
 
 from src.params import INACTIVE, ParameterSpace, ParamSpec
 from src.text import one_line, printable
@@ -41,7 +40,6 @@ STYLE: dict[RcKeyType, Any] = {
 FAINT = "0.4"
 COLORS = "magma"
 SIGNED_COLORS = "RdBu_r"  # of levels that deviate to both sides: white in the middle
-SIZE = (10.0, 5.5)  # of a figure for one sample, inches
 LABEL = 2.4  # the longest of an axis, inches
 MOST_CHARACTERS = 1000  # of a line: more would fit into none
 LEFT, LINE = 0.7, 0.13  # left margin, and height of a line of small text, inches
@@ -83,34 +81,6 @@ def colors_between(channel: ChannelInfo, ends: tuple[float, float]) -> dict[str,
 def draw_color_bar(axes: Axes, drawn: AxesImage, channel: ChannelInfo) -> None:
     """The colours of the levels."""
     axes.figure.colorbar(drawn, cax=axes, label=fitted(channel.units, LABEL))
-
-
-def draw_waterfall(axes: Axes3D, level: np.ndarray, channel: ChannelInfo, ends: tuple[float, float]) -> None:
-    """The same in three dimensions: time goes from the front to the back, frequency to the right, level up.
-
-    Args:
-        axes: The axes to draw on.
-        level: `(freq, time)`.
-        channel: Its meaning.
-        ends: Levels of the first and the last colour, and of the floor and the ceiling.
-    """
-    n_freq, n_frames = level.shape
-    freq, time = np.meshgrid(np.arange(n_freq), np.arange(n_frames))
-    axes.plot_surface(
-        *(freq, time, level.T),
-        **colors_between(channel, ends),
-        rcount=n_frames,
-        ccount=n_freq,
-        linewidth=0.1,
-        edgecolor="0.5",
-    )
-    axes.set_zlim(*ends)
-    axes.set_xticks(*channel.rows.ticks(5))
-    axes.set_yticks(*channel.columns.ticks(5))
-    axes.set_xlabel(fitted(channel.rows.label, LABEL), labelpad=8)
-    axes.set_ylabel(fitted(channel.columns.label, LABEL), labelpad=8)
-    axes.set_zlabel(fitted(channel.units, LABEL), labelpad=6)
-    axes.view_init(elev=38, azim=-62)
 
 
 def draw_histogram(axes: Axes, spec: ParamSpec, value: np.ndarray) -> None:
@@ -165,23 +135,29 @@ def _font(bold: bool) -> FT2Font:
     return FT2Font(findfont(FontProperties(family=FONT, weight="bold" if bold else "normal")))
 
 
+class Picture(Figure):
+    """A figure that pyplot does not manage, and that shows itself in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 class Page:
     """A figure that is laid out in inches, from its upper left corner.
 
     Args:
         width: Inches.
         height: Inches.
-        figure: What to draw on, stretched to its size. None: a new one.
     """
 
-    def __init__(self, width: float, height: float, figure: Figure | None = None) -> None:
-        self.figure = figure or Figure(figsize=(width, height), dpi=DPI)
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = Picture(figsize=(width, height), dpi=DPI)
         self.width, self.height = width, height
 
-    def axes(self, left: float, top: float, width: float, height: float, **kwargs: Any) -> Axes:
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """New axes."""
         box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
-        return self.figure.add_axes(box, **kwargs)
+        return self.figure.add_axes(box)
 
     def text(self, left: float, top: float, text: str, **kwargs: Any) -> Text:
         """A text below and right of a point."""
@@ -198,46 +174,6 @@ def simplify(axes: Axes, is_left: bool, is_lowest: bool, is_last: bool) -> None:
         axes.tick_params(labelbottom=False)
     if not (is_lowest and is_last):
         axes.set_xlabel("")
-
-
-@matplotlib.rc_context(STYLE)
-def sample_figure(
-    figure: Figure,
-    channel: ChannelInfo,
-    level: np.ndarray,
-    ends: tuple[float, float],
-    title: str,
-    texts: Sequence[tuple[str, str]],
-    footer: Sequence[str] = (),
-    waterfall: bool = False,
-) -> Figure:
-    """One sample with its values, on a figure that is empty.
-
-    Args:
-        figure: Of `SIZE`, or larger.
-        channel: What of it is shown.
-        level: `(freq, time)`.
-        ends: Levels of the first and the last colour.
-        title: Which sample.
-        texts: Names and values, with names alone for headings.
-        footer: Lines below.
-        waterfall: Whether it is shown in three dimensions.
-    """
-    page = Page(*SIZE, figure)
-    page.text(LEFT, 0.15, fitted(title, 9, 11, True), fontsize=11, weight="bold")
-    if waterfall:
-        draw_waterfall(page.axes(0.1, 0.35, 6.4, 4.1, projection="3d"), level, channel, ends)
-    else:
-        drawn = draw_spectrogram(page.axes(LEFT, 0.5, 5.0, 3.8), level, channel, ends, (8, 10))
-        draw_color_bar(page.axes(LEFT + 5.12, 0.5, 0.14, 3.8), drawn, channel)
-    most = int((page.height - 1.0) / 0.17)  # texts below each other on the right
-    for number, (name, text) in enumerate(shortened(texts, most)):
-        top = 0.5 + number * 0.17
-        page.text(6.75, top, fitted(name, 1.7 if text else 3.1, bold=not text), weight="normal" if text else "bold")
-        page.text(8.5, top, fitted(text, 1.45))
-    for number, line in enumerate(footer):
-        page.text(LEFT, page.height - 0.2 * (len(footer) - number) - 0.08, line, color=FAINT)
-    return figure
 
 
 def shortened(texts: Sequence[tuple[str, str]], most: int) -> Sequence[tuple[str, str]]:

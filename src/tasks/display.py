@@ -1,6 +1,7 @@
-"""Shows a VIMH dataset: in a window where there is a display, as a contact sheet elsewhere (`display_vimh.py`)."""
+"""Shows a VIMH dataset: as a page in the browser, or as a file (`display_vimh.py`)."""
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,14 +14,19 @@ import numpy as np
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError, check_number
 from src.files import claim_directory, write_atomically
-from src.pictures.contact_sheet import Sheet, contact_page, contact_sheet
+from src.live.server import serve
+from src.pictures.contact_sheet import Sheet, contact_sheet
 from src.pictures.plots import png
-from src.pictures.viewer import Place, Player, can_show, show
+from src.playback import Playback
 from src.programs.output import WIDEST, PlainTable, console, plain_table, progress
+from src.programs.signals import Terminated
 from src.recipe import ROOT
+from src.sheet.app import sheet_app
+from src.sheet.content import SheetContent, SplitContent
+from src.sheet.saved import saved_page
 from src.text import complain, say
 from src.vimh.axes import channels_of
-from src.vimh.format import INFO_NAME
+from src.vimh.format import INFO_NAME, SPLITS
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader, VIMHSplit
 
@@ -48,25 +54,71 @@ def display(options: argparse.Namespace) -> int:
     elif options.validate:
         say(f"Validation: {finding}")
     if options.save:
-        save_sheet(reader, options, channel, options.save)
-        say(options.save)
+        save(reader, options, channel, options.save)
     elif not checked:
-        show_or_save(reader, options, channel)
+        show(reader, options, channel)
     return 0 if is_sound else 1
 
 
-def show_or_save(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
-    """Open the window, or write a contact sheet below `logs/viewer` where there is no display."""
-    check_samples(reader.split(options.split), options.samples)
+def show(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> None:
+    """Serve the page until Ctrl-C, or write it below `logs/viewer` where nobody sits at a terminal."""
+    if options.live or sys.stdout.isatty():
+        app = sheet_app(content_of(reader, options, channel))
+        try:
+            serve(app, options.port)
+        except Terminated:
+            raise
+        except KeyboardInterrupt:  # the way in which a page ends
+            say("Ended.")
+        return
     with own_directory(ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")) as directory:
-        if can_show():
-            instantiate = partial(instantiate_trusted, trusted_modules=options.trusted_modules)
-            player = Player(reader.info, instantiate, directory)
-            show(reader, player, Place(options.split, channel=channel or 0))
-            return
-        path = directory / f"{reader.data_dir.resolve().name}.png"
-        save_sheet(reader, options, channel, path)
-        say("No window can be opened here. A contact sheet instead:", path)
+        save(reader, options, channel, directory / f"{reader.data_dir.resolve().name}.html")
+
+
+def save(reader: VIMHReader, options: argparse.Namespace, channel: int | None, path: Path) -> None:
+    """Write the page, or a contact sheet, to a file, and print its path.
+
+    Args:
+        reader: The dataset.
+        options: With `split`, `samples` of a sheet, `megabytes` of a page.
+        channel: That is shown, or shown first in a page; None: all, or the first one.
+        path: Ends with `.html` or `.png`.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    make = page_file if path.suffix == ".html" else sheet_file
+    content = make(reader, options, channel)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
+    say(path)
+
+
+def page_file(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> bytes:
+    """The page as one file; what it holds is printed."""
+    check_number("--megabytes", options.megabytes, above=0)
+    content = content_of(reader, options, channel)
+    with progress(sum(len(split.samples) for split in content.splits.values()), "Packing", "records") as advance:
+        page = saved_page(content, round(options.megabytes * 1e6), advance)
+    say(page.holds)
+    return page.content
+
+
+def content_of(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> SheetContent:
+    """What the page of a dataset shows."""
+    check_samples(reader.split(options.split))
+    samples = {name: reader.split(name) for name in SPLITS}
+    return SheetContent(
+        title=reader.data_dir.resolve().name,
+        info=reader.info,
+        splits={name: SplitContent(split) for name, split in samples.items() if len(split)},
+        playback=Playback(reader.info, partial(instantiate_trusted, trusted_modules=options.trusted_modules)),
+        facts=facts(reader.info),
+        first=options.split,
+        channel=channel or 0,
+    )
 
 
 @contextmanager
@@ -124,20 +176,11 @@ def facts(info: DatasetInfo) -> dict[str, str]:
     return found | ({"fixed": fixed} if fixed else {})
 
 
-def save_sheet(reader: VIMHReader, options: argparse.Namespace, channel: int | None, path: Path) -> None:
-    """Write a contact sheet of the first samples of a split.
-
-    Args:
-        reader: The dataset.
-        options: With `split` and `samples`, the most that are shown.
-        channel: The one that is shown; None: all.
-        path: Ends with `.png` or `.html`.
-
-    Raises:
-        ConfigError: If the file cannot be written.
-    """
+def sheet_file(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> bytes:
+    """A contact sheet of the first samples of a split, as PNG."""
     samples = reader.split(options.split)
-    check_samples(samples, options.samples)
+    check_number("--samples", options.samples, whole=True, least=1)
+    check_samples(samples)
     batch = samples.read(slice(0, options.samples))
     shown = slice(None) if channel is None else slice(channel, channel + 1)
     sheet = Sheet(
@@ -150,11 +193,7 @@ def save_sheet(reader: VIMHReader, options: argparse.Namespace, channel: int | N
         value=values_of(samples),
         facts=facts(reader.info),
     )
-    content = contact_page(sheet).encode() if path.suffix == ".html" else png(contact_sheet(sheet))
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}). Choose another file.") from error
+    return png(contact_sheet(sheet))
 
 
 def values_of(samples: VIMHSplit) -> np.ndarray:
@@ -164,9 +203,8 @@ def values_of(samples: VIMHSplit) -> np.ndarray:
     return np.concatenate([samples.read(chunk).value for chunk in samples.chunks()])
 
 
-def check_samples(samples: VIMHSplit, n_samples: int) -> None:
-    """Refuse to show no samples, or those of an empty split."""
-    check_number("--samples", n_samples, whole=True, least=1)
+def check_samples(samples: VIMHSplit) -> None:
+    """Refuse to show the samples of an empty split."""
     if not len(samples):
         raise VIMHError(f"{samples.path}: has no samples. Choose the other --split.")
 

@@ -1,17 +1,19 @@
 """The line that says what a training or a test is of, and why a training ended before its last epoch."""
 
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from src.data.vimh_datamodule import VIMHDataModule
+from src.models.vimh_module import VIMHLitModule
 from src.programs.output import announce
 from src.programs.sweep import is_sweep
 
 
 def announce_run(
     title: str,
-    datamodule: LightningDataModule,
-    module: LightningModule,
+    datamodule: VIMHDataModule,
+    module: VIMHLitModule,
     trainer: Trainer,
     seed: int | None = None,
     split: str | None = None,
@@ -30,13 +32,12 @@ def announce_run(
         return
     n_devices, kind = trainer.num_devices * trainer.num_nodes, trainer.strategy.root_device.type
     device = f"{n_devices} × {kind}" if n_devices > 1 else kind
-    network = f"{network_name(module)} ({sum(weight.numel() for weight in module.net.parameters()):,} weights)"
     seeded = "" if seed is None else f", seed {seed}"
     data = f"{title}{sounds_of(datamodule, split)} of "
-    announce(data, datamodule.data_dir.name, f", {network}, {device}{seeded}")
+    announce(data, datamodule.data_dir.name, f", {network_of(module)}, {device}{seeded}")
 
 
-def sounds_of(datamodule: LightningDataModule, split: str | None = None) -> str:
+def sounds_of(datamodule: VIMHDataModule, split: str | None = None) -> str:
     """How many sounds there are, or pictures, in words; `split` as in `announce_run`."""
     info = datamodule.info
     noun = "sounds" if info.sample_rate else "pictures"
@@ -49,10 +50,11 @@ def sounds_of(datamodule: LightningDataModule, split: str | None = None) -> str:
     return f"{info.train_samples + info.test_samples:,} {noun}"
 
 
-def network_name(module: LightningModule) -> str:
-    """The option of the group `model` where one was chosen, such as `cnn_64k`, or else the class of the network."""
+def network_of(module: VIMHLitModule) -> str:
+    """A network and its size in words: the option of the group `model` where one was chosen, or else its class."""
     chosen = HydraConfig.get().runtime.choices.get("model") if HydraConfig.initialized() else None
-    return str(chosen or type(module.net).__name__)
+    n_weights = sum(weight.numel() for weight in module.net.parameters())
+    return f"{chosen or type(module.net).__name__} ({n_weights:,} weights)"
 
 
 def early_end(trainer: Trainer) -> str | None:

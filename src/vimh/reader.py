@@ -3,15 +3,16 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from src.errors import VIMHError
+from src.errors import IndexingError, VIMHError
 from src.params import MAX_CODE
+from src.plain import shown
 from src.vimh import legacy
 from src.vimh.folder import Folder, settled
 from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id, offsets
@@ -43,7 +44,9 @@ class Batch(NamedTuple):
 
 
 class VIMHSplit:
-    """The samples of one split, as a memory map: nothing is read before `read` is called.
+    """The samples of one split, as a memory map: nothing is read before it is asked for.
+
+    `split[3]` is one sample, a `Batch` without the first dimension; `split[:16]` and `split[[3, 5]]` are batches.
 
     Args:
         records: Structured array, `(sample,)`.
@@ -71,6 +74,10 @@ class VIMHSplit:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __getitem__(self, item: "int | slice | Sequence[int] | np.ndarray") -> Batch:
+        batch = self.read(numbers_of(item, len(self)))
+        return Batch(*(column[0] for column in batch)) if is_number(item) else batch
 
     def __reduce__(self) -> tuple[Callable[..., "VIMHSplit"], tuple[Any, ...]]:
         if self.reopen is None:
@@ -279,6 +286,40 @@ class VIMHReader:
             for key, theirs, ours in zip(Batch._fields[:-1], copy.read(chunk), split.read(chunk), strict=False):
                 if not np.array_equal(theirs, ours):
                     raise VIMHError(f"{path}: holds another {key} than {split.path}. {REGENERATE}")
+
+
+def numbers_of(item: int | slice | Sequence[int] | np.ndarray, n: int, what: str = "sample") -> np.ndarray:
+    """The numbers that an index means, int64, `(number,)`.
+
+    Args:
+        item: A number, of which negative ones count from the end, several, a slice, or a mask, `(n,)`.
+        n: How many there are.
+        what: What is counted, for messages.
+
+    Raises:
+        IndexingError: If one is not there, or it is no index.
+    """
+    if isinstance(item, slice):
+        return np.arange(n)[item]
+    try:
+        found = np.asarray(item)
+    except ValueError:  # rows of several lengths
+        found = np.asarray(None)
+    if found.dtype == bool and found.shape == (n,):
+        return np.flatnonzero(found)
+    if found.ndim > 1 or (found.size and found.dtype.kind not in "iu"):
+        raise IndexingError(f"{shown(item)} is no index. Give a number, a slice, several numbers, or a mask of {n:,}.")
+    found = found.astype(np.int64).reshape(-1)
+    missing = found[(found < -n) | (found >= n)]
+    if missing.size:
+        there = f"there is 1 {what}, number 0" if n == 1 else f"there are {n:,}, numbers 0 to {n - 1:,}"
+        raise IndexingError(f"{what} {missing[0]} does not exist: {there if n else 'there are none'}.")
+    return np.where(found < 0, found + n, found)
+
+
+def is_number(item: Any) -> bool:
+    """Whether an index means one sample, and not several."""
+    return isinstance(item, int | np.integer) or (isinstance(item, np.ndarray) and item.ndim == 0)
 
 
 def open_split(data_dir: Path, digest: str, name: str) -> VIMHSplit:

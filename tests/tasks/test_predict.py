@@ -14,6 +14,7 @@ import torch
 from hydra import compose
 
 from scripts.faults.recordings import odd_recordings
+from src import readings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, VIMHError
@@ -21,11 +22,11 @@ from src.hydra_versions import initialize_configs
 from src.models.predictor import Predictor
 from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
+from src.readings import OUTSIDE, acts_on_level_alone, read_audio, read_parameters, trained_on
 from src.recipe import Recipe
-from src.recordings import read_recording, resample
-from src.sections import read_section
+from src.recordings import AudioFile, read_recording, resample
 from src.tasks import predict as tasks_predict
-from src.tasks.predict import OUTSIDE, PredictSettings, acts_on_level_alone, predict, read_parameters, trained_on
+from src.tasks.predict import predict
 from src.text import name_of
 from src.vimh.reader import VIMHReader
 
@@ -76,11 +77,6 @@ def compose_predict(ckpt_path, tmp_path):
     return compose_with
 
 
-@pytest.fixture
-def settings(compose_predict):
-    return read_section(PredictSettings, compose_predict("audio=x"))
-
-
 def predictions(tmp_path):
     return json.loads((tmp_path / "out" / "predictions.json").read_text())
 
@@ -117,6 +113,7 @@ def test_outputs_are_all_there(recipe, sounds, compose_predict, tmp_path, capsys
     out = tmp_path / "out"
     page = (out / "index.html").read_text()
     assert all(f"{number}.wav" in page for number in range(N))
+    assert '"sides":["Recording","Refined","Unrefined"]' in page
     with (out / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row, entry in zip(rows, predictions(tmp_path)["recordings"], strict=True):
@@ -141,8 +138,8 @@ def test_refinement_finds_the_parameters_of_a_sound_of_any_gain(samples, sounds,
                 assert abs(entry["parameters"][spec.name]["value"] - samples.value[number, p]) < 0.2 * spec.step
 
 
-def test_what_acts_on_level_alone_is_known(run, settings):
-    trained = trained_on(run, settings)
+def test_what_acts_on_level_alone_is_known(run):
+    trained = trained_on(run)
     names = [spec.name for spec in run.info.parameters]
     assert dict(zip(names, trained.level_only, strict=True)) == {name: name == "note_velocity" for name in names}
 
@@ -233,25 +230,24 @@ def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    ("where", "error"),
+    ("module", "where", "error"),
     [
-        ("read_recording", OSError(5, "Input/output error")),
-        ("read_parameters", MemoryError()),
-        ("resynthesize", RuntimeError("a bug")),
+        (readings, "cut_to_sound", OSError(5, "Input/output error")),
+        (readings, "read_parameters", MemoryError()),
+        (tasks_predict, "resynthesize", RuntimeError("a bug")),
     ],
 )
 def test_whatever_goes_wrong_with_one_recording_the_others_are_read(
-    sounds, compose_predict, tmp_path, monkeypatch, caplog, where, error
+    sounds, compose_predict, tmp_path, monkeypatch, caplog, module, where, error
 ):
-    right = getattr(tasks_predict, where)
+    right = getattr(module, where)
 
     def wrong_for_one(*args):
-        owner = args[0] if where == "read_recording" else getattr(args[0], "recording", args[0]).path
-        if Path(owner).name == "2.wav":
+        if getattr(args[0], "recording", args[0]).path.name == "2.wav":
             raise error
         return right(*args)
 
-    monkeypatch.setattr(tasks_predict, where, wrong_for_one)
+    monkeypatch.setattr(module, where, wrong_for_one)
     predict(compose_predict(f"audio={sounds}"))
     found = predictions(tmp_path)
     assert [Path(entry["file"]).name for entry in found["recordings"]] == ["0.wav", "1.wav", "3.wav"]
@@ -262,8 +258,8 @@ def test_whatever_goes_wrong_with_one_recording_the_others_are_read(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["compat_a", "compat_b"])
-def test_what_a_network_reads_does_not_depend_on_the_codec(name, settings, tmp_path):
-    trained = trained_on(load_run(ROOT / "tests" / "data" / "compat" / f"{name}.ckpt"), settings)
+def test_what_a_network_reads_does_not_depend_on_the_codec(name, tmp_path):
+    trained = trained_on(load_run(ROOT / "tests" / "data" / "compat" / f"{name}.ckpt"))
     synth, space = trained.recipe.synth, trained.run.info.space
     rng = np.random.default_rng(5)
     sounds = trained.recipe.render(space.value_from_normalized(rng.random((50, len(space.varying)))))
@@ -275,8 +271,7 @@ def test_what_a_network_reads_does_not_depend_on_the_codec(name, settings, tmp_p
             path = tmp_path / f"sound.{ending}"
             form = "OGG" if ending == "opus" else ending
             soundfile.write(path, waveform, synth.sample_rate, format=form, subtype=subtype)
-            recording = read_recording(path, synth.sample_rate, synth.duration, trained.lead)
-            values[ending].append(read_parameters(recording, trained, trained.peak).value)
+            values[ending].append(read_audio(AudioFile.open(path), trained).value)
     for ending in ("flac", "mp3", "ogg", "opus"):
         steps = np.abs(np.array(values[ending]) - np.array(values["wav"])) / space.step
         assert np.median(steps, axis=0).max() < 0.5, ending
@@ -303,16 +298,16 @@ def test_a_peak_that_is_none_is_refused(sounds, compose_predict, peak):
         predict(compose_predict(f"audio={sounds}", f"peak={peak}"))
 
 
-def test_the_peak_is_what_was_asked_for(run, sounds, settings):
-    trained = trained_on(run, settings)
+def test_the_peak_is_what_was_asked_for(run, sounds):
+    trained = trained_on(run)
     synth = trained.recipe.synth
     recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, trained.lead)
     assert np.abs(read_parameters(recording, trained, 0.25).waveform).max() == pytest.approx(0.25)
     assert read_parameters(recording, trained, None).gain_db == 0
 
 
-def test_an_unknown_gain_widens_the_error_bars(run, sounds, settings):
-    trained = trained_on(run, settings)
+def test_an_unknown_gain_widens_the_error_bars(run, sounds):
+    trained = trained_on(run)
     synth = trained.recipe.synth
     recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, trained.lead)
     peak = float(np.abs(recording.waveform).max())
@@ -336,10 +331,10 @@ def test_a_dataset_is_predicted_as_csv(run, saw_dir, compose_predict, tmp_path):
             assert np.allclose([float(row[name]) for row in rows], expected[:, p], rtol=1e-4)
 
 
-def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_recording(run, settings):
+def test_a_dataset_that_does_not_say_how_its_images_were_made_is_read_but_no_recording(run):
     info = run.info.model_copy(update={"generator": None})
     with pytest.raises(VIMHError, match=r"no entry generator.*dataset=DIR"):
-        trained_on(type(run)(run.module, info, run.config), settings)
+        trained_on(type(run)(run.module, info, run.config))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Pages that a local server feeds: the server, and who may talk to it."""

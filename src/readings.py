@@ -1,0 +1,434 @@
+"""What a network reads from a sound, and how far to trust it: from samples of audio to values that people read.
+
+`predict.py` and the Python interface (`src.api`) both read this way.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from src.checkpoints.run import Run
+from src.checkpoints.trusted import instantiate_trusted
+from src.data.vimh_dataset import BatchFormat
+from src.errors import VIMHError
+from src.evaluation.domain import Domain
+from src.evaluation.estimates import network_values
+from src.evaluation.refinement import refine
+from src.evaluation.scoring import plain_values
+from src.models.metrics import WIDTH
+from src.params import ParameterSpace, ParamSpec
+from src.recipe import Recipe
+from src.recordings import AudioSource, Recording, RecordingError, cut_to_sound, find_onset
+from src.text import name_of
+from src.vimh.reader import Batch
+
+OUTSIDE = 99.0  # percentile from which on a sound is called outside of the training domain
+N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
+ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
+GAIN = 3.0  # dB either way, to see what depends on the level
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """How images go into a network.
+
+    Attributes:
+        run: The trained network.
+        to_tensors: Makes batches of images.
+        domain: Statistics of its training images; None where the checkpoint has none.
+    """
+
+    run: Run
+    to_tensors: BatchFormat
+    domain: Domain | None
+
+
+@dataclass(frozen=True)
+class TrainedOn(NetworkInput):
+    """What a network was trained on, as far as recordings are concerned.
+
+    Attributes:
+        recipe: Renders its parameters, and makes the images that it reads.
+        peak: Median of the peaks of its sounds.
+        lead: Where its sounds begin to be audible, median, s.
+        level_only: Whether a parameter acts on level alone, one each.
+    """
+
+    recipe: Recipe
+    peak: float
+    lead: float
+    level_only: tuple[bool, ...]
+
+    @property
+    def parameters(self) -> tuple[ParamSpec, ...]:
+        """What the network reads."""
+        return self.recipe.space.varying
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a network reads from the image of a sound.
+
+    Attributes:
+        name: Of the sound.
+        image: uint8, `(channel, freq, time)`.
+        spec_range: dB, `(2,)`; empty where the dataset has none.
+        value: `(parameter,)`.
+        std: Standard deviations, `(parameter,)`.
+        percentile: Of the training images, how many percent are nearer to the others than this one; None: not known.
+        refinement: What refinement did; None: there was none.
+    """
+
+    name: str
+    image: np.ndarray
+    spec_range: np.ndarray
+    value: np.ndarray
+    std: np.ndarray
+    percentile: float | None
+    refinement: dict[str, float] | None = None
+
+    @property
+    def any_gain(self) -> bool:
+        """Whether the level means nothing."""
+        return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the sound."""
+        return ()
+
+    @property
+    def about_domain(self) -> str:
+        """Whether the sound is like what the network was trained on, in words."""
+        if self.percentile is None:
+            return "the checkpoint keeps no statistics of its training images, so its domain is unknown"
+        nearer = f"{self.percentile:.1f} % of the training sounds are nearer to the others than it"
+        return f"OUTSIDE the training domain: {nearer}" if self.percentile >= OUTSIDE else f"in the domain: {nearer}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingReading(Reading):
+    """What a network reads from a recording.
+
+    Attributes:
+        recording: Where it is from.
+        waveform: The recording at the gain that the network gets, `(time,)`.
+        gain_db: That gain.
+        normalized: Whether that gain was chosen, a recording's own being arbitrary.
+        by_gain: Grid steps by which a value moves when the level changes by 3 dB, `(parameter,)`; of a category 1 if
+            its class changes, else 0.
+    """
+
+    recording: Recording
+    waveform: np.ndarray
+    gain_db: float
+    normalized: bool
+    by_gain: np.ndarray
+
+    @property
+    def any_gain(self) -> bool:
+        """Whether the level means nothing."""
+        return self.normalized
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the recording."""
+        return (*self.recording.notes, f"gain {self.gain_db:+.1f} dB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleReading(Reading):
+    """What a network reads from a sample of a dataset.
+
+    Attributes:
+        true_value: `(parameter,)`.
+    """
+
+    true_value: np.ndarray
+
+
+AnyReading = TypeVar("AnyReading", bound=Reading)
+
+
+def input_of(run: Run, trusted_modules: Sequence[str] = ()) -> NetworkInput:
+    """How images go into a network.
+
+    Args:
+        run: From `load_run`.
+        trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
+    """
+    data = run.config["data"]
+    measure = None
+    if data.get("measure"):
+        measure = instantiate_trusted(data["measure"], slot="measure", trusted_modules=trusted_modules)
+    domain = None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape)
+    return NetworkInput(run, BatchFormat(run.info.parameters, data["aux"], measure), domain)
+
+
+def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> TrainedOn:
+    """What a network was trained on.
+
+    Args:
+        run: From `load_run`.
+        seed: Of the sounds that the median peak is taken of.
+        trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
+
+    Raises:
+        VIMHError: If its dataset does not say how its images were made.
+    """
+    if run.info.generator is None:
+        raise VIMHError(
+            f"{run.info.title} of this checkpoint does not say how its images were made (it "
+            "has no entry generator), so a recording cannot be made an image of that kind. Its own images can be "
+            "predicted: dataset=DIR, in Python net.predict(Dataset(DIR))."
+        )
+    recipe = Recipe.from_info(run.info, partial(instantiate_trusted, trusted_modules=trusted_modules))
+    network_input = input_of(run, trusted_modules)
+    space = run.info.space
+    n_parameters = len(space.varying)
+    probes = space.value_from_uniform(np.random.default_rng(seed).random((N_PROBES, n_parameters)))
+    sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
+    return TrainedOn(
+        run,
+        network_input.to_tensors,
+        network_input.domain,
+        recipe,
+        peak=float(np.median(np.abs(sounds).max(axis=1))),
+        lead=float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
+        level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(n_parameters)),
+    )
+
+
+def acts_on_level_alone(recipe: Recipe, probes: np.ndarray, p: int) -> bool:
+    """Whether sounds stay the same but for their level while a parameter goes from its lowest to its highest value.
+
+    A category goes through all of its classes. Sounds on which the parameter does not act do not count.
+
+    Args:
+        recipe: Renders.
+        probes: Values of the sounds, `(sound, parameter)`.
+        p: Number of the parameter.
+    """
+    spec = recipe.space.varying[p]
+    probes = probes[recipe.space.active(probes)[:, p]]
+    if not len(probes):
+        return False
+    sounds = []
+    for value in spec.value_from_index(np.arange(spec.n_classes)) if spec.categorical else (spec.min, spec.max):
+        at = probes.copy()
+        at[:, p] = value
+        waveform = recipe.render(at).astype(np.float64)
+        norm = np.linalg.norm(waveform, axis=1, keepdims=True)
+        sounds.append(waveform / np.maximum(norm, 1e-12))
+    return all((np.linalg.norm(sounds[0] - sound, axis=1) < ALIKE).all() for sound in sounds[1:])
+
+
+# ----- reading
+
+
+def read_audio(
+    audio: AudioSource, trained: TrainedOn, normalize: bool = True, peak: float | None = None
+) -> RecordingReading:
+    """What the network reads from a recording.
+
+    Args:
+        audio: A file that is open, or samples in memory.
+        trained: What the network was trained on.
+        normalize: Whether the recording's gain is arbitrary: its peak becomes `peak`.
+        peak: 1 is full scale; None: the median peak of the training's sounds.
+
+    Raises:
+        RecordingError: If it is damaged, silent, or too short.
+    """
+    synth = trained.recipe.synth
+    recording = cut_to_sound(audio, synth.sample_rate, synth.duration, trained.lead)
+    return read_parameters(recording, trained, (peak or trained.peak) if normalize else None)
+
+
+def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None) -> RecordingReading:
+    """The same of a recording that has been cut.
+
+    Args:
+        recording: Of the duration and rate of the dataset.
+        trained: What the network was trained on.
+        peak: That the recording gets, its gain being arbitrary: what 3 dB either way would change joins the error bars,
+            and what acts on level alone is undetermined. None: it stays as it is.
+    """
+    gain = 1.0 if peak is None else peak / float(np.abs(recording.waveform).max())
+    waveform = (gain * recording.waveform).astype(np.float32)
+    levels = [waveform * np.float32(10 ** (db / 20)) for db in (0, GAIN, -GAIN)]
+    image, spec_range = trained.recipe.representation.to_image(torch.from_numpy(np.stack(levels)))
+    aux = trained.to_tensors.aux_of(image, spec_range)
+    (value, louder, softer), (std, *_) = network_values(trained.run.module, image, aux)
+    if not all(np.isfinite(found).all() for found in (spec_range.numpy(), value, louder, softer, std)):
+        raise RecordingError(f"{name_of(recording.path)}: the answers of the network are not finite.")
+    space = trained.run.info.space
+    by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value)) / space.step
+    by_gain = np.where(space.categorical, by_gain > 0, by_gain)
+    uniform_std = space.range / math.sqrt(12)  # where anything is possible
+    gain_std = np.where(trained.level_only, uniform_std, by_gain * space.step) if peak is not None else 0.0
+    return RecordingReading(
+        name=name_of(recording.path),
+        recording=recording,
+        waveform=waveform,
+        gain_db=20 * float(np.log10(gain)),
+        normalized=peak is not None,
+        image=image[0].numpy(),
+        spec_range=spec_range[0].numpy(),
+        value=value,
+        std=np.hypot(std, gain_std),
+        by_gain=by_gain,
+        percentile=None if trained.domain is None else float(trained.domain.percentile(image[:1])),
+    )
+
+
+def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput) -> list[SampleReading]:
+    """What the network reads from samples of a dataset.
+
+    Args:
+        batch: The samples, of a dataset with the network's parameters and image shape.
+        names: Of the samples.
+        network_input: How they go into the network.
+
+    Raises:
+        VIMHError: If the network takes their levels, and the dataset has none.
+    """
+    to_tensors, domain = network_input.to_tensors, network_input.domain
+    if to_tensors.aux and not batch.spec_range.size:
+        raise VIMHError(f"{names[0]}: its dataset holds no spec_min and spec_max, which the network takes as input.")
+    tensors = to_tensors(batch)
+    value, std = network_values(network_input.run.module, tensors["image"], tensors["aux"])
+    percentile = [None] * len(names) if domain is None else domain.percentile(tensors["image"]).tolist()
+    columns = zip(names, batch.image, batch.spec_range, value, std, percentile, batch.value, strict=True)
+    keys = ("name", "image", "spec_range", "value", "std", "percentile", "true_value")
+    return [SampleReading(**dict(zip(keys, entry, strict=True))) for entry in columns]
+
+
+def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:
+    """A reading after analysis by synthesis; what the sound shows too little of keeps the network's error bar.
+
+    Args:
+        reading: From the network.
+        recipe: Renders the parameters.
+    """
+    spec_range = None if reading.any_gain or not reading.spec_range.size else reading.spec_range[None]
+    found = refine(recipe, reading.image[None], spec_range, reading.value[None])
+    # What is not explained is taken for noise, as scipy's curve_fit does without absolute_sigma.
+    std = found.std[0] * recipe.space.step * max(1.0, float(found.residual[0]))
+    about = {
+        "residual_before": float(found.residual_before[0]),
+        "residual": float(found.residual[0]),
+        "renders": int(found.n_renders[0]),
+        "milliseconds": found.milliseconds,
+    }
+    return replace(reading, value=found.value[0], std=np.minimum(std, reading.std), refinement=about)
+
+
+# ----- in words and plain data
+
+
+def reach(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and the upper ends of 90 % intervals within the ranges, `(sound, parameter)` each.
+
+    Args:
+        space: The parameters.
+        value: `(sound, parameter)`.
+        std: Of the values, of the same shape.
+    """
+    half = (WIDTH * std).astype(np.float64)
+    return np.clip(value - half, space.low, space.high), np.clip(value + half, space.low, space.high)
+
+
+def interval(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """The same in natural units, `(sound, parameter, 2)`."""
+    return np.stack([space.natural_from_value(end) for end in reach(space, value, std)], axis=-1)
+
+
+def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[str, Any]]:
+    """What was read of each parameter, by name, as plain data; None for what does not act, or has no error bar."""
+    value, std = reading.value[None], reading.std[None]
+    ends = interval(space, value, std)[0]
+    plain = plain_values(space.varying, value.astype(np.float64), std)
+    described = {}
+    for spec, found, spread, (low, high) in zip(space.varying, *(column[0] for column in plain), ends, strict=True):
+        described[spec.name] = {
+            "kind": spec.kind,
+            "active": found is not None,
+            "value": found,
+            "std": spread,
+            "low": None if spread is None else float(low),
+            "high": None if spread is None else float(high),
+            "units": spec.natural_units,
+        }
+    return described
+
+
+def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
+    """A reading of a recording as plain data."""
+    recording = reading.recording
+    parameters = describe_values(trained.run.info.space, reading)
+    for spec, level_only, by_gain in zip(trained.parameters, trained.level_only, reading.by_gain, strict=True):
+        moves = {"changes_with_3_db": bool(by_gain)} if spec.categorical else {"steps_per_3_db": float(by_gain)}
+        parameters[spec.name] |= {"level_only": level_only, **moves}
+    return {
+        "file": reading.name,
+        "duration": recording.duration,
+        "onset": recording.onset,
+        "gain_db": reading.gain_db,
+        "notes": list(recording.notes),
+        "percentile": reading.percentile,
+        "in_domain": None if reading.percentile is None else reading.percentile < OUTSIDE,
+        "parameters": parameters,
+        "refinement": reading.refinement,
+    }
+
+
+def value_cells(found: dict[str, Any]) -> tuple[str, str, str]:
+    """Value, interval and units of a parameter, as `describe_values` has it, for a table."""
+    if not found["active"]:
+        return "not active", "", ""
+    std = found["std"]
+    if std is None:
+        return found["value"], "", found["units"]
+    digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
+    value = f"{found['value']:.{0 if found['kind'] == 'integer' else digits}f}"
+    return value, f"{found['low']:.{digits}f} … {found['high']:.{digits}f}", found["units"]
+
+
+def gain_cell(found: dict[str, Any]) -> str:
+    """How a parameter depends on the level, as `describe` has it, for a table."""
+    if not found["active"]:
+        return ""
+    if found["level_only"]:
+        return "level alone"
+    if "changes_with_3_db" in found:
+        return "another" if found["changes_with_3_db"] else "the same"
+    return f"{found['steps_per_3_db']:.1f}"
+
+
+def refined_line(refinement: dict[str, float]) -> str:
+    """What refinement did, in words."""
+    return "Refined: residual {residual_before:.3g} before, {residual:.3g} after".format(**refinement)
+
+
+def warnings_of(reading: RecordingReading, trained: TrainedOn) -> list[str]:
+    """Notes about values that are less certain than they seem."""
+    texts = []
+    active = trained.recipe.space.active(reading.value[None])[0]
+    for spec, acts, level_only, by_gain in zip(
+        trained.parameters, active, trained.level_only, reading.by_gain, strict=True
+    ):
+        if not acts:
+            continue
+        if level_only:
+            texts.append(f"{spec.name} acts on level alone, and a recording's gain is arbitrary")
+        elif by_gain and spec.categorical:
+            texts.append(f"{spec.name} is another one with {GAIN:g} dB of gain")
+        elif by_gain >= 1:
+            texts.append(f"{spec.name} moves by {by_gain:.1f} steps with {GAIN:g} dB of gain")
+    return texts

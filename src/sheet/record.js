@@ -1,0 +1,139 @@
+/** One record, large: its picture with axes, its values, its sound. */
+
+import { colourOf, element, find } from "../pages/dom.js";
+import { formatNumber } from "../pages/formats.js";
+import {
+  DIFFERENCES, LEVELS, cellAt, drawScale, drawSpectrogram, drawWaveforms, placeCrosshair, placePlayhead, spotUnder,
+  surface,
+} from "../pages/pictures.js";
+import { cell, columnHead, fillTable, row, rowHead, track, withUnits } from "../pages/tables.js";
+import { valueText } from "./table.js";
+
+const POINT = "Point at the picture to read it.";
+
+export class RecordView {
+  #root;
+  #data;
+  #record = null; // what is shown: its entries, images and channel
+  #sound = null;
+
+  /**
+   * @param {HTMLElement} root The panel.
+   * @param {object} data The page's description.
+   * @param {Function} onSeek Of a time, s, that was clicked.
+   */
+  constructor(root, data, onSeek) {
+    this.#root = root;
+    this.#data = data;
+    this.picture = find("#spectrogram", root);
+    this.wave = find("#waveform", root);
+    const canvas = find("canvas", this.picture);
+    canvas.addEventListener("pointermove", (event) => this.#read(spotUnder(canvas, event)));
+    canvas.addEventListener("pointerdown", (event) => this.#read(spotUnder(canvas, event)));
+    canvas.addEventListener("pointerleave", () => this.#read(null));
+    for (const plot of [this.picture, this.wave]) {
+      const drawn = find("canvas", plot);
+      drawn.addEventListener("click", (event) => this.#isTime(plot) && onSeek(spotUnder(drawn, event).time));
+    }
+    new ResizeObserver(() => this.draw()).observe(this.picture);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    this.#fixed();
+  }
+
+  /** Whether a plot goes over time in seconds, as the sound does. */
+  #isTime(plot) {
+    return this.#sound !== null && (plot === this.wave || this.#record?.channel.columns.units === "s");
+  }
+
+  /** Show a record: its title, entries of all columns, image, and the channel that the image is of. */
+  show(title, entries, image, channel) {
+    this.#record = { entries, channel, levels: Float32Array.from(image.pixels, (pixel) => image.low + (pixel / 255) * (image.high - image.low)) };
+    find("h2", this.#root).textContent = title;
+    find("figcaption", this.#root).textContent = channel.name;
+    fillTable(find("#values", this.#root), ["Parameter", "Value", "Range"].map((name) => columnHead(name, name === "Value" ? "figure" : "")), this.#data.columns.map((column, number) => this.#line(column, entries[number])));
+    this.#read(null);
+    this.draw();
+  }
+
+  /** Show a sound; without one a sentence on why there is none, or an empty place until it is there. */
+  hear(sound, sentence = "") {
+    this.#sound = sound;
+    find("#no-sound", this.#root).textContent = sentence;
+    find("#no-sound", this.#root).hidden = !sentence;
+    this.wave.hidden = sentence !== "";
+    for (const control of ["#play", "#loop"]) find(control, this.#root).disabled = sentence !== "";
+    this.#drawSound();
+    this.follow(null);
+  }
+
+  #line(column, entry) {
+    const text = valueText(column, entry);
+    const grid = column.names.length ? null : column.grid; // classes with names have no order
+    const units = column.names.length ? "" : column.units;
+    const place = grid && Number.isFinite(entry) ? (entry - grid.min) / (grid.step * (grid.n - 1)) : null;
+    const ends = grid ? [0, grid.n - 1].map((bin) => valueText(column, grid.min + bin * grid.step)) : [];
+    const marks = place === null ? [] : [["guess", Math.max(0, Math.min(1, place))]];
+    const range = element("td", { role: "cell", "aria-hidden": "true" }, ...(grid ? track(marks, ends) : []));
+    return row(rowHead(...withUnits(column.name, units)), cell("Value", text), range);
+  }
+
+  /** What is the same in every record. */
+  #fixed() {
+    const list = find("#fixed", this.#root);
+    list.hidden = !this.#data.fixed.length;
+    const entries = this.#data.fixed.map(([name, text]) => element("div", {}, element("dt", {}, name), element("dd", {}, text)));
+    find("dl", list).replaceChildren(...entries);
+  }
+
+  get #colours() {
+    const { ends: [low, high], signed } = this.#record.channel;
+    return { low, high, colours: signed ? DIFFERENCES : LEVELS };
+  }
+
+  get #axes() {
+    const { rows, columns } = this.#record.channel;
+    return {
+      rows: rows.centres, columns: columns.centres, ends: columns.ends, frequencies: rows.ticks,
+      units: [rows, columns].map(({ units, label }) => units || label),
+    };
+  }
+
+  draw() {
+    if (!this.#record || this.#root.hidden) return;
+    const { channel, levels } = this.#record;
+    const canvas = find("canvas", this.picture);
+    drawSpectrogram(canvas, { values: levels, ...this.#colours }, this.#axes);
+    canvas.setAttribute("aria-label", `${channel.name}: ${channel.rows.label} over ${channel.columns.label}`);
+    drawScale(find("#scale", this.#root), this.#colours, formatNumber, channel.units);
+    find("#scale-name", this.#root).textContent = channel.units;
+    this.#drawSound();
+    this.follow(null);
+  }
+
+  #drawSound() {
+    const canvas = find("canvas", this.wave);
+    if (this.#root.hidden || this.wave.hidden) return;
+    if (this.#sound) {
+      const { samples, rate } = this.#sound;
+      drawWaveforms(canvas, [{ wave: samples, colour: colourOf("--accent") }], samples.length / rate);
+    } else {
+      surface(canvas);
+    }
+    canvas.setAttribute("aria-label", this.#sound ? "Waveform" : "Its sound is being rendered");
+  }
+
+  /** Put the playheads at a time, s; null hides them. */
+  follow(now) {
+    for (const plot of [this.picture, this.wave]) if (!plot.hidden) placePlayhead(plot, this.#isTime(plot) ? now : null);
+  }
+
+  #read(spot) {
+    const found = spot && this.#record && cellAt(spot, this.#axes);
+    placeCrosshair([this.picture], found ? spot : null);
+    const said = ({ units, label, centres }, i) => (units ? `${formatNumber(centres[i])} ${units}` : `${label} ${centres[i]}`);
+    const { channel, levels } = this.#record ?? {};
+    find(".readout", this.#root).textContent = found
+      ? `${said(channel.columns, found.column)}, ${said(channel.rows, found.row)}: ${formatNumber(levels[found.index], 1)} ${channel.units}`
+      : POINT;
+  }
+}

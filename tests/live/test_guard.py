@@ -1,0 +1,112 @@
+"""Who may talk to the local server."""
+
+import pytest
+from asking import ask
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from src.live.guard import Guard
+
+TOKEN = "the-secret"
+OWN = {"Host": "127.0.0.1:8000", "Cookie": f"token_8000={TOKEN}"}
+
+
+async def echo(request):
+    return PlainTextResponse(f"{len(await request.body())} bytes")
+
+
+GUARD = Guard(Starlette(routes=[Route("/", echo, methods=["GET", "POST"])]), 8000, TOKEN, most_bytes=10)
+
+
+def test_the_printed_address_becomes_a_cookie_and_an_address_without_the_secret():
+    answer = ask(GUARD, f"/?token={TOKEN}", {"Host": "127.0.0.1:8000"})
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"token_8000={TOKEN};")
+    assert {"httponly", "samesite=strict", "path=/"} <= set(cookie.lower().split("; "))
+    assert ask(GUARD, "/", OWN).body == b"0 bytes"
+
+
+@pytest.mark.parametrize("path", ["//elsewhere.org/", "///elsewhere.org"])
+def test_the_way_to_the_page_leads_nowhere_else(path):
+    location = ask(GUARD, f"{path}?token={TOKEN}", {"Host": "127.0.0.1:8000"}).headers["location"]
+    assert location.startswith("/")
+    assert not location.startswith("//")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"Host": "elsewhere.org"}, "only to the address"),
+        ({"Host": "elsewhere.org:8000"}, "only to the address"),
+        ({"Host": "127.0.0.1:8001"}, "only to the address"),
+        ({"Host": ""}, "only to the address"),
+        ({"Origin": "http://elsewhere.org"}, "another page"),
+        ({"Origin": "null"}, "another page"),
+        ({"Origin": "http://127.0.0.1:8001"}, "another page"),
+        ({"Origin": "http://localhost:8000"}, "another page"),  # of another host than the request's
+        ({"Sec-Fetch-Site": "cross-site"}, "another page"),
+        ({"Sec-Fetch-Site": "same-site"}, "another page"),
+        ({"Cookie": ""}, "token is missing"),
+        ({"Cookie": "token_8000=another"}, "token is missing"),
+        ({"Cookie": f"token_8001={TOKEN}"}, "token is missing"),
+        ({"Cookie": "token_8000=\xff"}, "token is missing"),
+        ({"Cookie": ";=;\\"}, "token is missing"),
+    ],
+)
+def test_strangers_are_refused_with_a_sentence(changes, why):
+    answer = ask(GUARD, "/", OWN | changes)
+    assert answer.status == 403
+    assert why in answer.body.decode()
+    if "Cookie" not in changes:
+        secret = ask(GUARD, f"/?token={TOKEN}", OWN | changes)
+        assert secret.status == 403
+        assert "set-cookie" not in secret.headers
+
+
+@pytest.mark.parametrize("query", ["", "token=", "token=another", f"token={TOKEN}x", f"tokens={TOKEN}"])
+def test_without_the_secret_there_is_no_cookie(query):
+    answer = ask(GUARD, f"/?{query}", {"Host": "127.0.0.1:8000"})
+    assert answer.status == 403
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000"])
+def test_pages_of_this_server_are_answered(host):
+    own = OWN | {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    assert ask(GUARD, "/", own, "POST", [b"12345"]).body == b"5 bytes"
+
+
+@pytest.mark.parametrize(
+    ("headers", "bodies"),
+    [
+        ({"Content-Length": "11"}, [b"x" * 11]),
+        ({"Content-Length": "1000000000000"}, [b""]),
+        ({"Content-Length": "-1"}, [b""]),
+        ({"Content-Length": "a"}, [b""]),
+        ({}, [b"12345", b"123456"]),  # in pieces, of which no header tells
+    ],
+)
+def test_a_request_brings_no_more_than_it_may(headers, bodies):
+    answer = ask(GUARD, "/", OWN | headers, "POST", bodies)
+    assert answer.status == 413
+    assert "10 bytes" in answer.body.decode()
+
+
+def test_a_websocket_of_another_page_is_closed_before_it_opens():
+    (message,) = ask(GUARD, "/", OWN | {"Origin": "http://elsewhere.org"}, kind="websocket")
+    assert (message["type"], message["code"]) == ("websocket.close", 1008)
+
+
+@pytest.mark.parametrize("headers", [OWN, {"Host": "elsewhere.org"}])
+@pytest.mark.parametrize("path", ["/", "/nothing-here"])
+def test_no_other_page_can_use_an_answer(path, headers):
+    found = ask(GUARD, path, headers).headers
+    assert "frame-ancestors 'none'" in found["content-security-policy"]
+    assert "default-src 'none'" in found["content-security-policy"]
+    assert found["x-content-type-options"] == "nosniff"
+    assert found["cross-origin-resource-policy"] == "same-origin"
+    assert found["referrer-policy"] == "no-referrer"
+    assert found["cache-control"] == "no-store"
+    assert "access-control-allow-origin" not in found
