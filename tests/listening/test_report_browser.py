@@ -335,7 +335,9 @@ def test_shows_the_numbers_of_the_sound(page):
     assert float(true) == pytest.approx(sound.true_value[0], abs=0.51)
     assert [float(part) for part in predicted.split(" ± ")] == pytest.approx([sound.sides[1].value[0], 100], abs=0.51)
     assert float(error.replace("−", "-")) == pytest.approx(sound.sides[1].value[0] - sound.true_value[0], abs=0.51)
-    assert float(steps.replace("−", "-")) == pytest.approx((sound.sides[1].value[0] - sound.true_value[0]) / 100, abs=0.051)
+    assert float(steps.replace("−", "-")) == pytest.approx(
+        (sound.sides[1].value[0] - sound.true_value[0]) / 100, abs=0.051
+    )
     assert rows[2][1] == PARAMETERS[2].names[round(sound.true_value[2])]
 
 
