@@ -162,7 +162,7 @@ export class Detail {
     const kind = (head) => (["Parameter", "Range"].includes(head) ? "" : "figure");
     fillTable(find("#parameters"), heads.map((head) => columnHead(head, kind(head))), lines);
     const spread = answer.some((entry) => entry.spread) ? " ± one standard deviation" : "";
-    find("#parameters .key").replaceChildren(
+    find("#parameters-title .key").replaceChildren(
       ...(truth ? [element("span", { class: "true" }, "▎true"), " "] : []),
       element("span", { class: `side-${this.#compared} answer` }, `● ${name.toLowerCase()}`), spread,
     );

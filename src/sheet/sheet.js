@@ -180,8 +180,7 @@ function revealCurrent() {
 /** Go some places on in the order. */
 function step(places) {
   if (!state.order.length) return;
-  const place = placeOfCurrent();
-  choose(state.order[place < 0 ? 0 : clamp(place + places, 0, state.order.length - 1)]);
+  choose(state.order[clamp(placeOfCurrent() + places, 0, state.order.length - 1)]);
   revealCurrent();
   say(titleOf(state.record));
 }
@@ -370,7 +369,7 @@ function listen() {
         key(["Home", "End"], "the first, the last one", (event) => move(() => (event.key === "Home" ? -1 : 1) * state.order.length)(), ["Home", "End"]),
         key(["Enter"], "open the record", () => (state.record === null ? step(0) : openRecord(state.record))),
         key(["Esc"], "close the record, or the filters", () => closeRecord() || toggleFilters(false), ["Escape"]),
-        key(["g"], "go to a record by its number", () => find("#go").focus()),
+        key(["g"], "go to a record by its number", () => find("#go").select()),
       ],
     },
     {
@@ -400,6 +399,7 @@ function listen() {
   find("#falling").addEventListener("click", () => sortBy(state.sort, !state.falling));
   find("#channel").addEventListener("change", ({ target }) => openChannel(Number(target.value)));
   find("#size").addEventListener("input", ({ target }) => resize(Number(target.value)));
+  find("#go").addEventListener("keydown", ({ key: pressed }) => pressed === "Enter" && find("#view").focus());
   find("#go").addEventListener("change", ({ target }) => {
     const number = Math.round(Number(target.value));
     if (target.value === "" || !(number >= 0 && number < table().n)) showControls();

@@ -1,11 +1,16 @@
 """The program display_vimh.py: what it prints, writes and returns."""
 
+import fcntl
+import http.client
 import json
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +241,42 @@ def test_help_loads_nothing_heavy(arguments):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     loaded = done.stdout[done.stdout.rindex("[") :]
     assert not {"torch", "lightning", "hydra", "matplotlib", "numpy", "numba"} & set(re.findall(r"'(\w+)'", loaded))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ending", "code"), [(b"\x03", 0), (signal.SIGTERM, 143)])
+def test_at_a_terminal_ctrl_c_ends_the_page(saw_dir, ending, code):
+    ours, its = pty.openpty()
+    environment = {name: text for name, text in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    process = subprocess.Popen(
+        [sys.executable, "display_vimh.py", str(saw_dir)],
+        cwd=ROOT,
+        env=environment | {"COLUMNS": "80"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(its, termios.TIOCSCTTY, 0)),
+    )
+    try:
+        shown = b""
+        while b"Ctrl-C ends it." not in shown:
+            shown += os.read(ours, 4096)
+        port, token = re.search(rb"http://127\.0\.0\.1:(\d+)/\?token=(\S+)", shown).groups()
+        assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith(b"Dataset"))
+        answers = []
+        for path in ("/", f"/?token={token.decode()}", "/data/train/../../etc/passwd"):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection.request("GET", path)
+            answers.append(connection.getresponse().status)
+            connection.close()
+        assert answers == [403, 303, 403]
+        if isinstance(ending, bytes):
+            os.write(ours, ending)
+        else:
+            process.send_signal(ending)
+        assert process.wait(timeout=30) == code
+    finally:
+        process.kill()
+        process.wait()
+        os.close(its)
+        os.close(ours)
