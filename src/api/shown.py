@@ -69,6 +69,7 @@ class TextTable:
 
     def _repr_html_(self) -> str:
         sides = ["left" if heading in self.texts else "right" for heading in self.header]
+        sides = [f"{side}; white-space: nowrap" for side in sides]
         head = "".join(_cell("th", text, side) for text, side in zip(self.header, sides, strict=True))
         rows = (
             "".join(_cell("td", text, side) for text, side in zip(row, sides, strict=True))
