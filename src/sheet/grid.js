@@ -155,37 +155,38 @@ export class Grid {
   #drawNow() {
     const density = window.devicePixelRatio || 1;
     const pen = this.#canvas.getContext("2d");
-    const [ink, accent, empty] = ["--muted", "--accent", "--band"].map(colourOf);
-    const [width, height] = this.#picture;
     pen.setTransform(density, 0, 0, density, 0, 0);
     pen.clearRect(0, 0, this.#view.clientWidth, this.#view.clientHeight);
-    pen.imageSmoothingEnabled = this.size.width > width * density;
+    pen.imageSmoothingEnabled = this.size.width > this.#picture[0] * density;
     pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     pen.textBaseline = "top";
+    pen.lineWidth = 3;
+    const [ink, accent, empty] = ["--muted", "--accent", "--band"].map(colourOf);
     const [first, end] = this.#span();
-    for (let place = first; place < end; place++) {
-      const record = this.order[place];
-      const [left, top] = this.#cornerOf(place);
-      const picture = this.#kept.get(record);
-      if (picture) {
-        pen.drawImage(picture, left, top, width, height);
-        this.#kept.delete(record); // to the end of those that are kept
-        this.#kept.set(record, picture);
-      } else {
-        pen.fillStyle = empty;
-        pen.fillRect(left, top, width, height);
-      }
-      pen.fillStyle = record === this.current ? accent : ink;
-      const [name, value] = this.#textsOf(record);
-      const below = top + height + 4;
-      const isWhole = below >= 0 && below + 12 <= this.#view.clientHeight; // half a text cannot be read
-      if (isWhole) drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, below, width);
-      if (record === this.current) {
-        pen.strokeStyle = accent;
-        pen.lineWidth = 3;
-        pen.strokeRect(left - 2, top - 2, width + 4, height + 4);
-      }
+    for (let place = first; place < end; place++) this.#drawCell(pen, place, { ink, accent, empty });
+  }
+
+  /** Draw the picture of a record, if it is there, and its texts; the current record has a frame. */
+  #drawCell(pen, place, { ink, accent, empty }) {
+    const record = this.order[place];
+    const [[left, top], [width, height]] = [this.#cornerOf(place), this.#picture];
+    const picture = this.#kept.get(record);
+    if (picture) {
+      pen.drawImage(picture, left, top, width, height);
+      this.#kept.delete(record); // to the end of those that are kept
+      this.#kept.set(record, picture);
+    } else {
+      pen.fillStyle = empty;
+      pen.fillRect(left, top, width, height);
     }
+    pen.fillStyle = record === this.current ? accent : ink;
+    const [name, value] = this.#textsOf(record);
+    const below = top + height + 4;
+    const isWhole = below >= 0 && below + 12 <= this.#view.clientHeight; // half a text cannot be read
+    if (isWhole) drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, below, width);
+    if (record !== this.current) return;
+    pen.strokeStyle = accent;
+    pen.strokeRect(left - 2, top - 2, width + 4, height + 4);
   }
 
   /** Ask for the pictures in sight that are not there, then for those around; one request at a time, the newest. */
