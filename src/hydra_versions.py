@@ -67,7 +67,7 @@ def instantiate(section: Mapping[str, Any], *args: Any, may_name: Sequence[str] 
         raise InstantiationException(_failed_call(error, section)) from error
 
 
-def _reduced(made: functools.partial) -> tuple[Any, ...]:
+def _reduced(made: functools.partial[Any]) -> tuple[Any, ...]:
     """For pickle: another process gets a `functools.partial` of what is made in part."""
     return functools.partial, (made.func,), (made.func, made.args, made.keywords, None)
 

@@ -19,11 +19,9 @@ from src.errors import ConfigError, check_number
 from src.params import ParamSpec
 from src.playback import Playback
 from src.readings import NetworkInput, Reading, TrainedOn, input_of, read_audio, read_samples, trained_on
-from src.runs import BEST, LAST, TRAIN, RunRecord, choose_run, read_run
+from src.runs import CHECKPOINTS, TRAIN, RunRecord, choose_run, read_run
 from src.text import name_of
 from src.vimh.info import DatasetInfo
-
-CHECKPOINTS = "checkpoints"  # of a run: where its checkpoints are
 
 
 def load(
@@ -52,11 +50,10 @@ def load(
         ['note_velocity', 'log10_decay_time']
     """
     log_dir = find(log_dir)
-    if isinstance(run, RunRecord):
-        run = run.directory
-    if run not in (None, LAST, BEST):
-        run = os.fspath(find(os.fspath(run)))
-    chosen = choose_run(run, log_dir)
+    wanted = os.fspath(run.directory if isinstance(run, RunRecord) else run) if run is not None else None
+    place = find(wanted) if wanted else Path()
+    is_place = place.is_file() or (bool(wanted) and (place / CHECKPOINTS).is_dir())
+    chosen = choose_run(os.fspath(place) if is_place else wanted, log_dir)
     record, directory = chosen.run, chosen.ckpt_path.absolute().parents[1]
     if record is None and chosen.ckpt_path.absolute().parent.name == CHECKPOINTS:
         record = read_run(directory, log_dir.absolute() / TRAIN)
@@ -225,5 +222,6 @@ def parameters_table(parameters: Sequence[ParamSpec]) -> TextTable:
     for spec in parameters:
         ends = [spec.text(end) for end in (spec.min, spec.max)]
         reach = ", ".join(spec.names) if spec.categorical else " … ".join(ends)
-        rows.append((spec.name, f"{spec.kind}", reach, str(spec.n_classes), spec.natural_units))
-    return TextTable("", ("parameter ", "kind ", "range ", "classes", "units "), tuple(rows))
+        rows.append((spec.name, str(spec.kind), reach, str(spec.n_classes), spec.natural_units))
+    header = ("parameter", "kind", "range", "classes", "units")
+    return TextTable(header, tuple(rows), texts=("parameter", "kind", "range", "units"))

@@ -15,6 +15,7 @@ from src.recordings import HIGHEST_RATE, AudioArray, AudioFile, AudioSource, fin
 Waveforms = np.ndarray | Tensor
 Audible = str | Path | Waveforms | Sequence[str | Path | Waveforms]
 
+MOST_CHANNELS = 16  # of what is taken for one recording whose axes are the wrong way round
 WHAT = "Give a waveform (time,), several (batch, time), a file, or a list of files"
 
 
@@ -84,7 +85,7 @@ def _waveforms(item: Any, is_one: bool) -> np.ndarray:
         raise ConfigError(f"audio has the shape {samples.shape}; it must be {wanted}. Take the mean over channels.")
     if 0 in samples.shape:
         raise ConfigError(f"audio has the shape {samples.shape}: it holds no samples. {WHAT}.")
-    if samples.ndim == 2 and samples.shape[1] < samples.shape[0] and samples.shape[1] <= 16:
+    if samples.ndim == 2 and samples.shape[1] < samples.shape[0] and samples.shape[1] <= MOST_CHANNELS:
         raise ConfigError(
             f"audio has the shape {samples.shape}, which is {samples.shape[0]:,} sounds of {samples.shape[1]} samples: "
             "time is the last axis. Transpose it, or take the mean over channels: audio.mean(axis=1)."

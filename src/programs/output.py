@@ -12,6 +12,7 @@ from typing import Any, Self, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 from rich.box import Box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.control import Control
 from rich.live import Live
@@ -409,3 +410,16 @@ def plain_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Pla
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True, max_width=WIDEST)
     return table
+
+
+def cells_of(text: str) -> int:
+    """Cells that a text takes on a terminal; some letters take two, some none."""
+    return cell_len(text)
+
+
+def fitted(text: str, width: int) -> str:
+    """Text that takes so many cells at most: its beginning and its end, since names often begin alike."""
+    if cell_len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{set_cell_size(text, width - 1 - end)}…{set_cell_size(text[::-1], end)[::-1]}"

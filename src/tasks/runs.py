@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
-
 from src.errors import ConfigError
 from src.files import write_atomically
-from src.programs.output import PlainTable, clock, console, progress
+from src.programs.output import PlainTable, cells_of, clock, console, fitted, progress
 from src.programs.suggestions import did_you_mean, listed, nearest
 from src.runs import COMPLETE, RunRecord, find_runs, run_directories
 from src.text import one_line, say
@@ -239,7 +237,7 @@ def columns_for(runs: Sequence[RunRecord], width: int) -> tuple[dict[Column, int
 
 def natural_width(column: Column, runs: Sequence[RunRecord]) -> int:
     """Cells that a column takes."""
-    return max(cell_len(text) for text in (column.heading or "", *(column.text(run) for run in runs)))
+    return max(cells_of(text) for text in (column.heading or "", *(column.text(run) for run in runs)))
 
 
 def needed(widths: Mapping[Column, int]) -> int:
@@ -268,14 +266,6 @@ def table_of(runs: Sequence[RunRecord], widths: Mapping[Column, int]) -> PlainTa
     for run in runs:
         table.add_row(*(fitted(column.text(run), width) for column, width in widths.items()))
     return table
-
-
-def fitted(text: str, width: int) -> str:
-    """Text that takes so many cells at most: its beginning and its end, since names often begin alike."""
-    if cell_len(text) <= width:
-        return text
-    end = (width - 1) // 2
-    return f"{set_cell_size(text, width - 1 - end)}…{set_cell_size(text[::-1], end)[::-1]}"
 
 
 # ----- for programs
