@@ -177,7 +177,9 @@ export class Grid {
       }
       pen.fillStyle = record === this.current ? accent : ink;
       const [name, value] = this.#textsOf(record);
-      drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, top + height + 4, width);
+      const below = top + height + 4;
+      const isWhole = below >= 0 && below + 12 <= this.#view.clientHeight; // half a text cannot be read
+      if (isWhole) drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, below, width);
       if (record === this.current) {
         pen.strokeStyle = accent;
         pen.lineWidth = 3;

@@ -443,4 +443,4 @@ function listen() {
 fill();
 listen();
 toggleFilters(!narrow.matches);
-readAddress().catch(complain).then(show);
+readAddress().catch(complain).then(show).then(() => { document.documentElement.dataset.ready = ""; });
