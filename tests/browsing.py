@@ -17,15 +17,22 @@ WIDTHS = (390, 768, 1024, 1280, 1440, 1920)
 # Before anything of the page runs: notes when and where sources start, the gains that they are set to, and texts that
 # do not fit their canvas.
 SPY = """
-window.spied = { starts: [], buffers: [], stops: 0, gains: [], cut: [] };
+window.spied = { starts: [], buffers: [], stops: 0, gains: [], speeds: [], contexts: [], cut: [] };
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (...when) {
   spied.starts.push({ when, loop: this.loop });
   spied.buffers.push(this.buffer);
+  spied.speeds.push(this.playbackRate.value);
   return start.apply(this, when);
 };
 const stop = AudioBufferSourceNode.prototype.stop;
 AudioBufferSourceNode.prototype.stop = function (...when) { spied.stops += 1; return stop.apply(this, when); };
+window.AudioContext = class extends AudioContext {
+  constructor(...options) {
+    super(...options);
+    spied.contexts.push(this);
+  }
+};
 const target = AudioParam.prototype.setTargetAtTime;
 AudioParam.prototype.setTargetAtTime = function (value, ...rest) {
   spied.gains.push(value);
@@ -157,7 +164,7 @@ class Page:
         Select(self.one(selector)).select_by_visible_text(text)
 
     def spied(self):
-        return self.run("return { ...spied, buffers: undefined }")
+        return self.run("return { ...spied, buffers: undefined, contexts: undefined }")
 
     def position(self):
         return float(self.one("#seek").get_attribute("value"))

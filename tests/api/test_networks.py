@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from src import api as nsm
 from src.checkpoints.run import load_run
 from src.errors import CheckpointError
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.recordings import resample
 from src.tasks.predict import predict
@@ -35,7 +36,7 @@ def test_python_reads_what_the_program_reads(net, place, tmp_path, extra):
     register_resolvers()
     overrides = [f"{key}={str(item).lower()}" for key, item in extra.items()]
     fixed = [f"ckpt_path={net.path}", f"paths.output_dir={tmp_path}/out", f"paths.log_dir={tmp_path}"]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         predict(compose("predict", [*fixed, f"audio={place}/sounds", *overrides]))
     written = json.loads((tmp_path / "out" / "predictions.json").read_text())["recordings"]
     assert net.predict(place / "sounds", **extra).to_dicts() == written
@@ -44,7 +45,7 @@ def test_python_reads_what_the_program_reads(net, place, tmp_path, extra):
 def test_refinement_is_that_of_the_program(net, place, tmp_path):
     register_resolvers()
     fixed = [f"ckpt_path={net.path}", f"paths.output_dir={tmp_path}/out", f"paths.log_dir={tmp_path}", "refine=true"]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         predict(compose("predict", [*fixed, f"audio={place}/sounds/a.wav"]))
     (written,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["recordings"]
     (found,) = net.predict(place / "sounds" / "a.wav").refine().to_dicts()

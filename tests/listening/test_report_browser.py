@@ -9,6 +9,7 @@ from browsing import CONTRASTS, FAULTS, WIDTHS, Page, browse, look
 from reports import (
     HOSTILE,
     N_HEARD,
+    N_SAMPLES,
     PARAMETERS,
     SAMPLE_RATE,
     changed,
@@ -102,6 +103,34 @@ def test_stops_at_the_end_unless_it_loops(page):
     time.sleep(0.8)  # the sound has 0.5 s
     assert page.playing() == "True"
     assert all(start["loop"] for start in page.spied()["starts"][-2:])
+
+
+@pytest.mark.parametrize("rate", [2000, 192000])
+def test_rates_that_no_output_has_are_played_in_their_own_time(driver, tmp_path, rate):
+    path = tmp_path / "rate.html"
+    path.write_text(render_report(replace(make_report(), sample_rate=rate)), encoding="utf-8")
+    page = Page(driver, path.as_uri())
+    assert page.text("#time").endswith(f"/ {N_SAMPLES / rate:.2f} s")
+    page.run("document.querySelector('#seek').value = 0.01")
+    page.run("document.querySelector('#seek').dispatchEvent(new Event('input'))")
+    page.press(" ")
+    speed = rate / page.run("return spied.buffers[0].sampleRate")
+    assert page.spied()["starts"][0]["when"][1] == pytest.approx(0.01 * speed)
+    assert page.run("return spied.speeds") == pytest.approx([speed] * 2)
+    page.wait(lambda: page.playing() is None)
+    assert page.complaints() == []
+
+
+def test_the_output_rests_when_nothing_plays(page):
+    page.press("l")
+    page.press(" ")
+    state = "return spied.contexts.map((context) => context.state)"
+    page.wait(lambda: page.run(state) == ["running"])
+    page.press(" ")
+    page.wait(lambda: page.run(state) == ["suspended"])
+    page.press(" ")
+    page.wait(lambda: page.run(state) == ["running"])
+    page.wait(lambda: page.position() > 0.05)
 
 
 def test_toggles_in_sync(page):
@@ -300,9 +329,11 @@ def test_text_stands_out_from_its_ground(driver, pages, scheme):
     page.run(OPEN_ALL)
     (red,) = page.run("return [Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])]")
     assert (red < 60) == (scheme == "dark")
-    contrasts = page.run(CONTRASTS)
-    assert len(contrasts) > 100
-    assert [entry for entry in contrasts if entry[0] < 4.5] == []
+    for script in ("", "document.querySelector('#player .side-2').click()", "document.querySelector('#blind').click()"):
+        page.run(script)
+        contrasts = page.run(CONTRASTS)
+        assert len(contrasts) > 100
+        assert [entry for entry in contrasts if entry[0] < 4.5] == []
 
 
 def test_pictures_follow_the_scheme(driver, page):
