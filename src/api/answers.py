@@ -32,7 +32,7 @@ from src.readings import (
 from src.recipe import Recipe
 from src.vimh.axes import channels_of
 from src.vimh.info import DatasetInfo
-from src.vimh.reader import numbers_of
+from src.vimh.reader import number_of, numbers_of
 
 MOST_DRAWN = 8  # sounds of a picture
 MOST_SHOWN = 3  # sounds that a notebook shows unasked
@@ -180,7 +180,7 @@ class Answer:
         Raises:
             NSMError: If there is no sound.
         """
-        _ = numbers_of(0, len(self), "sound")  # refuses to draw nothing
+        number_of(0, len(self), "sound")  # refuses to draw nothing
         shown = self.readings[:MOST_DRAWN]
         channel = channels_of(self.info, all(reading.spec_range.size for reading in shown))[0]
         note = f"the first {len(shown)} of {len(self):,} sounds" if len(self) > len(shown) else ""
@@ -287,7 +287,7 @@ class Answer:
         return refined_line(reading.refinement) if reading.refinement else ""
 
     def _reading(self, number: int) -> Reading:
-        return self.readings[numbers_of(int(number), len(self), "sound")[0]]
+        return self.readings[number_of(number, len(self), "sound")]
 
     def _is_outside(self, reading: Reading) -> bool:
         return reading.percentile is not None and reading.percentile >= OUTSIDE

@@ -10,7 +10,7 @@ import torch
 
 from src.api.answers import Answer
 from src.api.datasets import Dataset
-from src.api.places import find
+from src.api.places import as_path, find
 from src.api.shown import TextTable, facts, facts_html
 from src.api.sources import Audible, sources_of
 from src.checkpoints.run import Run, check_same_heads, load_run
@@ -49,11 +49,8 @@ def load(
         >>> [spec.name for spec in net.parameters]
         ['note_velocity', 'log10_decay_time']
     """
-    log_dir = find(log_dir)
-    wanted = os.fspath(run.directory if isinstance(run, RunRecord) else run) if run is not None else None
-    place = find(wanted) if wanted else Path()
-    is_place = place.is_file() or (bool(wanted) and (place / CHECKPOINTS).is_dir())
-    chosen = choose_run(os.fspath(place) if is_place else wanted, log_dir)
+    log_dir = find(log_dir, "log_dir")
+    chosen = choose_run(_wanted(run), log_dir)
     record, directory = chosen.run, chosen.ckpt_path.absolute().parents[1]
     if record is None and chosen.ckpt_path.absolute().parent.name == CHECKPOINTS:
         record = read_run(directory, log_dir.absolute() / TRAIN)
@@ -65,6 +62,15 @@ def load(
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"device is {device!r}, which cannot be used here: {reason}. Choose cpu.") from error
     return TrainedNetwork(loaded, chosen.ckpt_path, chosen.why, record, tuple(trusted_modules))
+
+
+def _wanted(run: str | Path | RunRecord | None) -> str | None:
+    """A run as `choose_run` takes it: by its name, or by its place, which may be in the project."""
+    if run is None:
+        return None
+    wanted = as_path(run.directory if isinstance(run, RunRecord) else run, "run")
+    place = find(wanted, "run")
+    return os.fspath(place if place.is_file() or (place / CHECKPOINTS).is_dir() else wanted)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from src.api.places import as_path
 from src.errors import ConfigError
 from src.files import write_atomically
 from src.pages.encoding import as_text, encode_wav
@@ -110,7 +111,7 @@ class Audio:
         Raises:
             ConfigError: If it cannot be written.
         """
-        path = Path(path).expanduser()
+        path = as_path(path, "path")
         try:
             write_atomically(path, self._wav())
         except OSError as error:

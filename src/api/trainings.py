@@ -28,7 +28,7 @@ def runs(log_dir: str | Path = "logs") -> "Runs":
         >>> runs().best.complete
         True
     """
-    return Runs(tuple(find_runs(find(log_dir))))
+    return Runs(tuple(find_runs(find(log_dir, "log_dir"))))
 
 
 @dataclass(frozen=True, repr=False)

@@ -144,6 +144,7 @@ class ComparisonPage {
     }));
     find("#previous").addEventListener("click", () => this.step(-1));
     find("#next").addEventListener("click", () => this.step(1));
+    find("#toggle").addEventListener("click", () => this.nextSide(1));
     find("#loop").addEventListener("change", (event) => this.player.loop(event.target.checked));
     find("#match").addEventListener("change", (event) => this.player.match(event.target.checked));
     find("#seek").addEventListener("input", (event) => this.player.seek(Number(event.target.value)));
