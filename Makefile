@@ -237,7 +237,7 @@ uc undo-clean:
 
 # ----- looking
 
-## ddr display-recent: Show the newest dataset, in a window or as a contact sheet (ARGS="--save sheet.html", ARGS=--info)
+## ddr display-recent: Show the newest dataset as a page: see, sort, filter, hear (ARGS="--save page.html", ARGS=--info)
 ddr display-recent: $(ENV)
 	@$(PYTHON) display_vimh.py $(ARGS)
 

@@ -4,6 +4,7 @@ python scripts/list_configs.py [GROUP]
 """
 
 import argparse
+import functools
 import itertools
 import sys
 import textwrap
@@ -46,6 +47,7 @@ def description(file: Path) -> str:
     return " ".join(comments).partition(". ")[0].rstrip(".")
 
 
+@functools.cache
 def model_config(model: str) -> DictConfig:
     """Configuration of a model alone."""
     return compose_config(f"model/{model}").model
@@ -62,6 +64,7 @@ def takes_samples(model: str) -> bool:
     return model_config(model).net._target_.endswith(".WaveCNN")
 
 
+@functools.cache
 def parameter_count(model: str) -> int:
     """Number of parameters of a model's network on the saw sets."""
     # Networks for samples see the same sounds without a spectrogram.

@@ -50,7 +50,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}
-MAY_IMPORT["api"] |= {"checkpoints", "readings", "programs"}
+MAY_IMPORT["api"] |= {"plain", "checkpoints", "readings", "programs"}
 ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
 MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 

@@ -59,6 +59,7 @@ log = RankedLogger(__name__)
 PIECE = 1024  # training sounds that are compared at a time
 CHOSEN_BY = "mss"  # the sounds of the report
 WIDE = 110  # columns that leave room for medians and intervals
+MOST_TWICE = 5  # parameters that a screen has room for in both tables
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
 HEARD = {"refined": "Refined", "network": "Predicted", "nearest neighbour": "Neighbour"}  # as buttons of the report
 REFERENCES = (
@@ -392,7 +393,7 @@ def means_table(found: Mapping[tuple[str, str], Row], evaluation: Evaluation, wi
 
     Args:
         found: Row by names of estimate and metric.
-        evaluation: Gives order and units. After a refinement, which has a table of the parameters, they are left out.
+        evaluation: Gives order and units. Many parameters are left out where a refinement has a table of them.
         wide: Show median and interval of the first estimate as well.
     """
     names = [estimate.name for estimate in evaluation.estimates]
@@ -400,7 +401,8 @@ def means_table(found: Mapping[tuple[str, str], Row], evaluation: Evaluation, wi
     headings = (*(name.replace(" ", "\n") for name in names), *spread_headings)
     table = plain_table(f"Means over {len(evaluation.batch.value):,} test sounds", ("",), headings)
     labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
-    for spec in evaluation.recipe.space.varying if evaluation.refinement is None else ():
+    parameters = evaluation.recipe.space.varying
+    for spec in parameters if evaluation.refinement is None or len(parameters) <= MOST_TWICE else ():
         if spec.categorical:
             labels |= {f"{spec.name}_acc": f"{spec.name} accuracy ↑", f"{spec.name}_f1": f"{spec.name} macro F1 ↑"}
         else:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from src.checkpoints.trusted import instantiate_own
 from src.errors import check_number
 from src.generation import generate, is_made
-from src.programs.output import progress, shown_path
+from src.programs.output import progress
 from src.recipe import Recipe
 from src.sections import read_section
 from src.synth import kernels
@@ -38,7 +38,7 @@ def generate_dataset(cfg: DictConfig) -> None:
             wait_for_writer(data_dir)
         except ExistsError:  # another process has just made it
             continue
-    say(f"Kept: {shown_path(data_dir)}", "It was made from this configuration already.")
+    say(f"Kept: {data_dir} was made from this configuration already.")
 
 
 def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int) -> None:
@@ -60,7 +60,7 @@ def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_sample
     seconds = time.monotonic() - start
     size = sum(path.stat().st_size for path in data_dir.iterdir())
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
-    say(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):", shown_path(data_dir))
+    say(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):", data_dir)
 
 
 def announce_compiling() -> None:

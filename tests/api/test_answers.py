@@ -110,6 +110,15 @@ def test_without_pandas_a_sentence_says_what_to_do(answer, data, monkeypatch):
 # ----- sounds and pictures
 
 
+def test_nothing_is_an_answer_too(net, data, answer):
+    for nothing in (answer[:0], net.predict(data[:0])):
+        assert nothing.values.shape == nothing.std.shape == (0, 2)
+        assert nothing.interval.shape == (0, 2, 2)
+        assert len(nothing.table()) == len(nothing.to_dataframe()) == len(nothing.to_dicts()) == 0
+        assert len(nothing.refine()) == 0
+        assert nothing.outside.shape == nothing["note_velocity"].shape == (0,)
+
+
 def test_a_resynthesis_is_rendered_from_the_values(net, answer):
     for number in (1, -1):
         sound = answer.sound(number)
@@ -144,8 +153,9 @@ def test_pictures_are_figures_that_a_notebook_shows(answer, data, net):
         assert len(figure._repr_png_()) < 800_000
 
 
-def test_a_picture_of_nothing_is_refused(data):
-    for wanted in (data[:0].plot, lambda: data.plot(channel=3), data[:0].sound):
+def test_a_picture_of_nothing_is_refused(data, answer):
+    nothing = answer[:0]
+    for wanted in (data[:0].plot, lambda: data.plot(channel=3), data[:0].sound, nothing.plot, nothing.sound):
         with pytest.raises(nsm.NSMError, match="does not exist"):
             wanted()
 
@@ -171,7 +181,9 @@ def test_sequences_are_indexed_as_arrays_are(sequence):
     for shown in (sequence, sequence[:1], sequence[:0]):
         assert 0 < len(repr(shown)) < 20_000
         assert "\x1b" not in repr(shown)
-        assert shown._repr_html_().count("<") == shown._repr_html_().count(">")
+    for shown in (sequence[:1], sequence[:0]):
+        page = shown._repr_html_()
+        assert page.count("<") == page.count(">")
 
 
 def test_an_index_out_of_bounds_ends_a_loop_as_pythons_own(data):
@@ -210,7 +222,7 @@ def test_samples_come_in_the_order_that_was_asked_for(data, item):
 def test_a_table_is_bounded_and_obeys_nothing(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # a notebook's kernel does
     wild = ("\x1b[31mred", "<script>x</script>", "日本", "x" * 500, "a\nb")
-    table = TextTable("title\x07", ("name ", "number"), tuple((text, "1") for text in wild * 40), "below")
+    table = TextTable(("name", "number"), tuple((text, "1") for text in wild * 40), ("name",), "title\x07", "below")
     shown, page = repr(table), table._repr_html_()
     assert "\x1b" not in shown + page
     assert "\x07" not in shown + page

@@ -1,7 +1,4 @@
-"""The page of a dataset in a real browser, from a server and from a file: see `tests/listening/test_report_browser.py`.
-
-Where no browser starts these tests are skipped and say so; with REQUIRE_BROWSER=1, as in `.ci/run`, they fail.
-"""
+"""The page of a dataset in a real browser, from a server and from a file."""
 
 import os
 import re
@@ -13,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import CONTRASTS, FAULTS, WIDTHS, Page, browse, look
 from datasets import HOSTILE, KINDS, content_of, write_foreign
 
-from scripts.screenshot import NoBrowser, open_browser
 from src.sheet.saved import saved_page
 from src.text import printable
 from src.vimh.info import new_info
@@ -28,59 +25,11 @@ ROOT = Path(__file__).parents[2]
 # Keys by their codes in WebDriver.
 LEFT, UP, RIGHT, DOWN = "\ue012", "\ue013", "\ue014", "\ue015"
 PAGE_DOWN, END, HOME, ENTER, ESCAPE = "\ue00f", "\ue010", "\ue011", "\ue007", "\ue00c"
-# Before anything of the page runs: notes what is played.
-SPY = """
-window.spied = { buffers: [], contexts: [], stops: 0 };
-const start = AudioBufferSourceNode.prototype.start;
-AudioBufferSourceNode.prototype.start = function (...when) {
-  spied.buffers.push(this.buffer);
-  spied.contexts.push(this.context);
-  return start.apply(this, when);
-};
-"""
-# Whether each visible element with text or a control in it lies within its container, and none lies over another.
-MISPLACED = """
-const box = (e) => e.getBoundingClientRect();
-const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && box(e).width > 1 && box(e).height > 1;
-const isText = (n) => n.nodeType === 3 && n.data.trim();
-const own = (e) => [...e.childNodes].some(isText) || e.matches("button, select, input, canvas");
-const panel = (e) => e.closest("#bar, #filters, #record, #view, dialog, #trouble");
-const leaves = [...document.querySelectorAll("body *")]
-  .filter((e) => own(e) && shown(e) && panel(e) && !e.closest(".unseen, option, .word, #view, .slider, .track"));
-const found = [];
-for (const e of leaves) {
-  const [inner, outer] = [box(e), box(panel(e))];
-  if (inner.left < outer.left - 1 || inner.right > outer.right + 1) found.push(["cut", e.outerHTML.slice(0, 80)]);
-  if (e.scrollWidth > e.clientWidth + 1 && e.clientWidth && getComputedStyle(e).overflow === "visible") {
-    found.push(["overflows", e.outerHTML.slice(0, 80)]);
-  }
-}
-const boxes = leaves.map((e) => ({ e, p: box(e), own: panel(e) })).sort((a, b) => a.p.top - b.p.top);
-boxes.forEach(({ e: a, p, own: panelOfA }, i) => {
-  for (const { e: b, p: q, own: panelOfB } of boxes.slice(i + 1)) {
-    if (q.top >= p.bottom - 1) break;
-    if (panelOfA !== panelOfB || a.contains(b) || b.contains(a)) continue;
-    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
-    const along = Math.min(p.bottom, q.bottom) - q.top;
-    if (across > 1 && along > 1) found.push(["overlap", a.outerHTML.slice(0, 80), b.outerHTML.slice(0, 80)]);
-  }
-});
-if (document.documentElement.scrollWidth > innerWidth) found.push(["scrolls sideways"]);
-return found;
-"""
 
 
 @pytest.fixture(scope="module")
 def driver():
-    try:
-        opened = open_browser()
-    except NoBrowser as error:
-        if os.environ.get("REQUIRE_BROWSER"):
-            raise
-        pytest.skip(str(error))
-    opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPY})
-    yield opened
-    opened.quit()
+    yield from browse()
 
 
 class Served:
@@ -146,43 +95,31 @@ def many(many_dir):
     served.process.communicate()
 
 
-class SheetPage:
-    """A page that is open."""
+class SheetPage(Page):
+    """A page that is open.
+
+    Args:
+        driver: Of the browser.
+        address: Without what the page keeps in it.
+        fragment: What the page keeps in it.
+        entry: Address with the secret, which is opened first.
+    """
 
     def __init__(self, driver, address, fragment="", entry=None):
-        self.driver = driver
-        driver.get_log("browser")  # what was before
         if entry:
             driver.get(entry)
-        driver.get("about:blank")
-        driver.get(address + fragment)
-        self.wait(lambda: self.text("#count") or self.shown("#trouble"))
-
-    def run(self, script, *arguments):
-        return self.driver.execute_script(script, *arguments)
-
-    def one(self, selector):
-        return self.driver.find_element("css selector", selector)
-
-    def text(self, selector):
-        return self.run("return document.querySelector(arguments[0]).textContent", selector)
+        driver.get("about:blank")  # or else another fragment is no other page
+        super().__init__(driver, address + fragment)
 
     def shown(self, selector):
         return self.run("return document.querySelector(arguments[0]).checkVisibility()", selector)
 
-    def click(self, selector):
-        self.one(selector).click()
-
     def press(self, *keys):
-        from selenium.webdriver.common.action_chains import ActionChains
-
         for key in keys:
-            ActionChains(self.driver).send_keys(key).perform()
+            super().press(key)
 
     def choose(self, selector, text):
-        from selenium.webdriver.support.select import Select
-
-        Select(self.one(selector)).select_by_visible_text(text)
+        super().choose(selector, text)
         self.run("document.activeElement.blur()")  # or else it gets the keys
 
     def set(self, selector, value):
@@ -191,10 +128,7 @@ class SheetPage:
         self.run("arguments[0].dispatchEvent(new Event('input', { bubbles: true }))", self.one(selector))
 
     def wait(self, condition, seconds=30.0):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.02)
+        super().wait(condition, seconds)
 
     def n_colours(self):
         """Number of different colours of what is in sight of the grid: of pictures that are drawn there are many."""
@@ -210,17 +144,6 @@ class SheetPage:
 
     def fragment(self):
         return self.driver.current_url.partition("#")[2]
-
-    def complaints(self):
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
-def look(driver, width, height=900, **media):
-    """Set the size of the window, and what the user prefers."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in media.items()]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 @pytest.fixture
@@ -260,8 +183,27 @@ def test_it_opens_100_000_records_and_scrolls_to_the_end(page):
     page.run("const view = document.querySelector('#view'); view.scrollTop = view.scrollHeight")
     page.wait(lambda: page.n_colours() > 50)
     page.press(END)
-    assert "record=99999" in page.fragment()
+    page.wait(lambda: "record=99999" in page.fragment())
     assert page.text("#option") == "train 99999"
+
+
+def test_a_grid_that_is_too_high_for_a_browser_reaches_its_end_too(driver, page, many):
+    look(driver, 390, 844)
+    page = SheetPage(driver, many.address, "#size=320")  # 100,000 rows
+    assert page.run("return document.querySelector('#spacer').offsetHeight") < 10_000_000
+    page.run("const view = document.querySelector('#view'); view.scrollTop = view.scrollHeight")
+    page.wait(lambda: page.n_colours() > 50)
+    page.run("""
+        const view = document.querySelector("#view");
+        const { left, bottom } = view.getBoundingClientRect();
+        view.dispatchEvent(new MouseEvent("click", { clientX: left + 60, clientY: bottom - 40, bubbles: true }));
+    """)
+    page.wait(lambda: page.text("#record-title") == "train 99999")
+    page.press(ESCAPE, UP)
+    assert page.text("#option") == "train 99998"
+    page.press(HOME)
+    assert page.text("#option") == "train 0"
+    page.wait(lambda: page.run("return document.querySelector('#view').scrollTop") == 0)
 
 
 def test_it_draws_only_what_is_seen(page):
@@ -309,12 +251,11 @@ def test_it_filters_by_ranges_and_shows_what_is_left_of_the_others(page, values,
     page.set(selector.format("Highest"), 5)
     expected = int(((index >= 3) & (index <= 5)).sum())
     page.wait(lambda: page.text("#count") == f"{expected:,} of 100,000 train records")
-    assert "only.filter_cutoff=3-5" in page.fragment()
+    page.wait(lambda: "only.filter_cutoff=3-5" in page.fragment())
     page.press(HOME)
     assert page.text("#option") == f"train {np.flatnonzero((index >= 3) & (index <= 5))[0]}"
     page.press("a")
-    page.wait(lambda: page.text("#count") == "100,000 train records")
-    assert "only" not in page.fragment()
+    page.wait(lambda: page.text("#count") == "100,000 train records" and "only" not in page.fragment())
 
 
 def test_the_sliders_do_not_pass_each_other(page):
@@ -424,7 +365,7 @@ def test_a_filter_goes_along_to_the_other_split(page):
     page.wait(lambda: "of 100,000" in page.text("#count"))
     page.press("t")
     page.wait(lambda: "of 500 test records" in page.text("#count"))
-    assert "only.filter_cutoff=9-" in page.fragment()
+    page.wait(lambda: "split=test&only.filter_cutoff=9-" in page.fragment())
 
 
 # ----- the address
@@ -437,7 +378,7 @@ def test_the_address_keeps_the_state(driver, page, many):
     page.wait(lambda: "only.filter_cutoff" in page.fragment() and "sort" in page.fragment())
     page.run("document.activeElement.blur()")
     page.press("r", HOME, RIGHT, ENTER)
-    page.wait(lambda: page.text("#record-title").startswith("train "))
+    page.wait(lambda: page.text("#record-title").startswith("train ") and "open=1" in page.fragment())
     seen = [page.text(selector) for selector in ("#count", "#record-title", "#option")]
     other = SheetPage(driver, many.address, f"#{page.fragment()}")
     other.wait(lambda: other.text("#count") == seen[0] and other.text("#record-title") == seen[1])
@@ -489,18 +430,18 @@ def files(tmp_path_factory, saw_dir):
 
 
 @pytest.mark.parametrize("name", ["saw", *ODD])
-@pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
+@pytest.mark.parametrize("width", [320, *WIDTHS])
 def test_nothing_overlaps_and_nothing_is_cut(driver, files, name, width):
     look(driver, width)
     page = SheetPage(driver, files[name])
-    assert page.run(MISPLACED) == []
+    assert page.run(FAULTS) == []
     page.press(HOME, ENTER)
     page.wait(lambda: page.shown("#record") and page.text("#values tbody"))
-    assert page.run(MISPLACED) == []
+    assert page.run(FAULTS) == []
     if width < 900:
         page.press(ESCAPE, "f")
         page.wait(lambda: page.run("return Boolean(document.querySelector('.filter .body > *'))"))
-        assert page.run(MISPLACED) == []
+        assert page.run(FAULTS) == []
     assert page.complaints() == []
     assert driver.title != "broken"
 
@@ -511,6 +452,11 @@ def test_it_follows_the_scheme(driver, files, scheme):
     page = SheetPage(driver, files["saw"])
     (red,) = page.run("return [Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])]")
     assert (red < 60) == (scheme == "dark")
+    page.press(HOME, ENTER)
+    page.wait(lambda: page.text("#values tbody"))
+    contrasts = page.run(CONTRASTS)
+    assert len(contrasts) > 30
+    assert [entry for entry in contrasts if entry[0] < 4.5] == []
 
 
 def test_every_control_and_picture_has_a_name(driver, files):
@@ -523,6 +469,28 @@ def test_every_control_and_picture_has_a_name(driver, files):
     for node in nodes:
         if not node["ignored"] and node["role"]["value"] in roles:
             assert node.get("name", {}).get("value"), node
+
+
+def test_one_damaged_record_hides_no_other(driver, tmp_path):
+    look(driver, 1280)
+    data_dir = write_foreign(tmp_path / "damaged", (1, 4, 4), n_train=3000, image=0)  # all black
+    records = np.fromfile(data_dir / "train", np.uint8).reshape(3000, -1)
+    records[7, 0] = 99  # its height; it is not among those that the colours are chosen from
+    records.tofile(data_dir / "train")
+    served = Served(data_dir)
+    try:
+        page = SheetPage(driver, served.address, entry=served.entry)
+        black = """
+            const { width, height } = document.querySelector("#spacer canvas");
+            const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(document.querySelector("#spacer canvas"), 0, 0);
+            return [0, 1, 2, 3, 4, 5, 6, 7, 8].map((i) => copy.getImageData(30 + 98 * i, 40, 1, 1).data[0] === 0);
+        """
+        page.wait(lambda: page.run(black) == [True] * 7 + [False, True])
+        page.wait(lambda: "99" in page.text("#trouble"))
+    finally:
+        served.process.kill()
+        served.process.communicate()
 
 
 # ----- files
