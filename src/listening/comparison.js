@@ -27,6 +27,7 @@ class ComparisonPage {
     find("#sound-name").textContent = name;
     find("#sound-notes").replaceChildren(...notes.map((note) => element("p", { class: "note" }, note)));
     find("#now").textContent = `${name}, ${number + 1} of ${this.data.sounds.length}`;
+    find("#now").title = find("#now").textContent;
     this.player.load(this.store.get(number).waves, this.data.rate);
     this.#mark(focus);
     this.#showParameters();
