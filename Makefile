@@ -249,7 +249,7 @@ dds display-small: $(ENV)
 ddl display-large: $(ENV)
 	@$(PYTHON) display_vimh.py data/vimh-32x32x1_8000Hz_1p0s_16384dss_simple_2p $(ARGS)
 
-## rn runs: List every run: what it was and reached, complete or not, which is best (ARGS="data=moog_basic sort=error", --csv)
+## rn runs: List every run: what it was and reached, complete or not, which is best (ARGS="network=cnn sort=error", --csv)
 rn runs: $(ENV)
 	@$(PYTHON) scripts/runs.py $(ARGS)
 
@@ -269,7 +269,7 @@ tb tensorboard: $(ENV)
 lc list-configs: $(ENV)
 	@$(PYTHON) scripts/list_configs.py $(ARGS)
 
-## td draw-networks: Draw a diagram of every network to docs/networks (ARGS="data=moog_envelope": to logs/networks)
+## td draw-networks: Draw a diagram of every network to docs/networks (ARGS="data=vimh_16kdss": to logs/networks)
 td draw-networks: $(ENV)
 	@$(PYTHON) scripts/draw_networks.py $(ARGS)
 

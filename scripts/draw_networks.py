@@ -1,6 +1,6 @@
 """Draws every network as a picture, one SVG each: blocks, shapes, parameters and multiply-adds.
 
-python scripts/draw_networks.py [MODEL …] [data=moog_envelope conditioning=film …] [--text | --list] [--output DIR]
+python scripts/draw_networks.py [MODEL …] [data=vimh_16kdss conditioning=film …] [--text | --list] [--output DIR]
 
 Without overrides of train.py the networks are those of the small saw set, and the pictures those of docs/networks.
 With some, pictures go to logs/networks.

@@ -1,8 +1,8 @@
 """Lists every run below logs/train: what it was, what it reached, whether it is complete, and which is the best.
 
     python scripts/runs.py                                      the newest first
-    python scripts/runs.py data=moog_basic sort=error           those on some data, the smallest error first
-    python scripts/runs.py network=cnn,vit best=true            the best on each dataset, of some networks
+    python scripts/runs.py data=vimh_16kdss sort=error          those on some data, the smallest error first
+    python scripts/runs.py network=cnn_tiny best=true            the best of a network on each dataset
     python scripts/runs.py --csv --output runs.csv              everything that is known, for a spreadsheet
 
 Words of the form column=text keep the runs in whose column the text occurs; commas separate several texts. sort=column

@@ -5,8 +5,8 @@
 #
 #   scripts/schedule.sh runs.txt
 #   scripts/schedule.sh <<END
-#   experiment=trivial_small model=cnn_micro
-#   experiment=trivial_small model=vit_micro trainer.max_epochs=50
+#   experiment=example model=cnn_micro
+#   experiment=example model=cnn_tiny trainer.max_epochs=50
 #   END
 set -uo pipefail
 interrupted=130

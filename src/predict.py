@@ -2,7 +2,7 @@
 
 python src/predict.py audio=door.wav
 python src/predict.py run=best audio='sounds/*.flac' refine=true
-python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_16384dss_moog_4p
+python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p
 """
 
 from importlib.util import find_spec

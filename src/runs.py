@@ -46,7 +46,7 @@ class RunRecord:
         name: Its directory below `log_dir/train`, such as `example/2026-11-27_15-43-33`.
         experiment: Name of the experiment.
         dataset: Name of the dataset's directory.
-        data: The option of the group `data`, such as `moog_basic`.
+        data: The option of the group `data`, such as `vimh`.
         network: The option of the group `model`, such as `cnn_64k`, or the class of the network.
         loss: The option of the group `loss`.
         weights: Number of weights.

@@ -16,7 +16,7 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, VIMHError
 from src.generation import fresh_sounds, is_made, make_dataset
 from src.hydra_versions import initialize_configs, instantiate
-from src.migration import CONFIG_VERSION, LOG_POWER, upgraded
+from src.migration import CONFIG_VERSION, upgraded
 from src.programs.run_dirs import register_resolvers
 from src.recipe import Recipe, recipe_config
 from src.tasks.audio_eval import audio_eval
@@ -24,6 +24,7 @@ from src.tasks.evaluate import evaluate
 from src.tasks.export import export
 from src.tasks.predict import predict
 from src.tasks.train import train
+from src.version_1 import LOG_POWER
 from src.vimh.format import INFO_NAME
 from src.vimh.reader import VIMHReader
 

@@ -1,0 +1,237 @@
+"""The parts of this project that a fork can do without: what each owns, and the words that speak of it."""
+
+import fnmatch
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that can be taken out.
+
+    Attributes:
+        name: What KEEP calls it.
+        what: What it is, in a few words.
+        paths: Patterns of the files that are of this part alone.
+        words: Regular expression of what speaks of it: names in code, options, words in texts. No word of it may be left
+            in a fork without the part.
+        needs: Parts that it cannot do without.
+    """
+
+    name: str
+    what: str
+    paths: tuple[str, ...]
+    words: str
+    needs: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part(
+        "moog",
+        "the synth with a Moog ladder filter, its three datasets and its experiments",
+        (
+            "configs/data/moog_*.yaml",
+            "configs/experiment/moog_*.yaml",
+            "configs/synth/generate_moog_*.yaml",
+            "docs/audit_*.png",
+            "docs/oversampling.png",
+            "scripts/draw_oversampling.py",
+            "tests/synth/test_moog.py",
+        ),
+        r"(?i:moog|oversampl|decimat)|\bladder",
+    ),
+    Part(
+        "vit",
+        "vision transformers",
+        (
+            "configs/model/vit*.yaml",
+            "docs/networks/vit_*.svg",
+            "src/models/components/vit.py",
+            "tests/models/test_vit.py",
+        ),
+        r"(?<![a-z])vit(?![a-z])|ViT|VisionTransformer|\b[Tt]ransformers?\b",
+    ),
+    Part(
+        "convnext",
+        "ConvNeXt networks",
+        (
+            "configs/model/convnext_*.yaml",
+            "docs/networks/convnext_*.svg",
+            "src/models/components/convnext.py",
+            "tests/models/test_convnext.py",
+        ),
+        r"(?i:convnext)",
+    ),
+    Part(
+        "mlp",
+        "networks of one hidden layer or none, as baselines",
+        (
+            "configs/model/mlp*.yaml",
+            "docs/networks/mlp*.svg",
+            "src/models/components/mlp.py",
+            "tests/models/test_mlp.py",
+        ),
+        r"components[./]mlp|\bMLP\b|\bmlp_linear\b|[\"'`]mlp[\"'`]|\bmodel=mlp\b",
+    ),
+    Part(
+        "conv6",
+        "the large reference after InverSynth",
+        (
+            "configs/model/conv6.yaml",
+            "docs/networks/conv6.svg",
+            "src/models/components/conv6.py",
+            "tests/models/test_conv6.py",
+        ),
+        r"(?i:conv6)",
+    ),
+    Part(
+        "wave",
+        "networks end to end on samples or bits, without a spectrogram",
+        (
+            "configs/data/vimh_256dss_waveform.yaml",
+            "configs/experiment/wave.yaml",
+            "configs/model/wave_*.yaml",
+            "configs/representation/bits.yaml",
+            "configs/representation/waveform.yaml",
+            "docs/networks/wave_*.svg",
+            "src/models/components/wave_cnn.py",
+            "src/spectral/waveform.py",
+            "tests/models/test_wave_cnn.py",
+            "tests/spectral/test_waveform.py",
+        ),
+        r"wave_cnn|WaveCNN|BitStream|spectral[./]waveform|[Ee]nd[ -]to[ -]end|\brepresentation[=/](waveform|bits)\b",
+    ),
+    Part(
+        "channels",
+        "channels beside the spectrogram: envelopes, modulation, phase, other windows",
+        (
+            "configs/channels/*.yaml",
+            "docs/channels.md",
+            "docs/channels.png",
+            "scripts/draw_channels.py",
+            "tests/spectral/test_channels.py",
+        ),
+        r"\b(group_delay|instantaneous_frequency|spectral_envelope|temporal_envelope)\b|"
+        r"\b(GroupDelay|InstantaneousFrequency|LogPower|Modulation|Normalized|SpectralEnvelope|TemporalEnvelope)\b|"
+        r"\bchannels\.windows\b",
+    ),
+    Part(
+        "digits",
+        "scikit-learn's handwritten digits, as an example of pictures",
+        ("configs/data/digits.yaml", "configs/experiment/digits.yaml"),
+        r"make_digits|load_digits|digits_1p|handwritten|[\"'`]digits[\"'`]|\b(data|experiment)=digits\b|scikit-learn's digits",
+    ),
+    Part(
+        "trivial",
+        "more experiments on the saw sets",
+        ("configs/experiment/cnn.yaml", "configs/experiment/trivial_*.yaml"),
+        r"\btrivial_(small|large|\{)|trivial[- ](micro|tiny|all|experiments)|\bexperiment=cnn\b",
+    ),
+    Part(
+        "study",
+        "the study of representations",
+        ("docs/study/*", "scripts/study.py", "scripts/study_page.py", "tests/scripts/test_study.py"),
+        r"\bstudy(\.py|_page|/)|\bscripts\.study\b|\b[Tt]he study\b",
+        needs=("moog", "mlp", "wave", "channels", "benchmarks"),
+    ),
+    Part(
+        "benchmarks",
+        "the table of results and the measurements of speed",
+        (
+            "docs/benchmarks.md",
+            "docs/results.md",
+            "docs/results/*",
+            "scripts/bench.py",
+            "scripts/benchmark_models.py",
+            "scripts/results_page.py",
+            "tests/scripts/test_bench.py",
+            "tests/scripts/test_benchmark_models.py",
+        ),
+        r"\bbenchmark_models\b|\bbench\.py|\bbenchmarks\.md|\bresults_page\b|\bpedalboard\b|make (bench|bm)\b|/results\.md",
+        needs=("moog", "vit", "convnext", "mlp", "conv6", "wave", "trivial", "digits"),
+    ),
+    Part(
+        "campaign",
+        "the campaign of faults",
+        ("scripts/campaign.py", "scripts/faults/rows.py", "tests/scripts/test_campaign.py"),
+        r"\b[Cc]ampaign\b|faults[./]rows",
+    ),
+    Part(
+        "migration",
+        "names and files of earlier versions",
+        (
+            "docs/migration.md",
+            "src/programs/old_names.py",
+            "src/version_1.py",
+            "tests/data/compat/*",
+            "tests/programs/test_old_names.py",
+            "tests/test_compat.py",
+        ),
+        r"\bold_names\b|\b(from_)?version_1\b|\banswer_to_old_name\b|\bmigration\.md|\btest_compat\b|\bcompat/",
+    ),
+)
+# Of this template alone: no fork has it.
+TEMPLATE = Part(
+    "template",
+    "what makes forks, and the history of this template",
+    ("CHANGELOG.md", "scripts/draw_overview.py", "scripts/forks/*", "scripts/start.py", "tests/scripts/test_start.py"),
+    r"\bscripts/start\b|\bmake (start|fork)\b|\bscripts[./]forks\b|\bdraw_overview\b|\bCHANGELOG\b",
+)
+BY_NAME = {part.name: part for part in PARTS}
+# Where every file is of one part or kept.
+GOVERNED = ("configs/model", "configs/synth", "configs/experiment", "configs/representation", "src/models/components")
+KEPT = (
+    "configs/experiment/example.yaml",
+    "configs/model/cnn*.yaml",
+    "configs/model/default.yaml",
+    "configs/representation/stft.yaml",
+    "configs/representation/mel.yaml",
+    "configs/synth/generate_simple_saw.yaml",
+    "src/models/components/__init__.py",
+    "src/models/components/cnn.py",
+    "src/models/components/conditioning.py",
+    "src/models/components/network.py",
+)
+
+
+def with_needs(names: Iterable[str]) -> set[str]:
+    """Names of parts, and of those that they need."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += set(BY_NAME[name].needs) - found
+    return found
+
+
+def parts_to_remove(kept: Collection[str]) -> list[Part]:
+    """All parts but those to keep, and the template's own."""
+    return [*(part for part in PARTS if part.name not in kept), TEMPLATE]
+
+
+def owned(part: Part, paths: Iterable[str]) -> list[str]:
+    """The paths that match a pattern of the part; a star matches slashes too."""
+    return [path for path in paths if any(fnmatch.fnmatchcase(path, pattern) for pattern in part.paths)]
+
+
+def words_of(parts: Iterable[Part], gone: Iterable[str]) -> str:
+    """Regular expression of what speaks of parts, or of files that are gone.
+
+    Args:
+        parts: Those that go.
+        gone: Paths of their files: a configuration is spoken of as `group=option` and by its path, a module by its
+            dotted name, other files by their paths.
+    """
+    words = [part.words for part in parts]
+    options: dict[str, list[str]] = {}
+    for path in map(PurePosixPath, sorted(gone)):
+        if path.parts[0] == "configs" and len(path.parts) == 3:
+            options.setdefault(path.parts[1], []).append(path.stem)
+        elif path.suffix == ".py" and path.parts[0] in ("src", "scripts"):
+            words.append(rf"\b{'[./]'.join(path.with_suffix('').parts)}\b")
+    for group, stems in options.items():
+        words.append(rf"\b{group}(?:=\[?|/|: )(?:{'|'.join(stems)})\b(?!\.\w)")
+    return "|".join(f"(?:{word})" for word in words)
