@@ -18,6 +18,8 @@ override export AUDIO := $(value AUDIO)
 override export DIR := $(value DIR)
 override export RUN := $(value RUN)
 override export RUNS := $(value RUNS)
+override export NAME := $(value NAME)
+override export KEEP := $(value KEEP)
 # The run that a program reads: RUN=NAME, last or best; without it, the newest complete one.
 READ = $(if $(value RUN),"run=$$RUN")
 
@@ -211,6 +213,10 @@ stq study-quick: $(ENV)
 ## cg campaign: Do harm of every kind, and count what held; 40 minutes on 2 cores, fewer with ARGS="--scale 0.05"
 cg campaign: $(ENV)
 	@$(PYTHON) scripts/campaign.py $(ARGS)
+
+## fork start: Make this template a project of your own (NAME=my-project KEEP="moog vit"); asks first, on a clean checkout
+fork start: $(ENV)
+	@$(PYTHON) scripts/start.py "$$NAME" --keep "$$KEEP" $(ARGS)
 
 ## ds docs: Build the documentation as a site in site/, with the reference from the docstrings; checks every link
 ds docs: $(ENV)

@@ -104,9 +104,9 @@ def describe_network(model: str, overrides: Sequence[str] = ()) -> Network:
 
     Unless the overrides choose other data, it is built for the small saw set; one for samples for that set as samples.
     """
-    is_set_chosen = any(override.partition("=")[0] == "data" for override in overrides)
-    data = ["data=vimh_256dss_waveform"] if takes_samples(model) and not is_set_chosen else []
-    cfg = compose_config("train", *data, f"model={model}", *overrides)
+    if takes_samples(model) and not any(override.partition("=")[0] == "data" for override in overrides):
+        overrides = ["data=vimh_256dss_waveform", *overrides]
+    cfg = compose_config("train", f"model={model}", *overrides)
     info = dataset_info(cfg)
     net = build_model(cfg, info).net.eval()
     aux = tuple(cfg.data.aux)

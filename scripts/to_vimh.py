@@ -160,13 +160,17 @@ def convert_audio(options: argparse.Namespace) -> Converted:
     return About(set_name(options), specs, lambda shape: keys, {"kind": "audio", **config}), parts
 
 
+def old_options(options: argparse.Namespace) -> list[str]:
+    """Options that have another name today."""
+    return [] if options.spectral is None else [f"--spectral {options.spectral}"]
+
+
 def image_config(options: argparse.Namespace) -> dict[str, Any]:
     """The sections `representation` and `channels`, plain and resolved."""
     check_sound(options.sample_rate, options.duration)
     channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
     chosen = [f"+representation={options.representation}", f"channels=[{','.join(channels)}]"]
-    old = [] if options.spectral is None else [f"--spectral {options.spectral}"]
-    if answer := answer_to_old_name([*old, *chosen]):
+    if answer := answer_to_old_name([*old_options(options), *chosen]):
         raise ConfigError(answer)
     check_option("representation", [options.representation])
     check_option("channels", channels)

@@ -1,4 +1,4 @@
-"""Hostile checkpoints and pickles, the same ones for the same seed: what tests and the campaign of faults read.
+"""Hostile checkpoints and pickles, the same ones for the same seed.
 
 Every kind tries to run something, to take minutes or gigabytes, or to be mistaken for something else. `MARK` is the
 file or directory that appears if anything is run; what is run besides that does no harm.

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -123,8 +123,9 @@ class Fork:
     def _cut_module(
         self, path: str, words: re.Pattern[str], gone: dict[str, set[str]], paths: Mapping[str, str]
     ) -> bool:
-        seen = words.pattern, self.texts[path], {where: len(names) for where, names in gone.items() if names}
-        if self._seen.get(path) == seen or not self._concerns(path, words, gone):
+        near = self._names_near(path, gone)
+        seen = len(self.gone), self.texts[path], near
+        if self._seen.get(path) == seen or not (near or words.search(self.texts[path])):
             return False
         self._seen[path] = seen
         source = python_code.Source(path, self.texts[path])
@@ -139,19 +140,15 @@ class Fork:
             self.remove([path])
         return changed
 
-    def _concerns(self, path: str, words: re.Pattern[str], gone: Mapping[str, Collection[str]]) -> bool:
-        """Whether a file holds any of the words, or a name that is gone from a file that it can see."""
-        text = self.texts[path]
-        if words.search(text):
-            return True
-        own = {*re.findall(r"\w+", text)}
-        near = [
-            where
+    def _names_near(self, path: str, gone: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
+        """What a file says of the names that are gone: from itself, from modules that it names, from its conftest.py."""
+        own = python_code.references(self.texts[path]).words
+        return {
+            (where, name)
             for where, names in gone.items()
-            if not own.isdisjoint(names)
-            and (where == path or own.intersection(PurePosixPath(where).with_suffix("").parts))
-        ]
-        return bool(near) or any(_is_conftest_of(where, path) for where in gone if not own.isdisjoint(gone[where]))
+            if where == path or PurePosixPath(where).stem in own or _is_conftest_of(where, path)
+            for name in own.intersection(names)
+        }
 
     def _unreferenced(self) -> dict[str, set[str]]:
         code = {path: text for path, text in self.texts.items() if path.endswith(".py")}
@@ -266,7 +263,23 @@ class Fork:
 
     # ----- the end
 
-    def formatted(self) -> None:
+    def write_readme(self, name: str, template: str) -> None:
+        """Write the README of the fork from a template with the names of what is left."""
+
+        def options(group: str, *others: str) -> str:
+            stems = [PurePosixPath(path).stem for path in sorted(self.texts) if path.startswith(f"configs/{group}/")]
+            return ", ".join(f"`{stem}`" for stem in stems if stem not in others)
+
+        self.texts["README.md"] = template.format(
+            title=title_of(name),
+            synths=options("synth"),
+            representations=options("representation"),
+            networks=options("model", "default", "cnn", "vit"),
+            losses=options("loss"),
+            experiments=options("experiment"),
+        )
+
+    def format(self) -> None:
         """Drop imports that nothing uses, and format, as `make f` does."""
         with tempfile.TemporaryDirectory(prefix="fork-") as directory:
             root = Path(directory)
@@ -332,6 +345,3 @@ def _anchors(page: str) -> Iterator[str]:
     for heading in re.findall(r"(?m)^#+ (.*)$", page):
         plain = re.sub(r"[`*]|\]\([^)]*\)", "", heading).replace("[", "")
         yield re.sub(r"[^\w\- ]", "", plain.lower()).strip().replace(" ", "-")
-
-
-Report = Callable[[str], None]

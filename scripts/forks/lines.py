@@ -17,19 +17,23 @@ def without_targets(makefile: str, gone: Gone) -> str:
     names: set[str] = set()
     while True:
         lost = {
-            pair
+            pair: text
             for pair, text in targets(makefile).items()
             if gone(text) or names.intersection(re.findall(r"[a-z]+", text.split("\n")[1].partition(":")[2]))
         }
         if not lost:
-            return without_remarks(re.sub(r"\n{3,}", "\n\n", makefile), gone)
+            left = "".join(line for line in makefile.splitlines(True) if line.startswith("#") or not gone(line))
+            return without_remarks(re.sub(r"\n{3,}", "\n\n", left), gone)
         names.update(name for pair in lost for name in pair)
-        makefile = TARGET.sub(lambda match: "" if (match[1], match[2]) in lost else match[0], makefile)
+        for text in lost.values():
+            makefile = makefile.replace(text, "")
 
 
 def without_entries(text: str, gone: Gone) -> str:
-    """YAML or TOML without the entries that speak of what is gone; an entry is a line, and those below it that are indented
-    further, up to its closing bracket."""
+    """YAML or TOML without the entries that speak of what is gone.
+
+    An entry is a line, and those below it that are indented further, up to its closing bracket.
+    """
     lines = text.split("\n")
     kept: list[str] = []
     depth = None
@@ -50,8 +54,10 @@ def without_entries(text: str, gone: Gone) -> str:
 
 
 def without_commands(text: str, gone: Gone) -> str:
-    """A shell script without the commands that speak of what is gone; a command may go on behind a backslash or in a
-    here-document."""
+    """A shell script without the commands that speak of what is gone.
+
+    A command may go on behind a backslash or in a here-document.
+    """
     kept: list[str] = []
     for match in re.finditer(r"(?m)^.*<<(?P<end>\w+)\n(?:.*\n)*?(?P=end)\n|^(?:.*\\\n)*.*\n", text):
         command = match[0]

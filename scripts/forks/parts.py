@@ -1,7 +1,6 @@
 """The parts of this project that a fork can do without: what each owns, and the words that speak of it."""
 
 import fnmatch
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,8 +14,8 @@ class Part:
         name: What KEEP calls it.
         what: What it is, in a few words.
         paths: Patterns of the files that are of this part alone.
-        words: Regular expression of what speaks of it: names in code, options, words in texts. No word of it may be left
-            in a fork without the part.
+        words: Regular expression of what speaks of it: names in code, options, words in texts. None is left in a fork
+            without the part.
         needs: Parts that it cannot do without.
     """
 
@@ -101,7 +100,8 @@ PARTS = (
             "tests/models/test_wave_cnn.py",
             "tests/spectral/test_waveform.py",
         ),
-        r"wave_cnn|WaveCNN|BitStream|spectral[./]waveform|[Ee]nd[ -]to[ -]end|\brepresentation[=/](waveform|bits)\b",
+        r"wave_cnn|WaveCNN|BitStream|spectral[./]waveform|\brepresentation[=/](waveform|bits)\b|"
+        r"[Ee]nd[ -]to[ -]end networks?|networks? end[ -]to[ -]end",
     ),
     Part(
         "channels",
@@ -121,7 +121,7 @@ PARTS = (
         "digits",
         "scikit-learn's handwritten digits, as an example of pictures",
         ("configs/data/digits.yaml", "configs/experiment/digits.yaml"),
-        r"make_digits|load_digits|digits_1p|handwritten|[\"'`]digits[\"'`]|\b(data|experiment)=digits\b|scikit-learn's digits",
+        r"make_digits|load_digits|digits_1p|handwritten|[\"'`]digits[\"'`]|\bexperiment=digits\b|scikit-learn's digits",
     ),
     Part(
         "trivial",
@@ -133,7 +133,7 @@ PARTS = (
         "study",
         "the study of representations",
         ("docs/study/*", "scripts/study.py", "scripts/study_page.py", "tests/scripts/test_study.py"),
-        r"\bstudy(\.py|_page|/)|\bscripts\.study\b|\b[Tt]he study\b",
+        r"\bstudy(\.py|_page|/)|\bscripts\.study\b|\[[Tt]he study|\b[Tt]he study of representations\b",
         needs=("moog", "mlp", "wave", "channels", "benchmarks"),
     ),
     Part(
@@ -149,7 +149,7 @@ PARTS = (
             "tests/scripts/test_bench.py",
             "tests/scripts/test_benchmark_models.py",
         ),
-        r"\bbenchmark_models\b|\bbench\.py|\bbenchmarks\.md|\bresults_page\b|\bpedalboard\b|make (bench|bm)\b|/results\.md",
+        r"\bbenchmark_models\b|\bbench\.py|\bbenchmarks\.md|\bresults_page\b|\bpedalboard\b|\bresults\.md",
         needs=("moog", "vit", "convnext", "mlp", "conv6", "wave", "trivial", "digits"),
     ),
     Part(
@@ -169,7 +169,8 @@ PARTS = (
             "tests/programs/test_old_names.py",
             "tests/test_compat.py",
         ),
-        r"\bold_names\b|\b(from_)?version_1\b|\banswer_to_old_name\b|\bmigration\.md|\btest_compat\b|\bcompat/",
+        r"--spectral\b|\bold_names\b|\banswer_to_old_name\b|\b(from_)?version_1\b|\bmigration\.md|\btest_compat\b|"
+        r"\bcompat/",
     ),
 )
 # Of this template alone: no fork has it.
@@ -177,7 +178,7 @@ TEMPLATE = Part(
     "template",
     "what makes forks, and the history of this template",
     ("CHANGELOG.md", "scripts/draw_overview.py", "scripts/forks/*", "scripts/start.py", "tests/scripts/test_start.py"),
-    r"\bscripts/start\b|\bmake (start|fork)\b|\bscripts[./]forks\b|\bdraw_overview\b|\bCHANGELOG\b",
+    r"\bvalue (NAME|KEEP)\b|\bscripts/start\b|\bmake (start|fork)\b|\bscripts[./]forks\b|\bdraw_overview\b|\bCHANGELOG\b",
 )
 BY_NAME = {part.name: part for part in PARTS}
 # Where every file is of one part or kept.

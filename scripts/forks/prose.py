@@ -1,7 +1,7 @@
 """Cuts what speaks of removed parts out of texts: Markdown, docstrings and comments.
 
-A sentence goes as a whole, a row of a table, an item of a list, a line of a listing; a section goes with its heading, and
-a heading with the last that stood below it.
+A sentence goes as a whole, a row of a table, an item of a list, a line of a listing; a section goes with its heading,
+and a heading with the last that stood below it.
 """
 
 import re
@@ -169,7 +169,7 @@ def _without_rows(block: str, gone: Gone) -> str:
 
 
 def _without_cells(row: str, gone: Gone) -> str:
-    """A row without words of lists in its later cells (`a`, `b`, `c`); empty if anything else speaks of what is gone."""
+    """A row without words of the lists in its later cells (`a`, `b`); empty if anything else speaks of what is gone."""
     cells = [_cells(row)[0], *(_without_words(cell, gone) for cell in _cells(row)[1:])]
     return "" if any(map(gone, cells)) or not all(cell.strip() for cell in cells[:2]) else "|" + "|".join(cells) + "|"
 

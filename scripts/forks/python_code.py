@@ -1,7 +1,7 @@
 """Cuts what speaks of removed parts out of Python, by its syntax tree.
 
-In a collection that is written out, an element goes; a definition goes with all that refers to it. A test goes as a whole,
-a case of a parametrized one by itself. Afterwards `unreferenced` finds what nothing refers to any more.
+In a collection that is written out, an element goes; a definition goes with all that refers to it. A test goes as a
+whole, a case of a parametrized one by itself. Afterwards `unreferenced` finds what nothing refers to any more.
 """
 
 import ast
@@ -133,7 +133,7 @@ class Cutter:
         return False
 
     def _definition(self, node: Definition) -> bool:
-        """A function or a class, which goes by its name, by what it is built on, or because its body cannot do without."""
+        """A function or a class, which goes by its name, what it is built on, or because its body cannot do without."""
         bases = [*node.decorator_list, *getattr(node, "bases", []), *getattr(node, "keywords", [])]
         if not isinstance(node, ast.ClassDef):
             bases += [node.args, *filter(None, [node.returns])]
@@ -201,8 +201,10 @@ class Cutter:
             return self._dict(node)
         if isinstance(node, ast.Set) or (isinstance(node, ast.List | ast.Tuple) and self._is_collection(node, inside)):
             return self._collection(node.elts, isinstance(node, ast.Tuple))
-        if isinstance(node, ast.BoolOp):
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
             return self._collection(node.values)
+        if isinstance(node, ast.IfExp):
+            return self._choice(node)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             return self._union(node)
         if isinstance(node, ast.For | ast.comprehension):
@@ -242,6 +244,17 @@ class Cutter:
         spans = [self._span(key or value, value) for key, value in pairs]
         self._drop_spans(spans, dropped)
         return False
+
+    def _choice(self, node: ast.IfExp) -> bool:
+        """`A if B else C`: C where A or B goes, A where C goes."""
+        before = len(self.ranges)
+        goes, orelse = self._any_goes([node.test, node.body]), self._goes(node.orelse)
+        if goes != orelse:
+            del self.ranges[before:]
+            (start, end), kept = self._span(node, node), node.orelse if goes else node.body
+            first, last = self._span(kept, kept)
+            self.ranges += [(start, first), (last, end)]
+        return goes and orelse
 
     def _union(self, node: ast.BinOp) -> bool:
         """`A | B` without one of its sides."""
@@ -404,35 +417,60 @@ def mentioned(node: ast.AST) -> Iterator[str]:
         elif isinstance(item, ast.arg):  # a fixture
             yield item.arg
         elif isinstance(item, ast.Constant) and isinstance(item.value, str) and id(item) not in docstrings:
-            if re.fullmatch(r"[\w.]+( [\w.]+)* ?", item.value):
-                yield from re.findall(r"\w+", item.value)
+            yield from re.findall(r"\w+", item.value) if re.fullmatch(r"[\w.]+( [\w.]+)* ?", item.value) else ()
 
 
-@lru_cache(maxsize=1000)
-def references(text: str) -> tuple[Counter[str], list[tuple[set[str], Counter[str]]]]:
-    """How often a file refers to each name, and how often each definition at its top does."""
+@dataclass(frozen=True)
+class References:
+    """What a file refers to.
+
+    Attributes:
+        names: How often it refers to each name.
+        definitions: Names that a statement at its top defines, and how often that statement refers to each name.
+        words: All its words.
+    """
+
+    names: Counter[str]
+    definitions: list[tuple[set[str], Counter[str]]]
+    words: frozenset[str]
+
+
+@lru_cache(maxsize=2000)
+def references(text: str) -> References:
+    """What a Python file refers to."""
     tree = ast.parse(text)
-    return Counter(mentioned(tree)), [(names, Counter(mentioned(node))) for names, node in definitions(tree)]
+    inside = [(names, Counter(mentioned(node))) for names, node in definitions(tree)]
+    return References(Counter(mentioned(tree)), inside, frozenset(re.findall(r"\w+", text)))
 
 
 def unreferenced(code: Mapping[str, str], others: Sequence[str]) -> dict[str, set[str]]:
     """Names at the top of files that nothing refers to but what defines them.
 
     Args:
-        code: Text of every Python file, by path.
+        code: Text of every Python file, by path. A file refers to what is in another only if it says the other's name;
+            fixtures of a `conftest.py` need no naming.
         others: Other files that refer to code (configurations, templates).
 
     Returns:
         Path to names.
     """
-    used: Counter[str] = Counter()
-    for text in code.values():
-        used.update(references(text)[0])
-    used.update(word for text in others for word in re.findall(r"\w+", text))
+    files = {path: references(text) for path, text in code.items()}
+    users: dict[str, list[References]] = {}  # of each word
+    for file in files.values():
+        for word in file.words:
+            users.setdefault(word, []).append(file)
+    elsewhere = {word for text in others for word in re.findall(r"\w+", text)}
     found: dict[str, set[str]] = {}
-    for path, text in code.items():
-        for names, inside in references(text)[1]:
-            is_found_by_name = any(name.startswith(("test_", "__", "pytest_")) for name in names)
-            if not is_found_by_name and all(used[name] == inside[name] for name in names):
+    for path, file in files.items():
+        stem = module_name(path).rpartition(".")[2]
+
+        def is_used(name: str, inside: Counter[str], file: References = file, stem: str = stem) -> bool:
+            if name in elsewhere or file.names[name] > inside[name] or name.startswith(("test_", "__", "pytest_")):
+                return True
+            near = (user for user in users.get(name, ()) if user is not file and user.names[name])
+            return any(stem == "conftest" or stem in user.words for user in near)
+
+        for names, inside in file.definitions:
+            if not any(is_used(name, inside) for name in names):
                 found.setdefault(path, set()).update(names)
     return found

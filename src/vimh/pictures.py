@@ -1,4 +1,4 @@
-"""Pictures as samples: image files, MNIST's IDX files, CIFAR's binary files, and scikit-learn's digits.
+"""Pictures as samples: image files, MNIST's IDX files, CIFAR's binary files.
 
 Row 0 of a VIMH image is at the bottom, like the lowest frequency of a spectrogram. Pictures are flipped, so that they
 appear upright.

@@ -1,4 +1,4 @@
-"""What the synths are measured against: the Moog ladder in plain float64, and sums of harmonics."""
+"""What the synths are measured against, in plain float64."""
 
 import numpy as np
 
