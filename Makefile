@@ -243,7 +243,7 @@ uc undo-clean:
 
 # ----- looking
 
-## ddr display-recent: Show the newest dataset, in a window or as a contact sheet (ARGS="--save sheet.html", ARGS=--info)
+## ddr display-recent: Show the newest dataset as a page: see, sort, filter, hear (ARGS="--save page.html", ARGS=--info)
 ddr display-recent: $(ENV)
 	@$(PYTHON) display_vimh.py $(ARGS)
 
@@ -273,7 +273,7 @@ tb tensorboard: $(ENV)
 
 ## lc list-configs: List models with their sizes, data, experiments and every other option
 lc list-configs: $(ENV)
-	@$(PYTHON) scripts/list_configs.py
+	@$(PYTHON) scripts/list_configs.py $(ARGS)
 
 ## td draw-networks: Draw a diagram of every network to docs/networks (ARGS="data=vimh_16kdss": to logs/networks)
 td draw-networks: $(ENV)

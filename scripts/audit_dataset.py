@@ -31,7 +31,7 @@ from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.errors import NSMError, VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit, observe  # noqa: E402
 from src.files import atomic_file, write_atomically  # noqa: E402
-from src.programs.output import PlainTable, console, progress  # noqa: E402
+from src.programs.output import PlainTable, console, progress, say_where  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402
@@ -49,6 +49,7 @@ COLUMNS = {
     "std": "{0.std:.4f}",
     "std image": "{0.std_image:.4f}",
 }
+HYPHENATED = {"classes": "clas-\nses", "invisible": "invis-\nible"}  # so that all columns fit 80 characters
 
 
 def compare_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
@@ -89,7 +90,9 @@ def audit_dataset(
 ) -> tuple[list[ParameterAudit], int]:
     """The audit of some sounds of a set, and the number of sounds whose bytes were made again."""
     reader = VIMHReader(data_dir)
-    complain(f"Validation: {reader.validate()}")
+    with progress(len(reader.train) + len(reader.test), "Validating", "samples") as advance:
+        finding = reader.validate(advance)
+    say(f"Validation: {finding}")
     if "config" not in (reader.info.generator or {}):
         raise VIMHError(f"{data_dir}: was not made by this generator, so that its sounds cannot be rendered again.")
     instantiate = partial(instantiate_trusted, trusted_modules=trusted_modules)
@@ -110,8 +113,8 @@ def table(audits: list[ParameterAudit], title: str) -> PlainTable:
     result = PlainTable(title, padding=0)
     result.caption = "std: under rounding noise, in grid steps"
     for heading in COLUMNS:
-        is_name = heading == "parameter"
-        result.add_column(heading.replace(" ", "\n"), justify="left" if is_name else "right", no_wrap=is_name)
+        shown = HYPHENATED.get(heading, heading.replace(" ", "\n"))
+        result.add_column(shown, justify="left" if heading == "parameter" else "right", no_wrap=True)
     for entry in audits:
         result.add_row(*(text.format(entry) for text in COLUMNS.values()))
     return result
@@ -165,7 +168,7 @@ def main() -> int:
     else:
         console().print(table(audits, arguments.data_dir.resolve().name))
     say(f"{n_same:,} sounds were rendered again from their values: every byte is as stored.")
-    say(output / "audit.json", output / "audit.png")
+    say_where(Figures=output / "audit.json", Picture=output / "audit.png")
     return 0
 
 

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import copy
 import functools
+import io
 import itertools
 import logging
 import os
@@ -31,7 +32,6 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
-import rich  # noqa: E402
 import torch  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 
@@ -54,7 +54,7 @@ from src.hydra_versions import instantiate  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
-from src.programs.loggers import instantiate_callbacks, instantiate_loggers  # noqa: E402
+from src.programs.loggers import instantiate_callbacks, instantiate_trainer  # noqa: E402
 from src.programs.output import PlainTable, console, progress  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
@@ -68,8 +68,12 @@ EPOCHS = 20  # of a training, so that `head_figures`, written every 20 epochs, h
 ROUNDS = 3  # trainings
 RUSAGE_MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # in units of ru_maxrss
 
-# The progress bar draws as it does on a terminal, which takes longer than into a pipe.
-ON_TERMINAL = "{force_terminal: true, width: 120, file: {_target_: io.StringIO}}"
+
+class OnTerminal(io.StringIO):
+    """Standard error as a terminal: a bar that is drawn takes longer than lines in a pipe."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Row(NamedTuple):
@@ -324,15 +328,14 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
         f"data.batch_size={BATCH}",
         f"trainer.max_epochs={EPOCHS}",
         "trainer.accelerator=cpu",
-        f"+callbacks.rich_progress_bar.console_kwargs={ON_TERMINAL}",
     )
     datamodule = instantiate(cfg.data)
     model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
     turns = InTurn(_bare_epochs(copy.deepcopy(model), instantiate(cfg.data)))
     trainer = _make_trainer(cfg, datamodule, turns)
-    trainer.fit(model, datamodule=datamodule)
+    with contextlib.redirect_stderr(OnTerminal()):
+        trainer.fit(model, datamodule=datamodule)
     turns.pause()
-    rich.reconfigure()  # the global console, back to where it was
     return turns.bare, turns.whole
 
 
@@ -340,8 +343,7 @@ def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) ->
     """The trainer that `train.py` makes, with further callbacks before its own."""
     save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
     every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
-    loggers, plugins = instantiate_loggers(cfg.logger), [AtomicCheckpoints()]
-    return instantiate(cfg.trainer, callbacks=every_callback, logger=loggers, plugins=plugins)
+    return instantiate_trainer(cfg.trainer, every_callback, cfg.logger, plugins=[AtomicCheckpoints()])
 
 
 class InTurn(Callback):

@@ -1,7 +1,13 @@
-"""Lists the options of every configuration group, and how large each model is."""
+"""Lists the options of every configuration group, and how large each model is; of one group, with what each means.
 
+python scripts/list_configs.py [GROUP]
+"""
+
+import argparse
+import functools
 import itertools
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,9 +21,11 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
 
 from scripts.setups import CONFIGS, compose_config  # noqa: E402
+from src.errors import ConfigError, check_choice  # noqa: E402
 from src.hydra_versions import instantiate  # noqa: E402
 from src.models.components.network import NetIO  # noqa: E402
-from src.text import prepare_streams, say  # noqa: E402
+from src.programs.output import console, plain_table  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 # What the sizes are measured with: the saw sets, 32x32x1 with two parameters and two conditioning inputs.
 HEAD_SIZES = {"note_velocity": 10, "log10_decay_time": 24}
@@ -39,6 +47,7 @@ def description(file: Path) -> str:
     return " ".join(comments).partition(". ")[0].rstrip(".")
 
 
+@functools.cache
 def model_config(model: str) -> DictConfig:
     """Configuration of a model alone."""
     return compose_config(f"model/{model}").model
@@ -55,6 +64,7 @@ def takes_samples(model: str) -> bool:
     return model_config(model).net._target_.endswith(".WaveCNN")
 
 
+@functools.cache
 def parameter_count(model: str) -> int:
     """Number of parameters of a model's network on the saw sets."""
     # Networks for samples see the same sounds without a spectrogram.
@@ -70,14 +80,41 @@ def size(group: str, option: str) -> str:
     return f"{parameter_count(option):>9,} parameters" if is_complete(option) else f"{'':>20}"
 
 
-def main() -> int:
-    """Prints a line per option; returns the exit code."""
+def overview(group: str, options: list[str]) -> str:
+    """A group with the names of its options, the sizes of models beside them, as wide as the screen."""
+    sizes = {name: f" ({parameter_count(name):,})" for name in options if group == "model" and is_complete(name)}
+    names = ", ".join(f"{name}{sizes.get(name, '')}".replace(" ", "\0") for name in options)
+    lines = textwrap.wrap(names, console().width, initial_indent=f"{group:<15} ", subsequent_indent=" " * 16)
+    return "\n".join(lines).replace("\0", " ")
+
+
+def details(group: str, options: list[str]) -> None:
+    """Print what each option of a group means, and how large a model is."""
+    sized = group == "model"
+    table = plain_table("", ("option",), ("parameters",) if sized else ())
+    table.add_column("what it is", overflow="fold")
+    for option in options:
+        sizes = [f"{parameter_count(option):,}" if is_complete(option) else ""] if sized else []
+        table.add_row(option, *sizes, description(CONFIGS / group / f"{option}.yaml"))
+    console().print(table)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints a paragraph per group, or a line per option of one; returns the exit code."""
     prepare_streams()
-    for group, options in groups().items():
-        say(f"\n{group}")
-        for option in options:
-            parts = (f"  {option:<22}", size(group, option), description(CONFIGS / group / f"{option}.yaml"))
-            say("  ".join(part for part in parts if part).rstrip())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("group", nargs="?", help="whose options are explained")
+    wanted, found = parser.parse_args(arguments).group, groups()
+    if wanted is None:
+        say(*(overview(group, options) for group, options in found.items()))
+        say("What the options of a group mean: make lc ARGS=GROUP, as in make lc ARGS=model")
+        return 0
+    try:
+        check_choice("group", wanted, found)
+    except ConfigError as error:
+        complain(error)
+        return 1
+    details(wanted, found[wanted])
     return 0
 
 

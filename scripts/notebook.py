@@ -29,7 +29,7 @@ from nbclient.exceptions import CellExecutionError  # noqa: E402
 from nbformat import NotebookNode  # noqa: E402
 
 from src.files import write_atomically  # noqa: E402
-from src.text import complain, say  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 NEEDED = ("src", "configs", "docs/notebook.ipynb", "generate_vimh.py", ".project-root")
@@ -81,6 +81,7 @@ def tidy(notebook: NotebookNode, place: Path) -> None:
 
 def main() -> None:
     """Run the notebook, and write it unless it is only checked."""
+    prepare_streams()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()

@@ -37,7 +37,12 @@ GOALS = {
     "cnn_64k": {"basic": (0.95, 0.008), "envelope": (0.78, 0.035), "resonance": (0.85, 0.020)},
 }
 REFERENCES = ("hist_gradient_boosting", "5_nearest_neighbours", "majority_and_mean")
-README_MODELS = ("cnn_micro", "cnn_tiny", "cnn_64k", "hist_gradient_boosting")
+README_MODELS = {
+    "cnn_micro": "`cnn_micro`",
+    "cnn_tiny": "`cnn_tiny`",
+    "cnn_64k": "`cnn_64k`",
+    "hist_gradient_boosting": "gradient boosting",
+}
 OTHERS = ("mlp_linear", "mlp", "cnn_tiny", "convnext_nano", "vit_micro", "vit_tiny", "vit_400k", "cnn_1m")
 MEASURED = "data.aux=[spec_min,spec_max,decay_time,spectral_centroid,level]"
 
@@ -248,5 +253,5 @@ def summary(runs: Runs) -> str:
         for entry, found in measured(name, runs, only_main=True):
             if entry.model in README_MODELS:
                 figures = [spread_of(found, key, n) for key, n in digits.items()]
-                rows.append((name, entry.model, mean_of(found, "parameters", 0), *figures))
+                rows.append((name, README_MODELS[entry.model], mean_of(found, "parameters", 0), *figures))
     return "\n".join([*table(columns, rows), ""])

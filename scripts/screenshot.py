@@ -1,6 +1,7 @@
 """Takes a picture of a page, or of what is below a place in it, in a headless Chrome or Chromium.
 
-python scripts/screenshot.py logs/audio_eval/DATE_TIME/index.html#sounds docs/tutorial/report.png [--size 1200x1000]
+python scripts/screenshot.py logs/audio_eval/DATE_TIME/index.html#sounds docs/tutorial/report.png --size 1200x1000
+python scripts/screenshot.py "logs/viewer/DATE_TIME/NAME.html#record=7&open=1" docs/viewer_page.png --wait 2
 """
 
 import argparse
@@ -60,23 +61,26 @@ def open_browser() -> webdriver.Chrome:
     )
 
 
-def take(page: Path, place: str, output: Path, width: int, height: int) -> None:
+def take(page: Path, place: str, output: Path, width: int, height: int, wait: float = 0.0) -> None:
     """Write a picture of a page as PNG.
 
     Args:
         page: HTML file.
-        place: `id` of the element that is to stand at the top; empty for the top of the page.
+        place: Fragment of its address: `id` of the element that is to stand at the top, or what the page makes of it;
+            empty for the top of the page.
         output: Where to.
         width: Pixels.
         height: Pixels.
+        wait: Seconds until what the page draws by and by is there.
     """
     driver = open_browser()
     try:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        driver.get(page.resolve().as_uri())
+        driver.get(f"{page.resolve().as_uri()}#{place}")
         driver.execute_script("document.getElementById(arguments[0])?.scrollIntoView({behavior: 'instant'})", place)
         driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")  # drawn
+        driver.execute_async_script("setTimeout(arguments[1], 1000 * arguments[0])", wait)
         write_atomically(output, driver.get_screenshot_as_png())
     finally:
         driver.quit()
@@ -89,13 +93,14 @@ def main() -> None:
     parser.add_argument("page", help="HTML file, with #id for a place in it")
     parser.add_argument("output", type=Path)
     parser.add_argument("--size", default="1200x1000", help="width x height, pixels")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds until everything is drawn; default 0")
     arguments = parser.parse_args()
     name, _, place = arguments.page.partition("#")
     width, _, height = arguments.size.partition("x")
     if not Path(name).is_file() or not (width.isdigit() and height.isdigit()):
         parser.error(f"{name} must be a file, and --size WIDTHxHEIGHT; it is {arguments.size}")
     try:
-        take(Path(name), place, arguments.output, int(width), int(height))
+        take(Path(name), place, arguments.output, int(width), int(height), arguments.wait)
     except NoBrowser as error:
         complain(error)
         sys.exit(1)

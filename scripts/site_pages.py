@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOT_PAGES = {"README.md": "about.md", "CONTRIBUTING.md": "contributing.md"}
 # What others call from Python. Programs and pages are described in docs/.
 REFERENCE = (
+    "api",
     "recipe",
     "params",
     "generation",

@@ -1,9 +1,12 @@
 """Hydra 1.3 and 1.4, told in one place what they want to be told differently. All that uses this does the same in both.
 
 Hydra 1.4 takes no `version_base`, wants a list of what a configuration may name, and lets errors of what it calls pass
-as they are, with a note that says where. OmegaConf 2.4, which comes with it, has another name for new resolvers.
+as they are, with a note that says where. What it makes of `_partial_` cannot be pickled, so that no process could be
+started with it. OmegaConf 2.4, which comes with it, has another name for new resolvers.
 """
 
+import copyreg
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -62,6 +65,16 @@ def instantiate(section: Mapping[str, Any], *args: Any, may_name: Sequence[str] 
         raise
     except Exception as error:  # of anything that a configuration names
         raise InstantiationException(_failed_call(error, section)) from error
+
+
+def _reduced(made: functools.partial[Any]) -> tuple[Any, ...]:
+    """For pickle: another process gets a `functools.partial` of what is made in part."""
+    return functools.partial, (made.func,), (made.func, made.args, made.keywords, None)
+
+
+if not IS_1_3:
+    _made = hydra.utils.instantiate({"_target_": "builtins.dict", "_partial_": True}, _execution_whitelist_=ANYTHING)
+    copyreg.pickle(type(_made), _reduced)
 
 
 def _failed_call(error: Exception, section: Mapping[str, Any]) -> str:

@@ -304,9 +304,18 @@ def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput
     tensors = to_tensors(batch)
     value, std = network_values(network_input.run.module, tensors["image"], tensors["aux"])
     percentile = [None] * len(names) if domain is None else domain.percentile(tensors["image"]).tolist()
-    columns = zip(names, batch.image, batch.spec_range, value, std, percentile, batch.value, strict=True)
-    keys = ("name", "image", "spec_range", "value", "std", "percentile", "true_value")
-    return [SampleReading(**dict(zip(keys, entry, strict=True))) for entry in columns]
+    return [
+        SampleReading(
+            name=name,
+            image=batch.image[n],
+            spec_range=batch.spec_range[n],
+            value=value[n],
+            std=std[n],
+            percentile=percentile[n],
+            true_value=batch.value[n],
+        )
+        for n, name in enumerate(names)
+    ]
 
 
 def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:

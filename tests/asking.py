@@ -13,7 +13,7 @@ class Answer(NamedTuple):
 
 
 def ask(app, path="/", headers=(), method="GET", bodies=(b"",), kind="http"):
-    """The answer of an application to one request.
+    """The answer of an application to one request; of a WebSocket the messages.
 
     Args:
         app: ASGI application.
@@ -40,7 +40,10 @@ def ask(app, path="/", headers=(), method="GET", bodies=(b"",), kind="http"):
     async def receive():
         if not pieces:
             return await asyncio.Event().wait()  # a client that waits
-        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+        piece = pieces.pop(0)
+        if kind == "websocket":
+            return {"type": "websocket.connect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
     async def send(message):
         sent.append(message)

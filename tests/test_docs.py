@@ -38,12 +38,11 @@ def test_every_command_of_the_readme_is_in_the_smoke_run(line):
         assert any(stem.startswith(command_stem(line)) for stem in stems), f"{line} is run nowhere"
 
 
-def test_the_readme_lists_every_make_target():
-    makefile = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"^## ([a-z]+) ([a-z-]+): (.*)", makefile, flags=re.MULTILINE)
-    assert len(targets) > 20
-    rows = (ROOT / "README.md").read_text()
-    assert [f"| `{short}` | `{long}` | {what} |" in rows for short, long, what in targets] == [True] * len(targets)
+def test_the_commands_of_the_readme_are_make_targets_in_their_own_words():
+    rows = re.findall(r"^\| `([a-z]+)`, `([a-z-]+)` \| (.*) \|$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    targets = re.findall(r"^## ([a-z]+) ([a-z-]+): (.*)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert len(rows) == 10
+    assert [row for row in rows if row not in targets] == []
 
 
 def test_the_record_in_the_format_page_is_what_the_page_says():

@@ -1,5 +1,7 @@
 """What holds with every version of Hydra."""
 
+import pickle
+
 import hydra
 import pytest
 from hydra.errors import InstantiationException
@@ -33,6 +35,13 @@ def failure(section, **arguments):
 def test_objects_are_made():
     made = instantiate(CONFIG.synth.low, order=3)
     assert (made.order, type(made.inner[0].inner)) == (3, Filter)
+
+
+def test_what_is_made_in_part_reaches_another_process():
+    section = {"_target_": FILTER, "_partial_": True, "inner": {"_target_": FILTER, "_partial_": True, "order": 2}}
+    again = pickle.loads(pickle.dumps(instantiate(section)))
+    made = again(order=3)
+    assert (made.order, made.inner(inner=1).order, made.inner(inner=1).inner) == (3, 2, 1)
 
 
 @pytest.mark.parametrize("key", ["synth.low", "synth.low.inner[0]", "synth.low.inner[0].inner"])

@@ -35,12 +35,15 @@ MAY_IMPORT = {
     "vimh": {"params", "migration", "sections", "plain"},
     "models": {"params", "param_tensors"},
     "recipe": {"migration", "sections", "params", "spectral", "synth", "vimh"},
+    "playback": {"spectral", "vimh", "recipe"},
     "generation": {"overrides", "hydra_versions", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
     "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "recipe"},
     "pages": set(),
-    "pictures": {"params", "spectral", "vimh", "recipe", "pages"},
+    "pictures": {"params", "vimh"},
     "listening": {"params", "spectral", "vimh", "evaluation", "pages"},
+    "live": set(),
+    "sheet": {"params", "vimh", "playback", "pages"},
     "checkpoints": {"migration", "hydra_versions", "vimh", "models", "plain"},
     "readings": {"params", "recordings", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "callbacks": {"params", "recipe"},
@@ -48,7 +51,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}
-MAY_IMPORT["api"] |= {"checkpoints", "readings", "programs"}
+MAY_IMPORT["api"] |= {"plain", "checkpoints", "readings", "programs"}
 ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
 MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 

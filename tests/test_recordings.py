@@ -17,7 +17,16 @@ from src.checkpoints.trusted import instantiate_own
 from src.errors import ConfigError
 from src.hydra_versions import initialize_configs
 from src.recipe import Recipe
-from src.recordings import AudioFile, RecordingError, find_files, find_onset, read_recording, resample
+from src.recordings import (
+    AudioArray,
+    AudioFile,
+    RecordingError,
+    cut_to_sound,
+    find_files,
+    find_onset,
+    read_recording,
+    resample,
+)
 from src.text import name_of
 
 RATE, DURATION = 8000, 1.0
@@ -424,3 +433,28 @@ def test_what_is_not_there_is_said_to_be_so(tmp_path, monkeypatch, audio):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="no"):
         find_files(audio)
+
+
+# ----- in memory
+
+
+@pytest.mark.parametrize(("first", "n_samples"), [(0, 1000), (0, 5), (3, 64), (64, 64), (990, 50), (1000, 5)])
+def test_samples_in_memory_come_in_blocks_as_those_of_a_file_do(tmp_path, monkeypatch, first, n_samples):
+    monkeypatch.setattr(recordings, "BLOCK", 64)
+    samples = np.random.default_rng(0).normal(scale=0.1, size=1000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    sources = AudioFile.open(tmp_path / "a.wav"), AudioArray(Path("a"), RATE, 1, False, samples)
+    of_file, of_memory = ([*source.blocks(first, n_samples)] for source in sources)
+    assert all(len(block) <= 64 for block in of_memory)
+    assert all(block.dtype == np.float64 for block in of_memory)
+    for blocks in (of_file, of_memory):
+        assert np.array_equal(np.concatenate([np.zeros(0), *blocks]), samples[first : first + n_samples])
+
+
+def test_samples_in_memory_are_cut_and_resampled_as_those_of_a_file_are(tmp_path):
+    sound = np.pad(decaying(44100), (9000, 0)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, 44100, subtype="FLOAT")
+    of_file = read_recording(tmp_path / "a.wav", RATE, DURATION, lead=0.002)
+    of_memory = cut_to_sound(AudioArray(Path("a"), 44100, 1, False, sound), RATE, DURATION, lead=0.002)
+    assert np.array_equal(of_memory.waveform, of_file.waveform)
+    assert (of_memory.onset, of_memory.duration, of_memory.notes) == (of_file.onset, of_file.duration, of_file.notes)

@@ -32,7 +32,7 @@ from src.readings import (
 from src.recipe import Recipe
 from src.vimh.axes import channels_of
 from src.vimh.info import DatasetInfo
-from src.vimh.reader import numbers_of
+from src.vimh.reader import number_of, numbers_of
 
 MOST_DRAWN = 8  # sounds of a picture
 MOST_SHOWN = 3  # sounds that a notebook shows unasked
@@ -86,13 +86,13 @@ class Answer:
     @property
     def std(self) -> np.ndarray:
         """Standard deviations in natural units, float64, `(sound, parameter)`; NaN for categories."""
-        std = self._space.natural_std(self._value, np.stack([reading.std for reading in self.readings]))
-        return np.where(self._space.categorical | np.isnan(self.values), np.nan, std.astype(np.float64))
+        std = self._space.natural_std(self._value, self._std)
+        return np.where(self._space.categorical | np.isnan(self.values), np.nan, std)
 
     @property
     def interval(self) -> np.ndarray:
         """Ends of the 90 % intervals in natural units, float64, `(sound, parameter, 2)`; NaN for categories."""
-        ends = interval(self._space, self._value, np.stack([reading.std for reading in self.readings]))
+        ends = interval(self._space, self._value, self._std)
         return np.where(np.isnan(self.std)[..., None], np.nan, ends)
 
     @property
@@ -166,16 +166,21 @@ class Answer:
         """Values with 90 % intervals, a row for each sound and parameter; the true values where they are known."""
         one = len(self) == 1
         rows = [row if one else (name, *row) for r, name in enumerate(self.names) for row in self._rows(r)]
-        is_heard = isinstance(self.readings[0], RecordingReading)
-        last = (f"steps/{GAIN:g} dB",) if is_heard else ("true",)
-        header = (*(() if one else ("sound ",)), "parameter ", "value", "90 % interval", "units ", *last)
-        return TextTable(self._title() if one else "", header, tuple(rows), self._refined() if one else "")
+        is_heard = any(isinstance(reading, RecordingReading) for reading in self.readings)
+        last = f"steps/{GAIN:g} dB" if is_heard else "true"
+        header = (*(() if one else ("sound",)), "parameter", "value", "90 % interval", "units", last)
+        about = (self._title(), self._refined()) if one else ("", "")
+        return TextTable(header, tuple(rows), ("sound", "parameter", "units"), *about)
 
     def plot(self) -> Picture:
         """What the network sees, the resynthesis, and every value in its range with its interval; the first 8 sounds.
 
         A true value is a red mark.
+
+        Raises:
+            NSMError: If there is no sound.
         """
+        number_of(0, len(self), "sound")  # refuses to draw nothing
         shown = self.readings[:MOST_DRAWN]
         channel = channels_of(self.info, all(reading.spec_range.size for reading in shown))[0]
         note = f"the first {len(shown)} of {len(self):,} sounds" if len(self) > len(shown) else ""
@@ -252,8 +257,16 @@ class Answer:
     @property
     def _value(self) -> np.ndarray:
         """`(sound, parameter)`, as `ParameterSpace` has them."""
-        rows = [reading.value for reading in self.readings]
-        return np.stack(rows).astype(np.float64) if rows else np.zeros((0, len(self.parameters)))
+        return self._rows_of([reading.value for reading in self.readings])
+
+    @property
+    def _std(self) -> np.ndarray:
+        """Their standard deviations, `(sound, parameter)`."""
+        return self._rows_of([reading.std for reading in self.readings])
+
+    def _rows_of(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+        """Rows, `(parameter,)` each, as one array, float64; there may be none."""
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.parameters))
 
     def _true(self) -> np.ndarray | None:
         """True values as people read them, `(sound, parameter)`, if they are known."""
@@ -274,7 +287,7 @@ class Answer:
         return refined_line(reading.refinement) if reading.refinement else ""
 
     def _reading(self, number: int) -> Reading:
-        return self.readings[numbers_of(int(number), len(self), "sound")[0]]
+        return self.readings[number_of(number, len(self), "sound")]
 
     def _is_outside(self, reading: Reading) -> bool:
         return reading.percentile is not None and reading.percentile >= OUTSIDE

@@ -19,7 +19,7 @@ from src.playback import Playback
 from src.text import name_of
 from src.vimh.axes import channels_of
 from src.vimh.info import DatasetInfo
-from src.vimh.reader import Batch, VIMHReader, numbers_of
+from src.vimh.reader import Batch, VIMHReader, number_of, numbers_of
 
 AT_ONCE = 4096  # samples that are read together
 MOST_DRAWN = 32  # samples of a picture
@@ -59,7 +59,7 @@ class Dataset:
         trusted_modules: Sequence[str] = (),
         numbers: np.ndarray | None = None,
     ) -> None:
-        self._reader = data_dir if isinstance(data_dir, VIMHReader) else VIMHReader(find(data_dir))
+        self._reader = data_dir if isinstance(data_dir, VIMHReader) else VIMHReader(find(data_dir, "data_dir"))
         self._trusted = tuple(trusted_modules)
         self._n_train = len(self._reader.train)
         n_samples = self._n_train + len(self._reader.test)
@@ -133,24 +133,25 @@ class Dataset:
         Raises:
             NSMError: If the dataset does not say how its samples sound.
         """
-        one = self._of(self._numbers[numbers_of(int(number), len(self))])
+        one = self._of(self._numbers[[number_of(number, len(self))]])
         ((batch, (name,)),) = one.batches()
         playback = self._playback
         name = name if playback.recipe else f"{name}, by Griffin-Lim"
         return Audio(playback.sounds(batch)[0], playback.sample_rate, name)
 
-    def plot(self, channel: int = 0) -> Picture:
+    def plot(self, channel: int | str = 0) -> Picture:
         """The images with their values; the first 32.
 
         Args:
-            channel: Which of the image.
+            channel: Which of the image, by its number or its name.
 
         Raises:
             NSMError: If there is no such channel, or no sample.
         """
-        (number,) = numbers_of(int(channel), self.info.channels, "channel")
+        labels = self.info.channel_labels
+        number = number_of(labels.index(channel) if channel in labels else channel, self.info.channels, "channel")
         shown = self[:MOST_DRAWN]
-        _ = numbers_of(0, len(self))  # refuses to draw nothing
+        number_of(0, len(self))  # refuses to draw nothing
         ((batch, names),) = shown.batches()
         meaning = channels_of(self.info, batch.spec_range.size > 0)[number]
         levels = meaning.levels(batch.image[:, number], batch.spec_range)

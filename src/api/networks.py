@@ -10,7 +10,7 @@ import torch
 
 from src.api.answers import Answer
 from src.api.datasets import Dataset
-from src.api.places import find
+from src.api.places import as_path, find
 from src.api.shown import TextTable, facts, facts_html
 from src.api.sources import Audible, sources_of
 from src.checkpoints.run import Run, check_same_heads, load_run
@@ -19,11 +19,9 @@ from src.errors import ConfigError, check_number
 from src.params import ParamSpec
 from src.playback import Playback
 from src.readings import NetworkInput, Reading, TrainedOn, input_of, read_audio, read_samples, trained_on
-from src.runs import BEST, LAST, TRAIN, RunRecord, choose_run, read_run
+from src.runs import CHECKPOINTS, TRAIN, RunRecord, choose_run, read_run
 from src.text import name_of
 from src.vimh.info import DatasetInfo
-
-CHECKPOINTS = "checkpoints"  # of a run: where its checkpoints are
 
 
 def load(
@@ -51,12 +49,8 @@ def load(
         >>> [spec.name for spec in net.parameters]
         ['note_velocity', 'log10_decay_time']
     """
-    log_dir = find(log_dir)
-    if isinstance(run, RunRecord):
-        run = run.directory
-    if run not in (None, LAST, BEST):
-        run = os.fspath(find(os.fspath(run)))
-    chosen = choose_run(run, log_dir)
+    log_dir = find(log_dir, "log_dir")
+    chosen = choose_run(_wanted(run), log_dir)
     record, directory = chosen.run, chosen.ckpt_path.absolute().parents[1]
     if record is None and chosen.ckpt_path.absolute().parent.name == CHECKPOINTS:
         record = read_run(directory, log_dir.absolute() / TRAIN)
@@ -68,6 +62,15 @@ def load(
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"device is {device!r}, which cannot be used here: {reason}. Choose cpu.") from error
     return TrainedNetwork(loaded, chosen.ckpt_path, chosen.why, record, tuple(trusted_modules))
+
+
+def _wanted(run: str | Path | RunRecord | None) -> str | None:
+    """A run as `choose_run` takes it: by its name, or by its place, which may be in the project."""
+    if run is None:
+        return None
+    wanted = as_path(run.directory if isinstance(run, RunRecord) else run, "run")
+    place = find(wanted, "run")
+    return os.fspath(place if place.is_file() or (place / CHECKPOINTS).is_dir() else wanted)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -225,5 +228,6 @@ def parameters_table(parameters: Sequence[ParamSpec]) -> TextTable:
     for spec in parameters:
         ends = [spec.text(end) for end in (spec.min, spec.max)]
         reach = ", ".join(spec.names) if spec.categorical else " … ".join(ends)
-        rows.append((spec.name, f"{spec.kind}", reach, str(spec.n_classes), spec.natural_units))
-    return TextTable("", ("parameter ", "kind ", "range ", "classes", "units "), tuple(rows))
+        rows.append((spec.name, str(spec.kind), reach, str(spec.n_classes), spec.natural_units))
+    header = ("parameter", "kind", "range", "classes", "units")
+    return TextTable(header, tuple(rows), texts=("parameter", "kind", "range", "units"))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from src.api.places import as_path
 from src.errors import ConfigError
 from src.files import write_atomically
 from src.pages.encoding import as_text, encode_wav
@@ -31,24 +32,26 @@ class TextTable:
     """A table that prints as text and shows itself in a notebook.
 
     Attributes:
-        title: Lines above it.
-        header: The headings; those of columns with texts end with a space, which is not shown.
+        header: The headings.
         rows: A cell for each heading.
+        texts: The headings of columns with texts, which stand to the left; numbers stand to the right.
+        title: Lines above it.
         caption: Lines below it.
     """
 
-    title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    texts: tuple[str, ...] = ()
+    title: str = ""
     caption: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        table = PlainTable(collapse_padding=True, pad_edge=False)
+        table = PlainTable(collapse_padding=True, pad_edge=False, header_style="")
         for heading in self.header:
-            table.add_column(heading.rstrip(), justify="left" if heading.endswith(" ") else "right", no_wrap=True)
+            table.add_column(heading, justify="left" if heading in self.texts else "right", no_wrap=True)
         for row in self.rows[:MOST_ROWS]:
             table.add_row(*(one_line(cell, MOST_CHARACTERS) for cell in row))
         stream = io.StringIO()
@@ -66,7 +69,8 @@ class TextTable:
         return f"… and {left:,} more rows" if left > 0 else ""
 
     def _repr_html_(self) -> str:
-        sides = ["left" if heading.endswith(" ") else "right" for heading in self.header]
+        sides = ["left" if heading in self.texts else "right" for heading in self.header]
+        sides = [f"{side}; white-space: nowrap" for side in sides]
         head = "".join(_cell("th", text, side) for text, side in zip(self.header, sides, strict=True))
         rows = (
             "".join(_cell("td", text, side) for text, side in zip(row, sides, strict=True))
@@ -107,7 +111,7 @@ class Audio:
         Raises:
             ConfigError: If it cannot be written.
         """
-        path = Path(path).expanduser()
+        path = as_path(path, "path")
         try:
             write_atomically(path, self._wav())
         except OSError as error:
@@ -124,7 +128,7 @@ class Audio:
         return f"{one_line(self.name, MOST_CHARACTERS)}: {self.duration:g} s at {self.sample_rate:,} Hz".lstrip(": ")
 
     def _repr_html_(self) -> str:
-        label = f"<small>{text(self.name)}</small><br>" if self.name else ""
+        label = f"<small>{escaped(self.name)}</small><br>" if self.name else ""
         if self.duration > LONGEST:
             return (
                 f"<div>{label}{self.duration:g} s are too long for a page; <code>save(path)</code> writes them.</div>"
@@ -139,17 +143,17 @@ class Audio:
 def image(figure: Figure, description: str) -> str:
     """A figure as HTML."""
     source = f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}"
-    return f'<img alt="{text(description)}" src="{source}">'
+    return f'<img alt="{escaped(description)}" src="{source}">'
 
 
-def text(content: str) -> str:
+def escaped(content: str) -> str:
     """Text as HTML in one line: escaped, with what a terminal would obey visible."""
     return escape(one_line(content))
 
 
 def paragraphs(lines: str) -> str:
     """Lines as HTML."""
-    return "".join(f"<div>{text(line)}</div>" for line in _lines(lines))
+    return "".join(f"<div>{escaped(line)}</div>" for line in _lines(lines))
 
 
 def side_by_side(parts: Iterable[str]) -> str:
@@ -167,9 +171,9 @@ def facts(title: str, entries: Mapping[str, str]) -> str:
 def facts_html(title: str, entries: Mapping[str, str]) -> str:
     """The same as HTML."""
     rows = "".join(
-        f"<tr>{_cell('th', name + ' ', 'left')}{_cell('td', entry, 'left')}</tr>" for name, entry in entries.items()
+        f"<tr>{_cell('th', name, 'left')}{_cell('td', entry, 'left')}</tr>" for name, entry in entries.items()
     )
-    return f"<div><b>{text(title)}</b></div><table>{rows}</table>"
+    return f"<div><b>{escaped(title)}</b></div><table>{rows}</table>"
 
 
 def dataframe(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> Any:
@@ -186,7 +190,7 @@ def dataframe(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> Any:
 
 
 def _cell(tag: str, content: str, side: str) -> str:
-    shown = escape(one_line(content.rstrip(), MOST_CHARACTERS))
+    shown = escape(one_line(content, MOST_CHARACTERS))
     return f'<{tag} style="text-align: {side}; padding: 0 0.6em">{shown}</{tag}>'
 
 

@@ -15,6 +15,12 @@ from src.recordings import HIGHEST_RATE, AudioArray, AudioFile, AudioSource, fin
 Waveforms = np.ndarray | Tensor
 Audible = str | Path | Waveforms | Sequence[str | Path | Waveforms]
 
+HINTS = {  # by the number of axes
+    2: " Take the mean over channels.",
+    3: " Take the mean over channels.",
+    4: " To have images read, give samples of a Dataset: data[:16].",
+}
+MOST_CHANNELS = 16  # of what is taken for one recording whose axes are the wrong way round
 WHAT = "Give a waveform (time,), several (batch, time), a file, or a list of files"
 
 
@@ -67,7 +73,7 @@ def _files(path: str | Path, sample_rate: float | None) -> Iterator[AudioFile]:
     """The files that a path, a directory or a pattern means, open."""
     if sample_rate is not None:
         raise ConfigError("sample_rate is of waveforms; a file knows its own. Leave it out.")
-    for file in find_files(str(find(path))):
+    for file in find_files(str(find(path, "audio"))):
         yield AudioFile.open(file)
 
 
@@ -81,10 +87,11 @@ def _waveforms(item: Any, is_one: bool) -> np.ndarray:
     samples = as_array(item)
     if samples.ndim not in ((1,) if is_one else (1, 2)):
         wanted = "(time,)" if is_one else "(time,) or (batch, time)"
-        raise ConfigError(f"audio has the shape {samples.shape}; it must be {wanted}. Take the mean over channels.")
+        hint = HINTS.get(samples.ndim, "")
+        raise ConfigError(f"audio has the shape {samples.shape}; it must be {wanted}.{hint}")
     if 0 in samples.shape:
         raise ConfigError(f"audio has the shape {samples.shape}: it holds no samples. {WHAT}.")
-    if samples.ndim == 2 and samples.shape[1] < samples.shape[0] and samples.shape[1] <= 16:
+    if samples.ndim == 2 and samples.shape[1] < samples.shape[0] and samples.shape[1] <= MOST_CHANNELS:
         raise ConfigError(
             f"audio has the shape {samples.shape}, which is {samples.shape[0]:,} sounds of {samples.shape[1]} samples: "
             "time is the last axis. Transpose it, or take the mean over channels: audio.mean(axis=1)."
@@ -100,8 +107,7 @@ def as_array(item: Any) -> np.ndarray:
     """
     if isinstance(item, Tensor):
         item = item.detach().cpu()
-        item = item.float() if item.dtype == torch.bfloat16 else item
-        return item.numpy()
+        item = (item.float() if item.dtype == torch.bfloat16 else item).numpy()
     try:
         samples = np.asarray(item)
     except ValueError:  # rows of several lengths

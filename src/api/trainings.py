@@ -28,7 +28,7 @@ def runs(log_dir: str | Path = "logs") -> "Runs":
         >>> runs().best.complete
         True
     """
-    return Runs(tuple(find_runs(find(log_dir))))
+    return Runs(tuple(find_runs(find(log_dir, "log_dir"))))
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,7 +68,7 @@ class Runs(Sequence[RunRecord]):
     def table(self) -> TextTable:
         """The runs, a row each, with their errors on test sounds in grid steps; `*` marks the best on each dataset."""
         datasets = {record.dataset for record in self.records}
-        header = ("run ", "network ", "epochs", "error", "accuracy", "state ")
+        header = ("run", "network", "epochs", "error", "accuracy", "state")
         rows = tuple(
             (
                 f"{record.name}{' *' if record.best else ''}",
@@ -80,12 +80,12 @@ class Runs(Sequence[RunRecord]):
             )
             for record in self.records
         )
-        title = f"Runs on {datasets.pop() or 'unknown data'}" if len(datasets) == 1 else ""
         caption = "* the best on its dataset" if any(record.best for record in self.records) else ""
-        if title:
-            return TextTable(title, header, rows, caption)
+        texts = ("run", "dataset", "network", "state")
+        if len(datasets) == 1:
+            return TextTable(header, rows, texts, f"Runs on {datasets.pop() or 'unknown data'}", caption)
         where = tuple((run, record.dataset or "", *others) for record, (run, *others) in zip(self, rows, strict=True))
-        return TextTable("", ("run ", "dataset ", *header[1:]), where, caption)
+        return TextTable(("run", "dataset", *header[1:]), where, texts, "", caption)
 
     def to_dataframe(self) -> Any:
         """A DataFrame of pandas, a row for each run, with every attribute of `RunRecord` as a column.

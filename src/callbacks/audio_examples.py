@@ -20,9 +20,9 @@ class AudioExamples(Periodic):
     """Writes pairs of sounds to TensorBoard every few epochs, and after the last one: the true and the predicted one.
 
     `sounds/{i}/true` and `sounds/{i}/predicted` are the waveforms that belong to the true and to the predicted
-    parameters of a validation sample, `sounds/{i}` their spectrograms, with the values. The samples are the first ones
-    that validate, as the first process sees them, at most one batch of them. Without a TensorBoard logger nothing is
-    rendered.
+    parameters of a validation sample, `sounds/{i}/true and predicted` their spectrograms, with the values. The samples
+    are the first ones that validate, as the first process sees them, at most one batch of them. Without a TensorBoard
+    logger nothing is rendered.
 
     Args:
         recipe_of: Takes the dataset's description, and returns the recipe that renders its sounds.
@@ -74,7 +74,7 @@ class AudioExamples(Periodic):
             picture = pixels(self.draw(info, spectrograms[0], spectrograms[1], texts))
             audible = torch.from_numpy(waveforms / max(1.0, np.abs(waveforms).max()))  # softer if it would clip
             for writer in tensorboard_writers(trainer):
-                writer.add_image(f"sounds/{number}", picture, step, dataformats="HWC")
+                writer.add_image(f"sounds/{number}/true and predicted", picture, step, dataformats="HWC")
                 for name, waveform in zip(("true", "predicted"), audible, strict=True):
                     writer.add_audio(f"sounds/{number}/{name}", waveform, step, int(info.sample_rate))
         return True

@@ -30,7 +30,7 @@ INK: dict[RcKeyType, Any] = {
 }
 LONGEST_NAME, LONGEST_UNITS = 40, 20  # characters
 COLUMNS = 3  # of spectrograms
-LONGEST_LINE = 42  # characters above a spectrogram
+LONGEST_LINE = 54  # characters above a spectrogram
 SHORTEST_NAME = 12  # what is left of a name in such a line
 # TensorBoard puts the name of the run into the line of a shorter tag, over it.
 EXAMPLES = "spectrograms/the first validation samples"
@@ -188,7 +188,7 @@ def spectrogram_figure(
     """
     rows = -(-len(images) // COLUMNS)
     titles, picture = 0.14 * len(specs) + 0.15, 1.4  # inches
-    figure = Figure(figsize=(3.2 * COLUMNS, (titles + picture) * rows), dpi=DPI)
+    figure = Figure(figsize=(3.6 * COLUMNS, (titles + picture) * rows), dpi=DPI)
     height = picture / (titles + picture) / rows
     for number, image in enumerate(images):
         row, column = divmod(number, COLUMNS)

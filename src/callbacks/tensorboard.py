@@ -8,8 +8,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 STAGES = ("train", "val")
 # Tags are sorted, and the part before the first stroke is a group. What is read most gets the first ones.
-GROUPS = {"loss": "1 loss", "acc": "2 accuracy", "acc_best": "2 accuracy/best so far", "steps": "3 error/mean in steps"}
-GROUPS_BY_HEAD = {"mae": "3 error", "acc": "4 accuracy by head"}
+FIRST = {
+    "loss": "1 loss/{stage}",
+    "acc": "2 accuracy/{stage}",
+    "acc_best": "2 accuracy/{stage}, best so far",
+    "steps": "3 error/mean in steps/{stage}",
+}
+FIRST_BY_HEAD = {"mae": "3 error/{head}/{stage}", "acc": "4 accuracy by head/{head}/{stage}"}
 OTHER_MEANS, OTHERS_BY_HEAD = "5 other means", "6 other figures by head"
 OF_HEADS = ("acc", "acc1", "coverage", "f1", "mae", "nmae", "steps")
 TRAINING, GRADIENTS = "7 training", "8 gradients"
@@ -41,12 +46,12 @@ def tag_of(metric: str) -> str:
     if stage not in STAGES:
         return metric
     head, _, of_head = figure.rpartition("_")
-    if figure in GROUPS:
-        return f"{GROUPS[figure]}/{stage}"
+    if figure in FIRST:
+        return FIRST[figure].format(stage=stage)
     if not head or of_head not in OF_HEADS:
         return f"{OTHER_MEANS}/{figure}/{stage}"
-    if of_head in GROUPS_BY_HEAD:
-        return f"{GROUPS_BY_HEAD[of_head]}/{head}/{stage}"
+    if of_head in FIRST_BY_HEAD:
+        return FIRST_BY_HEAD[of_head].format(head=head, stage=stage)
     return f"{OTHERS_BY_HEAD}/{head} {of_head}/{stage}"
 
 

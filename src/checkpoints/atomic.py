@@ -36,7 +36,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         content = io.BytesIO()  # or a full disk would be a RuntimeError that does not say so
         torch.save(checkpoint, content)
         path = Path(path)
-        write_atomically(path, content.getbuffer())
+        write_atomically(path, content.getvalue())  # no view of it: in a traceback, one crashes Python 3.12
         remove_stale(path.parent)
         self.outdated.discard(path)
         if path.name == LAST_NAME:

@@ -21,7 +21,8 @@ export class BlindDialog {
     this.#store = store;
     this.onOpen = onOpen;
     for (const [id, chosen] of [["abx-a", 0], ["abx-b", 1]]) {
-      find(`#${id}`).append(...data.sides.map((name, side) => new Option(name, side, side === chosen, side === chosen)));
+      const options = data.sides.map((name, side) => new Option(name, side, side === chosen, side === chosen));
+      find(`#${id}`).append(...options);
     }
     this.#listen();
   }

@@ -27,6 +27,7 @@ class ComparisonPage {
     find("#sound-name").textContent = name;
     find("#sound-notes").replaceChildren(...notes.map((note) => element("p", { class: "note" }, note)));
     find("#now").textContent = `${name}, ${number + 1} of ${this.data.sounds.length}`;
+    find("#now").title = find("#now").textContent;
     this.player.load(this.store.get(number).waves, this.data.rate);
     this.#mark(focus);
     this.#showParameters();
@@ -144,6 +145,7 @@ class ComparisonPage {
     }));
     find("#previous").addEventListener("click", () => this.step(-1));
     find("#next").addEventListener("click", () => this.step(1));
+    find("#toggle").addEventListener("click", () => this.nextSide(1));
     find("#loop").addEventListener("change", (event) => this.player.loop(event.target.checked));
     find("#match").addEventListener("change", (event) => this.player.match(event.target.checked));
     find("#seek").addEventListener("input", (event) => this.player.seek(Number(event.target.value)));

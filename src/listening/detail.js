@@ -82,9 +82,11 @@ export class Detail {
     const { rows } = this.#data.axes;
     const { values } = this.#pictures[i];
     const band = `${formatNumber(rows[0], 0)} to ${formatNumber(rows.at(-1), 0)} Hz`;
-    if (i < 2) return `Spectrogram, ${name}, ${band}: loudest point ${formatNumber(Math.max(...values), 1)} dB full scale`;
     const mean = values.reduce((sum, value) => sum + Math.abs(value), 0) / values.length;
-    return `Spectrogram, ${name}, ${band}: on average ${formatNumber(mean, 2)} dB either way`;
+    const loudest = values.reduce((most, value) => Math.max(most, value), -Infinity);
+    const difference = `on average ${formatNumber(mean, 2)} dB either way`;
+    const level = `loudest point ${formatNumber(loudest, 1)} dB full scale`;
+    return `Spectrogram, ${name}, ${band}: ${i < 2 ? level : difference}`;
   }
 
   // ----- the crosshair
@@ -162,7 +164,7 @@ export class Detail {
     const kind = (head) => (["Parameter", "Range"].includes(head) ? "" : "figure");
     fillTable(find("#parameters"), heads.map((head) => columnHead(head, kind(head))), lines);
     const spread = answer.some((entry) => entry.spread) ? " ± one standard deviation" : "";
-    find("#parameters .key").replaceChildren(
+    find("#parameters-title .key").replaceChildren(
       ...(truth ? [element("span", { class: "true" }, "▎true"), " "] : []),
       element("span", { class: `side-${this.#compared} answer` }, `● ${name.toLowerCase()}`), spread,
     );

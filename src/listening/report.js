@@ -9,6 +9,7 @@ import { BlindDialog } from "./blind.js";
 import { Cards } from "./cards.js";
 import { Detail } from "./detail.js";
 import { List } from "./list.js";
+import { keysOf } from "./report_keys.js";
 import { Store } from "./store.js";
 
 class ReportPage {
@@ -66,6 +67,19 @@ class ReportPage {
   nextSide(by) {
     const count = this.data.sides.length;
     this.chooseSide((this.player.side + by + count) % count);
+  }
+
+  /** Play a row of the list, if that is where a key was pressed, or what is current. */
+  playFrom(row) {
+    if (row && Number(row.dataset.sound) !== this.sound) {
+      this.player.pause();
+      this.choose(Number(row.dataset.sound));
+    }
+    this.togglePlay();
+  }
+
+  openBlind() {
+    this.blind.open(this.sound, this.compared, this.player.matched);
   }
 
   step(by) {
@@ -140,8 +154,8 @@ class ReportPage {
     find("#loop").addEventListener("change", (event) => this.player.loop(event.target.checked));
     find("#match").addEventListener("change", (event) => this.player.match(event.target.checked));
     find("#seek").addEventListener("input", (event) => this.player.seek(Number(event.target.value)));
-    find("#blind").addEventListener("click", () => this.#openBlind());
-    listenToKeys(this.#keys(), find("#keys"));
+    find("#blind").addEventListener("click", () => this.openBlind());
+    listenToKeys(keysOf(this), find("#keys"));
     const drawAll = () => {
       this.detail.draw();
       this.cards.show(this.compared);
@@ -155,77 +169,6 @@ class ReportPage {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   }
 
-  #openBlind() {
-    this.blind.open(this.sound, this.compared, this.player.matched);
-  }
-
-  #keys() {
-    const sides = this.data.sides.map((name, side) => ({
-      shown: [`${side + 1}`], does: `Listen to ${name.toLowerCase()}`, answers: [`${side + 1}`],
-      act: () => this.chooseSide(side),
-    }));
-    const cards = this.data.cards.map(([label, number]) => ({
-      shown: [label[0]], does: `Play the ${label.toLowerCase()} sound`, answers: [label[0].toLowerCase(), label[0]],
-      act: () => {
-        this.choose(number);
-        this.player.play();
-      },
-    }));
-    const flip = (id, act) => () => {
-      act();
-      say(`${find(`label:has(#${id})`).textContent.trim()} ${find(`#${id}`).checked ? "on" : "off"}`);
-    };
-    return [
-      {
-        title: "Listen",
-        keys: [
-          { shown: ["Space"], does: "Play or pause", answers: [" "], act: (event) => this.#onSpace(event) },
-          { shown: ["←", "→"], does: "Switch sides at the same position", answers: ["ArrowLeft", "ArrowRight"],
-            act: (event) => this.nextSide(event.key === "ArrowLeft" ? -1 : 1) },
-          ...sides,
-          { shown: ["L"], does: "Loop", answers: ["l", "L"],
-            act: flip("loop", () => this.player.loop(!this.player.looping)) },
-          { shown: ["E"], does: "Equal level: lower the louder sides to the RMS level of the softest",
-            answers: ["e", "E"], act: flip("match", () => this.player.match(!this.player.matched)) },
-          { shown: ["0"], does: "Back to the beginning", answers: ["0"], act: () => this.player.seek(0) },
-          { shown: ["X"], does: "Blind test (ABX)", answers: ["x", "X"], act: () => this.#openBlind() },
-        ],
-      },
-      {
-        title: "Choose a sound",
-        keys: [
-          ...cards,
-          { shown: ["↑", "↓"], does: "Another sound, while the list is in view", answers: ["ArrowUp", "ArrowDown"],
-            repeats: true, act: (event) => listening() && this.step(event.key === "ArrowUp" ? -1 : 1) },
-        ],
-      },
-      {
-        title: "On the spectrograms",
-        keys: [
-          { shown: ["←", "→", "↑", "↓"], does: "Move the crosshair, when they have the focus", answers: [], act() {} },
-          { shown: ["Enter"], does: "Go to the time of the crosshair", answers: [], act() {} },
-        ],
-      },
-      { title: "This list", keys: [{ shown: ["?"], does: "Show it; Esc closes it", answers: [], act() {} }] },
-    ];
-  }
-
-  /** Play a row of the list that has the focus, or what is current. */
-  #onSpace(event) {
-    const row = event.target.closest("#rows tr");
-    if (row && Number(row.dataset.sound) !== this.sound) {
-      this.player.pause();
-      this.choose(Number(row.dataset.sound));
-    }
-    this.togglePlay();
-  }
-}
-
-/** Whether the section of the sounds covers the middle of the window or has the focus. */
-function listening() {
-  const { top, bottom } = find("#sounds").getBoundingClientRect();
-  const middle = window.innerHeight / 2;
-  return (top < middle && bottom > middle) || document.activeElement.closest("#sounds, #player") !== null;
 }
 
 const page = pageData();

@@ -80,10 +80,8 @@ def _about_sounds(report: Report, metric: Metric) -> str:
         return f"None of the {report.kind} could be compared by {metric.name}."
     original = "the truth" if report.sounds[0].true_value is not None else "the original"
     if metric.better != "low" or metric.best != 0:
-        side = {"high": "or more", "low": "or less", "0": "or more"}[metric.better]
-        return (
-            f"Half of the {len(values):,} {report.kind} have a {metric.name} of {_text(np.median(values), metric)} {side}."
-        )
+        median = f"{_text(np.median(values), metric)} or {'less' if metric.better == 'low' else 'more'}"
+        return f"Half of the {len(values):,} {report.kind} have a {metric.name} of {median}."
     if len(values) < FEW:
         low, high = (_text(end, metric) for end in (values.min(), values.max()))
         reach = high if len(values) == 1 or low == high else f"{_two_digits(values.min())} to {high}"
@@ -161,7 +159,8 @@ def _about_numbers(shares: Sequence[tuple[float, str]]) -> list[str]:
     if len(shares) == 1:
         return [f"{hardest} is within one grid step on {low:.0f} % of them."]
     if round(low) == round(high):
-        return [f"{'Both' if len(shares) == 2 else f'All {len(shares)}'} parameters are within one grid step on {low:.0f} % of them."]
+        which = "Both" if len(shares) == 2 else f"All {len(shares)}"
+        return [f"{which} parameters are within one grid step on {low:.0f} % of them."]
     return [
         f"Within one grid step: {easiest} on {high:.0f} % of them, the best of {len(shares)} parameters; {hardest} on "
         f"{low:.0f} %, the worst."

@@ -1,5 +1,6 @@
 """The local server: it listens on the loopback only, prints its address, and ends within a second of Ctrl-C."""
 
+import asyncio
 import gc
 import os
 import secrets
@@ -18,6 +19,15 @@ from src.text import say
 HOST = "127.0.0.1"
 MOST_CONNECTIONS = 128  # at a time
 IDLE = 5  # s after which a connection without a request is closed
+
+
+class PageServer(uvicorn.Server):
+    """A server that sleeps until a request comes: nobody asks it for the date, and it ends with the program."""
+
+    async def main_loop(self) -> None:
+        """Called once it listens."""
+        await self.on_tick(0)
+        await asyncio.Event().wait()
 
 
 def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
@@ -46,12 +56,13 @@ def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
             log_level="critical",
             access_log=False,
             server_header=False,
+            date_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=IDLE,
         )
         gc.freeze()  # or else the interpreter searches all that was imported for garbage at its end, for seconds
         # A daemon, as are the threads that it starts: answers that are under way do not hold up the end.
-        server = Thread(target=uvicorn.Server(config).run, kwargs={"sockets": [listener]}, daemon=True)
+        server = Thread(target=PageServer(config).run, kwargs={"sockets": [listener]}, daemon=True)
         server.start()
         server.join()
 

@@ -49,7 +49,7 @@ def as_text(content: bytes) -> str:
 
 
 class Block:
-    """Sounds and pictures as one block of bytes, compressed, that a page holds as text; `Block` in encoding.js reads it.
+    """Sounds and pictures as one block of bytes, compressed, which a page holds as text; encoding.js reads it.
 
     Every entry is numbers of 16 bits as differences from one to the next, all low bytes before all high bytes, which
     zlib makes much smaller than the numbers themselves.

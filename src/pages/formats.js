@@ -1,4 +1,4 @@
-/** Numbers and names as texts; `src/pages/formats.py` is the same in Python. */
+/** Numbers as texts. `src/pages/formats.py` is the same in Python, which rounds exact ties to even digits. */
 
 const NOTHING = "–";
 

@@ -6,12 +6,14 @@ const hands = { onPointer: false, taken: false };
 
 /**
  * Answer keys.
- * @param {object[]} groups `title`, and `keys`: `shown` (texts), `does` (a sentence), `answers` (names of keys, as of
- *   KeyboardEvent.key), `act` (of the event; returns false where the key is the browser's) and `repeats`.
+ * @param {object[]} groups `title`, and `keys`: `shown` (texts) and `does` (a sentence), and of those answered here
+ *   `answers` (names of keys, as of KeyboardEvent.key), `act` (of the event; false where the key is the browser's) and
+ *   `repeats`.
  * @param {HTMLDialogElement} dialog Gets the list; opened by "?" and by every element with `data-keys`.
  */
 export function listenToKeys(groups, dialog) {
-  const table = new Map(groups.flatMap(({ keys }) => keys.flatMap((key) => key.answers.map((name) => [name, key]))));
+  const answered = groups.flatMap(({ keys }) => keys.filter((key) => key.answers));
+  const table = new Map(answered.flatMap((key) => key.answers.map((name) => [name, key])));
   fillDialog(groups, dialog);
   table.set("?", { act: () => dialog.showModal() });
   for (const button of document.querySelectorAll("[data-keys]")) {

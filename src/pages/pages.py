@@ -1,7 +1,7 @@
 """Puts pages together from templates, styles and modules of JavaScript: as one file, or as files for a server.
 
-The modules are true ES modules that import each other by relative paths, `import { Player } from "../pages/player.js";`.
-A server hands them out as they are, under their paths below `src`. In a file that opens from disk they are joined in
+The modules are true ES modules that import each other by relative paths: `import { Player } from "./player.js";`. A
+server hands them out as they are, under their paths below `src`. In a file that opens from disk they are joined in
 the order of their imports, each in a function that returns what it exports.
 """
 

@@ -26,7 +26,7 @@ const REACHES = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80];
 /** The round number that all but one in 200 of the differences stay within, so that their colours show them. */
 export function reachOf(differences) {
   const sizes = Float32Array.from(differences, Math.abs).sort();
-  const most = sizes[Math.floor((sizes.length - 1) * 0.995)] ?? 0;
+  const most = sizes[Math.ceil((sizes.length - 1) * 0.995)] ?? 0;
   return REACHES.find((reach) => most <= reach) ?? REACHES.at(-1);
 }
 

@@ -1,17 +1,39 @@
 /** Plays sounds of one length together, one of them audible: switching goes on at the same position without a gap. */
 
 import { calm } from "./dom.js";
+import { clamp } from "./formats.js";
 
 const FADE = 0.004; // s of a stop, and of a start within a sound
 const SWITCH = 0.003; // s, time constant of a change of gains
 const LEAD = 0.02; // s from a start to its first sample
 
-const contexts = new Map();
+const RATES = [8000, 96000]; // Hz that every browser has; sounds of other rates are played faster or slower
+const IDLE = 1000; // ms after the last sound until the output rests
 
-/** An output at the rate of the sounds, so that the browser's own resampler does what is left. */
-function contextAt(rate) {
-  if (!contexts.has(rate)) contexts.set(rate, new AudioContext({ sampleRate: rate }));
-  return contexts.get(rate);
+const outputs = new Map();
+
+/** An output at a rate, so that the browser's own resampler does what is left; it rests while no player plays. */
+class Output {
+  #playing = new Set();
+
+  constructor(rate) {
+    this.context = new AudioContext({ sampleRate: rate });
+  }
+
+  static at(rate) {
+    if (!outputs.has(rate)) outputs.set(rate, new Output(rate));
+    return outputs.get(rate);
+  }
+
+  wake(player) {
+    this.#playing.add(player);
+    this.context.resume();
+  }
+
+  rest(player) {
+    this.#playing.delete(player);
+    setTimeout(() => this.#playing.size || this.context.suspend(), IDLE);
+  }
 }
 
 export function peakOf(wave) {
@@ -27,6 +49,8 @@ export class Player {
   #levels = []; // RMS of each
   #headroom = 1;
   #rate = 0;
+  #speed = 1; // samples of a sound to one of its output
+  #output = null;
   #offset = 0; // s, of the first sample since `#started`
   #started = 0; // s, of the context's clock
   #voices = [];
@@ -47,7 +71,8 @@ export class Player {
   load(waves, rate, offset = 0) {
     this.#restart(() => {
       this.#waves = waves;
-      this.#rate = rate;
+      this.#rate = clamp(rate, ...RATES);
+      this.#speed = rate / this.#rate;
       this.#levels = waves.map(rmsOf);
       this.#headroom = 1 / Math.max(1, ...waves.map(peakOf));
       this.duration = waves[0].length / rate;
@@ -59,7 +84,7 @@ export class Player {
   /** Where all sounds are, s. */
   get position() {
     if (!this.playing) return this.#offset;
-    const elapsed = this.#offset + Math.max(0, contextAt(this.#rate).currentTime - this.#started);
+    const elapsed = this.#offset + Math.max(0, this.#now - this.#started);
     return this.looping ? elapsed % this.duration : Math.min(elapsed, this.duration);
   }
 
@@ -95,7 +120,7 @@ export class Player {
   loop(looping) {
     if (this.playing) {
       this.#offset = this.position;
-      this.#started = Math.max(this.#started, contextAt(this.#rate).currentTime);
+      this.#started = Math.max(this.#started, this.#now);
       for (const { source } of this.#voices) source.loop = looping;
     }
     this.looping = looping;
@@ -115,32 +140,30 @@ export class Player {
     return this.#levels.map((level) => this.#headroom * (this.matched && level > 0 ? softest / level : 1));
   }
 
+  /** Time of the output, s. */
+  get #now() {
+    return this.#output.context.currentTime;
+  }
+
   #setGains() {
     const gains = this.#gains();
     this.#voices.forEach(({ gain }, side) => {
-      gain.gain.setTargetAtTime(side === this.side ? gains[side] : 0, contextAt(this.#rate).currentTime, SWITCH);
+      gain.gain.setTargetAtTime(side === this.side ? gains[side] : 0, this.#now, SWITCH);
     });
   }
 
   #start() {
-    const context = contextAt(this.#rate);
-    context.resume();
+    this.#output = Output.at(this.#rate);
+    this.#output.wake(this);
     if (this.#offset >= this.duration) this.#offset = 0;
-    this.#started = context.currentTime + LEAD;
+    this.#started = this.#now + LEAD;
+    const { context } = this.#output;
     this.#fade = new GainNode(context, { gain: this.#offset ? 0 : 1 });
     this.#fade.gain.setValueAtTime(this.#fade.gain.value, this.#started);
     this.#fade.gain.linearRampToValueAtTime(1, this.#started + FADE);
     this.#fade.connect(context.destination);
     const gains = this.#gains();
-    this.#voices = this.#waves.map((wave, side) => {
-      const buffer = context.createBuffer(1, wave.length, this.#rate);
-      buffer.copyToChannel(wave, 0);
-      const gain = new GainNode(context, { gain: side === this.side ? gains[side] : 0 });
-      const source = new AudioBufferSourceNode(context, { buffer, loop: this.looping });
-      source.connect(gain).connect(this.#fade);
-      source.start(this.#started, this.#offset);
-      return { source, gain };
-    });
+    this.#voices = this.#waves.map((wave, side) => this.#voiceOf(wave, side === this.side ? gains[side] : 0));
     this.#voices[0].source.onended = () => {
       this.#stop(0);
       this.#onChange();
@@ -149,15 +172,27 @@ export class Player {
     this.#follow(this.#voices);
   }
 
+  /** A sound that starts with the others, at a gain. */
+  #voiceOf(wave, level) {
+    const { context } = this.#output;
+    const buffer = context.createBuffer(1, wave.length, this.#rate);
+    buffer.copyToChannel(wave, 0);
+    const gain = new GainNode(context, { gain: level });
+    const source = new AudioBufferSourceNode(context, { buffer, loop: this.looping, playbackRate: this.#speed });
+    source.connect(gain).connect(this.#fade);
+    source.start(this.#started, this.#offset * this.#speed);
+    return { source, gain };
+  }
+
   #stop(offset) {
     if (!this.playing) return;
-    const context = contextAt(this.#rate);
     this.#fade.gain.cancelScheduledValues(0);
-    this.#fade.gain.setValueAtTime(this.#fade.gain.value, context.currentTime);
-    this.#fade.gain.linearRampToValueAtTime(0, context.currentTime + FADE);
+    this.#fade.gain.setValueAtTime(this.#fade.gain.value, this.#now);
+    this.#fade.gain.linearRampToValueAtTime(0, this.#now + FADE);
     this.#voices[0].source.onended = null;
-    for (const { source } of this.#voices) source.stop(context.currentTime + FADE);
+    for (const { source } of this.#voices) source.stop(this.#now + FADE);
     this.#voices = [];
+    this.#output.rest(this);
     this.#offset = offset;
     this.playing = false;
   }

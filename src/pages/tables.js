@@ -26,8 +26,8 @@ export function track(marks, ends) {
   const line = element("span", { class: "track" }, element("i", { class: "range" }));
   for (const [name, place, width] of marks) {
     const made = element("i", { class: name });
-    made.style.left = `${100 * place}%`;
-    if (width) made.style.width = `${100 * width}%`;
+    made.style.setProperty("--at", place);
+    if (width) made.style.setProperty("--wide", width);
     line.append(made);
   }
   return [line, element("span", { class: "ends" }, ...ends.map((text) => element("span", {}, text)))];

@@ -77,7 +77,7 @@ def read_figure(channel: ChannelInfo, sounds: Sequence[ReadSound], note: str = "
 def _draw_read_sound(page: Page, top: float, channel: ChannelInfo, sound: ReadSound) -> None:
     """One sound, from `top` inches on."""
     page.text(LEFT, top, fitted(sound.title, 5.6, bold=True), weight="bold")
-    pictures = {"heard": sound.level} | ({} if sound.rendered is None else {"resynthesis": sound.rendered})
+    pictures = {"input": sound.level} | ({} if sound.rendered is None else {"resynthesis": sound.rendered})
     ends = limits(np.stack(list(pictures.values())))
     for number, (title, level) in enumerate(pictures.items()):
         axes = page.axes(LEFT + number * (PICTURE + 0.15), top + 0.35, PICTURE, HEIGHT)

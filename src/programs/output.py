@@ -12,6 +12,7 @@ from typing import Any, Self, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 from rich.box import Box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.control import Control
 from rich.live import Live
@@ -100,7 +101,7 @@ class Screen(logging.Handler):
         """Whether a message is shown; called by `logging`."""
         is_own = any(f"{record.name}.".startswith(package) for package in self.packages)
         wanted = record.levelno >= (logging.INFO if is_own else logging.WARNING)
-        return (wanted or logging.root.level < logging.INFO) and super().filter(record)
+        return (wanted or logging.root.level < logging.INFO) and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message: warnings and errors to standard error. Called by `logging`."""
@@ -139,6 +140,14 @@ def shown_path(path: str | os.PathLike[str]) -> str:
     """A path as short as it can be given to a command: from the current directory on, if it is below that."""
     absolute = Path(path).absolute()
     return name_of(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path)
+
+
+def say_where(**places: str | Path | None) -> None:
+    """Print where files are: label to path, None for what was not written. Paths are never broken into lines."""
+    width = max(map(len, places)) + 1
+    for label, path in places.items():
+        shown = "none saved" if path is None else shown_path(path)
+        console().print(f"{f'{label}:':<{width}} {shown}", soft_wrap=True)
 
 
 def print_config_tree(cfg: DictConfig, sections: Sequence[str] = SECTIONS) -> None:
@@ -185,7 +194,7 @@ def enforce_tags(tags: Sequence[str] | None) -> list[str]:
 
 @contextlib.contextmanager
 def progress(total: int, description: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show progress on standard error: a bar on a terminal, a plain line every few seconds elsewhere.
+    """Show progress on standard error until the block ends: a bar on a terminal, elsewhere a line every few seconds.
 
     Args:
         total: Number of units to do.
@@ -202,7 +211,7 @@ def progress(total: int, description: str, unit: str) -> Iterator[Callable[[int]
         done += n
         line.show(done / max(total, 1), f"{done:,} of {total:,} {unit}", done)
 
-    with ProgressLine(description) as line:
+    with ProgressLine(description, stays=False) as line:
         yield advance
 
 
@@ -297,7 +306,7 @@ class ProgressLine:
         return f"{clock(seconds * (1.0 - (self.share or 0.0)) / done)} left" if done > 0 else clock(seconds)
 
     def _drawn(self) -> Table:
-        """The line with a bar, as long as the screen is wide; a narrow one has no room for the rate, nor for the bar."""
+        """The line with a bar, as long as the screen is wide; a narrow one lacks the rate, and then the bar."""
         width = self.live.console.width if self.live is not None else 0
         texts = [self.status, self.rate(), self.time()]
         if self._length(texts) + SHORTEST_BAR + 1 > width:
@@ -401,3 +410,16 @@ def plain_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Pla
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True, max_width=WIDEST)
     return table
+
+
+def cells_of(text: str) -> int:
+    """Cells that a text takes on a terminal; some letters take two, some none."""
+    return cell_len(text)
+
+
+def fitted(text: str, width: int) -> str:
+    """Text that takes so many cells at most: its beginning and its end, since names often begin alike."""
+    if cell_len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{set_cell_size(text, width - 1 - end)}…{set_cell_size(text[::-1], end)[::-1]}"

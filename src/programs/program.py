@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -239,7 +239,12 @@ def logged_warnings() -> Iterator[None]:
     """Show what Python warns of as other messages are; the log of the run says where it comes from."""
 
     def report(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any, **more: Any
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         log.debug("%s in %s, line %d:", category.__name__, filename, lineno)
         log.warning("%s", message)

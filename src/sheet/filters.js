@@ -54,13 +54,15 @@ class Panel {
     this.#column = column;
     this.#onChange = onChange;
     this.visible = false;
-    this.clear = element("button", { type: "button", class: "clear", "aria-label": `Show all of ${column.name}` }, "All");
+    const label = `Show all of ${column.name}`;
+    this.clear = element("button", { type: "button", class: "clear", "aria-label": label }, "All");
     this.clear.hidden = true;
     this.clear.addEventListener("click", () => onChange(null));
     this.body = element("div", { class: "body" });
     const heading = element("h3", {}, ...withUnits(column.name, column.names.length ? "" : column.units));
     if (column.about) heading.title = column.about;
-    this.root = element("section", { class: "filter", "aria-label": column.name }, element("div", { class: "head" }, heading, this.clear), this.body);
+    const head = element("div", { class: "head" }, heading, this.clear);
+    this.root = element("section", { class: "filter", "aria-label": column.name }, head, this.body);
   }
 
   open(table, number) {
@@ -78,7 +80,8 @@ class Panel {
       if (table !== this.#table) return;
       if (this.#built !== table) {
         this.body.replaceChildren();
-        this.controls = this.#isBoxes ? new Boxes(this.#column, column, this.#onChange) : new Range(this.#column, column, this.#onChange);
+        const Controls = this.#isBoxes ? Boxes : Range;
+        this.controls = new Controls(this.#column, column, this.#onChange);
         this.body.append(...this.controls.elements);
         this.#built = table;
       }
@@ -95,7 +98,11 @@ class Panel {
   }
 }
 
-const countText = ({ passing, all }, bin) => (passing[bin] === all[bin] ? `${all[bin].toLocaleString("en")}` : `${passing[bin].toLocaleString("en")} of ${all[bin].toLocaleString("en")}`);
+/** How many records of a bin pass, of how many. */
+function countText({ passing, all }, bin) {
+  const [n, total] = [passing[bin], all[bin]].map((count) => count.toLocaleString("en"));
+  return n === total ? total : `${n} of ${total}`;
+}
 
 /** A box to tick, with a name and a count. */
 function box(name, onChange) {
@@ -103,7 +110,8 @@ function box(name, onChange) {
   const count = element("span", { class: "count" });
   const bar = element("i", { class: "bar" });
   input.addEventListener("change", onChange);
-  return { input, count, bar, root: element("label", { class: "class" }, input, element("span", { class: "name", title: name }, name), count, bar) };
+  const text = element("span", { class: "name", title: name }, name);
+  return { input, count, bar, root: element("label", { class: "class" }, input, text, count, bar) };
 }
 
 /** Boxes of classes: none ticked is as all. */
@@ -193,10 +201,11 @@ class Range {
     const bar = width / n;
     const gap = bar > 4 ? 1 : 0;
     for (let bin = 0; bin < n; bin++) {
-      const bars = [[all[bin] / most, pale], [passing[bin] / mostPassing, bin >= first && bin <= last ? strong : faint]];
-      for (const [share, colour] of bars) {
+      const colour = bin >= first && bin <= last ? strong : faint;
+      const bars = [[all[bin] / most, pale], [passing[bin] / mostPassing, colour]];
+      for (const [share, fill] of bars) {
         const tall = share ? Math.max(1, share * (height - 1)) : 0;
-        pen.fillStyle = colour;
+        pen.fillStyle = fill;
         pen.fillRect(bin * bar, height - tall, bar - gap, tall);
       }
     }

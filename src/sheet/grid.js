@@ -18,6 +18,7 @@ export class Grid {
   #kept = new Map(); // record to a picture, the last drawn at the end
   #place = { split: null, channel: 0 };
   #asking = false;
+  #most; // records that are asked for at a time
   #due = false;
   #shape;
   #textsOf;
@@ -27,13 +28,15 @@ export class Grid {
    * @param {HTMLElement} view The box that scrolls, with a spacer and a canvas in it.
    * @param {object} source Has `images` and `most`.
    * @param {object} data The page's description.
-   * @param {object} hands `textsOf(record)`, the two texts below a picture, of which the second goes first, and `onError(error)`.
+   * @param {object} hands `textsOf(record)`, the texts below a picture, to the left and to the right;
+   *   `onError(error)`.
    */
   constructor(view, source, data, { textsOf, onError }) {
     this.#view = view;
     [this.#canvas] = view.getElementsByTagName("canvas");
     this.#spacer = this.#canvas.parentElement;
     this.#source = source;
+    this.#most = source.most;
     this.#shape = clamp(data.width / data.height, ...SHAPES);
     this.#textsOf = textsOf;
     this.#onError = onError;
@@ -73,8 +76,9 @@ export class Grid {
     return Math.max(1, Math.floor((this.#view.clientWidth - GAP) / (this.width + GAP)));
   }
 
-  get nRowsInView() {
-    return Math.max(1, Math.floor(this.#view.clientHeight / this.#pitch));
+  /** Records of a screen. */
+  get nInView() {
+    return this.nColumns * Math.max(1, Math.floor(this.#view.clientHeight / this.#pitch));
   }
 
   /** Width and height of a picture: the columns share all the width. */
@@ -151,35 +155,38 @@ export class Grid {
   #drawNow() {
     const density = window.devicePixelRatio || 1;
     const pen = this.#canvas.getContext("2d");
-    const [ink, accent, empty] = ["--muted", "--accent", "--band"].map(colourOf);
-    const [width, height] = this.#picture;
     pen.setTransform(density, 0, 0, density, 0, 0);
     pen.clearRect(0, 0, this.#view.clientWidth, this.#view.clientHeight);
-    pen.imageSmoothingEnabled = this.size.width > width * density;
+    pen.imageSmoothingEnabled = this.size.width > this.#picture[0] * density;
     pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     pen.textBaseline = "top";
+    pen.lineWidth = 3;
+    const [ink, accent, empty] = ["--muted", "--accent", "--band"].map(colourOf);
     const [first, end] = this.#span();
-    for (let place = first; place < end; place++) {
-      const record = this.order[place];
-      const [left, top] = this.#cornerOf(place);
-      const picture = this.#kept.get(record);
-      if (picture) {
-        pen.drawImage(picture, left, top, width, height);
-        this.#kept.delete(record); // to the end of those that are kept
-        this.#kept.set(record, picture);
-      } else {
-        pen.fillStyle = empty;
-        pen.fillRect(left, top, width, height);
-      }
-      pen.fillStyle = record === this.current ? accent : ink;
-      const [name, value] = this.#textsOf(record);
-      drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, top + height + 4, width);
-      if (record === this.current) {
-        pen.strokeStyle = accent;
-        pen.lineWidth = 3;
-        pen.strokeRect(left - 2, top - 2, width + 4, height + 4);
-      }
+    for (let place = first; place < end; place++) this.#drawCell(pen, place, { ink, accent, empty });
+  }
+
+  /** Draw the picture of a record, if it is there, and its texts; the current record has a frame. */
+  #drawCell(pen, place, { ink, accent, empty }) {
+    const record = this.order[place];
+    const [[left, top], [width, height]] = [this.#cornerOf(place), this.#picture];
+    const picture = this.#kept.get(record);
+    if (picture) {
+      pen.drawImage(picture, left, top, width, height);
+      this.#kept.delete(record); // to the end of those that are kept
+      this.#kept.set(record, picture);
+    } else {
+      pen.fillStyle = empty;
+      pen.fillRect(left, top, width, height);
     }
+    pen.fillStyle = record === this.current ? accent : ink;
+    const [name, value] = this.#textsOf(record);
+    const below = top + height + 4;
+    const isWhole = below >= 0 && below + 12 <= this.#view.clientHeight; // half a text cannot be read
+    if (isWhole) drawTexts(pen, record === this.playing ? `▶ ${name}` : name, value, left, below, width);
+    if (record !== this.current) return;
+    pen.strokeStyle = accent;
+    pen.strokeRect(left - 2, top - 2, width + 4, height + 4);
   }
 
   /** Ask for the pictures in sight that are not there, then for those around; one request at a time, the newest. */
@@ -193,19 +200,29 @@ export class Grid {
       const images = await this.#source.images(place.split, place.channel, missing);
       const pictures = await Promise.all(images.map((image) => this.#pictureOf(image, place)));
       if (place === this.#place) this.#keep(missing, pictures);
+      this.#most = this.#source.most;
     } catch (error) {
-      if (place === this.#place) for (const record of missing) this.#kept.set(record, null); // not asked for again
-      this.#onError(error);
+      if (place === this.#place) this.#fail(missing, error);
     } finally {
       this.#asking = false;
     }
     this.draw();
   }
 
+  /** Ask for fewer records at a time until the damaged one is alone; what cannot be had is not asked for again. */
+  #fail(records, error) {
+    if (error.answered && records.length > 1) {
+      this.#most = Math.ceil(records.length / 2);
+      return;
+    }
+    for (const record of records) this.#kept.set(record, null);
+    this.#onError(error);
+  }
+
   #missing(screens) {
     const found = [];
     const [first, end] = this.#span(screens);
-    for (let place = first; place < end && found.length < this.#source.most; place++) {
+    for (let place = first; place < end && found.length < this.#most; place++) {
       if (!this.#kept.has(this.order[place])) found.push(this.order[place]);
     }
     return found;
@@ -214,7 +231,8 @@ export class Grid {
   #keep(records, pictures) {
     records.forEach((record, i) => this.#kept.set(record, pictures[i]));
     const [first, end] = this.#span(1);
-    const most = Math.max(end - first, Math.floor(MOST_KEPT / (4 * pictures[0].width * pictures[0].height)));
+    const [{ width, height }] = pictures;
+    const most = Math.max(end - first, Math.floor(MOST_KEPT / (4 * width * height)));
     for (const [record, picture] of this.#kept) {
       if (this.#kept.size <= most) break;
       picture?.close();
@@ -230,7 +248,8 @@ export class Grid {
     const shown = Math.ceil(this.#picture[0] * (window.devicePixelRatio || 1));
     const share = Math.min(1, shown / this.size.width);
     if (share === 1) return createImageBitmap(image);
-    const [resizeWidth, resizeHeight] = [this.size.width, this.size.height].map((n) => Math.max(1, Math.round(n * share)));
+    const { width, height } = this.size;
+    const [resizeWidth, resizeHeight] = [width, height].map((n) => Math.max(1, Math.round(n * share)));
     return createImageBitmap(image, { resizeWidth, resizeHeight, resizeQuality: "medium" });
   }
 

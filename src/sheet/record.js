@@ -1,7 +1,7 @@
 /** One record, large: its picture with axes, its values, its sound. */
 
 import { colourOf, element, find } from "../pages/dom.js";
-import { formatNumber } from "../pages/formats.js";
+import { decimalsOf, formatNumber } from "../pages/formats.js";
 import {
   DIFFERENCES, LEVELS, cellAt, drawScale, drawSpectrogram, drawWaveforms, placeCrosshair, placePlayhead, spotUnder,
   surface,
@@ -14,7 +14,7 @@ const POINT = "Point at the picture to read it.";
 export class RecordView {
   #root;
   #data;
-  #record = null; // what is shown: its entries, images and channel
+  #record = null; // what is shown: its levels, and the channel that they are of
   #sound = null;
 
   /**
@@ -47,10 +47,13 @@ export class RecordView {
 
   /** Show a record: its title, entries of all columns, image, and the channel that the image is of. */
   show(title, entries, image, channel) {
-    this.#record = { entries, channel, levels: Float32Array.from(image.pixels, (pixel) => image.low + (pixel / 255) * (image.high - image.low)) };
+    const levels = Float32Array.from(image.pixels, (pixel) => image.low + (pixel / 255) * (image.high - image.low));
+    this.#record = { channel, levels, decimals: decimalsOf((channel.ends[1] - channel.ends[0]) / 25) };
     find("h2", this.#root).textContent = title;
     find("figcaption", this.#root).textContent = channel.name;
-    fillTable(find("#values", this.#root), ["Parameter", "Value", "Range"].map((name) => columnHead(name, name === "Value" ? "figure" : "")), this.#data.columns.map((column, number) => this.#line(column, entries[number])));
+    const heads = ["Parameter", "Value", "Range"].map((name) => columnHead(name, name === "Value" ? "figure" : ""));
+    const lines = this.#data.columns.map((column, number) => this.#line(column, entries[number]));
+    fillTable(find("#values", this.#root), heads, lines);
     this.#read(null);
     this.draw();
   }
@@ -81,8 +84,8 @@ export class RecordView {
   #fixed() {
     const list = find("#fixed", this.#root);
     list.hidden = !this.#data.fixed.length;
-    const entries = this.#data.fixed.map(([name, text]) => element("div", {}, element("dt", {}, name), element("dd", {}, text)));
-    find("dl", list).replaceChildren(...entries);
+    const line = ([name, text]) => element("div", {}, element("dt", {}, name), element("dd", {}, text));
+    find("dl", list).replaceChildren(...this.#data.fixed.map(line));
   }
 
   get #colours() {
@@ -104,7 +107,7 @@ export class RecordView {
     const canvas = find("canvas", this.picture);
     drawSpectrogram(canvas, { values: levels, ...this.#colours }, this.#axes);
     canvas.setAttribute("aria-label", `${channel.name}: ${channel.rows.label} over ${channel.columns.label}`);
-    drawScale(find("#scale", this.#root), this.#colours, formatNumber, channel.units);
+    drawScale(find("#scale", this.#root), this.#colours, (level) => formatNumber(level), channel.units);
     find("#scale-name", this.#root).textContent = channel.units;
     this.#drawSound();
     this.follow(null);
@@ -124,16 +127,21 @@ export class RecordView {
 
   /** Put the playheads at a time, s; null hides them. */
   follow(now) {
-    for (const plot of [this.picture, this.wave]) if (!plot.hidden) placePlayhead(plot, this.#isTime(plot) ? now : null);
+    const plots = [this.picture, this.wave].filter((plot) => !plot.hidden);
+    for (const plot of plots) placePlayhead(plot, this.#isTime(plot) ? now : null);
   }
 
   #read(spot) {
     const found = spot && this.#record && cellAt(spot, this.#axes);
     placeCrosshair([this.picture], found ? spot : null);
-    const said = ({ units, label, centres }, i) => (units ? `${formatNumber(centres[i])} ${units}` : `${label} ${centres[i]}`);
-    const { channel, levels } = this.#record ?? {};
-    find(".readout", this.#root).textContent = found
-      ? `${said(channel.columns, found.column)}, ${said(channel.rows, found.row)}: ${formatNumber(levels[found.index], 1)} ${channel.units}`
-      : POINT;
+    find(".readout", this.#root).textContent = found ? this.#said(found) : POINT;
+  }
+
+  /** Place and level of a cell of the picture, in words. */
+  #said({ row: number, column, index }) {
+    const { channel, levels, decimals } = this.#record;
+    const [across, up] = [[channel.columns, column], [channel.rows, number]].map(([{ units, label, centres }, i]) =>
+      units ? `${formatNumber(centres[i])} ${units}` : `${label} ${centres[i]}`);
+    return `${across}, ${up}: ${formatNumber(levels[index], decimals)} ${channel.units}`;
   }
 }

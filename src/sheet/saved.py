@@ -18,7 +18,7 @@ from src.sheet.content import SOURCE, SheetContent, SplitContent, within_full_sc
 
 BLOCK = 1 << 18  # bytes of a block before it is compressed; a record that has more is a block
 SOUND_SHARE = 0.25  # of the file's bytes, left for sounds by the records
-MOST_ESTIMATED = 64  # sounds that Griffin-Lim reconstructs for a file; one takes a good part of a second
+MOST_ESTIMATED = 256  # sounds that Griffin-Lim reconstructs for a file; one takes a tenth of a second
 COMPRESSION = 6
 
 

@@ -15,13 +15,17 @@ const source = sourceOf(data);
 const KEPT_SOUNDS = 32;
 const NUMBER = "number"; // the order that no column makes
 const WAIT = 90; // ms that a record stays before its sound is asked for unheard
+const SETTLED = 300; // ms without a change before the address is written
+
+const SIZES = { usual: 88, least: 40, most: 320 }; // pixels, width of a picture
+const STEP = 16; // pixels, from one width to the next by keys
 
 const state = {
   split: data.first,
   channel: data.channel,
   sort: null, // number of a column
   falling: false,
-  size: 88,
+  size: SIZES.usual,
   record: null,
   open: false,
   order: new Uint32Array(0),
@@ -70,7 +74,7 @@ async function list() {
   }
   grid.list(state.order);
   const [n, total] = [state.order.length, shown.n].map((count) => count.toLocaleString("en"));
-  find("#count").textContent = shown.filtered ? `${n} of ${total} ${state.split} records` : `${total} ${state.split} records`;
+  find("#count").textContent = `${shown.filtered ? `${n} of ${total}` : total} ${state.split} records`;
   find("#nothing").hidden = state.order.length > 0;
   find("#clear").disabled = !shown.filtered;
   filters.show();
@@ -148,8 +152,10 @@ function showControls() {
   for (const button of all("#splits button")) button.setAttribute("aria-pressed", button.dataset.split === state.split);
 }
 
+const resizeBy = (pixels) => resize(state.size + pixels);
+
 function resize(width) {
-  state.size = clamp(width, 40, 320);
+  state.size = clamp(width, SIZES.least, SIZES.most);
   grid.resize(state.size);
   showControls();
   writeAddress();
@@ -164,7 +170,8 @@ function choose(record) {
   grid.current = record;
   grid.draw();
   find("#option").textContent = record === null ? "" : titleOf(record);
-  find("#view").setAttribute("aria-activedescendant", record === null ? "" : "option");
+  if (record === null) find("#view").removeAttribute("aria-activedescendant");
+  else find("#view").setAttribute("aria-activedescendant", "option");
   find("#go").value = record ?? "";
   showRecord();
   writeAddress();
@@ -180,8 +187,7 @@ function revealCurrent() {
 /** Go some places on in the order. */
 function step(places) {
   if (!state.order.length) return;
-  const place = placeOfCurrent();
-  choose(state.order[place < 0 ? 0 : clamp(place + places, 0, state.order.length - 1)]);
+  choose(state.order[clamp(placeOfCurrent() + places, 0, state.order.length - 1)]);
   revealCurrent();
   say(titleOf(state.record));
 }
@@ -292,14 +298,20 @@ function showPosition() {
 // ----- the address
 
 let written = "";
+let writing = 0;
 
-/** Keep the state in the address's fragment. */
+/** Keep the state in the address's fragment, before long: browsers refuse changes that come too often. */
 function writeAddress() {
+  clearTimeout(writing);
+  writing = setTimeout(writeNow, SETTLED);
+}
+
+function writeNow() {
   const words = new URLSearchParams({ split: state.split });
   if (state.channel !== data.channel) words.set("channel", state.channel);
   if (state.sort !== null) words.set("sort", data.columns[state.sort].key);
   if (state.falling) words.set("falling", "1");
-  if (state.size !== 88) words.set("size", state.size);
+  if (state.size !== SIZES.usual) words.set("size", state.size);
   for (const [number, { key }] of data.columns.entries()) {
     const passes = table().filterOf(number);
     if (passes) words.set(`only.${key}`, writeBins(passes));
@@ -322,7 +334,7 @@ async function readAddress() {
   const sort = data.columns.findIndex(({ key }) => key === words.get("sort"));
   state.sort = sort < 0 ? null : sort;
   state.falling = words.get("falling") === "1";
-  state.size = clamp(whole("size", 1000) ?? 88, 40, 320);
+  state.size = clamp(whole("size", 1000) ?? SIZES.usual, SIZES.least, SIZES.most);
   state.record = whole("record", table().n);
   state.open = words.get("open") === "1" && state.record !== null;
   table().clear();
@@ -341,12 +353,14 @@ function fill() {
   find("#channel").append(...channels.map(({ name }, number) => element("option", { value: number }, name)));
   find("#channel-choice").hidden = channels.length < 2;
   for (const [split, { n }] of Object.entries(data.splits)) {
-    const button = element("button", { type: "button", "data-split": split }, `${split} `, element("small", {}, n.toLocaleString("en")));
+    const count = element("small", {}, n.toLocaleString("en"));
+    const button = element("button", { type: "button", "data-split": split }, `${split} `, count);
     button.addEventListener("click", () => openSplit(split));
     find("#splits").append(button);
   }
   const facts = [...data.facts, ["sounds", data.sound.how], ...(data.saved ? [["this file", data.saved.holds]] : [])];
-  find("#facts dl").append(...facts.map(([name, text]) => element("div", {}, element("dt", {}, name), element("dd", {}, text))));
+  const line = ([name, text]) => element("div", {}, element("dt", {}, name), element("dd", {}, text));
+  find("#facts dl").append(...facts.map(line));
 }
 
 function toggleFilters(shown = !document.body.classList.contains("filters")) {
@@ -355,42 +369,46 @@ function toggleFilters(shown = !document.body.classList.contains("filters")) {
 }
 
 const otherSplit = () => [...tables.keys()].find((split) => split !== state.split);
-/** A move in the grid; where a record covers it, up and down scroll that. */
-const move = (places, isVertical = true) => () => (isVertical && narrow.matches && state.open ? false : step(places()));
-const key = (shown, does, act, answers = shown, repeats = false) => ({ shown, does, act, answers, repeats });
+const otherChannel = () => (state.channel + 1) % data.splits[state.split].channels.length;
+const chooseFirst = () => step(0);
+
+/** A key, or some, as `listenToKeys` takes them; `act` gets whether it is the first of two with opposite meanings. */
+const key = (shown, does, act, answers = shown, repeats = false) =>
+  ({ shown, does, answers, repeats, act: (event) => act(event.key === answers[0]) });
+
+/** Two keys that go some places back and on in the order; where a record covers the grid, up and down scroll that. */
+const moves = (shown, does, answers, places, isVertical = true) => key(shown, does, (isBack) => {
+  if (isVertical && narrow.matches && state.open) return false;
+  return step(isBack ? -places() : places());
+}, answers, true);
+
+const RECORD_KEYS = [
+  moves(["←", "→"], "the record before, the next one", ["ArrowLeft", "ArrowRight"], () => 1, false),
+  moves(["↑", "↓"], "a row up, a row down", ["ArrowUp", "ArrowDown"], () => grid.nColumns),
+  moves(["Page Up", "Page Down"], "a screen up, a screen down", ["PageUp", "PageDown"], () => grid.nInView),
+  moves(["Home", "End"], "the first, the last one", ["Home", "End"], () => state.order.length),
+  key(["Enter"], "open the record", () => (state.record === null ? chooseFirst() : openRecord(state.record))),
+  key(["Esc"], "close the record, or the filters", () => closeRecord() || toggleFilters(false), ["Escape"]),
+  key(["g"], "go to a record by its number", () => find("#go").select()),
+];
+const SOUND_KEYS = [
+  key(["Space"], "play, pause", togglePlay, [" "]),
+  key(["l"], "loop", () => player.loop(!player.looping)),
+];
+const SIGHT_KEYS = [
+  key(["t"], "training or test records", () => openSplit(otherSplit())),
+  key(["c"], "the next channel", () => openChannel(otherChannel())),
+  key(["r"], "rising or falling order", () => sortBy(state.sort, !state.falling)),
+  key(["f"], "show or hide the filters", () => toggleFilters()),
+  key(["a"], "show all: drop the filters", clearFilters),
+  key(["−", "+"], "smaller, larger pictures", (less) => resizeBy(less ? -STEP : STEP), ["-", "+", "="], true),
+];
 
 function listen() {
   listenToKeys([
-    {
-      title: "Records",
-      keys: [
-        key(["←", "→"], "the record before, the next one", (event) => step(event.key === "ArrowLeft" ? -1 : 1), ["ArrowLeft", "ArrowRight"], true),
-        key(["↑", "↓"], "a row up, a row down", (event) => move(() => (event.key === "ArrowUp" ? -1 : 1) * grid.nColumns)(), ["ArrowUp", "ArrowDown"], true),
-        key(["Page Up", "Page Down"], "a screen up, a screen down", (event) => move(() => (event.key === "PageUp" ? -1 : 1) * grid.nColumns * grid.nRowsInView)(), ["PageUp", "PageDown"], true),
-        key(["Home", "End"], "the first, the last one", (event) => move(() => (event.key === "Home" ? -1 : 1) * state.order.length)(), ["Home", "End"]),
-        key(["Enter"], "open the record", () => (state.record === null ? step(0) : openRecord(state.record))),
-        key(["Esc"], "close the record, or the filters", () => closeRecord() || toggleFilters(false), ["Escape"]),
-        key(["g"], "go to a record by its number", () => find("#go").focus()),
-      ],
-    },
-    {
-      title: "Sound",
-      keys: [
-        key(["Space"], "play, pause", togglePlay, [" "]),
-        key(["l"], "loop", () => player.loop(!player.looping)),
-      ],
-    },
-    {
-      title: "What is shown",
-      keys: [
-        key(["t"], "training or test records", () => openSplit(otherSplit())),
-        key(["c"], "the next channel", () => openChannel((state.channel + 1) % data.splits[state.split].channels.length)),
-        key(["r"], "rising or falling order", () => sortBy(state.sort, !state.falling)),
-        key(["f"], "show or hide the filters", () => toggleFilters()),
-        key(["a"], "show all: drop the filters", clearFilters),
-        key(["+", "−"], "larger, smaller pictures", (event) => resize(state.size + (event.key === "-" ? -16 : 16)), ["+", "=", "-"], true),
-      ],
-    },
+    { title: "Records", keys: RECORD_KEYS },
+    { title: "Sound", keys: SOUND_KEYS },
+    { title: "What is shown", keys: SIGHT_KEYS },
   ], find("#keys"));
   find("#view").addEventListener("click", (event) => openRecord(grid.recordUnder(event)));
   find("#sort").addEventListener("change", ({ target }) => {
@@ -400,6 +418,7 @@ function listen() {
   find("#falling").addEventListener("click", () => sortBy(state.sort, !state.falling));
   find("#channel").addEventListener("change", ({ target }) => openChannel(Number(target.value)));
   find("#size").addEventListener("input", ({ target }) => resize(Number(target.value)));
+  find("#go").addEventListener("keydown", ({ key: pressed }) => pressed === "Enter" && find("#view").focus());
   find("#go").addEventListener("change", ({ target }) => {
     const number = Math.round(Number(target.value));
     if (target.value === "" || !(number >= 0 && number < table().n)) showControls();
@@ -424,4 +443,4 @@ function listen() {
 fill();
 listen();
 toggleFilters(!narrow.matches);
-readAddress().catch(complain).then(show);
+readAddress().catch(complain).then(show).then(() => { document.documentElement.dataset.ready = ""; });

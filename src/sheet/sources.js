@@ -2,7 +2,7 @@
 
 import { bytesOf, decodeWav } from "../pages/encoding.js";
 
-/** @typedef {{low: number, high: number, pixels: Uint8Array}} Image levels of the pixels 0 and 255, rows from low to high */
+/** @typedef {{low: number, high: number, pixels: Uint8Array}} Image levels of the pixels 0 and 255; rows rise */
 
 /** Images of `nRecords` records and `nChannels` channels, as `SplitContent.images` packs them: one list per record. */
 function unpackImages(bytes, nRecords, nChannels, nPixels) {
@@ -16,6 +16,8 @@ function unpackImages(bytes, nRecords, nChannels, nPixels) {
   return Array.from({ length: nRecords }, (_, record) =>
     Array.from({ length: nChannels }, (_, channel) => image(record * nChannels + channel)));
 }
+
+const ENDED = "The program that feeds this page has ended. Start it again, and open the address that it prints.";
 
 const floatsOf = (bytes) => new Float32Array(bytes.slice().buffer);
 
@@ -48,15 +50,16 @@ class Server {
   /** Samples and rate of the sound of a record. */
   sound = async (split, number, signal) => decodeWav(await this.#get(`${split}/sound/${number}`, signal));
 
+  /** Bytes of an answer; an error with `answered` is the server's own, any other one says that there is none. */
   async #get(address, signal) {
     let answer;
     try {
       answer = await fetch(`/data/${address}`, { signal });
     } catch (error) {
       if (signal?.aborted) throw error;
-      throw new Error("The program that feeds this page has ended. Start it again, and open the address that it prints.");
+      throw new Error(ENDED);
     }
-    if (!answer.ok) throw new Error(await answer.text());
+    if (!answer.ok) throw Object.assign(new Error(await answer.text()), { answered: true });
     return new Uint8Array(await answer.arrayBuffer());
   }
 }

@@ -13,8 +13,10 @@ export function valueText({ names, log, whole }, value) {
 }
 
 /** The same with its unit. */
-export const valueWithUnits = (column, value) =>
-  column.names.length || !Number.isFinite(value) ? valueText(column, value) : `${valueText(column, value)} ${column.units}`.trim();
+export function valueWithUnits(column, value) {
+  const text = valueText(column, value);
+  return column.names.length || !Number.isFinite(value) ? text : `${text} ${column.units}`.trim();
+}
 
 /** Filters and orders of the records of one split. */
 export class Table {

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,10 +35,22 @@ from src.listening.report import Axes, Report, Side, Sound, render_report
 from src.pages.encoding import encode_wav
 from src.pages.formats import format_number
 from src.plain import shown
-from src.programs.output import PlainTable, RankedLogger, console, plain_table, progress
+from src.programs.output import (
+    PlainTable,
+    RankedLogger,
+    announce,
+    console,
+    plain_table,
+    progress,
+    say_where,
+    shown_path,
+    sign_of_life,
+)
 from src.programs.run_dirs import checkpoint_to_read
+from src.programs.sweep import is_sweep, job_title
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
+from src.tasks.what_runs import network_of
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
 
@@ -46,6 +58,8 @@ log = RankedLogger(__name__)
 
 PIECE = 1024  # training sounds that are compared at a time
 CHOSEN_BY = "mss"  # the sounds of the report
+WIDE = 110  # columns that leave room for medians and intervals
+MOST_TWICE = 5  # parameters that a screen has room for in both tables
 ARROWS = {"low": "↓", "high": "↑", "0": "→ 0"}  # what is better
 HEARD = {"refined": "Refined", "network": "Predicted", "nearest neighbour": "Neighbour"}  # as buttons of the report
 REFERENCES = (
@@ -119,16 +133,18 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     run = load_run(ckpt_path, settings.trusted_modules)
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)
-    log.info("Dataset: %s", data_dir)
+    log.debug("Dataset: %s", data_dir)
     datamodule: VIMHDataModule = restore_datamodule(run, settings.trusted_modules, data_dir=str(data_dir))
     notes = check_dataset(run.info, datamodule)
     recipe = Recipe.from_info(datamodule.info, instantiate)
+    n_sounds = min(settings.num_samples or datamodule.info.test_samples, datamodule.info.test_samples)
+    announce(f"{n_sounds:,} test sounds of ", data_dir.name, f", {network_of(run.module)}")
     evaluation = evaluate(run, datamodule, recipe, settings)
-    log.info("Summarizing, and writing the report.")
-    rows = summarize(evaluation.scores, settings.seed, recipe.space.varying)
-    about = describe(ckpt_path, run, datamodule, evaluation, notes)
-    report = compose_report(evaluation, about, settings)
-    paths = write_all(Path(cfg.paths.output_dir), evaluation, report, rows, about)
+    with sign_of_life("Summarizing, and writing the report ..."):
+        rows = summarize(evaluation.scores, settings.seed, recipe.space.varying)
+        about = describe(ckpt_path, run, datamodule, evaluation, notes)
+        report = compose_report(evaluation, about, settings)
+        paths = write_all(Path(cfg.paths.output_dir), evaluation, report, rows, about)
     show(rows, evaluation, paths)
     return {f"{row.estimate}/{row.metric}": row.mean for row in rows if row.mean is not None}
 
@@ -228,7 +244,7 @@ def evaluate(run: Run, datamodule: VIMHDataModule, recipe: Recipe, settings: Aud
         estimates, figures = refine_estimate(estimates[0], recipe, batch, settings.seed)
 
     train_set, statistics = datamodule.train_set, datamodule.aux_statistics()
-    with progress(len(train_set), "Looking for the nearest neighbours", "training sounds") as advance:
+    with progress(len(train_set), "Nearest neighbours", "training sounds") as advance:
         training = (train_set[first : first + PIECE] for first in range(0, len(train_set), PIECE))
         estimates += reference_estimates(samples, training, statistics, recipe.space, advance)
     with progress(len(estimates) * len(batch.value), "Rendering and comparing", "sounds") as advance:
@@ -359,29 +375,44 @@ def write_all(
 
 
 def show(rows: Sequence[Row], evaluation: Evaluation, paths: dict[str, Path]) -> None:
-    """Print the figures of the first estimate, the means of all side by side, and where everything is."""
-    names = [estimate.name for estimate in evaluation.estimates]
-    title = f"{names[0]}, {len(evaluation.batch.value):,} test sounds"
-    first = plain_table(title[0].upper() + title[1:], ("",), ("mean", "median", "95 % interval\nof the mean"))
-    beside = plain_table("Means beside other estimates", ("",), [name.replace(" ", "\n") for name in names])
+    """Print the means of all estimates side by side, and where everything is; of a job of a sweep a line."""
     found = {(row.estimate, row.metric): row for row in rows}
+    terminal = console()
+    if is_sweep():
+        mean = format_number(found[evaluation.estimates[0].name, CHOSEN_BY].mean)
+        terminal.print(f"{job_title()}: {CHOSEN_BY} {mean} dB, {shown_path(paths['Report'])}", soft_wrap=True)
+        return
+    terminal.print(means_table(found, evaluation, terminal.width >= WIDE))
+    if evaluation.refinement is not None:
+        terminal.print(refinement_table(evaluation.refinement))
+    say_where(**paths)
+
+
+def means_table(found: Mapping[tuple[str, str], Row], evaluation: Evaluation, wide: bool) -> PlainTable:
+    """A row per metric and parameter with the mean of every estimate.
+
+    Args:
+        found: Row by names of estimate and metric.
+        evaluation: Gives order and units. Many parameters are left out where a refinement has a table of them.
+        wide: Show median and interval of the first estimate as well.
+    """
+    names = [estimate.name for estimate in evaluation.estimates]
+    spread_headings = (f"{names[0]}\nmedian", "95 % interval\nof its mean") if wide else ()
+    headings = (*(name.replace(" ", "\n") for name in names), *spread_headings)
+    table = plain_table(f"Means over {len(evaluation.batch.value):,} test sounds", ("",), headings)
     labels = {metric.name: f"{metric.name} {metric.units} {ARROWS[metric.better]}" for metric in METRICS}
-    for spec in evaluation.recipe.space.varying:
+    parameters = evaluation.recipe.space.varying
+    for spec in parameters if evaluation.refinement is None or len(parameters) <= MOST_TWICE else ():
         if spec.categorical:
             labels |= {f"{spec.name}_acc": f"{spec.name} accuracy ↑", f"{spec.name}_f1": f"{spec.name} macro F1 ↑"}
         else:
             labels[spec.name] = f"{spec.name} {spec.units} {ARROWS['low']}"
     for metric, label in labels.items():
-        name, row = " ".join(label.split()), found[names[0], metric]
+        row = found[names[0], metric]
         interval = f"{format_number(row.low)} … {format_number(row.high)}"
-        first.add_row(name, format_number(row.mean), format_number(row.median), interval)
-        beside.add_row(name, *(format_number(found[estimate, metric].mean) for estimate in names))
-    terminal = console()
-    terminal.print(first, "", beside, "", sep="\n")
-    if evaluation.refinement is not None:
-        terminal.print(refinement_table(evaluation.refinement), "")
-    for name, path in paths.items():
-        terminal.print(f"{name}: {path}", soft_wrap=True)
+        means = (format_number(found[name, metric].mean) for name in names)
+        table.add_row(" ".join(label.split()), *means, *((format_number(row.median), interval) if wide else ()))
+    return table
 
 
 def refinement_table(figures: dict[str, Any]) -> PlainTable:
@@ -392,7 +423,7 @@ def refinement_table(figures: dict[str, Any]) -> PlainTable:
         ("",),
         ("error\nbefore", "error\nafter", "reach-\nable", "ratio"),
     )
-    table.caption = "Medians; errors in grid steps. Reachable: 0.67 of the standard deviation under rounding noise."
+    table.caption = "Medians of errors in grid steps; reachable: 0.67 std under rounding noise"
     for name, row in figures["parameters"].items():
         if "wrong" in row:
             table.add_row(name, f"{row['wrong_before']:.0%} wrong", f"{row['wrong']:.0%} wrong", "", "")

@@ -98,12 +98,8 @@ def compare(options: Namespace) -> int:
     pairs = [RunPair(a, b, differences(runs, a, b, options.seed)) for a, b in comparable_pairs(runs)]
     errors = [mean_errors(run.tested, options.seed) for run in runs]
     notes = about_sounds(runs)
-    heard = heard_runs(runs)
-    try:
-        sounds, sound_errors = sounds_of([runs[number] for number in heard], options)
-    except NSMError as error:
-        sounds, sound_errors = None, []
-        notes.append(f"There are no sounds to hear: {error}")
+    heard, sounds, sound_errors, reason = heard_sounds(runs, options)
+    notes += [f"There are no sounds to hear: {reason}"] if reason else []
     compared = [compared_run(run, own) for run, own in zip(runs, errors, strict=True)]
     comparison = Comparison(compared, pairs, notes, sounds, heard, sound_errors)
     output = options.output or claim_directory(options.log_dir / "compare" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
@@ -125,8 +121,8 @@ def choose_runs(names: Sequence[str], log_dir: Path) -> list[ChosenRun]:
     """
     if not 2 <= len(names) <= MOST_RUNS:
         raise ConfigError(
-            f"{len(names) or 'No'} runs are named. Name two to {MOST_RUNS}, as in make compare RUNS='best last'; make "
-            "runs lists them."
+            f"{len(names) or 'No'} run{'s' * (len(names) != 1)} named. Name two to {MOST_RUNS}, as in make compare "
+            "RUNS='best last'; make runs lists them."
         )
     chosen = [choose_run(name, log_dir) for name in names]
     places = [run.ckpt_path.resolve() for run in chosen]
@@ -280,9 +276,21 @@ def cost_of(loaded: LoadedRun) -> dict[str, str]:
 # ----- sounds
 
 
-def heard_runs(runs: Sequence[LoadedRun]) -> list[int]:
-    """Numbers of the runs whose answers can be heard side by side: the largest group with the same test sounds."""
-    return comparable([run.tested for run in runs])[0]
+def heard_sounds(
+    runs: Sequence[LoadedRun], options: Namespace
+) -> tuple[list[int], Report | None, list[list[float]], str | None]:
+    """What can be heard side by side: the largest group of runs with the same test sounds, if those can be rendered.
+
+    Returns:
+        Numbers of the runs, their sounds, the errors of each on them; without any, why there are none.
+    """
+    reasons = []
+    for group in comparable([run.tested for run in runs]):
+        try:
+            return group, *sounds_of([runs[number] for number in group], options), None
+        except NSMError as error:
+            reasons.append(str(error))
+    return [], None, [], reasons[0]
 
 
 def sounds_of(runs: Sequence[LoadedRun], options: Namespace) -> tuple[Report, list[list[float]]]:
@@ -348,7 +356,8 @@ def show(comparison: Comparison, paths: Mapping[str, Path]) -> None:
     for note in comparison.notes:
         complain(note)
     terminal.print(summary_table(comparison))
-    terminal.print(f"Differences are those from {comparison.runs[0].label}, sound by sound on the same sounds.")
+    if any(pair.first == 0 for pair in comparison.pairs):
+        terminal.print(f"Differences are those from {comparison.runs[0].label}, sound by sound on the same sounds.")
     for name, path in paths.items():
         terminal.print(f"{name}: {path}", soft_wrap=True)
 
@@ -363,5 +372,5 @@ def summary_table(comparison: Comparison) -> PlainTable:
         if difference is not None and difference.better is not None:
             interval = f"{format_number(difference.low)} to {format_number(difference.high)}"
             cells = (format_number(difference.mean), interval, f"{difference.better:.0%}")
-        table.add_row(run.label, format_number(run.errors[0].mean), *cells)
+        table.add_row(run.label, f"{format_number(run.errors[0].mean)} {run.errors[0].units}", *cells)
     return table

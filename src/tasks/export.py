@@ -21,7 +21,7 @@ from src.models.components.conditioning import Standardize
 from src.models.onnx_export import Inputs, check_agreement, check_packages, measure_latency, open_session, to_onnx
 from src.models.predictor import Predictor
 from src.params import ParamSpec
-from src.programs.output import PlainTable, RankedLogger, console, plain_table
+from src.programs.output import PlainTable, RankedLogger, console, plain_table, say_where, sign_of_life
 from src.programs.run_dirs import checkpoint_to_read
 
 log = RankedLogger(__name__)
@@ -42,17 +42,21 @@ def export(cfg: DictConfig) -> dict[str, float]:
     run = load_run(ckpt_path, cfg.trusted_modules)
     output = Path(cfg.output or default_output(ckpt_path))
     predictor = Predictor(run.module, natural=True)
-    content = to_onnx(predictor, describe(run, ckpt_path)).SerializeToString()
+    with sign_of_life("Converting ..."):
+        content = to_onnx(predictor, describe(run, ckpt_path)).SerializeToString()
     session = open_session(content)
     samples = [random_inputs(run, batch_size) for batch_size in BATCH_SIZES]
     compared = [*samples, *stored_inputs(run, cfg)]
-    difference = max(check_agreement(predictor, session, inputs, cfg.tolerance) for inputs in compared)
+    with sign_of_life("Comparing with PyTorch ..."):
+        difference = max(check_agreement(predictor, session, inputs, cfg.tolerance) for inputs in compared)
     write_atomically(output, content)
-    latencies = {len(image): measure_latency(predictor, session, (image, aux), cfg.repeats) for image, aux in samples}
-    terminal = console()
-    terminal.print(latency_table(latencies))
-    terminal.print(f"Largest difference from PyTorch: {difference:.1e} of a range, {len(compared)} batches compared")
-    terminal.print(f"ONNX file: {output}", soft_wrap=True)
+    latencies = {}
+    for image, aux in samples:
+        with sign_of_life(f"Measuring the latency, batches of {len(image)} ..."):
+            latencies[len(image)] = measure_latency(predictor, session, (image, aux), cfg.repeats)
+    console().print(latency_table(latencies))
+    console().print(f"Largest difference from PyTorch: {difference:.1e} of a range, {len(compared)} batches compared")
+    say_where(**{"ONNX file": output})
     return {"difference": difference} | {
         f"{runtime}_ms_{size}": latency for size, pair in latencies.items() for runtime, latency in pair.items()
     }

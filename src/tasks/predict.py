@@ -122,9 +122,10 @@ def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictS
 def read_file(path: Path, trained: TrainedOn, settings: PredictSettings) -> tuple[RecordingReading, Sound]:
     """What the network reads from a file, and the sound to listen to beside its resynthesis."""
     reading = read_audio(AudioFile.open(path), trained, settings.normalize, settings.peak)
-    if settings.refine:
-        reading = refine_reading(reading, trained.recipe)
-    return reading, resynthesize(reading, trained)
+    if not settings.refine:
+        return reading, resynthesize(reading, trained)
+    refined = refine_reading(reading, trained.recipe)
+    return refined, resynthesize(refined, trained, reading)
 
 
 def reason_for(path: Path, error: Exception) -> str:
@@ -135,26 +136,25 @@ def reason_for(path: Path, error: Exception) -> str:
     return f"{name_of(path)}: cannot be used: {kind}{error}"
 
 
-def resynthesize(reading: RecordingReading, trained: TrainedOn) -> Sound:
-    """A recording beside its resynthesis, with all that the report shows of them."""
-    recipe = trained.recipe
-    true, predicted = reading.waveform[None], recipe.render(reading.value[None].astype(np.float64))
-    metrics = audio_metrics(true, predicted, recipe.synth.sample_rate)
-    return Sound(
-        name=name_of(reading.recording.path.name),
-        sides=(
-            Side("Recording", true[0], recipe.spectrogram_db(true)[0], None),
-            Side(
-                "Predicted" if reading.refinement is None else "Refined",
-                predicted[0],
-                recipe.spectrogram_db(predicted)[0],
-                reading.value,
-                reading.std,
-                {name: float(values[0]) for name, values in metrics.items()},
-            ),
-        ),
-        notes=(reading.about_domain, *reading.notes, *warnings_of(reading, trained)),
-    )
+def resynthesize(reading: RecordingReading, trained: TrainedOn, before: RecordingReading | None = None) -> Sound:
+    """A recording beside its resyntheses, with all that the report shows of them.
+
+    Args:
+        reading: The answer.
+        trained: What the network was trained on.
+        before: The same before refinement; None: there was none.
+    """
+    recipe, true = trained.recipe, reading.waveform[None]
+    answers = {"Predicted": reading} if before is None else {"Refined": reading, "Unrefined": before}
+    sides = [Side("Recording", true[0], recipe.spectrogram_db(true)[0], None)]
+    for name, answer in answers.items():
+        rendered = recipe.render(answer.value[None].astype(np.float64))
+        found = audio_metrics(true, rendered, recipe.synth.sample_rate)
+        metrics = {metric: float(values[0]) for metric, values in found.items()}
+        db = recipe.spectrogram_db(rendered)[0]
+        sides.append(Side(name, rendered[0], db, answer.value, answer.std, metrics))
+    notes = (reading.about_domain, *reading.notes, *warnings_of(reading, trained))
+    return Sound(name_of(reading.recording.path.name), sides, notes)
 
 
 # ----- what is written

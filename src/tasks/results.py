@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from src.data.vimh_datamodule import VIMHDataModule
 from src.files import write_atomically
 from src.params import ParamSpec
-from src.programs.output import PlainTable, console, plain_table, shown_path
+from src.programs.output import PlainTable, console, plain_table, say_where, shown_path
 from src.programs.sweep import is_sweep, job_title
 
 AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
@@ -54,14 +54,6 @@ def report_results(
         return
     terminal.print(results_table(results, title))
     say_where(Checkpoint=about["checkpoint"], Results=path)
-
-
-def say_where(**places: str | Path | None) -> None:
-    """Print where files are: label to path, None for what was not written."""
-    width = max(map(len, places)) + 1
-    for label, path in places.items():
-        shown = "none saved" if path is None else shown_path(path)
-        console().print(f"{f'{label}:':<{width}} {shown}", soft_wrap=True)
 
 
 def results_line(metrics: Mapping[str, float], output_dir: Path, split: str = "test") -> str:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
-
 from src.errors import ConfigError
 from src.files import write_atomically
-from src.programs.output import PlainTable, console, progress
+from src.programs.output import PlainTable, cells_of, clock, console, fitted, progress
 from src.programs.suggestions import did_you_mean, listed, nearest
 from src.runs import COMPLETE, RunRecord, find_runs, run_directories
 from src.text import one_line, say
@@ -63,13 +61,6 @@ class Column:
         return "" if value is None else one_line(self.shown(value))
 
 
-def clock(seconds: float) -> str:
-    """A time as `M:SS` or `H:MM:SS`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def short(count: int) -> str:
     """A number in three digits: 65.8k, 1.2M."""
     for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -100,7 +91,7 @@ COLUMNS = (
     Column("accuracy", "acc.", lambda share: f"{share:.3f}", True),
     Column("seconds", "time", clock, True),
     Column("date", "written", lambda text: text[:16].replace("T", " "), of=lambda run: run.date.isoformat()),
-    Column("state", "", lambda word: "" if word == COMPLETE else word, narrowest=4, of=state_of),
+    Column("state", "", lambda word: "" if word == COMPLETE else word, narrowest=9, of=state_of),
     Column("complete"),
     Column("best"),
     Column("name"),
@@ -110,6 +101,7 @@ WITHOUT_YEAR = Column("run", "run", narrowest=14, of=lambda run: YEAR.sub("", ru
 BY_KEY = {column.key: column for column in COLUMNS}
 SETTINGS = ("data", "network", "loss", "weights", "seed", "epochs", "train_sounds")  # said once if all have the same
 LEFT_OUT = ("date", "train_sounds", "val_error", "loss", "seed")  # first to last, where there is little room
+AT_LAST = ("seconds", "weights", "epochs", "data", "network")  # and where shortened texts do not make enough of it
 
 
 def show_runs(options: Namespace) -> int:
@@ -237,12 +229,15 @@ def columns_for(runs: Sequence[RunRecord], width: int) -> tuple[dict[Column, int
     if needed(widths) > width:
         widths = {WITHOUT_YEAR if column == BY_KEY["run"] else column: cells for column, cells in widths.items()}
         widths[WITHOUT_YEAR] = natural_width(WITHOUT_YEAR, runs)
+    for key in AT_LAST:
+        if needed(shortened(widths, width)) > width:
+            widths.pop(BY_KEY[key], None)
     return shortened(widths, width), same
 
 
 def natural_width(column: Column, runs: Sequence[RunRecord]) -> int:
     """Cells that a column takes."""
-    return max(cell_len(text) for text in (column.heading or "", *(column.text(run) for run in runs)))
+    return max(cells_of(text) for text in (column.heading or "", *(column.text(run) for run in runs)))
 
 
 def needed(widths: Mapping[Column, int]) -> int:
@@ -269,7 +264,7 @@ def table_of(runs: Sequence[RunRecord], widths: Mapping[Column, int]) -> PlainTa
             column.heading or "", justify="right" if column.number else "left", no_wrap=True, max_width=width
         )
     for run in runs:
-        table.add_row(*(column.text(run) for column in widths))
+        table.add_row(*(fitted(column.text(run), width) for column, width in widths.items()))
     return table
 
 

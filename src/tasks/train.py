@@ -27,11 +27,11 @@ from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting
 from src.programs.interrupts import StopOnInterrupt
 from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instantiate_trainer, log_hyperparameters
-from src.programs.output import RankedLogger, process_rank
+from src.programs.output import RankedLogger, process_rank, say_where
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
 from src.tasks.devices import check_accelerator
-from src.tasks.results import report_results, say_where
+from src.tasks.results import report_results
 from src.tasks.what_runs import announce_run, early_end
 
 log = RankedLogger(__name__)

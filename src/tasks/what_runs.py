@@ -32,10 +32,9 @@ def announce_run(
         return
     n_devices, kind = trainer.num_devices * trainer.num_nodes, trainer.strategy.root_device.type
     device = f"{n_devices} × {kind}" if n_devices > 1 else kind
-    network = f"{network_name(module)} ({sum(weight.numel() for weight in module.net.parameters()):,} weights)"
     seeded = "" if seed is None else f", seed {seed}"
     data = f"{title}{sounds_of(datamodule, split)} of "
-    announce(data, datamodule.data_dir.name, f", {network}, {device}{seeded}")
+    announce(data, datamodule.data_dir.name, f", {network_of(module)}, {device}{seeded}")
 
 
 def sounds_of(datamodule: VIMHDataModule, split: str | None = None) -> str:
@@ -51,10 +50,11 @@ def sounds_of(datamodule: VIMHDataModule, split: str | None = None) -> str:
     return f"{info.train_samples + info.test_samples:,} {noun}"
 
 
-def network_name(module: VIMHLitModule) -> str:
-    """The option of the group `model` where one was chosen, such as `cnn_64k`, or else the class of the network."""
+def network_of(module: VIMHLitModule) -> str:
+    """A network and its size in words: the option of the group `model` where one was chosen, or else its class."""
     chosen = HydraConfig.get().runtime.choices.get("model") if HydraConfig.initialized() else None
-    return str(chosen or type(module.net).__name__)
+    n_weights = sum(weight.numel() for weight in module.net.parameters())
+    return f"{chosen or type(module.net).__name__} ({n_weights:,} weights)"
 
 
 def early_end(trainer: Trainer) -> str | None:

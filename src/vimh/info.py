@@ -20,7 +20,7 @@ SPEC_KEYS = ("min", "max", "step", "units", "description", "names", "kind", "sca
 FROM_DATASET = ("sample_rate", "duration", "seed", "sampling", "synth_type")  # keys of `generator.config.dataset`
 FROM_PARAMETERS = ("min", "max", "step", "units", "names", "kind", "scale", "active_if")
 UNSEALED = "0" * 64  # in the place of `json_sha256` while the checksum is computed
-Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
+ImageSide = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
 
 
 class _Entry(BaseModel):
@@ -95,9 +95,9 @@ class DatasetInfo(_Entry):
     version: str
     dataset_name: str = ""
     output_format: str = "binary"
-    height: Side
-    width: Side
-    channels: Side
+    height: ImageSide
+    width: ImageSide
+    channels: ImageSide
     channel_labels: tuple[str, ...] = ()
     varying_parameters: int | None = None
     parameter_names: tuple[str, ...] = Field(min_length=1, max_length=MAX_PARAMETERS)

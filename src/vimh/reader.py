@@ -317,6 +317,17 @@ def numbers_of(item: int | slice | Sequence[int] | np.ndarray, n: int, what: str
     return np.where(found < 0, found + n, found)
 
 
+def number_of(item: Any, n: int, what: str = "sample") -> int:
+    """The same of an index that means one.
+
+    Raises:
+        IndexingError: If it is not there, or it is no number.
+    """
+    if not is_number(item):
+        raise IndexingError(f"{shown(item)} is no number of a {what}. Give a whole number below {n:,}.")
+    return int(numbers_of(item, n, what)[0])
+
+
 def is_number(item: Any) -> bool:
     """Whether an index means one sample, and not several."""
     return isinstance(item, int | np.integer) or (isinstance(item, np.ndarray) and item.ndim == 0)

@@ -39,7 +39,7 @@ def kinds():
     specs = (
         ParamSpec("wave", 0, 2, 1, names=("sine", "saw <b>", "noise")),
         ParamSpec("width", 0.0, 1.0, 0.1, active_if={"wave": "saw <b>"}),
-        ParamSpec("cutoff", 2.0, 4.0, 0.1, "log10 Hz", scale="log"),
+        ParamSpec("cutoff", 2.0, 4.0, 0.1, "log10 <i>Hz", scale="log"),
     )
     info = new_info("kinds", (1, 4, 4), ParameterSpace(specs), {"train": 2, "test": 0})
     values = np.float32([[1, 0.5, 3], [0, 0, 2.5]])
@@ -65,7 +65,7 @@ def test_values_are_natural_and_what_does_not_act_is_nan(kinds):
     assert kinds.interval[0, 2].tolist() == pytest.approx([10 ** (3 - WIDTH * 0.05), 10 ** (3 + WIDTH * 0.05)])
     assert kinds["wave"].tolist() == ["saw <b>", "sine"]
     assert np.allclose(kinds["width"], [0.5, np.nan], equal_nan=True)
-    assert kinds.units == ("", "", "Hz")
+    assert kinds.units == ("", "", "<i>Hz")
     assert kinds.outside.tolist() == [False, False]
     assert np.isnan(kinds.percentile).tolist() == [False, True]
     assert np.array_equal(kinds.true_values, kinds.values, equal_nan=True)
@@ -76,7 +76,8 @@ def test_categories_are_shown_by_name_and_escaped(kinds):
     assert "saw <b>" in first
     assert "not active" in second
     page = kinds._repr_html_()
-    assert "saw <b>" not in page
+    assert "<b>" not in page
+    assert "<i>" not in page
     assert html.escape("saw <b>") in page
     frame = kinds.to_dataframe()
     assert frame["wave"].tolist() == ["saw <b>", "sine"]
@@ -107,6 +108,15 @@ def test_without_pandas_a_sentence_says_what_to_do(answer, data, monkeypatch):
 
 
 # ----- sounds and pictures
+
+
+def test_nothing_is_an_answer_too(net, data, answer):
+    for nothing in (answer[:0], net.predict(data[:0])):
+        assert nothing.values.shape == nothing.std.shape == (0, 2)
+        assert nothing.interval.shape == (0, 2, 2)
+        assert len(nothing.table()) == len(nothing.to_dataframe()) == len(nothing.to_dicts()) == 0
+        assert len(nothing.refine()) == 0
+        assert nothing.outside.shape == nothing["note_velocity"].shape == (0,)
 
 
 def test_a_resynthesis_is_rendered_from_the_values(net, answer):
@@ -143,8 +153,9 @@ def test_pictures_are_figures_that_a_notebook_shows(answer, data, net):
         assert len(figure._repr_png_()) < 800_000
 
 
-def test_a_picture_of_nothing_is_refused(data):
-    for wanted in (data[:0].plot, lambda: data.plot(channel=3), data[:0].sound):
+def test_a_picture_of_nothing_is_refused(data, answer):
+    nothing = answer[:0]
+    for wanted in (data[:0].plot, lambda: data.plot(channel=3), data[:0].sound, nothing.plot, nothing.sound):
         with pytest.raises(nsm.NSMError, match="does not exist"):
             wanted()
 
@@ -170,7 +181,9 @@ def test_sequences_are_indexed_as_arrays_are(sequence):
     for shown in (sequence, sequence[:1], sequence[:0]):
         assert 0 < len(repr(shown)) < 20_000
         assert "\x1b" not in repr(shown)
-        assert shown._repr_html_().count("<") == shown._repr_html_().count(">")
+    for shown in (sequence[:1], sequence[:0]):
+        page = shown._repr_html_()
+        assert page.count("<") == page.count(">")
 
 
 def test_an_index_out_of_bounds_ends_a_loop_as_pythons_own(data):
@@ -206,9 +219,10 @@ def test_samples_come_in_the_order_that_was_asked_for(data, item):
 # ----- what is shown
 
 
-def test_a_table_is_bounded_and_obeys_nothing():
+def test_a_table_is_bounded_and_obeys_nothing(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a notebook's kernel does
     wild = ("\x1b[31mred", "<script>x</script>", "日本", "x" * 500, "a\nb")
-    table = TextTable("title\x07", ("name ", "number"), tuple((text, "1") for text in wild * 40), "below")
+    table = TextTable(("name", "number"), tuple((text, "1") for text in wild * 40), ("name",), "title\x07", "below")
     shown, page = repr(table), table._repr_html_()
     assert "\x1b" not in shown + page
     assert "\x07" not in shown + page

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from src import api as nsm
 from src.checkpoints.run import load_run
 from src.errors import CheckpointError
+from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.recordings import resample
 from src.tasks.predict import predict
@@ -35,7 +36,7 @@ def test_python_reads_what_the_program_reads(net, place, tmp_path, extra):
     register_resolvers()
     overrides = [f"{key}={str(item).lower()}" for key, item in extra.items()]
     fixed = [f"ckpt_path={net.path}", f"paths.output_dir={tmp_path}/out", f"paths.log_dir={tmp_path}"]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         predict(compose("predict", [*fixed, f"audio={place}/sounds", *overrides]))
     written = json.loads((tmp_path / "out" / "predictions.json").read_text())["recordings"]
     assert net.predict(place / "sounds", **extra).to_dicts() == written
@@ -44,7 +45,7 @@ def test_python_reads_what_the_program_reads(net, place, tmp_path, extra):
 def test_refinement_is_that_of_the_program(net, place, tmp_path):
     register_resolvers()
     fixed = [f"ckpt_path={net.path}", f"paths.output_dir={tmp_path}/out", f"paths.log_dir={tmp_path}", "refine=true"]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+    with initialize_configs(ROOT / "configs"):
         predict(compose("predict", [*fixed, f"audio={place}/sounds/a.wav"]))
     (written,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["recordings"]
     (found,) = net.predict(place / "sounds" / "a.wav").refine().to_dicts()
@@ -162,6 +163,9 @@ STEREO = np.zeros((1000, 2))
         ([STEREO], RATE, r"has the shape \(1000, 2\)"),
         (np.zeros(9000, dtype=complex), RATE, "no real samples"),
         (np.zeros(9000, dtype=bool), RATE, "no real samples"),
+        (torch.zeros(9000, dtype=torch.complex64), RATE, "no real samples"),
+        (np.zeros((2, 1, 32, 32)), RATE, "give samples of a Dataset"),
+        (5, RATE, r"has the shape \(\)"),
         (["sounds/a.wav", 5], RATE, "sample_rate is of waveforms"),
         ([], RATE, "audio is empty"),
         (None, RATE, "no real samples"),
@@ -178,6 +182,24 @@ def test_what_is_no_sound_is_refused_in_one_sentence(here, net, audio, sample_ra
     with pytest.raises(nsm.NSMError, match=message) as caught:
         net.predict(audio, sample_rate)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_path_or_number_is_refused_in_one_sentence(here, net, data):
+    answer = net.predict(data[:2])
+    for wrong, message in (
+        (lambda: nsm.load(5), "run is 5; it must be a path"),
+        (lambda: nsm.load("best", log_dir=5), "log_dir is 5; it must be a path"),
+        (lambda: nsm.Dataset(None), "data_dir is None; it must be a path"),
+        (lambda: nsm.runs(5), "log_dir is 5; it must be a path"),
+        (lambda: answer.sound().save(5), "path is 5; it must be a path"),
+        (lambda: answer.sound("a"), "'a' is no number of a sound"),
+        (lambda: answer.original(1.5), "1.5 is no number of a sound"),
+        (lambda: data.sound([1, 2]), "is no number of a sample"),
+        (lambda: data.plot(channel="mel"), "'mel' is no number of a channel"),
+    ):
+        with pytest.raises(nsm.NSMError, match=message):
+            wrong()
+    assert data[:2].plot(channel=data.info.channel_labels[0])
 
 
 @pytest.mark.parametrize("peak", [0, -1, 1.5, "loud", float("nan")])

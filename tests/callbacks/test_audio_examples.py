@@ -77,7 +77,7 @@ def test_sounds_and_pictures_come_each_n_epochs_and_after_the_last(run, events, 
     found = events(trainer)
     steps = [20, 40, 50]
     assert {tag: [event.step for event in found.Images(tag)] for tag in found.Tags()["images"]} == {
-        f"sounds/{number}": steps for number in range(2)
+        f"sounds/{number}/true and predicted": steps for number in range(2)
     }
     assert {tag: [event.step for event in found.Audio(tag)] for tag in found.Tags()["audio"]} == {
         f"sounds/{number}/{name}": steps for number in range(2) for name in ("true", "predicted")
@@ -192,7 +192,7 @@ def test_a_training_leaves_sounds_and_no_trace_of_them_in_its_checkpoint(compose
     train(cfg)
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert len(found.Tags()["audio"]) == 2 * 4
-    assert {f"sounds/{number}" for number in range(4)} <= set(found.Tags()["images"])
+    assert {f"sounds/{number}/true and predicted" for number in range(4)} <= set(found.Tags()["images"])
     datamodule = instantiate(cfg.data)
     value = datamodule.val_set[:1]["value"].numpy()
     heard, _ = soundfile.read(io.BytesIO(found.Audio("sounds/0/true")[0].encoded_audio_string))

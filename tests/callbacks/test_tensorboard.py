@@ -24,8 +24,8 @@ def test_loss_accuracy_and_errors_of_heads_come_first():
     by_head = ["4 accuracy by head", "5 other means", "6 other figures by head", "test"]
     assert groups == ["1 loss", "2 accuracy", "3 error", *by_head]
     assert [tag for tag in shown if tag.startswith(("1", "2", "3"))] == [
-        *("1 loss/train", "1 loss/val", "2 accuracy/best so far/train", "2 accuracy/best so far/val"),
-        *("2 accuracy/train", "2 accuracy/val", "3 error/filter_cutoff/train", "3 error/filter_cutoff/val"),
+        *("1 loss/train", "1 loss/val", "2 accuracy/train", "2 accuracy/train, best so far"),
+        *("2 accuracy/val", "2 accuracy/val, best so far", "3 error/filter_cutoff/train", "3 error/filter_cutoff/val"),
         *("3 error/mean in steps/train", "3 error/mean in steps/val"),
     ]
 

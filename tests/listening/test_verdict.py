@@ -66,7 +66,10 @@ def test_recordings_have_no_truth_and_no_reference():
     assert verdict(replace(report, sounds=sounds)).sentence == (
         f"Half of the 5 recordings are within 3.0 dB of the original; worst: {sounds[-1].name}, 5.0 dB."
     )
-    assert verdict(replace(report, sounds=sounds[:2])).sentence == "The 2 recordings are within 1.0 to 2.0 dB of the original."
+    assert (
+        verdict(replace(report, sounds=sounds[:2])).sentence
+        == "The 2 recordings are within 1.0 to 2.0 dB of the original."
+    )
     assert verdict(replace(report, sounds=sounds[:1])).sentence == "The recording is within 1.0 dB of the original."
     assert verdict(report).details == []
 
@@ -84,7 +87,10 @@ def test_without_metrics_nothing_is_claimed():
 def test_a_metric_that_is_no_distance_is_only_told():
     report = replace(report_of({"network": 1.0}), judged_by="stft_pcc")
     scores = [Scores("network", {"stft_pcc": np.linspace(0, 1, N)}, None)]
-    assert verdict(replace(report, scores=scores)).sentence == "Half of the 101 test sounds have a stft_pcc of 0.50 or more."
+    assert (
+        verdict(replace(report, scores=scores)).sentence
+        == "Half of the 101 test sounds have a stft_pcc of 0.50 or more."
+    )
 
 
 def test_parameters_are_told_from_the_best_to_the_worst():

@@ -4,7 +4,7 @@ import pytest
 from asking import ask
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from src.live.guard import Guard
 
@@ -16,7 +16,14 @@ async def echo(request):
     return PlainTextResponse(f"{len(await request.body())} bytes")
 
 
-GUARD = Guard(Starlette(routes=[Route("/", echo, methods=["GET", "POST"])]), 8000, TOKEN, most_bytes=10)
+async def talk(websocket):
+    await websocket.accept()
+    await websocket.send_text("more than ten letters")
+    await websocket.close()
+
+
+ROUTES = [Route("/", echo, methods=["GET", "POST"]), WebSocketRoute("/talk", talk)]
+GUARD = Guard(Starlette(routes=ROUTES), 8000, TOKEN, most_bytes=10)
 
 
 def test_the_printed_address_becomes_a_cookie_and_an_address_without_the_secret():
@@ -97,6 +104,12 @@ def test_a_request_brings_no_more_than_it_may(headers, bodies):
 def test_a_websocket_of_another_page_is_closed_before_it_opens():
     (message,) = ask(GUARD, "/", OWN | {"Origin": "http://elsewhere.org"}, kind="websocket")
     assert (message["type"], message["code"]) == ("websocket.close", 1008)
+
+
+def test_a_websocket_of_an_own_page_talks():
+    own = OWN | {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+    sent = ask(GUARD, "/talk", own, kind="websocket")
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
 
 
 @pytest.mark.parametrize("headers", [OWN, {"Host": "elsewhere.org"}])

@@ -25,7 +25,8 @@ def source(tmp_path, monkeypatch):
             "export class Three {}\n"
         ),
         "own/page.js": (
-            'import { one as first } from "../pages/low.js";\nimport {\n  two,\n  Three,\n} from "../pages/middle.js";\n'
+            'import { one as first } from "../pages/low.js";\n'
+            'import {\n  two,\n  Three,\n} from "../pages/middle.js";\n'
             "const secret = 5;\nwindow.found = [first(), two(), typeof Three, secret];\n"
         ),
         "own/page.css": "i {}\n",

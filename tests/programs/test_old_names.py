@@ -24,6 +24,7 @@ ANSWERS = {
     "callbacks.lean_loop=null": "training needs no such callback",
     "callbacks=[model_checkpoint,lr_monitor]": "the learning rate is logged without a callback",
     "callbacks.model_summary=null": "make tds prints every network block by block",
+    "callbacks.final_metrics=null": "this callback is now overview",
     "~callbacks.lr_monitor": "the learning rate is logged without a callback",
     "logger=neptune": "Neptune is not supported",
     "++logger.neptune.name=mine": "Neptune is not supported",

@@ -146,5 +146,5 @@ def test_the_table_of_the_readme_is_replaced_and_nothing_else():
     assert new.startswith("before\n")
     assert new.endswith("<!-- end of results -->\nafter\n")
     assert "old" not in new
-    assert "| basic | cnn_tiny | 8,942 | 61 | 0.900 | 0.0100 | 0.100 | 1 |" in new
+    assert "| basic | `cnn_tiny` | 8,942 | 61 | 0.900 | 0.100 |" in new
     assert between_marks(new, MARKS, summary(runs)) == new

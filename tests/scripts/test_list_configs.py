@@ -5,21 +5,52 @@ import pytest
 from scripts.list_configs import CONFIGS, description, groups, is_complete, main, parameter_count
 
 
-def test_every_configuration_is_listed(capsys):
-    assert main() == 0
-    blocks = [block.splitlines() for block in capsys.readouterr().out.strip().split("\n\n")]
-    listed = {group: [line.split()[0] for line in options] for group, *options in blocks}
+@pytest.mark.parametrize("columns", [80, 140])
+def test_every_configuration_is_listed_on_a_screen(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([]) == 0
+    *lines, hint = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert len(lines) < 40
+    assert "make lc ARGS=GROUP" in hint
+    listed, group = {}, ""
+    for line in lines:
+        group = line[:16].strip() or group  # a group goes on in the next line
+        listed[group] = listed.get(group, []) + re.findall(r"(\w+)(?: \([\d,]+\))?(?:,|$)", line[16:])
     assert listed == groups()
     assert {path.stem for path in CONFIGS.glob("*/*.yaml")} == {name for names in listed.values() for name in names}
 
 
 def test_models_come_with_their_size(capsys):
-    main()
-    sizes = dict(re.findall(r"^  (\w+) +([\d,]+) parameters", capsys.readouterr().out, flags=re.MULTILINE))
+    main(["model"])
+    sizes = dict(re.findall(r"^(\w+) +([\d,]+)", capsys.readouterr().out, flags=re.MULTILINE))
+    main([])
+    beside = dict(re.findall(r"(\w+) \(([\d,]+)\)", capsys.readouterr().out))
     assert {name: int(size.replace(",", "")) for name, size in sizes.items()} == {
         name: parameter_count(name) for name in groups()["model"] if is_complete(name)
     }
+    assert beside == sizes
     assert {"cnn_tiny", "vit_micro", "mlp", "convnext_nano", "conv6"} <= sizes.keys()
+
+
+@pytest.mark.parametrize("group", ["callbacks", "model", "scheduler"])
+def test_the_options_of_a_group_are_explained_within_the_width(capsys, monkeypatch, group):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([group]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for option in groups()[group]:
+        assert option in text
+        first = description(CONFIGS / group / f"{option}.yaml").partition(" ")[0]
+        assert any(line.split()[0] == option and first in line for line in lines if line.strip())
+
+
+def test_an_unknown_group_is_one_sentence(capsys):
+    assert main(["modell"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "modell" in shown.err and "model" in shown.err
 
 
 def test_what_models_share_is_no_model():

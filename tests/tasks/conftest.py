@@ -1,4 +1,4 @@
-"""What tests of several programs share: running one as the command line does, in this process."""
+"""What tests of several programs share: a short training, and running a program as the command line does."""
 
 import logging
 import signal
@@ -8,6 +8,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def arguments(saw_dir, tmp_path):
+    """Command line of a short training of the small set that keeps everything below the test's directory."""
+    return [
+        "model=cnn_micro",
+        f"data.data_dir={saw_dir}",
+        "data.make_dataset.overrides=['dataset.size=64']",
+        "data.batch_size=16",
+        "trainer.max_epochs=2",
+        "trainer.accelerator=cpu",
+        "trainer.log_every_n_steps=1",
+        f"paths.log_dir={tmp_path}/logs",
+        "callbacks.rich_progress_bar=null",
+        "+trainer.enable_progress_bar=false",
+        "+trainer.enable_model_summary=false",
+        "logger=csv",
+        "extras.print_config=false",
+    ]
 
 
 @pytest.fixture

@@ -173,6 +173,7 @@ def test_refinement_comes_first_and_comes_closer(ckpt_path, tmp_path):
     assert summary["refinement"]["residual"] < summary["refinement"]["residual_before"]
     assert summary["refinement"]["milliseconds"] > 0
     assert set(summary["refinement"]["parameters"]) == {"note_velocity", "log10_decay_time"}
+    assert '"sides":["True","Refined","Unrefined","Neighbour"]' in (tmp_path / "index.html").read_text()
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [bool(row["residual"]) for row in rows[:5]] == [True, True, False, False, False]
@@ -313,6 +314,11 @@ def test_a_sound_of_the_evaluation_is_the_one_of_its_number(run, tmp_path):
     recipe = Recipe.from_info(run.info, instantiate_trusted)
     evaluation = evaluate(run, restore_datamodule(run), recipe, settings)
     sound = evaluation.sound(4)
-    np.testing.assert_array_equal(sound.true, recipe.render(evaluation.batch.value)[4])
-    np.testing.assert_array_equal(sound.predicted, recipe.render(evaluation.estimates[0].value)[4])
-    assert sound.metrics["mss"] == evaluation.scores[0].metrics["mss"][4]
+    assert [side.name for side in sound.sides] == ["True", "Predicted", "Neighbour"]
+    assert [estimate.name for estimate in evaluation.estimates[:2]] == ["network", "nearest neighbour"]
+    values = evaluation.batch.value, *(estimate.value for estimate in evaluation.estimates[:2])
+    for side, value in zip(sound.sides, values, strict=True):
+        np.testing.assert_array_equal(side.waveform, recipe.render(value)[4])
+        np.testing.assert_array_equal(side.value, value[4])
+    for side, scores in zip(sound.sides[1:], evaluation.scores, strict=False):
+        assert side.metrics["mss"] == scores.metrics["mss"][4]

@@ -1,14 +1,21 @@
 """The program display_vimh.py: what it prints, writes and returns."""
 
+import fcntl
+import http.client
+import json
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import ask
 from matplotlib.image import imread
 
 import src.tasks.display
@@ -62,13 +69,41 @@ def foreign_dir(tmp_path_factory):
     return data_dir
 
 
-def test_without_a_display_there_is_a_contact_sheet(without_display, saw_dir, capsys):
+def test_without_a_terminal_there_is_a_file_with_the_page(without_display, saw_dir, capsys):
     assert main([str(saw_dir)]) == 0
-    path = Path(capsys.readouterr().out.splitlines()[-1])
+    *_, holds, path = capsys.readouterr().out.splitlines()
+    path = Path(path)
+    assert holds.startswith("This file holds all 51 train records, all 13 test records")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", path.parent.name)
     assert path.parent.parent == without_display / "logs" / "viewer"
-    assert path.name == f"{saw_dir.name}.png"
-    assert imread(path).shape[2] == 4
+    assert path.name == f"{saw_dir.name}.html"
+    assert page_data(path)["title"] == saw_dir.name
+
+
+def served(monkeypatch, *options):
+    """Port and application that a command line serves."""
+    found = []
+
+    def serve(app, port):
+        found.append((port, app))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(src.tasks.display, "serve", serve)
+    assert main([*options]) == 0
+    return found
+
+
+def test_at_a_terminal_the_page_is_served_until_ctrl_c(without_display, saw_dir, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    ((port, app),) = served(monkeypatch, str(saw_dir), "--port", "1234")
+    assert (port, capsys.readouterr().out.splitlines()[-1]) == (1234, "Ended.")
+    assert ask(app, "/data/train/record/3").status == 200
+    assert list(without_display.iterdir()) == []  # nothing is written
+
+
+def test_a_page_is_served_without_a_terminal_if_that_is_asked_for(saw_dir, monkeypatch):
+    ((port, _),) = served(monkeypatch, str(saw_dir), "--live", "--split", "test")
+    assert port == 0
 
 
 def test_the_newest_dataset_is_the_default(without_display, saw_dir, capsys):
@@ -87,27 +122,50 @@ def test_no_dataset_is_said_to_be_none(without_display, capsys):
         newest_dataset(without_display)
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_a_page_shows_the_samples_that_are_asked_for(saw_dir, tmp_path, capsys, split):
-    path = tmp_path / "sheets" / "a.html"
-    assert main([str(saw_dir), "--save", str(path), "--samples", "3", "--split", split]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+def page_data(path):
+    """The description that a page holds."""
     page = path.read_text(encoding="utf-8")
-    assert re.findall(r"<h3>(.*?)</h3>", page) == [f"{split} {number}" for number in range(3)]
-    assert page.count("<img") == 3 + 2
+    return json.loads(page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_page_begins_with_the_split_that_is_asked_for(saw_dir, tmp_path, capsys, split):
+    path = tmp_path / "sheets" / "a.html"
+    assert main([str(saw_dir), "--save", str(path), "--split", split]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+    data = page_data(path)
+    assert data["first"] == split
+    assert {name: found["n"] for name, found in data["splits"].items()} == {"train": 51, "test": 13}
+
+
+def test_a_page_holds_what_fits(saw_dir, tmp_path, capsys):
+    path = tmp_path / "a.html"
+    assert main([str(saw_dir), "--save", str(path), "--megabytes", "0.2"]) == 0
+    holds = capsys.readouterr().out.splitlines()[-2]
+    assert re.search(r"the first \d+ of 51 train sounds", holds)
+    assert path.stat().st_size < 400_000
+
+
+def test_a_picture_shows_the_samples_that_are_asked_for(saw_dir, tmp_path, capsys):
+    for n_samples in (1, 5):
+        path = tmp_path / f"{n_samples}.png"
+        assert main([str(saw_dir), "--save", str(path), "--samples", str(n_samples)]) == 0
+    (one, five) = (imread(tmp_path / f"{n}.png").shape for n in (1, 5))
+    assert five[0] > one[0]
 
 
 def test_a_set_of_an_older_program_can_be_shown(foreign_dir, tmp_path, capsys):
     path = tmp_path / "a.html"
     assert main([str(foreign_dir), "--save", str(path), "--info"]) == 0
-    assert path.read_text(encoding="utf-8").count("<img") == 3 * 2 + 1
     printed = capsys.readouterr().out
     assert "another program" in printed
     assert re.search(r"^delay +24\.0 +143\.0 +83\.5 +level", printed, flags=re.MULTILINE)
+    assert "all 3 train records, no train sounds" in printed
+    data = page_data(path)
+    assert [channel["name"] for channel in data["splits"]["train"]["channels"]] == ["level", "delay"]
+    assert data["channel"] == 0
     assert main([str(foreign_dir), "--save", str(path), "--channel", "delay"]) == 0
-    page = path.read_text(encoding="utf-8")
-    assert page.count("<img") == 3 + 1
-    assert "delay of train 0" in page
+    assert page_data(path)["channel"] == 1
 
 
 @pytest.mark.parametrize(("wanted", "number"), [("delay", 1), ("level", 0), ("1", 1)])
@@ -146,7 +204,7 @@ def test_a_defect_is_named_and_ends_with_1(copy, capsys, option):
 
 def test_nothing_of_a_dataset_is_changed(copy, tmp_path):
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()}
-    assert main([str(copy), "--save", str(tmp_path / "a.html"), "--samples", "1", "--info"]) == 0
+    assert main([str(copy), "--save", str(tmp_path / "a.html"), "--info"]) == 0
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()} == before
 
 
@@ -155,6 +213,8 @@ def test_nothing_of_a_dataset_is_changed(copy, tmp_path):
     [
         (["--save", "a.pdf"], ".png or .html"),
         (["--save", "a.png", "--samples", "0"], "--samples is 0; it must be a whole number of 1 or more"),
+        (["--save", "a.html", "--megabytes", "0"], "--megabytes is 0.0; it must be a number above 0"),
+        (["--live", "--port", "70000"], "--port 70000: it must be 0 to 65535"),
         (["--save", "a.png", "--channel", "delay"], "channels 0 to 0, called log_magnitude"),
         (["--save", "/dev/null/a.png", "--samples", "1"], "cannot be written"),
     ],
@@ -181,3 +241,42 @@ def test_help_loads_nothing_heavy(arguments):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     loaded = done.stdout[done.stdout.rindex("[") :]
     assert not {"torch", "lightning", "hydra", "matplotlib", "numpy", "numba"} & set(re.findall(r"'(\w+)'", loaded))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ending", "code"), [(b"\x03", 0), (signal.SIGTERM, 143)])
+def test_at_a_terminal_ctrl_c_ends_the_page(saw_dir, ending, code):
+    ours, its = pty.openpty()
+    environment = {name: text for name, text in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    process = subprocess.Popen(
+        [sys.executable, "display_vimh.py", str(saw_dir)],
+        cwd=ROOT,
+        env=environment | {"COLUMNS": "80"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(its, termios.TIOCSCTTY, 0)),
+    )
+    try:
+        shown = b""
+        while b"Ctrl-C ends it." not in shown:
+            shown += os.read(ours, 4096)
+        port, token = re.search(rb"http://127\.0\.0\.1:(\d+)/\?token=(\S+)", shown).groups()
+        assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith(b"Dataset"))
+        answers = []
+        for path in ("/", f"/?token={token.decode()}", "/data/train/../../etc/passwd"):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection.request("GET", path)
+            answers.append(connection.getresponse().status)
+            connection.close()
+        assert answers == [403, 303, 403]
+        if isinstance(ending, bytes):
+            os.write(ours, ending)
+        else:
+            process.send_signal(ending)
+        assert process.wait(timeout=30) == code
+    finally:
+        process.kill()
+        process.wait()
+        os.close(its)
+        os.close(ours)

@@ -20,22 +20,9 @@ N_BATCHES = 3  # of an epoch: 46 training samples, 16 to the batch
 
 
 @pytest.fixture
-def arguments(saw_dir, tmp_path):
-    """Command line of a training of the small set."""
-    return [
-        "model=cnn_micro",
-        f"data.data_dir={saw_dir}",
-        "data.make_dataset=null",
-        "data.batch_size=16",
-        "trainer.max_epochs=3",
-        "trainer.accelerator=cpu",
-        f"paths.log_dir={tmp_path}/logs",
-        "callbacks.rich_progress_bar=null",
-        "+trainer.enable_progress_bar=false",
-        "+trainer.enable_model_summary=false",
-        "logger=csv",
-        "extras.print_config=false",
-    ]
+def arguments(arguments):
+    """Command line of a training of three epochs."""
+    return [*arguments, "trainer.max_epochs=3"]
 
 
 @pytest.fixture

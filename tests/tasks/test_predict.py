@@ -113,6 +113,7 @@ def test_outputs_are_all_there(recipe, sounds, compose_predict, tmp_path, capsys
     out = tmp_path / "out"
     page = (out / "index.html").read_text()
     assert all(f"{number}.wav" in page for number in range(N))
+    assert '"sides":["Recording","Refined","Unrefined"]' in page
     with (out / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row, entry in zip(rows, predictions(tmp_path)["recordings"], strict=True):

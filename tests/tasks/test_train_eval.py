@@ -33,26 +33,6 @@ TEST_FIGURES = FIGURES | COVERAGE
 N_BATCHES = 3  # of an epoch: 46 training samples, 16 to the batch
 
 
-@pytest.fixture
-def arguments(saw_dir, tmp_path):
-    """Command line of a short training of the small set that keeps everything below the test's directory."""
-    return [
-        "model=cnn_micro",
-        f"data.data_dir={saw_dir}",
-        "data.make_dataset.overrides=['dataset.size=64']",
-        "data.batch_size=16",
-        "trainer.max_epochs=2",
-        "trainer.accelerator=cpu",
-        "trainer.log_every_n_steps=1",
-        f"paths.log_dir={tmp_path}/logs",
-        "callbacks.rich_progress_bar=null",
-        "+trainer.enable_progress_bar=false",
-        "+trainer.enable_model_summary=false",
-        "logger=csv",
-        "extras.print_config=false",
-    ]
-
-
 def runs(tmp_path, task="train"):
     return sorted((tmp_path / "logs" / task / "default").iterdir())
 

@@ -54,7 +54,7 @@ def refusal(path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("no\0thing", "null byte"),
+        ("no\0thing", "embedded null"),
         ("\ud800", "surrogates not allowed"),
         ("x" * 300, "File name too long"),
         ("x/" * 3000, "File name too long"),
