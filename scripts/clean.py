@@ -168,12 +168,16 @@ def origin_of(dataset: Path) -> str:
         return ""
     try:
         info = json.loads(info_file.read_bytes())
-        source = info.get("source")
         if isinstance(info.get("generator"), dict):
             return "synthesized sets"
-        return "handwritten digits" if source["kind"] == "digits" else CONVERTED
+        kind = info["source"]["kind"]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return FOREIGN
+    if not isinstance(kind, str):
+        return FOREIGN
+    if kind == "digits":
+        return "handwritten digits"
+    return CONVERTED
 
 
 def plan_data(root: Path, plan: Plan, options: argparse.Namespace) -> None:

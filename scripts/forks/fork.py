@@ -1,6 +1,7 @@
 """A fork of this template: the tree of its files, cut and renamed."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ AS_THEY_ARE = ("LICENSE",)
 ENTRIES = (".yaml", ".yml", ".toml", ".cff", ".example", ".txt")
 SHELL = ("scripts/smoke", "scripts/check", "scripts/lint", "scripts/test", "setup.sh", ".ci/run", "scripts/schedule.sh")
 IMAGES = (".png", ".svg", ".jpg", ".gif")
+NOTHING = re.compile("(?!)")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
@@ -43,6 +45,7 @@ class Fork:
     binaries: set[str]
     parts: Sequence[Part]
     gone: set[str]
+    targets: re.Pattern[str] = NOTHING  # of the Makefile that are gone, as texts name them
     _seen: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -166,7 +169,7 @@ class Fork:
         lost = lines.targets(makefile).keys() - lines.targets(left).keys()
         self.texts["Makefile"] = left
         short, both = "|".join(sorted(name for name, _ in lost)), "|".join(sorted({*sum(lost, ())}))
-        self.targets = re.compile(rf"\bmake ({both})\b|^`({both})`$" if lost else "(?!)")
+        self.targets = re.compile(rf"\bmake ({both})\b|^`({both})`$") if lost else NOTHING
         self._cut_test_of_targets(short)
         for path in self.texts:
             if path in SHELL:
@@ -300,6 +303,8 @@ class Fork:
         for path, text in sorted(self.texts.items()):
             if path.endswith(IMAGES) or path in AS_THEY_ARE:
                 continue
+            if path.endswith(".ipynb"):  # whose outputs hold pictures and sounds as letters
+                text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
             for number, line in enumerate(text.split("\n"), 1):
                 if self.says(line):
                     yield f"{path}:{number}: {line.strip()[:200]}"

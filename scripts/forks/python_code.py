@@ -137,11 +137,12 @@ class Cutter:
         bases = [*node.decorator_list, *getattr(node, "bases", []), *getattr(node, "keywords", [])]
         if not isinstance(node, ast.ClassDef):
             bases += [node.args, *filter(None, [node.returns])]
-        before, at_top, self.at_top = len(self.ranges), self.at_top, isinstance(node, ast.ClassDef) and self.at_top
+        before, at_top = len(self.ranges), self.at_top
         goes = node.name in self.names or self.speaks(node.name) or self._any_goes(bases)
         if not goes:
+            self.at_top = False
             goes = self._inside_goes(node)
-        self.at_top = at_top
+            self.at_top = at_top
         if goes:
             del self.ranges[before:]
             self._drop_statement(node)
@@ -151,7 +152,6 @@ class Cutter:
 
     def _inside_goes(self, node: Definition) -> bool:
         body = [statement for statement in node.body if not _is_docstring(statement)]
-        self.at_top = False
         if not isinstance(node, ast.ClassDef) and self.source.is_test:
             return any([self._goes(statement) for statement in body])
         went = [self._statement(statement) for statement in body]
