@@ -169,7 +169,8 @@ def image_config(options: argparse.Namespace) -> dict[str, Any]:
     """The sections `representation` and `channels`, plain and resolved."""
     check_sound(options.sample_rate, options.duration)
     channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
-    chosen = [f"+representation={options.representation}", f"channels=[{','.join(channels)}]"]
+    chosen = [f"+representation={options.representation}"]
+    chosen += [f"channels=[{','.join(channels)}]"] if channels else []
     if answer := answer_to_old_name([*old_options(options), *chosen]):
         raise ConfigError(answer)
     check_option("representation", [options.representation])

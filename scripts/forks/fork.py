@@ -26,6 +26,7 @@ AS_THEY_ARE = ("LICENSE",)
 ENTRIES = (".yaml", ".yml", ".toml", ".cff", ".example", ".txt")
 SHELL = ("scripts/smoke", "scripts/check", "scripts/lint", "scripts/test", "setup.sh", ".ci/run", "scripts/schedule.sh")
 IMAGES = (".png", ".svg", ".jpg", ".gif")
+COMMANDS = ("ex", "ae", "pr", "ddr", "au", "rn", "cmp", "tb", "lc", "onnx")
 NOTHING = re.compile("(?!)")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
@@ -281,7 +282,14 @@ class Fork:
             networks=options("model", "default", "cnn", "vit"),
             losses=options("loss"),
             experiments=options("experiment"),
+            commands=self._commands(),
         )
+
+    def _commands(self) -> str:
+        """The rows of the README's table of commands."""
+        declared = re.findall(r"(?m)^## (\S+) (\S+): (.*)$", self.texts["Makefile"])
+        rows = {short: f"| `{short}`, `{long}` | {what} |" for short, long, what in declared}
+        return "\n".join(rows[short] for short in COMMANDS if short in rows)
 
     def format(self) -> None:
         """Drop imports that nothing uses, and format, as `make f` does."""

@@ -21,9 +21,9 @@ N_BATCHES = 6  # of an epoch: 46 training samples, 8 to the batch
 EPOCHS = 3
 SGD = ("model.optimizer._target_=torch.optim.SGD", "model.optimizer.lr=0.1", "+model.optimizer.momentum=0.9")
 LBFGS = (
-    *("model.optimizer._target_=torch.optim.LBFGS", "model.optimizer.lr=0.1", "+model.optimizer.max_iter=3"),
-    *("~model.optimizer.weight_decay", "model=mlp_linear"),
-)
+    "model=mlp_linear ~model.optimizer.weight_decay model.optimizer._target_=torch.optim.LBFGS "
+    "model.optimizer.lr=0.1 +model.optimizer.max_iter=3"
+).split()
 STEP_LR = "++model.scheduler={_target_: torch.optim.lr_scheduler.StepLR, _partial_: true, step_size: 1, gamma: 0.5}"
 
 pytestmark = pytest.mark.filterwarnings(
