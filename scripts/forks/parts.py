@@ -135,7 +135,7 @@ PARTS = (
         "study",
         "the study of representations",
         ("docs/study/*", "scripts/study.py", "scripts/study_page.py", "tests/scripts/test_study.py"),
-        r"\bstudy(\.py|_page|/index)|\bdocs/study\b|\bscripts\.study\b|\[[Tt]he study|\b[Tt]he study of representations\b",
+        r"\bstudy(\.py|_page|/index)|\bdocs/study\b|\bscripts\.study\b|\[[Tt]he study|\bstudy of representations\b",
         needs=("moog", "mlp", "wave", "channels", "benchmarks"),
     ),
     Part(

@@ -239,9 +239,7 @@ def test_nothing_changes_unasked_or_over_changes(original):
     program = [sys.executable, "scripts/start.py", "my-project"]
     unasked = run(original, *program)
     assert unasked.returncode == 1
-    assert unasked.stderr == (
-        "Error: There is no terminal to ask at, and nothing was changed: say ARGS=--yes (--yes) to go ahead.\n"
-    )
+    assert unasked.stderr == ("Error: Nothing was changed: no terminal to ask at. Add --yes (make: ARGS=--yes).\n")
     assert "Remove  moog" in unasked.stdout and "Rename" in unasked.stdout
     (original / "new").touch()
     dirty = run(original, *program, "--yes")
