@@ -2,9 +2,10 @@
 
 python scripts/clean.py {data,logs,caches} ... [--yes]
 
-data    datasets under data/, at any depth, that a command makes again from its configuration alone: those that this
-        project synthesized (their JSON has a `generator` entry), scikit-learn's digits, and what is left of unfinished
-        ones. Sets that were converted from other data stay, unless --converted-too: that data may be gone
+data    datasets under data/, at any depth, that a command makes again from its configuration alone (those that this
+        project synthesized: their JSON has a `generator` entry), and what is left of unfinished ones. So are those of
+        scikit-learn's digits. Sets that were converted from other data stay, unless --converted-too: that data may be
+        gone
 logs    runs under logs/, but for the best one on each dataset (`make runs` marks it), unless --best-too
 caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .mypy_cache, .hypothesis
 

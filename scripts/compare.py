@@ -1,7 +1,7 @@
 """Compares runs on one page: curves, paired differences on the same test sounds, errors, sounds, cost.
 
     python scripts/compare.py best last                         two runs; make runs lists them
-    python scripts/compare.py example vit/2026-11-27_15-43-33 path/to/epoch_042.ckpt
+    python scripts/compare.py example example/2026-11-27_15-43-33 path/to/epoch_042.ckpt
 
 A run is named as in run=NAME: best, last, an experiment, a date, a directory; or a checkpoint by its path.
 """

@@ -40,7 +40,7 @@ PARTS = (
             "tests/data/compat/*moog*",
             "tests/synth/test_moog.py",
         ),
-        r"(?i:moog|oversampl|decimat)|\bladder|\bcompat_b\b",
+        r"(?i:moog|oversampl|decimat)|\bladder|\bcompat_b\b|\b(basic|envelope|resonance|swept) sets?\b",
     ),
     Part(
         "vit",
@@ -74,7 +74,7 @@ PARTS = (
             "src/models/components/mlp.py",
             "tests/models/test_mlp.py",
         ),
-        r"components[./]mlp|\bMLP\b|\bmlp_linear\b|[\"'`]mlp[\"'`]|\bmodel=mlp\b",
+        r"components[./]mlp|\bmlp\.MLP\b|\bmlp_linear\b|[\"'`]mlp[\"'`]|\bmodel=mlp\b",
     ),
     Part(
         "conv6",
@@ -158,7 +158,7 @@ PARTS = (
         "campaign",
         "the campaign of faults",
         ("scripts/campaign.py", "scripts/faults/rows.py", "tests/scripts/test_campaign.py"),
-        r"\b[Cc]ampaign\b|faults[./]rows",
+        r"\b[Cc]ampaign\b|faults[./]rows|\bHow it is tried\b",
     ),
     Part(
         "migration",

@@ -14,6 +14,7 @@ Gone = Callable[[str], bool]
 SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! al\.)[)\"”]?\s+(?=[A-Z`*\[(\"“])")
 HEADING = re.compile(r"(#+) ")
 ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
+ENTRY = re.compile(r"\s*$|\s+\*{0,2}\w+(?: \([^)]*\))?: |\s*[-*] |\s*\w+ {2,}\S")
 FENCE = re.compile(r"\s*(```|~~~)")
 LINES_ALONE = (
     "bash",
@@ -56,7 +57,8 @@ def without_paragraphs(text: str, gone: Gone) -> str:
     """
     pieces, piece = [], []
     for line in text.split("\n"):
-        starts = not line.strip() or re.match(r"\s+\*{0,2}\w+(?: \([^)]*\))?: ", line) or re.match(r"\s*[-*] ", line)
+        indent = len(line) - len(line.lstrip())
+        starts = ENTRY.match(line) or (piece and indent < len(piece[-1]) - len(piece[-1].lstrip()))
         if starts and piece:
             pieces.append(piece)
             piece = []
