@@ -39,11 +39,13 @@ class PageSource:
         template: Jinja template, which extends `base.html.j2`.
         style: Style sheet of its own, after `page.css`.
         script: Module of its own.
+        shared: Style sheet between these two, which other pages have, too.
     """
 
     template: Path
     style: Path
     script: Path
+    shared: Path | None = None
 
     def inline(self, data: Mapping[str, Any], **content: Any) -> str:
         """The page as one HTML file that needs no other and may load none.
@@ -69,8 +71,9 @@ class PageSource:
 
     @cached_property
     def styles(self) -> dict[str, str]:
-        """Address to text of both style sheets."""
-        return {address_of(path): read(path) for path in (HERE / "page.css", self.style)}
+        """Address to text of the style sheets, each before those that may overrule it."""
+        paths = (HERE / "page.css", self.shared, self.style)
+        return {address_of(path): read(path) for path in paths if path is not None}
 
     @cached_property
     def modules(self) -> dict[Path, str]:

@@ -24,7 +24,7 @@ def make_comparison(n_runs: int = 3, sounds: bool = True) -> Comparison:
         ComparedRun(
             label=run.name,
             facts={"Run": f"{run.name}/2026-01-01_00-00-00", "Seed": "42", "Network": f"network_{number}"},
-            cost={"Weights": f"{1000 * (number + 1):,}", "Time of a sound alone": "0.6 ms"},
+            cost={"Weights": f"{1000 * (number + 1):,}", "Inference, one sound alone": "0.6 ms"},
             curves={tag: [(step, 3 / (step + 1) + number) for step in range(1, 50)] for tag in TAGS},
             errors=mean_errors(run, seed=0),
         )
