@@ -57,11 +57,10 @@ export class RecordView {
     this.draw();
   }
 
-  /** Show a sound; without one a sentence on why there is none, or an empty place until it is there. */
+  /** Show a sound and where it comes from; without one why there is none, or an empty place until it is there. */
   hear(sound, sentence = "") {
     this.#sound = sound;
-    find("#no-sound", this.#root).textContent = sentence;
-    find("#no-sound", this.#root).hidden = !sentence;
+    find("#about-sound", this.#root).textContent = sentence || this.#data.sound.how;
     this.wave.hidden = sentence !== "";
     for (const control of ["#play", "#loop"]) find(control, this.#root).disabled = sentence !== "";
     this.#drawSound();

@@ -551,7 +551,7 @@ def test_classes_have_boxes_with_their_names(driver, files, tmp_path_factory):
 def test_a_set_without_sounds_says_why(driver, files):
     page = SheetPage(driver, files["one"])
     page.press(HOME, ENTER)
-    page.wait(lambda: "spectrogram_config" in page.text("#no-sound"))
+    page.wait(lambda: "spectrogram_config" in page.text("#about-sound"))
     assert not page.one("#play").is_enabled()
     page.press(" ")
     assert page.run("return spied.buffers.length") == 0
