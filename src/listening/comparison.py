@@ -18,7 +18,9 @@ from src.pages.formats import decimals_of, format_number
 from src.pages.pages import PageSource
 
 HERE = Path(__file__).parent
-COMPARISON = PageSource(HERE / "comparison.html.j2", HERE / "comparison.css", HERE / "comparison.js")
+COMPARISON = PageSource(
+    HERE / "comparison.html.j2", HERE / "comparison.css", HERE / "comparison.js", HERE / "listening.css"
+)
 MOST_RUNS = 6  # that have a colour
 
 WIDTH, HEIGHT, TOP, BOTTOM = 400, 230, 10, 186  # of a chart, and where its frame lies, in its own units
@@ -128,8 +130,8 @@ def verdict(comparison: Comparison) -> str:
         return f"{label} ({amount}) and {second} cannot be told apart: their difference is within {interval} (95 %)."
     low, high = sorted(map(abs, (found.low, found.high)))
     return (
-        f"{label} is nearest to the truth: {amount}, {format_number(abs(found.mean or 0.0))} less than {second} on the "
-        f"same {found.n_sounds:,} sounds (95 %: {format_number(low)} to {format_number(high)})."
+        f"{label} is nearest to the truth: a mean error of {amount}, {format_number(abs(found.mean or 0.0))} less than "
+        f"{second} on the same {found.n_sounds:,} sounds (95 %: {format_number(low)} to {format_number(high)})."
     )
 
 

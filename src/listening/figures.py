@@ -7,13 +7,15 @@ import numpy as np
 
 from src.evaluation.audio_metrics import CAP
 from src.evaluation.scoring import Row, summarize
-from src.listening.content import Report
+from src.listening.content import NEAREST, Report
 from src.pages.formats import decimals_of, format_number
 from src.params import ParamSpec
 from src.vimh.axes import round_numbers
 
 HINTS = {"low": "lower is better", "high": "higher is better", "0": "0 is best"}
 WIDTH, HEIGHT, TOP, BOTTOM = 320, 210, 8, 170  # of a scatter, and where its frame lies, in its own units
+# Name of an estimate to that of the side which plays it, where there is one.
+SIDES = {"network": ("Predicted", "Unrefined"), "refined": ("Refined",), NEAREST: ("Neighbour",)}
 LETTER = 6.3  # width of a digit of 11 units, at most
 
 
@@ -26,7 +28,7 @@ def tables(report: Report) -> list[dict[str, Any]]:
         return {"name": name, "units": units, "hint": hint, "cells": _cells(rows, best)}
 
     numbers = [spec for spec in report.parameters if not spec.categorical]
-    errors = [line(spec.name, spec.units, f"step {spec.step:g}", 0.0) for spec in numbers]
+    errors = [line(spec.name, spec.units, f"step {spec.step:.4g}", 0.0) for spec in numbers]
     classes = [
         line(f"{spec.name}_{key}", "", hint, 1.0)
         for spec in report.parameters
@@ -37,9 +39,10 @@ def tables(report: Report) -> list[dict[str, Any]]:
     for metric in report.metrics:
         best = None if metric.best == CAP else metric.best
         by_phase[metric.sees_phase].append(line(metric.name, metric.units, HINTS[metric.better], best))
+    styles = [_style(scores.name, report.side_names) for scores in report.scores]
     phase = "Sensitive to phase: sounds that differ only in phase may score badly here."
     written = (
-        {"caption": caption, "note": note, "lines": [line for line in lines if any(line["cells"])]}
+        {"caption": caption, "note": note, "lines": [line for line in lines if any(line["cells"])], "styles": styles}
         for caption, note, lines in (
             ("Absolute error of the parameters", "Below each name stands the grid step.", errors),
             ("Categories", "Share of the right classes, and the mean of 2 right / (true + predicted).", classes),
@@ -68,9 +71,17 @@ def _cells(rows: Sequence[Row | None], best: float | None) -> list[dict[str, Any
             decimals = min(decimals_of(upper - lower), max(4, decimals_of(abs(row.mean))))
         mean, median, low, high = (format_number(n, decimals) for n in (row.mean, row.median, row.low, row.high))
         places = [round(100 * (number - start) / width, 2) for number in (row.mean, lower, upper)]
-        interval = "–" if row.low is None else f"{low} to {high}"
-        cells.append({"mean": mean, "median": median, "interval": interval, "places": places})
+        interval = "" if row.low is None else f"{low} to {high}"
+        cells.append(
+            {"mean": mean, "median": "" if row.median is None else median, "interval": interval, "places": places}
+        )
     return cells
+
+
+def _style(estimate: str, sides: Sequence[str]) -> str:
+    """The colour of an estimate: that of the side which plays it, or none."""
+    played = next((side for side in SIDES.get(estimate, ()) if side in sides), None)
+    return "" if played is None else f"side-{sides.index(played)}"
 
 
 def _interval(row: Row) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 /** The list of all sounds: sorted by a metric, by the error of a parameter, by name. */
 
 import { all, element, find, say } from "../pages/dom.js";
-import { keepInSight, sortedBy } from "../pages/tables.js";
+import { markRow, sortedBy } from "../pages/tables.js";
 
 export class List {
   #rows = all("#rows tr");
@@ -29,15 +29,7 @@ export class List {
 
   /** Show which sound is the current one. */
   mark(number, focus) {
-    this.#rows.forEach((row, i) => {
-      const button = find("button", row);
-      row.classList.toggle("current", i === number);
-      button.tabIndex = i === number ? 0 : -1;
-      if (i === number) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
-    });
-    if (focus) find("button", this.#rows[number]).focus({ preventScroll: true });
-    keepInSight(find(".scroll"), this.#rows[number]);
+    markRow(this.#rows, number, find(".scroll"), focus);
   }
 
   #fillSorting() {

@@ -16,7 +16,7 @@ from src.pages.pages import PageSource
 __all__ = ["PAGE", "Axes", "Report", "Side", "Sound", "render_report"]
 
 HERE = Path(__file__).parent
-PAGE = PageSource(HERE / "report.html.j2", HERE / "report.css", HERE / "report.js")
+PAGE = PageSource(HERE / "report.html.j2", HERE / "report.css", HERE / "report.js", HERE / "listening.css")
 
 
 def render_report(report: Report) -> str:

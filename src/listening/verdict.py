@@ -28,16 +28,22 @@ class Verdict:
     Attributes:
         sentence: How near the sounds come; empty where no metric is known.
         details: Sentences about the parameters.
+        measure: What the distances are, a sentence; empty where none are known.
     """
 
     sentence: str
     details: Sequence[str]
+    measure: str = ""
 
 
 def verdict(report: Report) -> Verdict:
     """What a report says, in a sentence about the sounds and others about the parameters."""
     metric = next((metric for metric in report.metrics if metric.name == report.judged_by), None)
-    return Verdict("" if metric is None else _about_sounds(report, metric), _about_parameters(report))
+    if metric is None:
+        return Verdict("", _about_parameters(report))
+    definition = metric.definition[:1].lower() + metric.definition[1:]
+    measure = f"Judged by {metric.name}: {definition}." if definition else ""
+    return Verdict(_about_sounds(report, metric), _about_parameters(report), measure)
 
 
 def worst_median_best(report: Report) -> list[int]:
@@ -75,10 +81,9 @@ def _middle(values: np.ndarray, heard: np.ndarray) -> int:
 
 def _about_sounds(report: Report, metric: Metric) -> str:
     """How near they come to the originals, beside references, and which is the worst."""
-    values = _of_all(report)
+    values, has_truth = _of_all(report), report.sounds[0].true_value is not None
     if not len(values):
         return f"None of the {report.kind} could be compared by {metric.name}."
-    original = "the truth" if report.sounds[0].true_value is not None else "the original"
     if metric.better != "low" or metric.best != 0:
         median = f"{_text(np.median(values), metric)} or {'less' if metric.better == 'low' else 'more'}"
         return f"Half of the {len(values):,} {report.kind} have a {metric.name} of {median}."
@@ -86,13 +91,19 @@ def _about_sounds(report: Report, metric: Metric) -> str:
         low, high = (_text(end, metric) for end in (values.min(), values.max()))
         reach = high if len(values) == 1 or low == high else f"{_two_digits(values.min())} to {high}"
         subject = report.kind[:-1] if len(values) == 1 else f"{len(values)} {report.kind}"
-        return f"The {subject} {'is' if len(values) == 1 else 'are'} within {reach} of {original}."
-    half = f"alf of the {len(values):,} {report.kind} are within {_text(np.median(values), metric)} of {original}"
+        if not has_truth:
+            return f"Resynthesis comes within {reach} of the {subject}."
+        return f"The {subject} {'is' if len(values) == 1 else 'are'} within {reach} of the truth."
+    median = _text(np.median(values), metric)
+    half = f"alf of the {len(values):,} {report.kind} are within {median} of the truth"
     comparisons = _comparisons(report.scores, metric.name)
     worst = worst_median_best(report)[:1]
     end = f"; worst: {report.sounds[worst[0]].name}, {_text(report.sounds[worst[0]].metric(metric.name), metric)}"
     refined = bool(report.scores) and report.scores[0].name == "refined"
-    return f"{'After refinement, h' if refined else 'H'}{half}{comparisons}{end if worst else ''}."
+    begin = f"{'After refinement, h' if refined else 'H'}{half}"
+    if not has_truth:
+        begin = f"Resynthesis comes within {median} of half of the {len(values):,} {report.kind}"
+    return f"{begin}{comparisons}{end if worst else ''}."
 
 
 def _text(value: float, metric: Metric) -> str:
@@ -130,8 +141,8 @@ def _beside(own: float, other: float, name: str) -> str:
 
 
 def _times(ratio: float) -> str:
-    """A ratio above 1 in two or more digits."""
-    return f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:,.0f}"
+    """A ratio above 1 in two digits."""
+    return f"{ratio:.1f}" if ratio < 9.95 else f"{float(f'{ratio:.1e}'):,.0f}"
 
 
 # ----- parameters
@@ -142,6 +153,8 @@ def _about_parameters(report: Report) -> list[str]:
     if not report.scores or report.scores[0].errors is None:
         return []
     errors = report.scores[0].errors
+    if len(errors) < FEW:
+        return []  # a share of them says less than their tables
     shares: dict[bool, list[tuple[float, str]]] = {False: [], True: []}
     for p, spec in enumerate(report.parameters):
         known = errors[np.isfinite(errors[:, p]), p]

@@ -24,3 +24,20 @@ export const colourOf = (name) => getComputedStyle(document.documentElement).get
 
 /** Whether motion is unwanted. */
 export const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Whether a section covers the middle of the window, or something of these has the focus. */
+export function isInUse(section, focused) {
+  const { top, bottom } = section.getBoundingClientRect();
+  const middle = window.innerHeight / 2;
+  return (top < middle && bottom > middle) || document.activeElement.closest(focused) !== null;
+}
+
+/** Draw again when the width of an element changes, or the colours do. */
+export function whenLookChanges(box, draw) {
+  let drawn = 0;
+  new ResizeObserver(() => {
+    if (box.clientWidth !== drawn) draw();
+    drawn = box.clientWidth;
+  }).observe(box);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}

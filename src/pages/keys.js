@@ -7,15 +7,16 @@ const hands = { onPointer: false, taken: false };
 /**
  * Answer keys.
  * @param {object[]} groups `title`, and `keys`: `shown` (texts) and `does` (a sentence), and of those answered here
- *   `answers` (names of keys, as of KeyboardEvent.key), `act` (of the event; false where the key is the browser's) and
+ *   `answers` (names of keys, as of KeyboardEvent.key; of a letter, either case), `act` (of the event; false where the key is the browser's) and
  *   `repeats`.
  * @param {HTMLDialogElement} dialog Gets the list; opened by "?" and by every element with `data-keys`.
  */
 export function listenToKeys(groups, dialog) {
-  const answered = groups.flatMap(({ keys }) => keys.filter((key) => key.answers));
-  const table = new Map(answered.flatMap((key) => key.answers.map((name) => [name, key])));
-  fillDialog(groups, dialog);
-  table.set("?", { act: () => dialog.showModal() });
+  const own = { shown: ["?"], does: "Show it; Esc closes it", answers: ["?"], act: () => dialog.showModal() };
+  const listed = [...groups, { title: "This list", keys: [own] }];
+  const answered = listed.flatMap(({ keys }) => keys.filter((key) => key.answers));
+  const table = new Map(answered.flatMap((key) => key.answers.map((name) => [nameOf(name), key])));
+  fillDialog(listed, dialog);
   for (const button of document.querySelectorAll("[data-keys]")) {
     button.addEventListener("click", () => dialog.showModal());
   }
@@ -25,10 +26,13 @@ export function listenToKeys(groups, dialog) {
   document.addEventListener("pointerdown", () => { hands.onPointer = true; });
 }
 
+/** A key's name: that of a letter is the same with and without Shift. */
+const nameOf = (key) => (key.length === 1 ? key.toLowerCase() : key);
+
 function answer(event, table) {
   if (event.key === "Tab") hands.onPointer = false;
   hands.taken = false;
-  const key = table.get(event.key);
+  const key = table.get(nameOf(event.key));
   if (!key || isTheirs(event)) return;
   if (event.repeat && !key.repeats) {
     hands.taken = true;
@@ -41,7 +45,8 @@ function answer(event, table) {
 /** Whether a key belongs to the browser or to the control that has the focus. */
 function isTheirs(event) {
   const { target, key } = event;
-  if (event.altKey || event.ctrlKey || event.metaKey || (event.shiftKey && key !== "?")) return true;
+  if (event.altKey || event.ctrlKey || event.metaKey) return true;
+  if (event.shiftKey && !/^\S$/u.test(key)) return true; // signs need Shift on some keyboards, Shift+Space scrolls up
   if (find("dialog[open]") || target.closest("select, textarea, input:not([type=checkbox], [type=radio])")) return true;
   // A control that was clicked has the focus; it is meant to get the key only if it was reached by keys.
   return (key === " " || key === "Enter") && !hands.onPointer && target.closest("button, input, a, summary") !== null

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from src.errors import ConfigError
 from src.text import all_printable
@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent  # addresses are relative to it
 IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|class|const) (\w+))", re.MULTILINE)
+UNIT = re.compile(r"(?<=\d) (?=%|dB\b|steps\b)")
 OTHER = re.compile(r"^(?:import|export)\b.*|\bimport\(.*", re.MULTILINE)  # what neither of them is
 SERVED_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
@@ -39,11 +40,13 @@ class PageSource:
         template: Jinja template, which extends `base.html.j2`.
         style: Style sheet of its own, after `page.css`.
         script: Module of its own.
+        shared: Style sheet between these two, which other pages have, too.
     """
 
     template: Path
     style: Path
     script: Path
+    shared: Path | None = None
 
     def inline(self, data: Mapping[str, Any], **content: Any) -> str:
         """The page as one HTML file that needs no other and may load none.
@@ -69,8 +72,9 @@ class PageSource:
 
     @cached_property
     def styles(self) -> dict[str, str]:
-        """Address to text of both style sheets."""
-        return {address_of(path): read(path) for path in (HERE / "page.css", self.style)}
+        """Address to text of the style sheets, each before those that may overrule it."""
+        paths = (HERE / "page.css", self.shared, self.style)
+        return {address_of(path): read(path) for path in paths if path is not None}
 
     @cached_property
     def modules(self) -> dict[Path, str]:
@@ -87,9 +91,15 @@ class PageSource:
             lstrip_blocks=True,
         )
         environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+        environment.filters["unbroken"] = unbroken
         environment.globals |= {"script": None, "style": None, "policy": None}
         template = environment.get_template(self.template.name)
         return template.render(data=all_printable(data), **parts, **content)
+
+
+def unbroken(text: str) -> Markup:
+    """A text as HTML in which no line ends between a number and its unit."""
+    return Markup(UNIT.sub("&nbsp;", str(escape(all_printable(text)))))
 
 
 def read(path: Path) -> str:

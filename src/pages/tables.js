@@ -54,3 +54,16 @@ export function keepInSight(box, inside) {
   if (inner.top < outer.top + head) box.scrollTop -= outer.top + head - inner.top;
   if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom;
 }
+
+/** Show which row of a list is the current one: the only one that Tab reaches. Give it the focus if that is wanted. */
+export function markRow(rows, current, box, focus = false) {
+  rows.forEach((line, i) => {
+    const button = find("button", line);
+    line.classList.toggle("current", i === current);
+    button.tabIndex = i === current ? 0 : -1;
+    if (i === current) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+  });
+  if (focus) find("button", rows[current]).focus({ preventScroll: true });
+  keepInSight(box, rows[current]);
+}

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
@@ -58,9 +58,14 @@ class Interrupt:
 
 def leave(signum: int, frame: FrameType | None) -> None:
     """A handler that ends the program on the spot, with the exit code of shells."""
+    end_now(128 + signum)
+
+
+def end_now(code: int) -> NoReturn:
+    """End the program on the spot, where it has nothing to keep: to free all that was imported takes up to a second."""
     with suppress(Exception):  # such as that of a buffer that is being written to
         sys.stdout.flush()
-    os._exit(128 + signum)
+    os._exit(code)
 
 
 def listen(handler: Handler) -> dict[int, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from src.pages.formats import format_hertz
 from src.pages.pages import PageSource
 from src.params import ParamSpec
 from src.playback import Playback
@@ -195,6 +196,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
     """Label, units, places and ticks of rows or columns; ticks stand at fractions of the way across."""
     places, texts = axis.ticks(MOST_TICKS)
     label, _, units = axis.label.removesuffix(")").partition(" (")
+    if units == "Hz":
+        texts = [format_hertz(value) for value in axis.tick_values(MOST_TICKS)]
     return {
         "label": one_line(label, MOST_LETTERS),
         "units": one_line(units, MOST_LETTERS),

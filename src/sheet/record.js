@@ -1,6 +1,6 @@
 /** One record, large: its picture with axes, its values, its sound. */
 
-import { colourOf, element, find } from "../pages/dom.js";
+import { colourOf, element, find, whenLookChanges } from "../pages/dom.js";
 import { decimalsOf, formatNumber } from "../pages/formats.js";
 import {
   DIFFERENCES, LEVELS, cellAt, drawScale, drawSpectrogram, drawWaveforms, placeCrosshair, placePlayhead, spotUnder,
@@ -35,8 +35,7 @@ export class RecordView {
       const drawn = find("canvas", plot);
       drawn.addEventListener("click", (event) => this.#isTime(plot) && onSeek(spotUnder(drawn, event).time));
     }
-    new ResizeObserver(() => this.draw()).observe(this.picture);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    whenLookChanges(this.picture, () => this.draw());
     this.#fixed();
   }
 
@@ -58,11 +57,10 @@ export class RecordView {
     this.draw();
   }
 
-  /** Show a sound; without one a sentence on why there is none, or an empty place until it is there. */
+  /** Show a sound and where it comes from; without one why there is none, or an empty place until it is there. */
   hear(sound, sentence = "") {
     this.#sound = sound;
-    find("#no-sound", this.#root).textContent = sentence;
-    find("#no-sound", this.#root).hidden = !sentence;
+    find("#about-sound", this.#root).textContent = sentence || this.#data.sound.how;
     this.wave.hidden = sentence !== "";
     for (const control of ["#play", "#loop"]) find(control, this.#root).disabled = sentence !== "";
     this.#drawSound();
@@ -107,8 +105,8 @@ export class RecordView {
     const canvas = find("canvas", this.picture);
     drawSpectrogram(canvas, { values: levels, ...this.#colours }, this.#axes);
     canvas.setAttribute("aria-label", `${channel.name}: ${channel.rows.label} over ${channel.columns.label}`);
-    drawScale(find("#scale", this.#root), this.#colours, (level) => formatNumber(level), channel.units);
-    find("#scale-name", this.#root).textContent = channel.units;
+    drawScale(find(".scale canvas", this.#root), this.#colours, (level) => formatNumber(level), channel.units);
+    find(".scale figcaption", this.#root).textContent = channel.units;
     this.#drawSound();
     this.follow(null);
   }

@@ -1,9 +1,9 @@
 /** The page of a dataset: what its parts do together, and the address that keeps its state. */
 
 import { all, element, find, pageData, say } from "../pages/dom.js";
-import { clamp, formatNumber } from "../pages/formats.js";
+import { clamp } from "../pages/formats.js";
 import { listenToKeys } from "../pages/keys.js";
-import { Player } from "../pages/player.js";
+import { PlayerBar } from "../pages/player_bar.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { RecordView } from "./record.js";
@@ -39,7 +39,13 @@ const tables = new Map(Object.entries(data.splits).map(([split, { n }]) =>
 const table = () => tables.get(state.split);
 const channelShown = () => data.splits[state.split].channels[state.channel];
 
-const player = new Player({ onChange: showPlayer, onMove: showPosition });
+const bar = new PlayerBar(find("#record .sound"), ["sound"], {
+  press: togglePlay,
+  toggle: togglePlay,
+  onChange: showPlayer,
+  onMove: (now) => recordView.follow(now),
+});
+const { player } = bar;
 const grid = new Grid(find("#view"), source, data, { textsOf, onError: complain });
 const recordView = new RecordView(find("#record"), data, (seconds) => player.seek(seconds));
 const filters = new Filters(find("#filters"), data.columns, changeFilter);
@@ -148,6 +154,7 @@ function showControls() {
   find("#channel").value = state.channel;
   find("#size").value = state.size;
   find("#go").max = table().n - 1;
+  find("#go").placeholder = `0 to ${table().n - 1}`;
   find("#go").value = state.record ?? "";
   for (const button of all("#splits button")) button.setAttribute("aria-pressed", button.dataset.split === state.split);
 }
@@ -283,16 +290,7 @@ async function togglePlay() {
 function showPlayer() {
   grid.playing = player.playing ? state.record : null;
   grid.draw();
-  find("#play").setAttribute("aria-pressed", player.playing);
   find("#play span").textContent = player.playing ? "Pause" : "Play";
-  find("#loop").checked = player.looping;
-  showPosition();
-}
-
-function showPosition() {
-  const { position, duration, playing } = player;
-  find("#time").textContent = duration ? `${formatNumber(position, 2)} of ${formatNumber(duration, 2)} s` : "";
-  recordView.follow(playing || position > 0 ? position : null);
 }
 
 // ----- the address
@@ -383,31 +381,27 @@ const moves = (shown, does, answers, places, isVertical = true) => key(shown, do
 }, answers, true);
 
 const RECORD_KEYS = [
-  moves(["←", "→"], "the record before, the next one", ["ArrowLeft", "ArrowRight"], () => 1, false),
-  moves(["↑", "↓"], "a row up, a row down", ["ArrowUp", "ArrowDown"], () => grid.nColumns),
-  moves(["Page Up", "Page Down"], "a screen up, a screen down", ["PageUp", "PageDown"], () => grid.nInView),
-  moves(["Home", "End"], "the first, the last one", ["Home", "End"], () => state.order.length),
-  key(["Enter"], "open the record", () => (state.record === null ? chooseFirst() : openRecord(state.record))),
-  key(["Esc"], "close the record, or the filters", () => closeRecord() || toggleFilters(false), ["Escape"]),
-  key(["g"], "go to a record by its number", () => find("#go").select()),
-];
-const SOUND_KEYS = [
-  key(["Space"], "play, pause", togglePlay, [" "]),
-  key(["l"], "loop", () => player.loop(!player.looping)),
+  moves(["←", "→"], "The record before, the next one", ["ArrowLeft", "ArrowRight"], () => 1, false),
+  moves(["↑", "↓"], "A row up, a row down", ["ArrowUp", "ArrowDown"], () => grid.nColumns),
+  moves(["Page Up", "Page Down"], "A screen up, a screen down", ["PageUp", "PageDown"], () => grid.nInView),
+  moves(["Home", "End"], "The first, the last one", ["Home", "End"], () => state.order.length),
+  key(["Enter"], "Open the record", () => (state.record === null ? chooseFirst() : openRecord(state.record))),
+  key(["Esc"], "Close the record, or the filters", () => closeRecord() || toggleFilters(false), ["Escape"]),
+  key(["G"], "Go to a record by its number", () => find("#go").select()),
 ];
 const SIGHT_KEYS = [
-  key(["t"], "training or test records", () => openSplit(otherSplit())),
-  key(["c"], "the next channel", () => openChannel(otherChannel())),
-  key(["r"], "rising or falling order", () => sortBy(state.sort, !state.falling)),
-  key(["f"], "show or hide the filters", () => toggleFilters()),
-  key(["a"], "show all: drop the filters", clearFilters),
-  key(["−", "+"], "smaller, larger pictures", (less) => resizeBy(less ? -STEP : STEP), ["-", "+", "="], true),
+  key(["T"], "Training or test records", () => openSplit(otherSplit())),
+  key(["C"], "The next channel", () => openChannel(otherChannel())),
+  key(["R"], "Rising or falling order", () => sortBy(state.sort, !state.falling)),
+  key(["F"], "Show or hide the filters", () => toggleFilters()),
+  key(["A"], "Show all: drop the filters", clearFilters),
+  key(["−", "+"], "Smaller, larger pictures", (less) => resizeBy(less ? -STEP : STEP), ["-", "+", "="], true),
 ];
 
 function listen() {
   listenToKeys([
     { title: "Records", keys: RECORD_KEYS },
-    { title: "Sound", keys: SOUND_KEYS },
+    { title: "Listen", keys: bar.keys },
     { title: "What is shown", keys: SIGHT_KEYS },
   ], find("#keys"));
   find("#view").addEventListener("click", (event) => openRecord(grid.recordUnder(event)));
@@ -431,8 +425,6 @@ function listen() {
   find("#previous").addEventListener("click", () => step(-1));
   find("#next").addEventListener("click", () => step(1));
   find("#close").addEventListener("click", closeRecord);
-  find("#play").addEventListener("click", togglePlay);
-  find("#loop").addEventListener("change", ({ target }) => player.loop(target.checked));
   window.addEventListener("hashchange", () => location.hash !== written && readAddress().then(show));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     grid.draw();

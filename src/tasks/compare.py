@@ -266,10 +266,10 @@ def cost_of(loaded: LoadedRun) -> dict[str, str]:
     seconds = record.seconds if record else None
     return {
         "Weights": f"{sum(weight.numel() for weight in net.parameters()):,}",
-        "Multiply-adds a sound": f"{multiply_adds(net, one)['']:,}",
+        "Multiply-adds per sound": f"{multiply_adds(net, one)['']:,}",
         "Training": "–" if seconds is None else f"{seconds:,.1f} s",
-        "Time of a sound alone": f"{format_number(alone)} ms",
-        f"Time of a sound of {BATCH}": f"{format_number(together)} ms",
+        "Inference, one sound alone": f"{format_number(alone)} ms",
+        f"Inference, per sound of {BATCH} together": f"{format_number(together)} ms",
     }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
+from src.callbacks.tensorboard import tag_of
+
 Curve = list[tuple[int, float]]  # optimizer steps and what was measured there, in rising order
 
 VERSION = re.compile(r"version_(\d+)")  # directories of the CSV logger: a resumed run begins another one
@@ -52,13 +54,17 @@ def _table(path: Path, tags: Iterable[str]) -> dict[str, dict[int, float]]:
 
 
 def read_tensorboard(directory: Path, tags: Iterable[str]) -> dict[str, Curve]:
-    """From event files; steps that a resumed run did again are those of the resumed run."""
+    """From event files; steps that a resumed run did again are those of the resumed run.
+
+    A tag is sought as `TensorBoardLogger` shows it, then as it is: so other loggers and earlier versions wrote it.
+    """
     if not any(directory.glob("events.out.tfevents.*")):
         return {}
     events = EventAccumulator(str(directory), size_guidance=NOTHING_ELSE)
     events.Reload()
     known = set(events.Tags()[SCALARS])
-    points = {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in tags if tag in known}
+    shown = {tag: next((name for name in (tag_of(tag), tag) if name in known), None) for tag in tags}
+    points = {tag: {event.step: event.value for event in events.Scalars(name)} for tag, name in shown.items() if name}
     return _sorted({tag: {k: v for k, v in found.items() if math.isfinite(v)} for tag, found in points.items()})
 
 

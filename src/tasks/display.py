@@ -19,7 +19,7 @@ from src.pictures.contact_sheet import Sheet, contact_sheet
 from src.pictures.plots import png
 from src.playback import Playback
 from src.programs.output import WIDEST, PlainTable, console, plain_table, progress
-from src.programs.signals import Terminated
+from src.programs.signals import Terminated, end_now
 from src.recipe import ROOT
 from src.sheet.app import sheet_app
 from src.sheet.content import SheetContent, SplitContent
@@ -70,6 +70,7 @@ def show(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -
             raise
         except KeyboardInterrupt:  # the way in which a page ends
             say("Ended.")
+            end_now(0)
         return
     with own_directory(ROOT / "logs" / "viewer" / time.strftime("%Y-%m-%d_%H-%M-%S")) as directory:
         save(reader, options, channel, directory / f"{reader.data_dir.resolve().name}.html")

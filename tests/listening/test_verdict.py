@@ -49,6 +49,11 @@ def report_of(medians: dict[str, float], errors: np.ndarray | None = None) -> Re
             "the network alone and 1,400 times nearer than the nearest training sound; worst: test 100, 0.0015 dB.",
         ),
         (
+            {"refined": 0.001, "network": 5.998},
+            "After refinement, half of the 101 test sounds are within 0.0010 dB of the truth, 6,000 times nearer than "
+            "the network alone; worst: test 100, 0.0015 dB.",
+        ),
+        (
             {"network": 0.0, "nearest neighbour": 1.0},
             "Half of the 101 test sounds are within 0 dB of the truth, nearer than the nearest training sound; "
             "worst: test 100, 0 dB.",
@@ -64,13 +69,13 @@ def test_recordings_have_no_truth_and_no_reference():
     report = make_prediction()
     sounds = [changed(sound, 1, metrics={"mss": float(i + 1)}) for i, sound in enumerate(report.sounds)]
     assert verdict(replace(report, sounds=sounds)).sentence == (
-        f"Half of the 5 recordings are within 3.0 dB of the original; worst: {sounds[-1].name}, 5.0 dB."
+        f"Resynthesis comes within 3.0 dB of half of the 5 recordings; worst: {sounds[-1].name}, 5.0 dB."
     )
     assert (
         verdict(replace(report, sounds=sounds[:2])).sentence
-        == "The 2 recordings are within 1.0 to 2.0 dB of the original."
+        == "Resynthesis comes within 1.0 to 2.0 dB of the 2 recordings."
     )
-    assert verdict(replace(report, sounds=sounds[:1])).sentence == "The recording is within 1.0 dB of the original."
+    assert verdict(replace(report, sounds=sounds[:1])).sentence == "Resynthesis comes within 1.0 dB of the recording."
     assert verdict(report).details == []
 
 
@@ -109,6 +114,13 @@ def test_parameters_are_told_from_the_best_to_the_worst():
     assert verdict(report_of({"network": 1.0}, errors)).details == [
         "Both parameters are within one grid step on 59 % of them."
     ]
+
+
+def test_the_metric_is_explained_and_shares_of_few_sounds_are_not_told():
+    report = report_of({"network": 1.0}, np.zeros((N, 3)))
+    assert verdict(report).measure.startswith("Judged by mss: mean over three log-mel spectrograms")
+    few = replace(report, scores=[Scores("network", {"mss": np.ones(2)}, np.zeros((2, 3)))])
+    assert verdict(few).details == []
 
 
 @pytest.mark.parametrize(("values", "expected"), [([3, 1, 2, 9, 4], [3, 0, 1]), ([2, 1], [0, 1]), ([1], []), ([], [])])

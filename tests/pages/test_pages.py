@@ -8,7 +8,7 @@ import pytest
 
 from src.errors import ConfigError
 from src.pages.encoding import encode_levels
-from src.pages.pages import HERE, SERVED_POLICY, PageSource, joined, modules_of
+from src.pages.pages import HERE, SERVED_POLICY, PageSource, joined, modules_of, unbroken
 
 
 @pytest.fixture
@@ -113,3 +113,11 @@ def test_levels_are_rounded_to_16_bits_between_the_ends():
     levels = np.linspace(-90, 5, 1001)
     told = np.frombuffer(encode_levels(levels, -80.0, 0.0), "<u2") / 65535 * 80 - 80
     np.testing.assert_allclose(told, levels.clip(-80, 0), atol=0.5 * 80 / 65535 + 1e-12)
+
+
+def test_numbers_stay_with_their_units_and_foreign_text_is_text():
+    assert (
+        unbroken("within 0.1 dB of it, 3 steps, 95 %: a dB")
+        == "within 0.1&nbsp;dB of it, 3&nbsp;steps, 95&nbsp;%: a dB"
+    )
+    assert "<b>" not in unbroken("<b>1 dB")

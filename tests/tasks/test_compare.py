@@ -49,7 +49,7 @@ def test_differences_are_those_of_the_means_and_within_their_intervals(figures):
 def test_the_page_has_curves_sounds_and_cost(compared):
     page = (compared / "index.html").read_text()
     assert "Error in grid steps" in page
-    assert "Multiply-adds a sound" in page
+    assert "Multiply-adds per sound" in page
     assert page.count("<tr data-sound=") == 3
     assert "://" not in page
 

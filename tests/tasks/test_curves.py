@@ -4,6 +4,7 @@ import math
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
+from src.callbacks.tensorboard import TensorBoardLogger
 from src.tasks.curves import read_curves
 
 TAGS = ("train/loss", "val/loss", "val/steps")
@@ -40,6 +41,16 @@ def test_event_files_are_read_without_what_a_resumed_run_did_again(tmp_path):
     with SummaryWriter(tmp_path / "tensorboard", purge_step=3, filename_suffix=".1") as writer:
         writer.add_scalar("val/loss", 9, 3)
     assert read_curves(tmp_path, TAGS) == {"val/loss": [(1, 1.0), (2, 2.0), (3, 9.0)]}
+
+
+def test_what_the_project_logs_is_found_under_the_names_that_tensorboard_shows(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="tensorboard", version="")
+    for step in (1, 2):
+        logger.log_metrics({tag: step / (i + 1) for i, tag in enumerate(TAGS)}, step)
+    logger.finalize("success")
+    curves = read_curves(tmp_path, TAGS)
+    assert [*curves] == [*TAGS]
+    assert curves["val/loss"] == [(1, 0.5), (2, 1.0)]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"step,val/loss\n1\n,,,\nx,y\n2,nan\n", b'"' * 100_000])

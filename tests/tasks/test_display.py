@@ -89,7 +89,9 @@ def served(monkeypatch, *options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(src.tasks.display, "serve", serve)
+    monkeypatch.setattr(src.tasks.display, "end_now", found.append)
     assert main([*options]) == 0
+    assert found.pop() == 0
     return found
 
 
