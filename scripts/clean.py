@@ -31,6 +31,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages of others
 
 from src.files import lock_directory
+from src.programs.command_line import OptionParser
 from src.text import complain, name_of, one_line, prepare_streams, say
 
 try:
@@ -502,7 +503,7 @@ KINDS: dict[str, Callable[[Path, Plan, argparse.Namespace], None]] = {
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(description="Clean up what this project made.")
+    parser = OptionParser(description="Clean up what this project made.")
     parser.add_argument("kinds", nargs="+", choices=KINDS)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="only list")

@@ -129,3 +129,9 @@ def test_a_path_reaches_its_program_character_for_character(fresh, path, short, 
     printed = make("-s", short, f"{variable}={path}", 'ARGS="a b" $$ seed=1', cwd=fresh)
     assert printed.split("\0")[:2] == [f"{argument}{path}", "a b"]
     assert printed.split("\0")[3] == "seed=1"
+
+
+def test_a_target_that_does_not_exist_is_answered_by_a_sentence(fresh):
+    done = subprocess.run(["make", "exmaple"], cwd=fresh, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[0] == "There is no target or file exmaple. make h lists the targets."
