@@ -34,6 +34,10 @@ $(ENV): requirements.txt setup.sh
 h help:
 	@sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' '{ printf "%-8s %-26s %s\n", $$1, $$2, $$3 }'
 
+# What is no target, and no file that a rule needs.
+.DEFAULT:
+	@echo "There is no target or file $@. make h lists the targets." >&2; exit 1
+
 # ----- datasets: nothing happens when the same set is there already
 
 ## sds simple-dataset-small: Synthesize the small saw set, 256 samples
@@ -65,7 +69,7 @@ tv to-vimh: $(ENV)
 
 ## au audit: Audit a dataset: render it again, and measure how its images depend on each parameter (DIR=path)
 au audit: $(ENV)
-	$(PYTHON) scripts/audit_dataset.py "$$DIR" $(ARGS)
+	@$(PYTHON) scripts/audit_dataset.py "$$DIR" $(ARGS)
 
 # ----- training: a missing dataset is synthesized first
 

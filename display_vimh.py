@@ -22,12 +22,12 @@ import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.programs.command_line import run_with_options  # noqa: E402
+from src.programs.command_line import OptionParser, run_with_options  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Show, print and write what a command line asks for; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", nargs="?", type=Path, metavar="DIR", help="default: the newest under data/")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the page, .html, or a picture, .png")
     parser.add_argument("--info", action="store_true", help="print metadata, validation and statistics")

@@ -28,13 +28,14 @@ import numpy as np  # noqa: E402
 
 from scripts.pages import table as markdown_table  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
-from src.errors import NSMError, VIMHError  # noqa: E402
+from src.errors import VIMHError  # noqa: E402
 from src.evaluation.audit import ParameterAudit, audit, observe  # noqa: E402
 from src.files import atomic_file, write_atomically  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.programs.output import PlainTable, console, progress, say_where  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
-from src.text import complain, prepare_streams, say  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 from src.vimh.reader import VIMHReader  # noqa: E402
 
 CHUNK = 256
@@ -146,7 +147,7 @@ def draw(audits: list[ParameterAudit], path: Path) -> None:
 def main() -> int:
     """Audit, print, write."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, metavar="DIR")
     parser.add_argument("--samples", type=int, default=256, help="sounds that parameters are moved in")
     parser.add_argument("--seed", type=int, default=0, help="chooses them")
@@ -154,11 +155,7 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="print the table for a page of the documentation")
     parser.add_argument("--trusted-modules", nargs="+", default=(), metavar="PACKAGE", help="whose classes it may name")
     arguments = parser.parse_args()
-    try:
-        audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed, arguments.trusted_modules)
-    except NSMError as error:
-        complain(error)
-        return 1
+    audits, n_same = audit_dataset(arguments.data_dir, arguments.samples, arguments.seed, arguments.trusted_modules)
     output = arguments.output or ROOT / "logs" / "audit" / arguments.data_dir.resolve().name
     entries = [{key: item for key, item in asdict(entry).items() if key != "stds"} for entry in audits]
     write_atomically(output / "audit.json", (json.dumps(entries, indent=2) + "\n").encode())
@@ -173,4 +170,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(reporting(main))

@@ -3,7 +3,6 @@
 python scripts/bench.py [--records 1000000] [--only SECTION ...] [--write docs/benchmarks.md]
 """
 
-import argparse
 import contextlib
 import copy
 import functools
@@ -53,6 +52,7 @@ from src.generation import generate  # noqa: E402
 from src.hydra_versions import instantiate  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.loggers import instantiate_callbacks, instantiate_trainer  # noqa: E402
 from src.programs.output import PlainTable, console, progress  # noqa: E402
@@ -460,7 +460,7 @@ def main() -> None:
     """Measure, print, write."""
     prepare_streams()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OptionParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000, help="size of the set that reading is measured on")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--write", type=Path, help="write the table to this page")

@@ -45,6 +45,7 @@ from src.params import ParamSpec  # noqa: E402
 from src.programs.output import console  # noqa: E402
 from src.text import prepare_streams  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
 START_UP = 12.0  # seconds of imports, dataset, first step and test, on two cores
@@ -232,7 +233,7 @@ def errors(normalized: np.ndarray, test_set: Mapping[str, np.ndarray], parameter
 def main() -> None:
     """Run what is not there yet."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds a run, for rows without a goal")
     parser.add_argument("--only", default="", help="regular expression; only rows whose name it matches")
     parser.add_argument("--list", action="store_true", help="list what would run")

@@ -40,6 +40,7 @@ from scripts.faults.rows import ROWS, Fixtures, Row, Try, make_fixtures  # noqa:
 from scripts.pages import between_marks, table, write_json  # noqa: E402
 from src.errors import ConfigError, NSMError  # noqa: E402
 from src.files import claim_directory, write_atomically  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.programs.output import console, plain_table, progress  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402
 
@@ -253,7 +254,7 @@ def show(results: dict[str, Result]) -> None:
 def main() -> int:
     """Make the campaign that the command line describes."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the tries of rows that grow with it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", metavar="ROW,ROW", help="some rows, or one try of a row as in ROW:NUMBER")

@@ -2,9 +2,10 @@
 
 python scripts/clean.py {data,logs,caches} ... [--yes]
 
-data    datasets under data/, at any depth, that a command makes again from its configuration alone: those that this
-        project synthesized (their JSON has a `generator` entry), scikit-learn's digits, and what is left of unfinished
-        ones. Sets that were converted from other data stay, unless --converted-too: that data may be gone
+data    datasets under data/, at any depth, that a command makes again from its configuration alone (those that this
+        project synthesized: their JSON has a `generator` entry), and what is left of unfinished ones. So are those of
+        scikit-learn's digits. Sets that were converted from other data stay, unless --converted-too: that data may be
+        gone
 logs    runs under logs/, but for the best one on each dataset (`make runs` marks it), unless --best-too
 caches  __pycache__ (with numba's), .pytest_cache, .ruff_cache, .mypy_cache, .hypothesis
 
@@ -30,6 +31,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages of others
 
 from src.files import lock_directory
+from src.programs.command_line import OptionParser
 from src.text import complain, name_of, one_line, prepare_streams, say
 
 try:
@@ -168,13 +170,16 @@ def origin_of(dataset: Path) -> str:
         return ""
     try:
         info = json.loads(info_file.read_bytes())
-        source = info.get("source")
         if isinstance(info.get("generator"), dict):
             return "synthesized sets"
-        kind = source["kind"]
+        kind = info["source"]["kind"]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return FOREIGN
-    return "handwritten digits" if kind == "digits" else CONVERTED
+    if not isinstance(kind, str):
+        return FOREIGN
+    if kind == "digits":
+        return "handwritten digits"
+    return CONVERTED
 
 
 def plan_data(root: Path, plan: Plan, options: argparse.Namespace) -> None:
@@ -498,7 +503,7 @@ KINDS: dict[str, Callable[[Path, Plan, argparse.Namespace], None]] = {
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(description="Clean up what this project made.")
+    parser = OptionParser(description="Clean up what this project made.")
     parser.add_argument("kinds", nargs="+", choices=KINDS)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="only list")

@@ -1,7 +1,7 @@
 """Compares runs on one page: curves, paired differences on the same test sounds, errors, sounds, cost.
 
     python scripts/compare.py best last                         two runs; make runs lists them
-    python scripts/compare.py example vit/2026-11-27_15-43-33 path/to/epoch_042.ckpt
+    python scripts/compare.py example example/2026-11-27_15-43-33 path/to/epoch_042.ckpt
 
 A run is named as in run=NAME: best, last, an experiment, a date, a directory; or a checkpoint by its path.
 """
@@ -19,12 +19,12 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.programs.command_line import run_with_options  # noqa: E402
+from src.programs.command_line import OptionParser, run_with_options  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare what a command line names; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="two or more; the others are compared with the first")
     parser.add_argument("--sounds", type=int, default=12, metavar="N", help="to listen to; default 12")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap; default 0")

@@ -25,10 +25,10 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 from scripts.list_configs import CONFIGS, description, groups, is_complete, size  # noqa: E402
 from scripts.network_structure import Network, Row, describe_network  # noqa: E402
 from scripts.pages import table  # noqa: E402
-from src.errors import NSMError  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.pictures import plots  # noqa: E402
-from src.text import complain, prepare_streams, say  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 WIDTH, MARGIN, GAP = 840, 24, 18
 BOX_X, BOX_WIDTH, PADDING = 96, 396, 12
@@ -255,7 +255,7 @@ def write_pictures(networks: Sequence[Network], output_dir: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, or print; returns the exit code."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="MODEL or KEY=VALUE")
     parser.add_argument("--text", action="store_true", help="print a summary and draw nothing")
     parser.add_argument("--list", action="store_true", help="list the models and draw nothing")
@@ -281,8 +281,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except NSMError as error:
-        complain(error)
-        sys.exit(1)
+    sys.exit(reporting(main))

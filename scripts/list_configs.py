@@ -24,6 +24,7 @@ from scripts.setups import CONFIGS, compose_config  # noqa: E402
 from src.errors import ConfigError, check_choice  # noqa: E402
 from src.hydra_versions import instantiate  # noqa: E402
 from src.models.components.network import NetIO  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.programs.output import console, plain_table  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402
 
@@ -102,7 +103,7 @@ def details(group: str, options: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Prints a paragraph per group, or a line per option of one; returns the exit code."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", nargs="?", help="whose options are explained")
     wanted, found = parser.parse_args(arguments).group, groups()
     if wanted is None:

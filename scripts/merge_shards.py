@@ -20,6 +20,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from src.errors import NSMError, VIMHError  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.programs.output import progress  # noqa: E402
 from src.recipe import differences  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402
@@ -127,7 +128,7 @@ def foreign_to(whole: DatasetInfo, part: DatasetInfo) -> list[str]:
 def main() -> int:
     """Merge the parts that the command line names."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", type=Path, nargs="+", metavar="PART")
     default = "the parts' name without its ending"
     parser.add_argument("--output", type=Path, help=f"the dataset's directory; default: {default}")

@@ -29,6 +29,7 @@ from nbclient.exceptions import CellExecutionError  # noqa: E402
 from nbformat import NotebookNode  # noqa: E402
 
 from src.files import write_atomically  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402
 
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
@@ -82,7 +83,7 @@ def tidy(notebook: NotebookNode, place: Path) -> None:
 def main() -> None:
     """Run the notebook, and write it unless it is only checked."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
     notebook = nbformat.read(NOTEBOOK, as_version=4)

@@ -22,12 +22,12 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from src.programs.command_line import run_with_options  # noqa: E402
+from src.programs.command_line import OptionParser, run_with_options  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print or write what a command line asks for; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="COLUMN=TEXT", help="which runs, and in which order")
     formats = parser.add_mutually_exclusive_group()
     for name, what in (("csv", "a table of CSV"), ("json", "JSON"), ("latex", "a table for LaTeX with booktabs")):

@@ -23,6 +23,7 @@ from selenium.common.exceptions import WebDriverException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 
 from src.files import write_atomically  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.text import complain, prepare_streams, say  # noqa: E402
 
 BROWSERS = (
@@ -89,7 +90,7 @@ def take(page: Path, place: str, output: Path, width: int, height: int, wait: fl
 def main() -> None:
     """Take one picture."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", help="HTML file, with #id for a place in it")
     parser.add_argument("output", type=Path)
     parser.add_argument("--size", default="1200x1000", help="width x height, pixels")

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -152,13 +153,12 @@ def _listed(kept: set[str]) -> str:
 
 def agreed() -> bool:
     """Ask; without a terminal there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "There is no terminal to ask at, and nothing was changed: say ARGS=--yes (--yes) to go ahead."
-        )
-    print("Go ahead? [y/N] ", end="", flush=True)
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigError("Nothing was changed: no terminal to ask at. Add --yes (make: ARGS=--yes).")
+    sys.stdout.flush()
+    with suppress(EOFError):  # Ctrl-D
+        if input("Go ahead? [y/N] ").strip().lower() in ("y", "yes"):
+            return True
     say("Nothing was changed.")
     return False
 

@@ -50,6 +50,7 @@ from src.files import lock_directory  # noqa: E402
 from src.generation import make_dataset  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 from src.overrides import quoted  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
 from src.programs.loggers import instantiate_callbacks  # noqa: E402
 from src.programs.program import extras  # noqa: E402
 from src.programs.output import console, progress  # noqa: E402
@@ -467,7 +468,7 @@ def pattern(text: str) -> re.Pattern[str]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=positive, help=f"seconds of a training ({BUDGET:g}, quick: {QUICK_BUDGET:g})")
     parser.add_argument("--only", type=pattern, default="", help="regular expression; only runs whose name it matches")
     parser.add_argument("--jobs", type=count, default=os.cpu_count(), help="runs at a time, a core each")

@@ -38,7 +38,7 @@ from src import recordings  # noqa: E402
 from src.errors import ConfigError, NSMError, check_number  # noqa: E402
 from src.hydra_versions import initialize_configs, instantiate  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
-from src.programs.command_line import config_names  # noqa: E402
+from src.programs.command_line import OptionParser, config_names  # noqa: E402
 from src.programs.explain import find_cause  # noqa: E402
 from src.programs.old_names import answer_to_old_name  # noqa: E402
 from src.programs.output import progress  # noqa: E402
@@ -58,7 +58,7 @@ Converted = tuple[About, list[Part]]
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of the command line."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = OptionParser(add_help=False)
     common.add_argument("directory", type=Path, metavar="DIR")
     common.add_argument("--output", type=Path, metavar="DIR", help="the dataset's directory; default: named in data/")
     common.add_argument("--name", help="short name of the set, part of the directory's; default: that of DIR")
@@ -67,17 +67,17 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     common.add_argument("--strict", action="store_true", help="stop at a damaged file, rather than leave it out")
 
     pairs = {"type": pair, "action": "append", "default": []}
-    labels = argparse.ArgumentParser(add_help=False)
+    labels = OptionParser(add_help=False)
     labels.add_argument("--csv", type=Path, metavar="FILE", help="file names and labels; default: folders are classes")
     labels.add_argument("--labels", type=lambda text: text.split(","), default=[], metavar="A,B", help="columns to use")
     a_number = "a label that is a number; the others are categories"
     labels.add_argument("--number", **pairs, metavar="NAME=STEP[,MIN,MAX]", help=a_number)
     labels.add_argument("--units", **pairs, metavar="NAME=UNITS", help="of a number")
 
-    label = argparse.ArgumentParser(add_help=False)
+    label = OptionParser(add_help=False)
     label.add_argument("--label", default="label", help="name of the label where nothing else names it")
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     parents = [common, labels, label]
     images = kinds.add_parser("images", parents=parents, help="image files, labelled by folders or a CSV")
@@ -169,7 +169,8 @@ def image_config(options: argparse.Namespace) -> dict[str, Any]:
     """The sections `representation` and `channels`, plain and resolved."""
     check_sound(options.sample_rate, options.duration)
     channels = [name.strip() for name in options.channels.split(",")] if options.channels else []
-    chosen = [f"+representation={options.representation}", f"channels=[{','.join(channels)}]"]
+    chosen = [f"+representation={options.representation}"]
+    chosen += [f"channels=[{','.join(channels)}]"] if channels else []
     if answer := answer_to_old_name([*old_options(options), *chosen]):
         raise ConfigError(answer)
     check_option("representation", [options.representation])

@@ -32,7 +32,8 @@ LAST_CKPT = Path(CHECKPOINTS) / "last.ckpt"
 LAST, BEST = "last", "best"  # what may be wanted beside a run's name
 COMPLETE = "complete"
 MOST_BYTES = 4_000_000  # of a file that is read: a hundred times a usual one
-TIME = re.compile(r"(\d\d-\d\d_)?\d\d-\d\d-\d\d(_\d+)?")  # the end of a run's usual name
+CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.(\w+)\}")  # the option of a group, in a configuration
+TIME = re.compile(r"(\d\d-\d\d_)?\d\d-\d\d-\d\d(_\d+)?(/\d+)?")  # the end of a run's usual name, or of a job's
 CLOSE = 2.0  # s: a copy that does not keep the files' times writes them in any order
 MOST_LISTED = 8  # names in a message
 
@@ -167,7 +168,7 @@ def read_run(directory: Path, train_dir: Path) -> RunRecord:
     return RunRecord(
         directory=directory,
         name=name.as_posix(),
-        experiment=_text(_at(config, "experiment_name")) or _experiment_of(name),
+        experiment=_experiment_name(config, choices) or _experiment_of(name),
         dataset=_text(_at(results, "dataset")) or _last_part(_at(config, "data", "data_dir"), "/"),
         data=_text(_at(choices, "data")),
         network=_text(_at(choices, "model"))
@@ -270,6 +271,14 @@ def _age(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _experiment_name(config: Any, choices: Any) -> str | None:
+    """The experiment by its configuration, in which the options of groups may be named: `${…choices.model}_small`."""
+    name = CHOICE.sub(
+        lambda found: _text(_at(choices, found[1])) or found[0], _text(_at(config, "experiment_name")) or ""
+    )
+    return None if "${" in name else name or None
 
 
 def _experiment_of(name: Path) -> str:

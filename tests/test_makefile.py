@@ -87,7 +87,7 @@ def test_an_environment_that_is_there_is_used(fresh):
 
 def test_overrides_are_passed_on(fresh):
     runs_programs = [short for short in EXPECTED if "ARGS" in rule(short) or short in COLLECTIONS]
-    assert len(runs_programs) > 30
+    assert len(runs_programs) > len(EXPECTED) / 2
     for short in set(runs_programs) - NEED_NO_ENVIRONMENT:
         commands = make("-n", short, "ARGS=seed=1 trainer.max_epochs=3", cwd=fresh).splitlines()
         own = [line for line in commands if "setup.sh" not in line and "touch" not in line]
@@ -129,3 +129,9 @@ def test_a_path_reaches_its_program_character_for_character(fresh, path, short, 
     printed = make("-s", short, f"{variable}={path}", 'ARGS="a b" $$ seed=1', cwd=fresh)
     assert printed.split("\0")[:2] == [f"{argument}{path}", "a b"]
     assert printed.split("\0")[3] == "seed=1"
+
+
+def test_a_target_that_does_not_exist_is_answered_by_a_sentence(fresh):
+    done = subprocess.run(["make", "exmaple"], cwd=fresh, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[0] == "There is no target or file exmaple. make h lists the targets."

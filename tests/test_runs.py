@@ -423,3 +423,24 @@ def test_what_may_have_been_meant_by_a_path(tmp_path, monkeypatch):
             choose_checkpoint(wanted, tmp_path)
     with pytest.raises(ConfigError, match=r"zzz: there is no such file\. Train first"):
         choose_checkpoint("zzz", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("${hydra:runtime.choices.model}_small", "vit_tiny_small"),
+        ("${hydra:runtime.choices.nothing}_small", "cnn"),  # as its directory is called
+        ("${oc.env:USER}", "cnn"),
+    ],
+)
+def test_an_experiment_that_is_named_after_its_options_has_their_names(tmp_path, named, expected):
+    make_run(tmp_path, choices={"model": "vit_tiny"}, config={"experiment_name": named})
+    assert only(tmp_path).experiment == expected
+    assert choose_run(None, tmp_path, expected).run == only(tmp_path)
+
+
+@pytest.mark.parametrize("wanted", ["2026-01-01_00-00-00/1", "01-01_00-00-00/1", "00-00-00/1"])
+def test_a_job_of_a_sweep_is_named_by_the_end_of_the_date_and_its_number(tmp_path, wanted):
+    for job in range(2):
+        make_run(tmp_path, f"multiruns/cnn/{DATE}/{job}")
+    assert choose_run(wanted, tmp_path).run.name == f"multiruns/cnn/{DATE}/1"

@@ -1,12 +1,14 @@
 """A fork of this template: the tree of its files, cut and renamed."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +26,8 @@ AS_THEY_ARE = ("LICENSE",)
 ENTRIES = (".yaml", ".yml", ".toml", ".cff", ".example", ".txt")
 SHELL = ("scripts/smoke", "scripts/check", "scripts/lint", "scripts/test", "setup.sh", ".ci/run", "scripts/schedule.sh")
 IMAGES = (".png", ".svg", ".jpg", ".gif")
+COMMANDS = ("ex", "ae", "pr", "ddr", "au", "rn", "cmp", "tb", "lc", "onnx")
+NOTHING = re.compile("(?!)")
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
@@ -42,6 +46,7 @@ class Fork:
     binaries: set[str]
     parts: Sequence[Part]
     gone: set[str]
+    targets: re.Pattern[str] = NOTHING  # of the Makefile that are gone, as texts name them
     _seen: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -125,7 +130,7 @@ class Fork:
     ) -> bool:
         near = self._names_near(path, gone)
         seen = len(self.gone), self.texts[path], near
-        if self._seen.get(path) == seen or not (near or words.search(self.texts[path])):
+        if self._seen.get(path) == seen or not (near or _found(words, self.texts[path])):
             return False
         self._seen[path] = seen
         source = python_code.Source(path, self.texts[path])
@@ -141,7 +146,7 @@ class Fork:
         return changed
 
     def _names_near(self, path: str, gone: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
-        """What a file says of the names that are gone: from itself, from modules that it names, from its conftest.py."""
+        """What a file says of the names that are gone from itself, from modules that it names, from its conftest.py."""
         own = python_code.references(self.texts[path]).words
         return {
             (where, name)
@@ -165,7 +170,7 @@ class Fork:
         lost = lines.targets(makefile).keys() - lines.targets(left).keys()
         self.texts["Makefile"] = left
         short, both = "|".join(sorted(name for name, _ in lost)), "|".join(sorted({*sum(lost, ())}))
-        self.targets = re.compile(rf"\bmake ({both})\b|^`({both})`$" if lost else "(?!)")
+        self.targets = re.compile(rf"\bmake ({both})\b|^`({both})`$") if lost else NOTHING
         self._cut_test_of_targets(short)
         for path in self.texts:
             if path in SHELL:
@@ -277,7 +282,14 @@ class Fork:
             networks=options("model", "default", "cnn", "vit"),
             losses=options("loss"),
             experiments=options("experiment"),
+            commands=self._commands(),
         )
+
+    def _commands(self) -> str:
+        """The rows of the README's table of commands."""
+        declared = re.findall(r"(?m)^## (\S+) (\S+): (.*)$", self.texts["Makefile"])
+        rows = {short: f"| `{short}`, `{long}` | {what} |" for short, long, what in declared}
+        return "\n".join(rows[short] for short in COMMANDS if short in rows)
 
     def format(self) -> None:
         """Drop imports that nothing uses, and format, as `make f` does."""
@@ -299,9 +311,16 @@ class Fork:
         for path, text in sorted(self.texts.items()):
             if path.endswith(IMAGES) or path in AS_THEY_ARE:
                 continue
+            if path.endswith(".ipynb"):  # whose outputs hold pictures and sounds as letters
+                text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
             for number, line in enumerate(text.split("\n"), 1):
                 if self.says(line):
                     yield f"{path}:{number}: {line.strip()[:200]}"
+
+
+@lru_cache(maxsize=4000)
+def _found(words: re.Pattern[str], text: str) -> bool:
+    return words.search(text) is not None
 
 
 def title_of(name: str) -> str:

@@ -37,9 +37,10 @@ PARTS = (
             "docs/audit_*.png",
             "docs/oversampling.png",
             "scripts/draw_oversampling.py",
+            "tests/data/compat/*moog*",
             "tests/synth/test_moog.py",
         ),
-        r"(?i:moog|oversampl|decimat)|\bladder",
+        r"(?i:moog|oversampl|decimat)|\bladder|\bcompat_b\b|\b(basic|envelope|resonance|swept) sets?\b",
     ),
     Part(
         "vit",
@@ -48,9 +49,10 @@ PARTS = (
             "configs/model/vit*.yaml",
             "docs/networks/vit_*.svg",
             "src/models/components/vit.py",
+            "tests/data/compat/compat_b.ckpt",
             "tests/models/test_vit.py",
         ),
-        r"(?<![a-z])vit(?![a-z])|ViT|VisionTransformer|\b[Tt]ransformers?\b",
+        r"(?<![a-z])vit(?![a-z])|ViT|VisionTransformer|\b[Tt]ransformers?\b|\bcompat_b\b",
     ),
     Part(
         "convnext",
@@ -72,7 +74,7 @@ PARTS = (
             "src/models/components/mlp.py",
             "tests/models/test_mlp.py",
         ),
-        r"components[./]mlp|\bMLP\b|\bmlp_linear\b|[\"'`]mlp[\"'`]|\bmodel=mlp\b",
+        r"components[./]mlp|\bmlp\.MLP\b|\bmlp_linear\b|[\"'`]mlp[\"'`]|\bmodel=mlp\b",
     ),
     Part(
         "conv6",
@@ -115,7 +117,7 @@ PARTS = (
         ),
         r"\b(group_delay|instantaneous_frequency|spectral_envelope|temporal_envelope)\b|"
         r"\b(GroupDelay|InstantaneousFrequency|LogPower|Modulation|Normalized|SpectralEnvelope|TemporalEnvelope)\b|"
-        r"\bchannels\.windows\b",
+        r"\bchannels\.windows\b|merged_windows|\bLOG_POWER\b",
     ),
     Part(
         "digits",
@@ -133,7 +135,7 @@ PARTS = (
         "study",
         "the study of representations",
         ("docs/study/*", "scripts/study.py", "scripts/study_page.py", "tests/scripts/test_study.py"),
-        r"\bstudy(\.py|_page|/)|\bscripts\.study\b|\[[Tt]he study|\b[Tt]he study of representations\b",
+        r"\bstudy(\.py|_page|/index)|\bdocs/study\b|\bscripts\.study\b|\[[Tt]he study|\bstudy of representations\b",
         needs=("moog", "mlp", "wave", "channels", "benchmarks"),
     ),
     Part(
@@ -156,7 +158,7 @@ PARTS = (
         "campaign",
         "the campaign of faults",
         ("scripts/campaign.py", "scripts/faults/rows.py", "tests/scripts/test_campaign.py"),
-        r"\b[Cc]ampaign\b|faults[./]rows",
+        r"\b[Cc]ampaign\b|faults[./]rows|\bHow it is tried\b",
     ),
     Part(
         "migration",
@@ -164,13 +166,11 @@ PARTS = (
         (
             "docs/migration.md",
             "src/programs/old_names.py",
-            "src/version_1.py",
-            "tests/data/compat/*",
+            "tests/data/compat/*_expected.npz",
             "tests/programs/test_old_names.py",
             "tests/test_compat.py",
         ),
-        r"--spectral\b|\bold_names\b|\banswer_to_old_name\b|\b(from_)?version_1\b|\bmigration\.md|\btest_compat\b|"
-        r"\bcompat/",
+        r"--spectral\b|\bold_names\b|\banswer_to_old_name\b|\bmigration\.md|\btest_compat\b",
     ),
 )
 # Of this template alone: no fork has it.
@@ -178,7 +178,8 @@ TEMPLATE = Part(
     "template",
     "what makes forks, and the history of this template",
     ("CHANGELOG.md", "scripts/draw_overview.py", "scripts/forks/*", "scripts/start.py", "tests/scripts/test_start.py"),
-    r"\bvalue (NAME|KEEP)\b|\bscripts/start\b|\bmake (start|fork)\b|\bscripts[./]forks\b|\bdraw_overview\b|\bCHANGELOG\b",
+    r"\bvalue (NAME|KEEP)\b|\bscripts/start\b|\bmake (start|fork)\b|"
+    r"\bscripts[./]forks\b|\bdraw_overview\b|\bCHANGELOG\b",
 )
 BY_NAME = {part.name: part for part in PARTS}
 # Where every file is of one part or kept.

@@ -14,6 +14,7 @@ Gone = Callable[[str], bool]
 SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! al\.)[)\"”]?\s+(?=[A-Z`*\[(\"“])")
 HEADING = re.compile(r"(#+) ")
 ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
+ENTRY = re.compile(r"\s*$|\s+\*{0,2}\w+(?: \([^)]*\))?: |\s*[-*] |\s*\w+ {2,}\S")
 FENCE = re.compile(r"\s*(```|~~~)")
 LINES_ALONE = (
     "bash",
@@ -56,7 +57,8 @@ def without_paragraphs(text: str, gone: Gone) -> str:
     """
     pieces, piece = [], []
     for line in text.split("\n"):
-        starts = not line.strip() or re.match(r"\s+\*{0,2}\w+(?: \([^)]*\))?: ", line) or re.match(r"\s*[-*] ", line)
+        indent = len(line) - len(line.lstrip())
+        starts = ENTRY.match(line) or (piece and indent < len(piece[-1]) - len(piece[-1].lstrip()))
         if starts and piece:
             pieces.append(piece)
             piece = []
@@ -169,16 +171,31 @@ def _without_rows(block: str, gone: Gone) -> str:
 
 
 def _without_cells(row: str, gone: Gone) -> str:
-    """A row without words of the lists in its later cells (`a`, `b`); empty if anything else speaks of what is gone."""
-    cells = [_cells(row)[0], *(_without_words(cell, gone) for cell in _cells(row)[1:])]
-    return "" if any(map(gone, cells)) or not all(cell.strip() for cell in cells[:2]) else "|" + "|".join(cells) + "|"
+    """A row without what is gone of the lists in its cells; empty if anything else speaks of it.
+
+    In a row of options (`group`, then a list), an option is gone if `group=option` is.
+    """
+    before = _cells(row)
+    group = before[0].strip().strip("`")
+    cells = [_without_words(cell, lambda word: gone(word) or gone(f"{group}={word}")) for cell in before]
+    lost = any(old.strip() and not new.strip() for old, new in zip(before, cells, strict=True))
+    return "" if lost or any(map(gone, cells)) else "|" + "|".join(cells) + "|"
 
 
 def _without_words(cell: str, gone: Gone) -> str:
-    words = cell.strip().split(", ")
-    kept = [word for word in words if not gone(word)]
-    is_list = all(re.fullmatch(r"(and )?`[^`]+`( \([^)]*\))?|\[[^\]]*\]\([^)]*\)", word) for word in words)
-    return f" {', '.join(kept)} " if is_list and len(kept) < len(words) else cell
+    """A list (`a`, `b` (which is so); for others `c`) without the words that are gone."""
+    if len(re.findall(r"`[^`]+`", cell)) < 2:
+        return cell
+    parts = []
+    for part in cell.strip().split("; "):
+        words = part.split(", ")
+        kept = [word for word in words if not any(gone(name) for name in re.findall(r"`([^`]+)`", word))]
+        if len(kept) == len(words):
+            parts.append(part)
+        elif kept:
+            lead = "" if words[0] in kept or "`" not in words[0] else words[0].partition("`")[0]
+            parts.append(lead + ", ".join(kept))
+    return f" {'; '.join(parts)} " if parts else ""
 
 
 def _cells(row: str) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from scripts.forks.prose import without_paragraphs
 
+KNOWN_TO_OTHERS = ("test_", "__", "pytest", "ROOT")  # names that act where nothing refers to them
 Range = tuple[int, int]  # bytes of a file, from the first to behind the last
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Names = Mapping[str, Collection[str]]  # path of a file to the names that are gone from its top level
@@ -137,11 +138,12 @@ class Cutter:
         bases = [*node.decorator_list, *getattr(node, "bases", []), *getattr(node, "keywords", [])]
         if not isinstance(node, ast.ClassDef):
             bases += [node.args, *filter(None, [node.returns])]
-        before, at_top, self.at_top = len(self.ranges), self.at_top, isinstance(node, ast.ClassDef) and self.at_top
+        before, at_top = len(self.ranges), self.at_top
         goes = node.name in self.names or self.speaks(node.name) or self._any_goes(bases)
         if not goes:
+            self.at_top = False
             goes = self._inside_goes(node)
-        self.at_top = at_top
+            self.at_top = at_top
         if goes:
             del self.ranges[before:]
             self._drop_statement(node)
@@ -151,7 +153,6 @@ class Cutter:
 
     def _inside_goes(self, node: Definition) -> bool:
         body = [statement for statement in node.body if not _is_docstring(statement)]
-        self.at_top = False
         if not isinstance(node, ast.ClassDef) and self.source.is_test:
             return any([self._goes(statement) for statement in body])
         went = [self._statement(statement) for statement in body]
@@ -227,8 +228,7 @@ class Cutter:
         return self._iterated_nodes
 
     def _collection(self, elements: Sequence[ast.expr], is_tuple: bool = False) -> bool:
-        inside = self.source.is_test
-        dropped = [item for item in elements if self._goes(item, inside and not isinstance(item, ast.Starred))]
+        dropped = [item for item in elements if self._goes(item, not isinstance(item, ast.Starred))]
         if dropped and len(dropped) == len(elements):
             return True
         self._drop_elements(elements, dropped, is_tuple)
@@ -236,8 +236,7 @@ class Cutter:
 
     def _dict(self, node: ast.Dict) -> bool:
         pairs = list(zip(node.keys, node.values, strict=True))
-        inside = self.source.is_test
-        dropped = [n for n, (key, value) in enumerate(pairs) if (key and self._goes(key)) or self._goes(value, inside)]
+        dropped = [n for n, (key, value) in enumerate(pairs) if (key and self._goes(key)) or self._goes(value, True)]
         targets = [n for n in dropped if isinstance(node.keys[n], ast.Constant) and node.keys[n].value == "_target_"]
         if targets or (dropped and len(dropped) == len(pairs)):
             return True
@@ -257,7 +256,9 @@ class Cutter:
         return goes and orelse
 
     def _union(self, node: ast.BinOp) -> bool:
-        """`A | B` without one of its sides."""
+        """`A | B` of types without one of its sides."""
+        if not all(isinstance(side, ast.Name | ast.Attribute | ast.Subscript) for side in (node.left, node.right)):
+            return self._any_goes([node.left, node.right])
         left, right = self._goes(node.left), self._goes(node.right)
         if left != right:
             (_, middle), (start, end) = self.source.place(node.left), self.source.place(node.right)
@@ -465,7 +466,7 @@ def unreferenced(code: Mapping[str, str], others: Sequence[str]) -> dict[str, se
         stem = module_name(path).rpartition(".")[2]
 
         def is_used(name: str, inside: Counter[str], file: References = file, stem: str = stem) -> bool:
-            if name in elsewhere or file.names[name] > inside[name] or name.startswith(("test_", "__", "pytest_")):
+            if name in elsewhere or file.names[name] > inside[name] or name.startswith(KNOWN_TO_OTHERS):
                 return True
             near = (user for user in users.get(name, ()) if user is not file and user.names[name])
             return any(stem == "conftest" or stem in user.words for user in near)

@@ -1,17 +1,37 @@
 """Command lines, before Hydra or a task sees them."""
 
 import argparse
+import difflib
 import importlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from src.errors import NSMError
+from src.programs.places import unusable_place
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.text import complain, prepare_streams
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # environment variable; at 1, every error shows its traceback
+
+
+class OptionParser(argparse.ArgumentParser):
+    """A parser whose errors are those of every program: one sentence, and exit code 1."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with a sentence that says what was found, and what there is.
+
+        Args:
+            message: What argparse found.
+        """
+        there_are = re.findall(r"--[a-z][a-z-]*", self.format_help())
+        unknown = re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        near = difflib.get_close_matches(unknown[1], there_are, n=1, cutoff=0.75) if unknown else []
+        meant = f" Did you mean {near[0]}?" if near else ""
+        complain(f"{message[:1].upper()}{message[1:]}.{meant} {self.prog} --help lists what there is.")
+        self.exit(1)
 
 
 def config_names(config_dir: Path, pattern: str) -> list[str]:
@@ -39,18 +59,35 @@ def run_with_options(task: str, parser: argparse.ArgumentParser, argv: Sequence[
     """
     prepare_streams()
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         with listening(leave):
             function = load_task(task)
         with listening(Interrupt()):
             return function(options)
+
+    return reporting(work)
+
+
+def reporting(work: Callable[[], int]) -> int:
+    """Do the work of a script, and report what a user can put right in one line.
+
+    Args:
+        work: Returns an exit code.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return work()
     except KeyboardInterrupt as stop:
         complain("Interrupted. Run the same command again.")
         return exit_code(stop) or 1
-    except NSMError as error:
-        if os.environ.get(FULL_ERROR) == "1":
+    except (NSMError, OSError) as error:
+        message = str(error) if isinstance(error, NSMError) else unusable_place(error)
+        if message is None or os.environ.get(FULL_ERROR) == "1":
             raise
-        complain(error)
+        complain(message)
         return 1
 
 

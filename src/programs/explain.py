@@ -1,11 +1,7 @@
 """Error messages instead of tracebacks, and the setting that caused a TypeError."""
 
-import errno
 import inspect
-import io
-import os
 import re
-import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +15,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
 
 from src.errors import NSMError
+from src.programs.places import unusable_place
 
 NO_COMPILER = (
     "model.compile=true needs a C++ compiler, and PyTorch found none that works. Install g++ or clang++, name it in "
@@ -39,10 +36,6 @@ NO_DATABASE = (
 )
 
 NO_OPTION = "Config group override must be"  # Hydra's ValueError where an option is a number, as in model=3
-
-# Places that cannot be used, and errors that mean the same without a class of their own.
-UNUSABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -122,31 +115,6 @@ def lacks_primary_config(error: BaseException, config_dir: Path) -> bool:
     text = str(error)
     is_primary = isinstance(error, MissingConfigException) and text.startswith("Cannot find primary config")
     return is_primary and f"path=file://{config_dir}" in text
-
-
-def unusable_place(error: BaseException | None) -> str | None:
-    """The file or directory that could not be made or opened where a user wanted it, and why; None if there is none.
-
-    OmegaConf hides such an error of a resolver in the context of its own.
-    """
-    while error is not None:
-        if isinstance(error, UNUSABLE) or (isinstance(error, OSError) and error.errno in NO_ROOM):
-            place = error.filename2 or error.filename or written_file(error)
-            if place is not None:
-                return f"{place}: {error.strerror}. Name another place, or correct this one."
-        error = error.__context__
-    return None
-
-
-def written_file(error: OSError) -> str | None:
-    """The file that a disk refused to write to: such an error does not name it, but where it was raised it is open."""
-    found = None
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        opened = [value for value in frame.f_locals.values() if isinstance(value, io.IOBase)]
-        names = [getattr(file, "name", None) for file in opened]
-        paths = [os.fsdecode(name) for name in names if isinstance(name, str | bytes | os.PathLike)]
-        found = paths[-1] if paths else found
-    return found
 
 
 def wrong_section(error: InstantiationException, cfg: Any) -> str | None:

@@ -37,7 +37,7 @@ from src.listening.content import Axes, Report, Side, Sound
 from src.models.costs import cpu_threads, median_ms, multiply_adds
 from src.models.predictor import Predictor
 from src.pages.formats import format_number
-from src.programs.output import PlainTable, console, plain_table, progress
+from src.programs.output import PlainTable, console, plain_table, progress, say_where
 from src.recipe import Recipe
 from src.runs import ChosenRun, RunRecord, choose_run
 from src.tasks.audio_eval import find_dataset
@@ -358,8 +358,7 @@ def show(comparison: Comparison, paths: Mapping[str, Path]) -> None:
     terminal.print(summary_table(comparison))
     if any(pair.first == 0 for pair in comparison.pairs):
         terminal.print(f"Differences are those from {comparison.runs[0].label}, sound by sound on the same sounds.")
-    for name, path in paths.items():
-        terminal.print(f"{name}: {path}", soft_wrap=True)
+    say_where(**paths)
 
 
 def summary_table(comparison: Comparison) -> PlainTable:

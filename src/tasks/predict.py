@@ -82,7 +82,7 @@ def predict(cfg: DictConfig) -> None:
     """
     settings = read_section(PredictSettings, cfg)
     if bool(settings.audio) == bool(settings.dataset):
-        raise ConfigError("Name either what to listen to, audio=FILE|DIR|GLOB, or a VIMH set, dataset=DIR.")
+        raise ConfigError("Name either recordings, audio=FILE|DIR|GLOB (make pr AUDIO=…), or a VIMH set, dataset=DIR.")
     ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
     if settings.audio:

@@ -17,7 +17,7 @@ from src.errors import ConfigError
 from src.files import write_atomically
 from src.programs.output import PlainTable, cells_of, clock, console, fitted, progress
 from src.programs.suggestions import did_you_mean, listed, nearest
-from src.runs import COMPLETE, RunRecord, find_runs, run_directories
+from src.runs import COMPLETE, MULTIRUNS, RunRecord, find_runs, run_directories
 from src.text import one_line, say
 
 MANY = 100  # runs, whose reading shows progress
@@ -74,9 +74,15 @@ def state_of(run: RunRecord) -> str:
     return "best" if run.best else run.state
 
 
+def shortest_name(run: RunRecord) -> str:
+    """What `run=` takes for it: the name of its directory; of a job of a sweep, that of the sweep before its number."""
+    parts = run.name.split("/")
+    return "/".join(parts[-2:]) if parts[0] == MULTIRUNS else run.directory.name
+
+
 COLUMNS = (
     Column("experiment", "experiment", narrowest=8),
-    Column("run", "run", narrowest=19, of=lambda run: run.directory.name),
+    Column("run", "run", narrowest=22, of=shortest_name),
     Column("data", "data", narrowest=6),
     Column("dataset"),
     Column("network", "network", narrowest=7),
@@ -97,7 +103,7 @@ COLUMNS = (
     Column("name"),
     Column("checkpoint", of=lambda run: str(run.checkpoint) if run.checkpoint else None),
 )
-WITHOUT_YEAR = Column("run", "run", narrowest=14, of=lambda run: YEAR.sub("", run.directory.name))
+WITHOUT_YEAR = Column("run", "run", narrowest=17, of=lambda run: YEAR.sub("", shortest_name(run)))
 BY_KEY = {column.key: column for column in COLUMNS}
 SETTINGS = ("data", "network", "loss", "weights", "seed", "epochs", "train_sounds")  # said once if all have the same
 LEFT_OUT = ("date", "train_sounds", "val_error", "loss", "seed")  # first to last, where there is little room

@@ -50,7 +50,8 @@ def info_of(recipe_of, tmp_path):
 
 def test_every_experiment_has_a_target():
     named = {override.partition("=")[2] for overrides in TRAINED.values() for override in overrides}
-    assert set(groups()["experiment"]) - named == {"cnn"}  # the seed's example of a configuration
+    experiments = set(groups()["experiment"])
+    assert experiments - named == experiments & {"cnn"}  # the seed's example of a configuration
 
 
 @pytest.mark.slow

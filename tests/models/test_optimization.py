@@ -21,8 +21,8 @@ N_BATCHES = 6  # of an epoch: 46 training samples, 8 to the batch
 EPOCHS = 3
 SGD = ("model.optimizer._target_=torch.optim.SGD", "model.optimizer.lr=0.1", "+model.optimizer.momentum=0.9")
 LBFGS = (
-    *("model.optimizer._target_=torch.optim.LBFGS", "model.optimizer.lr=0.1", "+model.optimizer.max_iter=3"),
-    *("~model.optimizer.weight_decay", "model=mlp_linear"),
+    "model=mlp_linear ~model.optimizer.weight_decay model.optimizer._target_=torch.optim.LBFGS "
+    "model.optimizer.lr=0.1 +model.optimizer.max_iter=3"
 )
 STEP_LR = "++model.scheduler={_target_: torch.optim.lr_scheduler.StepLR, _partial_: true, step_size: 1, gamma: 0.5}"
 
@@ -165,9 +165,9 @@ def clip_value(weights):
     [
         ([], {}),
         ([*SGD], {}),
-        ([*LBFGS], {}),
+        (LBFGS.split(), {}),
         (  # it takes no channels-last gradients
-            [*LBFGS, "model=cnn_micro"],
+            [*LBFGS.split(), "model=cnn_micro"],
             {"memory_format": torch.contiguous_format},
         ),
         ([*SGD, "+trainer.gradient_clip_val=0.5"], {"clip": clip_norm}),
@@ -175,7 +175,7 @@ def clip_value(weights):
             [*SGD, "+trainer.gradient_clip_val=0.01", "+trainer.gradient_clip_algorithm=value"],
             {"clip": clip_value},
         ),
-        ([*LBFGS, "+trainer.gradient_clip_val=0.5"], {"clip": clip_norm}),
+        ([*LBFGS.split(), "+trainer.gradient_clip_val=0.5"], {"clip": clip_norm}),
         ([*SGD, "+trainer.accumulate_grad_batches=4"], {"accumulate": 4}),  # a step of two batches ends each epoch
         ([*SGD, "+trainer.accumulate_grad_batches=3", "data.batch_size=7"], {"accumulate": 3, "n_batches": 7}),
         (

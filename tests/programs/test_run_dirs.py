@@ -244,8 +244,8 @@ def test_the_jobs_of_a_sweep_are_told_its_directory_whatever_its_name(composed, 
     cfg = composed(f"paths.log_dir={quoted(odd)}")
     directory, _ = begin(cfg, sweep=True)
     (override,) = cfg.hydra.overrides.hydra
-    for experiment in ("cnn", "example"):
-        assert composed(override, f"experiment={experiment}").hydra.sweep.dir == str(directory)
+    for experiment in ("experiment=cnn", "experiment=example"):
+        assert composed(override, experiment).hydra.sweep.dir == str(directory)
 
 
 def quoted(path):

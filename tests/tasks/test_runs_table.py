@@ -197,6 +197,7 @@ def test_what_all_runs_have_alike_is_said_once(monkeypatch, capsys):
 def test_the_shortened_name_of_a_run_is_one_that_programs_take(tmp_path):
     assert table.WITHOUT_YEAR.text(record(3)) == "01-03_00-00-00"
     assert table.WITHOUT_YEAR.text(record(directory=Path("/logs/train/x/7"))) == "7"
+    assert table.WITHOUT_YEAR.text(record(name="multiruns/cnn/2026-01-03_00-00-00/7")) == "01-03_00-00-00/7"
 
 
 def test_names_out_of_files_are_escaped(monkeypatch, capsys):
