@@ -60,7 +60,7 @@ def test_the_terminal_shows_figures_and_paths_within_80_columns(trained_run, tmp
     assert main([*checkpoints, "--sounds", "1", "--log-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     (output,) = (tmp_path / "compare").iterdir()
-    assert lines[-2:] == [f"Page: {output / 'index.html'}", f"Figures: {output / 'figures.csv'}"]
+    assert lines[-2:] == [f"Page:    {output / 'index.html'}", f"Figures: {output / 'figures.csv'}"]
     assert max(map(len, lines[:-2])) <= 80
     assert any(line.startswith(B) and " to " in line for line in lines)
 
