@@ -27,7 +27,7 @@ from src.errors import NSMError
 from src.hydra_versions import hydra_main
 from src.programs.arguments import cannot_resolve, hydra_arguments
 from src.programs.command_line import FULL_ERROR, load_task
-from src.programs.explain import explain, unusable_place
+from src.programs.explain import explain
 from src.programs.old_names import answer_to_old_name
 from src.programs.output import (
     CONFIG_TREE,
@@ -38,6 +38,7 @@ from src.programs.output import (
     sign_of_life,
     write_config_tree,
 )
+from src.programs.places import unusable_place
 from src.programs.run_dirs import newest_run, register_resolvers
 from src.programs.signals import Interrupt, exit_code, leave, listening
 from src.programs.suggestions import Command, suggestion
