@@ -102,22 +102,22 @@ PARTS = (
             "tests/models/test_wave_cnn.py",
             "tests/spectral/test_waveform.py",
         ),
-        r"wave_cnn|WaveCNN|BitStream|spectral[./]waveform|\brepresentation[=/](waveform|bits)\b|"
+        r"wave_cnn|WaveCNN|BitStream|spectral[./]waveform|\brepresentation[=/](waveform|bits)\b|\bbits, mel\b|"
         r"[Ee]nd[ -]to[ -]end networks?|networks? end[ -]to[ -]end",
     ),
     Part(
         "channels",
-        "channels beside the spectrogram: envelopes, modulation, phase, other windows",
+        "channels beside the spectrogram but for other windows: envelopes, modulation, phase",
         (
-            "configs/channels/*.yaml",
+            "configs/channels/[!w]*.yaml",
             "docs/channels.md",
             "docs/channels.png",
             "scripts/draw_channels.py",
             "tests/spectral/test_channels.py",
         ),
         r"\b(group_delay|instantaneous_frequency|spectral_envelope|temporal_envelope)\b|"
-        r"\b(GroupDelay|InstantaneousFrequency|LogPower|Modulation|Normalized|SpectralEnvelope|TemporalEnvelope)\b|"
-        r"\bchannels\.windows\b|merged_windows|\bLOG_POWER\b",
+        r"\b(GroupDelay|InstantaneousFrequency|Modulation|Normalized|SpectralEnvelope|TemporalEnvelope)\b|"
+        r"\b[Mm]odulation\b",
     ),
     Part(
         "digits",

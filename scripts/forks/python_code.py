@@ -257,7 +257,7 @@ class Cutter:
 
     def _union(self, node: ast.BinOp) -> bool:
         """`A | B` of types without one of its sides."""
-        if not all(isinstance(side, ast.Name | ast.Attribute | ast.Subscript) for side in (node.left, node.right)):
+        if not all(re.search(r"\b[A-Z]\w*[a-z]\w*\]?$|^None$", ast.unparse(side)) for side in (node.left, node.right)):
             return self._any_goes([node.left, node.right])
         left, right = self._goes(node.left), self._goes(node.right)
         if left != right:

@@ -20,7 +20,7 @@ from src.errors import CheckpointError, ConfigError
 from src.spectral.features import measure
 
 ROOT = Path(__file__).parents[2]
-NETWORK = {"_target_": "src.models.components.mlp.MLP", "hidden": [8]}
+NETWORK = {"_target_": "src.models.components.cnn.SpectralCNN", "widths": [8], "hidden": 8}
 RELU = {"_target_": "torch.nn.ReLU"}
 LINEAR = {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}
 
