@@ -32,7 +32,14 @@ $(ENV): requirements.txt setup.sh
 
 ## h help: List every target
 h help:
-	@sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' '{ printf "%-8s %-26s %s\n", $$1, $$2, $$3 }'
+	@test -t 1 && width=$$(tput cols 2>/dev/null || echo 80); \
+	sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' -v width="$$width" '{ \
+		line = sprintf("%-8s %-26s", $$1, $$2); n = split($$3, words, " "); \
+		for (i = 1; i <= n; i++) { \
+			if (width > 60 && length(line) + length(words[i]) + 1 > width) { print line; line = sprintf("%35s", "") } \
+			line = line " " words[i] \
+		} \
+		print line }'
 
 # What is no target, and no file that a rule needs.
 .DEFAULT:
