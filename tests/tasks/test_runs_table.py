@@ -116,7 +116,7 @@ def names(runs):
         (["data=organ_basic"], [2]),
         (["data=organ"], [2, 1]),
         (["data=vimh-organ"], [2, 1]),
-        (["network=VIT,cnn_64k"], [2, 1]),
+        (["network=RNN,cnn_64k"], [2, 1]),
         (["network=rnn", "data=organ_basic"], []),
         (["seed=1"], [1]),
         (["seed=1,2"], [2, 1]),
