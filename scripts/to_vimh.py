@@ -92,7 +92,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     audio.add_argument("--representation", default="stft", metavar="NAME", help="of configs/representation")
     audio.add_argument("--channels", default="", metavar="A,B", help="beside the spectrogram, of configs/channels")
     audio.add_argument("--spectral", help=argparse.SUPPRESS)  # the old name of both
-    a_setting = "a setting, such as height=64 or channels.modulation.max_frequency=20"
+    a_setting = "a setting, such as height=64 or channels.windows.max_db=-20"
     audio.add_argument("--set", **pairs, metavar="NAME=VALUE", help=a_setting)
     return parser.parse_args(argv)
 

@@ -117,7 +117,7 @@ PARTS = (
         ),
         r"\b(group_delay|instantaneous_frequency|spectral_envelope|temporal_envelope)\b|"
         r"\b(GroupDelay|InstantaneousFrequency|Modulation|Normalized|SpectralEnvelope|TemporalEnvelope)\b|"
-        r"\b[Mm]odulation\b",
+        r"[\"']modulation\b|\bchannels\.modulation\b|\bmodulation twice\b",
     ),
     Part(
         "digits",

@@ -82,6 +82,7 @@ class Cutter:
         self.paths = paths
         self.names: set[str] = {*gone.get(source.path, ()), *fixtures}  # of the top level of this file
         self.ranges: list[Range] = []
+        self.commas: list[int] = []  # places in the file where one has to be added
         self.modules: dict[str, str] = {}  # local name to the path of the module that it is
         self.at_top = True
 
@@ -90,8 +91,11 @@ class Cutter:
         for statement in self.source.tree.body:
             self._statement(statement)
         data = self.source.data
-        for start, end in reversed(merged(self.ranges)):
-            data = data[:start] + data[end:]
+        ranges = merged(self.ranges)
+        commas = [at for at in self.commas if not any(start <= at < end for start, end in ranges)]
+        edits = [(start, end, b"") for start, end in ranges] + [(at, at, b",") for at in commas]
+        for start, end, new in sorted(edits, reverse=True):
+            data = data[:start] + new + data[end:]
         return data.decode()
 
     # ----- statements
@@ -314,6 +318,9 @@ class Cutter:
     def _drop_spans(self, spans: Sequence[Range], dropped: Sequence[int], is_tuple: bool = False) -> None:
         """Drop elements, each with the comma or the operator beside it."""
         kept = [n for n in range(len(spans)) if n not in dropped]
+        if is_tuple and dropped and len(kept) == 1 and kept[0] == len(spans) - 1:
+            end = spans[-1][1]
+            self.commas += [] if self.source.data[end:].lstrip().startswith(b",") else [end]
         for n in dropped:
             start, end = spans[n]
             lines = self.source.lines_of(start, end)

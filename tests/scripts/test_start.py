@@ -67,6 +67,7 @@ def test_what_is_kept_keeps_what_it_needs():
     [
         ('NAMES = ["saw", "moog"]\n', 'NAMES = ["saw"]\n'),
         ('NAMES = ("saw", "moog", "vit")\n', 'NAMES = ("saw", )\n'),
+        ('NAMES = ("moog", "saw")\n', 'NAMES = ("saw",)\n'),
         ('NAMES = {"saw": Saw, "moog": Moog}\n', 'NAMES = {"saw": Saw}\n'),
         ("KINDS: type[Saw | Moog] = Saw\n", "KINDS: type[Saw] = Saw\n"),
         ('ALL = inside("a", "saw.Saw moog.Moog vit.Vit")\n', 'ALL = inside("a", "saw.Saw")\n'),

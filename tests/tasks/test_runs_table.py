@@ -23,8 +23,8 @@ def record(number=1, **changes):
         "directory": Path(f"/logs/train/cnn/2026-01-{number:02}_00-00-00"),
         "name": f"cnn/2026-01-{number:02}_00-00-00",
         "experiment": "cnn",
-        "dataset": "vimh-moog_4p",
-        "data": "moog_basic",
+        "dataset": "vimh-organ_4p",
+        "data": "organ_basic",
         "network": "cnn_64k",
         "loss": "soft_target",
         "weights": 65842,
@@ -52,7 +52,7 @@ def unknown(number=9):
 
 @pytest.fixture
 def runs():
-    return [record(2), record(1, best=True, network="vit_tiny", data="moog_envelope"), unknown()]
+    return [record(2), record(1, best=True, network="rnn_tiny", data="organ_envelope"), unknown()]
 
 
 def read_back(column, text):
@@ -113,11 +113,11 @@ def names(runs):
     ("words", "expected"),
     [
         ([], [2, 1, 9]),
-        (["data=moog_basic"], [2]),
-        (["data=moog"], [2, 1]),
-        (["data=vimh-moog"], [2, 1]),
-        (["network=VIT,cnn_64k"], [2, 1]),
-        (["network=vit", "data=moog_basic"], []),
+        (["data=organ_basic"], [2]),
+        (["data=organ"], [2, 1]),
+        (["data=vimh-organ"], [2, 1]),
+        (["network=RNN,cnn_64k"], [2, 1]),
+        (["network=rnn", "data=organ_basic"], []),
         (["seed=1"], [1]),
         (["seed=1,2"], [2, 1]),
         (["best=true"], [1]),
@@ -141,7 +141,7 @@ def test_words_choose_and_sort(runs, words, expected):
         ("sotr=error", ["sotr=error", "Did you mean sort?", "Columns: "]),
         ("eror=0.1", ["Did you mean error?"]),
         ("sort=eror", ["sort=eror", "Did you mean error?"]),
-        ("moog", ["moog: give COLUMN=TEXT"]),
+        ("organ", ["organ: give COLUMN=TEXT"]),
         ("limit=-1", ["limit=-1", "whole number"]),
         ("limit=x", ["limit=x", "whole number"]),
     ],
@@ -164,7 +164,7 @@ def printed(runs, width, monkeypatch, capsys):
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
 def test_a_table_is_never_wider_than_the_screen(runs, width, monkeypatch, capsys):
-    long = record(3, experiment="moog_cnn_envelope_regression", network="convnext_nano_漢漢漢", state="not a training")
+    long = record(3, experiment="organ_cnn_envelope_regression", network="rnn_nano_漢漢漢", state="not a training")
     lines = printed([*runs, long], width, monkeypatch, capsys)
     assert max(map(cell_len, lines)) <= width
     rows = [line for line in lines if "-0" in line and "00-00-00" in line and "make" not in line]
