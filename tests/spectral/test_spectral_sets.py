@@ -17,7 +17,8 @@ from src.recipe import Recipe
 from src.vimh.reader import VIMHReader
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FIRST, SAMPLES = ("stft", "mel"), ("waveform", "bits")
+FIRST = ("stft", "mel")
+SAMPLES = ("representation=waveform", "representation=bits")
 BASIC = "synth/generate_moog_basic"
 # The keys in the JSON of a set with one spectrogram, in every version, and no more.
 USUAL_KEYS = [
@@ -55,7 +56,8 @@ USUAL_KEYS = [
 
 
 def test_every_option_is_known_here():
-    assert {path.stem for path in (CONFIGS / "representation").glob("*.yaml")} == {*FIRST, *SAMPLES}
+    known = {f"representation={name}" for name in FIRST} | {*SAMPLES}
+    assert {f"representation={path.stem}" for path in (CONFIGS / "representation").glob("*.yaml")} == known
     assert {path.stem for path in (CONFIGS / "channels").glob("*.yaml")} == set(CHANNELS)
 
 
@@ -95,10 +97,10 @@ def test_windows_with_parameters_can_be_configured(recipe_of, tmp_path, window):
     assert described["window"] == described["channels"]["group_delay"]["window"]
 
 
-@pytest.mark.parametrize("options", ["stft", *SAMPLES])
+@pytest.mark.parametrize("options", ["representation=stft", *SAMPLES])
 def test_a_set_is_valid_and_can_be_made_again_from_its_json(recipe_of, tmp_path, options):
-    channels = [f"channels=[{','.join(CHANNELS)}]"] if options == "stft" else []
-    recipe = recipe_of(f"representation={options}", *channels, "dataset.size=20", config_name=BASIC)
+    channels = [f"channels=[{','.join(CHANNELS)}]"] if options == "representation=stft" else []
+    recipe = recipe_of(options, *channels, "dataset.size=20", config_name=BASIC)
     data_dir = tmp_path / recipe.directory_name()
     generate(recipe, data_dir, batch_size=7)
     reader = VIMHReader(data_dir)
@@ -129,7 +131,7 @@ def test_the_json_of_a_spectrogram_alone_says_what_it_always_said(saw_dir):
 @pytest.mark.parametrize("option", SAMPLES)
 def test_samples_with_channels_are_refused(recipe_of, option):
     with pytest.raises(InstantiationException) as caught:
-        recipe_of(f"representation={option}", "channels=[modulation]", config_name=BASIC)
+        recipe_of(option, "channels=[modulation]", config_name=BASIC)
     message = str(find_cause(caught.value, (ConfigError,)))
     assert "takes samples as they are, and no channels (modulation)" in message
     assert "representation=stft or mel" in message
