@@ -9,7 +9,7 @@ from src.evaluation.comparison import RunErrors, mean_errors, paired_differences
 from src.listening.comparison import TAGS, ComparedRun, Comparison, RunPair
 from src.listening.content import Report, Side, Sound
 
-LABELS = ("cnn_64k", "vit_tiny", HOSTILE)
+LABELS = ("cnn_64k", "cnn_tiny", HOSTILE)
 N = 120
 
 
