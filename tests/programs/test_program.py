@@ -47,7 +47,7 @@ WORK = """
         if cfg.mode == "setting":
             instantiate(cfg.filter)
         if cfg.mode == "child":
-            child = [sys.executable, "-c", "import os; print('child', os.environ.get('HYDRA_FULL_ERROR'))"]
+            child = [sys.executable, "-c", "import os; print('child ' + str(os.environ.get('HYDRA_FULL_ERROR')))"]
             subprocess.run(child, check=True)
         if cfg.mode == "nested":
             instantiate({"_target_": "work.Broken"})
