@@ -64,7 +64,7 @@ WORK = """
             Path(cfg.paths.log_dir).write_text("a directory is there")
         if cfg.mode == "no file":
             Path("/no/such/file").read_text()
-        print("mode", cfg.mode)
+        print(f"mode {cfg.mode}")
         return {"quality": cfg.quality}
 """
 
