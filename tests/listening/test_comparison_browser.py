@@ -57,7 +57,7 @@ def test_text_stands_out_from_its_ground(driver, pages, scheme):
 
 def test_the_page_loads_nothing(page, driver):
     assert page.requests() == [page.url]
-    assert driver.title.startswith("Comparison of cnn_64k, vit_tiny")
+    assert driver.title.startswith("Comparison of cnn_64k, cnn_tiny")
 
 
 def test_every_side_plays_and_pauses(page):
