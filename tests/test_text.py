@@ -5,6 +5,7 @@ import functools
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -174,6 +175,8 @@ def test_one_module_makes_consoles_and_tables():
 def test_programs_prepare_their_streams_first():
     programs = [path for path in FILES if '\nif __name__ == "__main__":' in path.read_text()]
     beginnings = {"prepare_streams", "program", "run_with_options"}
+    called = re.findall(r"\$\((?:ANY_)?PYTHON\) ([\w/]+\.py)", (ROOT / "Makefile").read_text())
+    assert {ROOT / path for path in called} <= {*programs}
     assert {"train.py", "generate_vimh.py", "display_vimh.py", "to_vimh.py"} <= {path.name for path in programs}
     assert [path.name for path in programs if not calls(path) & beginnings] == []
 
