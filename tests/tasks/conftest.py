@@ -1,11 +1,16 @@
 """What tests of several programs share: a short training, and running a program as the command line does."""
 
 import logging
+import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from src.checkpoints.run import load_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +33,43 @@ def arguments(saw_dir, tmp_path):
         "logger=csv",
         "extras.print_config=false",
     ]
+
+
+@pytest.fixture(scope="session")
+def ckpt_path(trained_run):
+    return trained_run.run_dir / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def run(ckpt_path):
+    return load_run(ckpt_path)
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """Sends a signal to an endless training when its first epoch is over, and holds how it ends."""
+
+    def interrupt(command, signum):
+        environment = {name: text for name, text in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+        training = subprocess.Popen(
+            [*command, "trainer.max_epochs=100000", "callbacks.early_stopping=null"],
+            cwd=tmp_path,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(1800):
+            if list(tmp_path.glob("logs/train/default/*/checkpoints/last.ckpt")) or training.poll() is not None:
+                break
+            time.sleep(0.1)
+        training.send_signal(signum)  # to the first process alone
+        out, _ = training.communicate(timeout=120)  # all of them have closed their output
+        assert training.returncode == 128 + signum, out
+        assert "ckpt_path=last" in out
+        assert "Traceback" not in out
+
+    return interrupt
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from hydra import compose
 
-from src.checkpoints.run import load_run, restore_datamodule
+from src.checkpoints.run import restore_datamodule
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
@@ -42,16 +42,6 @@ def compose_audio_eval(output_dir, *overrides):
     paths = [f"paths.{place}={output_dir}" for place in ("root_dir", "log_dir", "output_dir", "work_dir")]
     with initialize_configs(ROOT / "configs"):
         return compose("audio_eval", [*paths, "extras.print_config=false", *overrides])
-
-
-@pytest.fixture(scope="module")
-def ckpt_path(trained_run):
-    return trained_run.run_dir / "checkpoints" / "last.ckpt"
-
-
-@pytest.fixture(scope="module")
-def run(ckpt_path):
-    return load_run(ckpt_path)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,7 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -113,22 +111,5 @@ def test_on_slurm_a_training_is_queued_again_and_ends_when_it_is_told_to(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_processes_that_train_together_end_together(arguments, tmp_path, signum):
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments, "trainer=ddp_sim"]
-    training = subprocess.Popen(
-        [*command, "trainer.max_epochs=100000", "callbacks.early_stopping=null"],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    for _ in range(1800):
-        if list(tmp_path.glob("logs/train/default/*/checkpoints/last.ckpt")) or training.poll() is not None:
-            break
-        time.sleep(0.1)
-    training.send_signal(signum)  # to the first process alone
-    out, _ = training.communicate(timeout=120)  # all of them have closed their output
-    assert training.returncode == 128 + signum, out
-    assert "ckpt_path=last" in out
-    assert "Traceback" not in out
+def test_processes_that_train_together_end_together(arguments, interrupted, signum):
+    interrupted([sys.executable, str(ROOT / "src" / "train.py"), *arguments, "trainer=ddp_sim"], signum)

@@ -35,16 +35,6 @@ N = 4
 
 
 @pytest.fixture(scope="session")
-def ckpt_path(trained_run):
-    return trained_run.run_dir / "checkpoints" / "last.ckpt"
-
-
-@pytest.fixture(scope="session")
-def run(ckpt_path):
-    return load_run(ckpt_path)
-
-
-@pytest.fixture(scope="session")
 def recipe(saw_dir):
     return Recipe.from_config(VIMHReader(saw_dir).info.generator["config"], instantiate_trusted)
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -363,31 +362,14 @@ def test_what_cannot_be_evaluated_is_one_clear_message(program, tmp_path, overri
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, tmp_path, signum):
+def test_ctrl_c_leaves_a_state_from_which_the_run_goes_on(arguments, interrupted, tmp_path, signum):
     command = [sys.executable, str(ROOT / "src" / "train.py"), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    environment.pop("HYDRA_FULL_ERROR", None)
-    training = subprocess.Popen(
-        [*command, "trainer.max_epochs=100000", "callbacks.early_stopping=null"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    for _ in range(600):
-        if list(tmp_path.glob("logs/train/default/*/checkpoints/last.ckpt")) or training.poll() is not None:
-            break
-        time.sleep(0.1)
-    training.send_signal(signum)
-    out, _ = training.communicate(timeout=60)
-    assert training.returncode == 128 + signum, out
-    assert "ckpt_path=last" in out
-    assert "Traceback" not in out
+    interrupted(command, signum)
     (run,) = runs(tmp_path)
     epoch = checkpoint(run)["epoch"]
 
     again = [*command, "ckpt_path=last", f"trainer.max_epochs={epoch + 3}", "callbacks.early_stopping=null"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert runs(tmp_path) == [run]
