@@ -127,7 +127,7 @@ def comparable(runs: Sequence[RunErrors]) -> list[list[int]]:
 
 
 def _mean_first(columns: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Heads with their errors; the mean of one head is that head's error, and left out."""
+    """Heads with their errors, after the mean over all of them."""
     heads = [(head, errors) for head, errors in columns.items() if head != MEAN]
     return [(MEAN, columns[MEAN]), *heads]
 
