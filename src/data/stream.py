@@ -46,6 +46,7 @@ class Stream:
 
     Attributes:
         waited: Seconds for which the thread that trains waited for sounds, the work of `finish` included.
+        worked: Seconds of processor time that `begin` took for the sounds that were fetched.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Stream:
         self.first = seed * SOUNDS_OF_A_SEED + rank * self.part
         self.n_threads, self.ahead, self.device = n_threads, ahead, device
         self.epoch = 0
-        self.waited = 0.0
+        self.waited = self.worked = 0.0
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[Any]] = deque()
         self._next = 0  # number of the first pending block, counted over all epochs
@@ -115,13 +116,15 @@ class Stream:
             self._next = block
         while len(self._pending) <= self.ahead:
             numbers = self._range_of_block(self._next + len(self._pending))
-            self._pending.append(self._pool.submit(self.begin, *numbers))
+            self._pending.append(self._pool.submit(_timed, self.begin, *numbers))
         self._next += 1
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the training before it does not count as waiting for this block
         start = time.perf_counter()
         try:
-            return self.finish(self._pending.popleft().result())
+            begun, seconds = self._pending.popleft().result()
+            self.worked += seconds
+            return self.finish(begun)
         finally:
             self.waited += time.perf_counter() - start
 
@@ -146,6 +149,13 @@ class Stream:
         self._pool = None
         self._pending.clear()
         self._held, self._block = None, {}
+
+
+def _timed(begin: Callable[[int, int], Any], start: int, stop: int) -> tuple[Any, float]:
+    """What a function returns, and the processor time of this thread that it took, s."""
+    before = time.thread_time()
+    begun = begin(start, stop)
+    return begun, time.thread_time() - before
 
 
 @runtime_checkable

@@ -56,6 +56,7 @@ class VIMHDataModule(LightningDataModule):
 
     Attributes:
         waited: Seconds for which the trainings so far have waited for fresh sounds.
+        worked: Seconds of processor time that these sounds have taken.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class VIMHDataModule(LightningDataModule):
         self.stream_size = stream_size
         self.stream_source = stream_source
         self.make_dataset = make_dataset
-        self.waited = 0.0
+        self.waited = self.worked = 0.0
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -336,6 +337,7 @@ class VIMHDataModule(LightningDataModule):
         if self._stream is not None:
             self._stream.close()
             self.waited += self._stream.waited
+            self.worked += self._stream.worked
             self._stream = None
 
     @property
