@@ -83,7 +83,15 @@ class Perturbation:
 
         Returns:
             float32, `(sound, time)`, on the same device.
+
+        Raises:
+            ConfigError: If an effect does not have the device.
         """
+        if self.on_cpu and waveform.device.type != "cpu":
+            raise ConfigError(
+                f"perturb.{self.on_cpu[0]} works on the CPU alone, and these sounds are on {waveform.device}. Train on "
+                f"stored sounds, data.stream=false, or generate a set without it: '~perturb.{self.on_cpu[0]}'."
+            )
         waveform = waveform.clone(memory_format=torch.contiguous_format)
         for names in self._stages:
             is_on = torch.stack([draws[name].is_on for name in names])
@@ -120,3 +128,8 @@ class Perturbation:
             assert isinstance(effect, Filter)
             response = torch.where(values.is_on[:, None], response * effect.response(values, bins), response)
         return F.filtered(waveform, response, bins)
+
+
+def part_of(draws: Draws, start: int, stop: int) -> Draws:
+    """What was drawn for the sounds `start` to `stop - 1` of a batch."""
+    return {name: drawn.part(start, stop) for name, drawn in draws.items()}

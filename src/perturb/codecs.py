@@ -13,9 +13,9 @@ from src.errors import ConfigError
 # Sample rate to the least and the greatest bit rate of an MP3, kbit/s, between which libsndfile's compression level,
 # 1 to 0, chooses: MPEG 2.5 (with the ends that libsndfile takes), MPEG 2, MPEG 1.
 MP3_BITRATES = MappingProxyType(
-    {rate: (8, 64) for rate in (8000, 11025, 12000)}
-    | {rate: (8, 160) for rate in (16000, 22050, 24000)}
-    | {rate: (32, 320) for rate in (32000, 44100, 48000)}
+    dict.fromkeys((8000, 11025, 12000), (8, 64))
+    | dict.fromkeys((16000, 22050, 24000), (8, 160))
+    | dict.fromkeys((32000, 44100, 48000), (32, 320))
 )
 MOST_COMPRESSED = 0.99  # libsndfile refuses 1 for MP3
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from torch import Tensor
 
 from src.perturb import functional as F
-from src.perturb.codecs import MP3_BITRATES, bitrates_at, through_codec
+from src.perturb.codecs import MP3_BITRATES, through_codec
 from src.perturb.draws import N_KEYS, Span, keys_of
 from src.perturb.rooms import read_rooms
 from src.sections import Flag, Settings, as_tuple
@@ -35,6 +35,11 @@ class Drawn(NamedTuple):
     is_on: Tensor
     value: Mapping[str, Tensor]
     key: Tensor
+
+    def part(self, start: int, stop: int) -> "Drawn":
+        """Those of the sounds `start` to `stop - 1`."""
+        value = {name: item[start:stop] for name, item in self.value.items()}
+        return Drawn(self.is_on[start:stop], value, self.key[start:stop])
 
     def rows(self, number: Tensor, device: torch.device) -> "Drawn":
         """Those of some of the sounds, on a device."""
@@ -448,7 +453,7 @@ class MP3(Effect):
         """MP3 knows some sample rates, and at each of them some bit rates."""
         if sample_rate not in MP3_BITRATES:
             return f"MP3 has sample rates of {', '.join(map(str, MP3_BITRATES))} Hz, the sounds {sample_rate}"
-        least, most = bitrates_at(sample_rate)
+        least, most = MP3_BITRATES[sample_rate]
         if least <= self.bitrate.low and self.bitrate.high <= most:
             return ""
         return (
@@ -457,7 +462,7 @@ class MP3(Effect):
 
     def apply(self, waveform: Tensor, drawn: Drawn, sample_rate: int) -> Tensor:
         """`codecs.through_codec`."""
-        least, most = bitrates_at(sample_rate)
+        least, most = MP3_BITRATES[sample_rate]
         return through_codec(waveform, sample_rate, "MP3", (most - drawn.value["bitrate"]) / (most - least))
 
 
