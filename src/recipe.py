@@ -35,8 +35,8 @@ NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where
 LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
 BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
 CPU = torch.device("cpu")
-# On a device: the more voices at once, the better it is used, as far as its memory goes. Shares of the whole memory, not
-# of what is free, so that every run on such a device works in the same groups.
+# On a device: the more voices at once, the better it is used, as far as its memory goes. Shares of the whole memory,
+# and not of what is free, so that every run on such a device works in the same groups.
 SHARE_OF_MEMORY = 1 / 16  # for waveforms, for what representing them needs, and for a block of samples, each
 MEMORY = 2**33  # bytes, of a device that does not say
 MOST_TOGETHER = 65536  # sounds that are rendered together
@@ -344,7 +344,7 @@ class Recipe:
 
         Args:
             value: Natural units, `(sample, parameter)`.
-            first: Number of the first sample, for messages.
+            first: Number of the first sample.
         """
         made = self.finish(self.begin(value, first))
         return Batch(made.image.numpy(), made.code, made.spec_range.numpy(), made.value)
@@ -428,9 +428,9 @@ class Recipe:
         return device.type == "cuda" and isinstance(self.synth, RendersThere)
 
     def block_size(self, device: torch.device) -> int:
-        """Samples to make together on a device, so that it is well used and its memory is not: `MOST_TOGETHER` or fewer.
+        """Samples to make together on a device: `MOST_TOGETHER`, or as many as its memory takes.
 
-        Sounds that the CPU renders come in blocks of `SOUND_BYTES`.
+        Of sounds that the CPU renders, `SOUND_BYTES`.
         """
         if not self.renders_on(device):
             return max(1, SOUND_BYTES // (4 * self.n_samples))
@@ -474,11 +474,11 @@ class Recipe:
         and the list is drawn uniformly. With `grid` the list goes through the points that the dataset left, over and
         over.
         """
-        return self.samples(self.fresh_values(start, stop), start)
+        return self.samples(self._fresh_values(start, stop).astype(np.float32), self.size + start)
 
-    def fresh_values(self, start: int, stop: int) -> np.ndarray:
-        """Parameter values of the sounds of `make_fresh`, as stored: float32, `(sample, parameter)`."""
-        return self._fresh_values(start, stop).astype(np.float32)
+    def begin_fresh(self, start: int, stop: int, there: bool = False) -> Begun:
+        """What `make_fresh` does first, as `begin`; `finish` does the rest."""
+        return self.begin(self._fresh_values(start, stop).astype(np.float32), self.size + start, there)
 
     def _fresh_values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of fresh sounds, float64, `(sample, parameter)`."""
