@@ -535,6 +535,10 @@ class Recipe:
             for split, (first, end) in splits.items()
         }
 
+    def first_number(self, split: str, shard: Shard | None = None) -> int:
+        """Number of the first sample of a split, of a dataset or of a shard of it."""
+        return self.ranges(shard or WHOLE)[split][0]
+
     def batches(
         self, batch_size: int, shard: Shard = WHOLE, done: Mapping[str, int] = NOTHING
     ) -> Iterator[tuple[str, int, int]]:
