@@ -126,7 +126,7 @@ class Perturbation:
         for name, values in drawn.items():
             effect = self.effects[name]
             assert isinstance(effect, Filter)
-            response = torch.where(values.is_on[:, None], response * effect.response(values, bins), response)
+            response = torch.where(values.is_on[:, None], F.multiply(response, effect.response(values, bins)), response)
         return F.filtered(waveform, response, bins)
 
 

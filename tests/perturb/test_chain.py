@@ -45,6 +45,28 @@ def test_a_sound_is_perturbed_in_the_same_way_in_every_batch(recording):
     np.testing.assert_array_equal(on_device.image.numpy(), whole.image[5:20])
 
 
+EFFECTS = {
+    kind.__name__: kind
+    for kind in vars(effects).values()
+    if isinstance(kind, type) and issubclass(kind, effects.Effect) and not kind.__abstractmethods__
+}
+ON_EVERY_DEVICE = [
+    kind()
+    for kind in EFFECTS.values()
+    if kind not in (effects.VoiceParameter, effects.MeasuredRoom, effects.MP3, effects.Ogg)
+]
+
+
+@pytest.mark.parametrize("effect", ON_EVERY_DEVICE, ids=lambda effect: type(effect).__name__)
+def test_the_bits_of_a_sound_do_not_depend_on_the_batch(effect):
+    perturbation, given = chain(effect=effect), sounds(40)
+    draws = perturbation.draws(0, 40, 1)
+    whole = perturbation.apply(given, draws)
+    assert torch.isfinite(whole).all() and (whole != given).any(dim=1).all()
+    for start, stop in ((0, 1), (7, 8), (5, 13), (33, 40), (1, 40)):
+        assert torch.equal(perturbation.apply(given[start:stop], part_of(draws, start, stop)), whole[start:stop])
+
+
 def test_values_and_clean_sounds_are_those_of_the_set_without_perturbation(recipe_of, recording):
     clean = recipe_of("dataset.size=40", "dataset.duration=0.5")
     value = clean.values(0, 40)
@@ -99,12 +121,12 @@ def test_effects_happen_in_their_order():
 
 def test_the_sounds_that_nothing_happens_to_keep_their_bits():
     perturbation = chain(noise=effects.WhiteNoise(probability=0.5), room=effects.Room(probability=0.5))
-    draws, given = perturbation.draws(0, 8, 2), sounds()
+    draws, given = perturbation.draws(0, 24, 2), sounds(24)
     is_clean = ~(draws["noise"].is_on | draws["room"].is_on)
     assert is_clean.any() and not is_clean.all()
     changed = perturbation.apply(given, draws)
     assert torch.equal(changed[is_clean], given[is_clean])
-    assert torch.equal(given, sounds())  # and what was given is left as it is
+    assert torch.equal(given, sounds(24))  # and what was given is left as it is
     assert (changed[~is_clean] != given[~is_clean]).any(dim=1).all()
 
 
@@ -211,7 +233,7 @@ def test_impossible_settings_are_one_sentence(kind, settings, message):
 
 
 def test_settings_that_sounds_cannot_hold_are_refused():
-    with pytest.raises(ConfigError, match=r"perturb\.low: cutoff is up to 5000 Hz; sounds of 8000 Hz hold less than"):
+    with pytest.raises(ConfigError, match=r"perturb\.low: cutoff is up to 5000 Hz, but sounds of 8000 Hz hold less"):
         chain(low=effects.LowPass(cutoff=5000))
     with pytest.raises(ConfigError, match=r"perturb\.room: pre_delay is up to 0\.5 s, but the sounds last 0\.5 s"):
         chain(room=effects.Room(pre_delay=0.5))

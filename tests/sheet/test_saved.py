@@ -42,7 +42,7 @@ def test_a_file_holds_what_the_server_would_send(content, page):
             end = min(first + per_block, len(split.samples))
             assert blocks[f"{name}-images-{first // per_block}"] == split.images(slice(first, end))
     sound = np.frombuffer(blocks["test-sound-3"], "<i2") / 32767
-    rendered = content.playback.sounds(content.splits["test"].samples.read(slice(3, 4)))[0]
+    rendered = content.playback.sounds(content.splits["test"].samples.read(slice(3, 4)), "test", 3)[0]
     assert sound == pytest.approx(rendered / max(1, np.abs(rendered).max()), abs=1e-4)
     assert data["saved"]["sounds"] == {"train": 51, "test": 13}
     assert data["saved"]["rate"] == 8000
