@@ -62,7 +62,7 @@ def test_every_perturbation_suits_the_generators(composed, option, tmp_path):
     assert list(cfg["perturb"]) == list(names) if names is not None else len(cfg["perturb"]) > 2
     for section in cfg["perturb"].values():
         effect = instantiate_trusted(section, slot="effect")
-        assert not effect.check(cfg["dataset"]["sample_rate"], 8000) or option == "measured_room"
+        assert option == "measured_room" or effect.check(cfg["dataset"]["sample_rate"], 8000) == ""
         assert set(section) - {"_target_"} == set(type(effect).model_fields)  # every setting stands in the file
 
 

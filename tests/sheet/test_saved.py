@@ -85,10 +85,10 @@ def test_a_record_that_is_larger_than_the_file_may_be_is_there_all_the_same(tmp_
 def test_sounds_end_where_a_synth_fails(content, monkeypatch):
     render = type(content.playback).sounds
 
-    def fail_at_3(self, batch, first=0):
+    def fail_at_3(self, batch, split, first):
         if first == 3:
             raise ConfigError("no sound")
-        return render(self, batch, first)
+        return render(self, batch, split, first)
 
     monkeypatch.setattr(type(content.playback), "sounds", fail_at_3)
     assert "the first 3 of 51 train sounds" in saved_page(content, 10_000_000).holds
