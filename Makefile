@@ -74,6 +74,10 @@ sdma moog-dataset-all: sdmb sdme sdmr
 tv to-vimh: $(ENV)
 	@$(PYTHON) scripts/to_vimh.py $(ARGS)
 
+## pe perturb: Write a sound after every perturbation, to look and listen (AUDIO=file; without it a Moog sound)
+pe perturb: $(ENV)
+	@$(PYTHON) scripts/perturb.py "$$AUDIO" $(ARGS)
+
 ## au audit: Audit a dataset: render it again, and measure how its images depend on each parameter (DIR=path)
 au audit: $(ENV)
 	@$(PYTHON) scripts/audit_dataset.py "$$DIR" $(ARGS)
@@ -212,6 +216,10 @@ bench benchmark: $(ENV)
 ## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
+
+## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
+rob robustness: $(ENV)
+	@$(PYTHON) scripts/robustness.py $(ARGS)
 
 ## st study: Compare representations and end-to-end networks, 256 to 65,536 sounds, about 2 hours and 30 GB; resumable
 st study: $(ENV)
