@@ -341,7 +341,7 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
 
 def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) -> Trainer:
     """The trainer that `train.py` makes, with further callbacks before its own."""
-    save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
+    save_run = SaveRun(cfg, datamodule.info, Domain.fit(*datamodule.some_training_images()).to_dict())
     every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     return instantiate_trainer(cfg.trainer, every_callback, cfg.logger, plugins=[AtomicCheckpoints()])
 

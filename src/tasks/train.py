@@ -128,7 +128,7 @@ def check_optimizer(cfg: DictConfig) -> None:
 
 def make_trainer(cfg: DictConfig, datamodule: VIMHDataModule) -> Trainer:
     """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
-    save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
+    save_run = SaveRun(cfg, datamodule.info, Domain.fit(*datamodule.some_training_images()).to_dict())
     callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     # Lightning leaves clipping and accumulation to a module that makes its own steps; its configuration has them.
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}
