@@ -1,22 +1,24 @@
 """`Recipe`: values to waveforms to images, for a generator configuration or for a dataset of another writer."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
 from pydantic import Field, FiniteFloat
+from torch import Tensor
 
 from src import __version__
 from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, FixedParam, ParameterSpace, Sampling
 from src.sections import Section, WholeNumber, read_section
-from src.spectral.representation import Representation, SpectralRepresentation
+from src.spectral.representation import Representation, SpectralRepresentation, working_memory
 from src.synth.base import Synth, count_samples
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
@@ -29,6 +31,15 @@ NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where
 
 LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
 BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
+CPU = torch.device("cpu")
+# On a device: the more voices at once, the better it is used, as far as its memory goes. Shares of the whole memory,
+# and not of what is free, so that every run on such a device works in the same groups.
+SHARE_OF_MEMORY = 1 / 16  # for waveforms, for what representing them needs, and for a block of samples, each
+MEMORY = 2**33  # bytes, of a device that does not say
+MOST_TOGETHER = 65536  # sounds that are rendered together
+MOST_REPRESENTED = 8192  # sounds that are represented together
+SOUND_BYTES = 2**26  # of waveforms that travel to a device together
+BYTES_OF_A_PARAMETER = 16  # of a sample: class, normalized, value
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
 VIEW_SIZE = (128, 128)  # rows and columns of the spectrograms that show sets of samples
@@ -57,6 +68,49 @@ class DatasetSection(Section):
     sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
     duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")
     synth_type: str = Field(pattern="^[^/]*$", description="it must be a short name, without a slash")
+
+
+@runtime_checkable
+class RendersThere(Protocol):
+    """A synth that renders on a CUDA device, too."""
+
+    def render_cuda(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Waveforms, float32, `(voice, time)`, of parameters in natural units, float64, `(voice,)` each."""
+
+
+class Begun(NamedTuple):
+    """Samples of which everything is done that the CPU does.
+
+    Attributes:
+        first: Number of the first.
+        value: Parameter values as stored, float32, `(sample, parameter)`.
+        code: uint8, `(sample, parameter)`.
+        sound: Their waveforms, float32, `(sample, time)`; or, where a device is to render them, what the synth is given
+            there, natural units, float64, `(parameter, sample)`.
+        rendered: Whether they are waveforms.
+    """
+
+    first: int
+    value: np.ndarray
+    code: np.ndarray
+    sound: Tensor
+    rendered: bool
+
+
+class Made(NamedTuple):
+    """Samples whose images are on a device; in the order of the attributes of `vimh.reader.Batch`.
+
+    Attributes:
+        image: uint8, `(sample, channel, height, width)`.
+        code: uint8, `(sample, parameter)`.
+        spec_range: `spec_min` and `spec_max` in dB, float32, `(sample, 2)`, on the device.
+        value: Parameter values as stored, float32, `(sample, parameter)`.
+    """
+
+    image: Tensor
+    code: np.ndarray
+    spec_range: Tensor
+    value: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -184,10 +238,13 @@ class Recipe:
         Args:
             value: `(sample, parameter)`. Those of parameters that do not act on a sound are ignored.
         """
-        given = self.space.natural_from_value(self.space.canonical(value.astype(np.float64)))
-        parameters = {spec.name: given[:, p] for p, spec in enumerate(self.space.varying)}
-        parameters |= {fixed.name: np.full(len(value), float(fixed.value)) for fixed in self.space.fixed}
-        return self.synth.render(parameters)
+        return self.synth.render(self.given(value))
+
+    def given(self, value: np.ndarray) -> dict[str, np.ndarray]:
+        """What the synth is given for stored values, natural units, float64, `(sample,)` each; as for `render`."""
+        natural = self.space.natural_from_value(self.space.canonical(value.astype(np.float64)))
+        parameters = {spec.name: natural[:, p] for p, spec in enumerate(self.space.varying)}
+        return parameters | {fixed.name: np.full(len(value), float(fixed.value)) for fixed in self.space.fixed}
 
     def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
@@ -211,10 +268,14 @@ class Recipe:
             row, reason = self._first_failure(value, error)
             raise ConfigError(self._failed(first + row, value[row], reason)) from error
         if waveform.size and not (waveform.min() >= -LOUDEST and waveform.max() <= LOUDEST):
-            peak = np.abs(waveform).max(axis=1)
-            row = int(np.argmin(peak <= LOUDEST))
-            raise ConfigError(self._failed(first + row, value[row], f"its peak is {peak[row]:g} of full scale"))
+            self._refuse_louder(np.abs(waveform).max(axis=1), value, first)
         return waveform
+
+    def _refuse_louder(self, peak: np.ndarray, value: np.ndarray, first: int) -> None:
+        """Refuse the first sound whose peak, `(sample,)`, is beyond `LOUDEST` or no number; as for `sounds`."""
+        row = int(np.argmin(peak <= LOUDEST))
+        if not peak[row] <= LOUDEST:
+            raise ConfigError(self._failed(first + row, value[row], f"its peak is {peak[row]:g} of full scale"))
 
     def _first_failure(self, value: np.ndarray, error: Exception) -> tuple[int, str]:
         """Row of the first sound that fails alone too, and why; the whole batch's error where none does."""
@@ -238,14 +299,117 @@ class Recipe:
 
         Args:
             value: Natural units, `(sample, parameter)`.
-            first: Number of the first sample, for messages.
+            first: Number of the first sample.
         """
-        image, spec_range = self.represent(self.sounds(value, first))
-        return Batch(image, self.space.encode(value), spec_range, value)
+        made = self.finish(self.begin(value, first))
+        return Batch(made.image.numpy(), made.code, made.spec_range.numpy(), made.value)
+
+    def begin(self, value: np.ndarray, first: int = 0, there: bool = False) -> Begun:
+        """The part of samples that is the CPU's; any thread may do it.
+
+        Args:
+            value: Natural units, float32, `(sample, parameter)`.
+            first: Number of the first sample.
+            there: Whether the device that finishes them renders them: see `renders_on`.
+
+        Raises:
+            ConfigError: As `sounds` does, unless they are rendered there.
+        """
+        code = self.space.encode(value)
+        if there:
+            given = np.stack(list(self.given(value).values()))
+            return Begun(first, value, code, torch.from_numpy(given), rendered=False)
+        return Begun(first, value, code, torch.from_numpy(self.sounds(value, first)), rendered=True)
+
+    def finish(self, begun: Begun, device: torch.device = CPU) -> Made:
+        """The rest, on a device: the only place where the sounds of samples become images.
+
+        A dataset, a stream on the CPU and a block on a GPU alike are made here, a group of sounds at a time.
+
+        Raises:
+            ConfigError: As `sounds` does.
+        """
+        images, spec_ranges = [], []
+        for waveform in self._waveforms(begun, device):
+            image, spec_range = self.representation.to_image(waveform)
+            images.append(image)
+            spec_ranges.append(spec_range)
+        return Made(torch.cat(images), begun.code, torch.cat(spec_ranges), begun.value)
+
+    def _waveforms(self, begun: Begun, device: torch.device) -> Iterator[Tensor]:
+        """Sounds on a device, in their order, by groups whose images are made together, `(sample, time)` each."""
+        size = BLOCK if device == CPU else self._n_represented(device)
+        if begun.rendered:
+            yield from (group.to(device) for group in begun.sound.split(size))
+            return
+        peaks = []
+        for given in begun.sound.to(device).split(self._n_rendered(device), dim=1):
+            for group in self._render_there(begun, given).split(size):
+                waveform = group.contiguous()  # a synth may have written all voices of an instant side by side
+                low, high = waveform.aminmax(dim=1)
+                peaks.append(torch.maximum(-low, high))
+                yield waveform
+        peak = torch.cat(peaks)
+        if not bool((peak <= LOUDEST).all()):  # the one place that waits for the device
+            self._refuse_louder(peak.cpu().numpy(), begun.value, begun.first)
+
+    def _render_there(self, begun: Begun, given: Tensor) -> Tensor:
+        """Waveforms of what a synth is given on a device, `(parameter, sample)`."""
+        try:
+            return cast(RendersThere, self.synth).render_cuda(dict(zip(self._given_names, given, strict=True)))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            row, reason = self._first_failure(begun.value, error)
+            raise ConfigError(self._failed(begun.first + row, begun.value[row], reason)) from error
+
+    @cached_property
+    def _given_names(self) -> list[str]:
+        """Names of what the synth is given, in order."""
+        return [*(spec.name for spec in self.space.varying), *(fixed.name for fixed in self.space.fixed)]
+
+    def renders_on(self, device: torch.device) -> bool:
+        """Whether the synth renders on a device; otherwise it renders on the CPU, and its sounds travel there."""
+        return device.type == "cuda" and isinstance(self.synth, RendersThere)
+
+    def block_size(self, device: torch.device) -> int:
+        """Samples to make together on a device: `MOST_TOGETHER`, or as many as its memory takes.
+
+        Of sounds that the CPU renders, `SOUND_BYTES`.
+        """
+        if not self.renders_on(device):
+            return max(1, SOUND_BYTES // (4 * self.n_samples))
+        n_bytes = math.prod(self.representation.image_shape) + BYTES_OF_A_PARAMETER * len(self.space.varying)
+        return min(MOST_TOGETHER, max(1, share_of_memory(device) // n_bytes))
+
+    def _n_rendered(self, device: torch.device) -> int:
+        """Sounds that are rendered together on a device."""
+        return min(MOST_TOGETHER, max(1, share_of_memory(device) // (4 * self.n_samples)))
+
+    def _n_represented(self, device: torch.device) -> int:
+        """Sounds that are represented together on a device."""
+        return min(MOST_REPRESENTED, max(1, share_of_memory(device) // self._working_memory))
+
+    @cached_property
+    def _working_memory(self) -> int:
+        """Bytes that representing a sound needs at the most."""
+        return working_memory(self.representation, self.n_samples)
+
+    @property
+    def n_samples(self) -> int:
+        """Length of a sound, samples."""
+        return count_samples(self.synth.sample_rate, self.synth.duration)
 
     def make(self, start: int, stop: int) -> Batch:
         """The samples `start` to `stop - 1`, from nothing but their numbers."""
         return self.samples(self.values(start, stop), start)
+
+    def make_on(self, start: int, stop: int, device: torch.device) -> Made:
+        """The samples `start` to `stop - 1`, the same as `make` gives but for rounding, on a device.
+
+        Their values are the same exactly. What another device rounds otherwise moves a pixel by one level now and then.
+        """
+        return self.finish(self.begin(self.values(start, stop), start, self.renders_on(device)), device)
 
     def make_fresh(self, start: int, stop: int) -> Batch:
         """Sounds `start` to `stop - 1` of an endless list of sounds of the dataset's kind, none of which is in it.
@@ -255,7 +419,11 @@ class Recipe:
         and the list is drawn uniformly. With `grid` the list goes through the points that the dataset left, over and
         over.
         """
-        return self.samples(self._fresh_values(start, stop).astype(np.float32), start)
+        return self.samples(self._fresh_values(start, stop).astype(np.float32), self.size + start)
+
+    def begin_fresh(self, start: int, stop: int, there: bool = False) -> Begun:
+        """What `make_fresh` does first, as `begin`; `finish` does the rest."""
+        return self.begin(self._fresh_values(start, stop).astype(np.float32), self.size + start, there)
 
     def _fresh_values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of fresh sounds, float64, `(sample, parameter)`."""
@@ -348,6 +516,12 @@ class Recipe:
             generator={"version": __version__, "config_version": CONFIG_VERSION, "config": self.config},
             shard=None if shard == WHOLE else shard,
         )
+
+
+def share_of_memory(device: torch.device) -> int:
+    """Bytes that one of the three things that need them takes of a device's memory: see `SHARE_OF_MEMORY`."""
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else MEMORY
+    return round(SHARE_OF_MEMORY * total)
 
 
 def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,8 +73,9 @@ WITHOUT_FRAMEWORKS = {
 }
 FRAMEWORKS = {"lightning", "hydra", "omegaconf"}
 LAZY_IMPORTS = 9  # at most, of optional packages, inside functions of src
-# Tasks of programs, classes that a file names, and packages that are tried before work begins.
-IMPORT_BY_NAME = {"programs/command_line.py", "checkpoints/trusted.py", "models/onnx_export.py"}
+# Tasks of programs, classes that a file names, packages that are tried before work begins, and the voices on CUDA,
+# which need PyTorch and a package that is not everywhere.
+IMPORT_BY_NAME = {"programs/command_line.py", "checkpoints/trusted.py", "models/onnx_export.py", "synth/base.py"}
 PRIVATE_PLACES = 1  # at most
 PUBLIC_WITH_UNDERSCORE = {"_replace", "_asdict", "_fields", "_make"}  # documented methods of named tuples
 

@@ -14,13 +14,15 @@ block at `x[n * LANES + i]`. Every q and LANES is a constant, so that the compil
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
+from numba.extending import register_jitable
 
 from src.code_cache import CodeCache
 
+arrays = np  # the library whose arrays the functions take
 BLOCK = 64
 LANES = 32
 SILENCE = np.float32(1e-18)  # -360 dB; its square is still a normal float32
@@ -68,7 +70,8 @@ _EXP5, _EXP6 = np.float32(0.0013482764207855523), np.float32(0.00015123157845811
 class Oscillator(NamedTuple):
     """Sawtooths of one fundamental frequency each.
 
-    Phases are unsigned 64-bit integers, 2^64 to the cycle, so that sample n has the phase n * increment without drift.
+    Phases are unsigned 64-bit integers, 2^64 to the cycle, so that sample n is n * increment after the first one
+    without drift. The arrays are NumPy's, or tensors for the kernels of `src.synth.cuda`.
 
     Attributes:
         band_limited: Read `tables`, or else compute the naive sawtooth.
@@ -76,27 +79,30 @@ class Oscillator(NamedTuple):
         start: First point of each voice's table, uint64, `(voice,)`.
         shift: 40 minus the base-2 logarithm of its size, uint64, `(voice,)`.
         increment: Phase step, uint64, `(voice,)`.
+        phase: Phase of sample 0, uint64, `(voice,)`.
     """
 
     band_limited: bool
-    tables: np.ndarray
-    start: np.ndarray
-    shift: np.ndarray
-    increment: np.ndarray
+    tables: Any
+    start: Any
+    shift: Any
+    increment: Any
+    phase: Any
 
 
 # error_model="numpy": a division that may raise would be a branch, and loops with branches are not vectorized.
-_inlined = njit(fastmath=True, nogil=True, error_model="numpy", forceinline=True)
+_inlined = register_jitable(fastmath=True, nogil=True, error_model="numpy", forceinline=True)
 code_cache = CodeCache(fastmath=True, nogil=True, error_model="numpy")
 
 
 @_inlined
-def _clip(x, low, high):
+def clip(x, low, high):
+    """The number between `low` and `high` that is nearest to x."""
     return min(max(x, low), high)
 
 
 @_inlined
-def _flush(y):
+def flush(y):
     """Zero in place of what is too small to matter: denormal numbers slow down whatever comes after."""
     return y if abs(y) > SILENCE else _ZERO
 
@@ -126,7 +132,7 @@ def tanh_and_chord(x):
 
     Beyond the limit the tanh stays at its last value, 0.9999995, and the chord at that of the limit.
     """
-    x = _clip(x, -TANH_LIMIT, TANH_LIMIT)
+    x = clip(x, -TANH_LIMIT, TANH_LIMIT)
     z = x * x
     numerator = ((_TANH_P3 * z + _TANH_P2) * z + _TANH_P1) * z + _TANH_P0
     chord = numerator / (((_TANH_Q3 * z + _TANH_Q2) * z + _TANH_Q1) * z + _ONE)
@@ -164,7 +170,7 @@ def adsr(n, attack_rate, attack_end, decay_rate, sustain, release_rate, note_end
     """
     held = min(n, note_end)
     level = min(held * attack_rate, max(sustain, _ONE - (held - attack_end) * decay_rate))
-    return level * _clip(_ONE - (n - note_end) * release_rate, _ZERO, _ONE)
+    return level * clip(_ONE - (n - note_end) * release_rate, _ZERO, _ONE)
 
 
 @_inlined
@@ -172,7 +178,7 @@ def _fill_saw(y, oscillator, voice, first):
     """Write the sawtooth of a voice from sample `first` on to `y`, `(time,)`."""
     tables, start, shift = oscillator.tables, oscillator.start[voice], oscillator.shift[voice]
     increment = oscillator.increment[voice]
-    phase = np.uint64(first) * increment
+    phase = oscillator.phase[voice] + np.uint64(first) * increment
     if oscillator.band_limited:
         for n in range(y.size):
             y[n] = read_table(tables, start, shift, phase + np.uint64(n) * increment)
@@ -187,7 +193,7 @@ def _firm(chord, gain):
 
     At high gains the states swing while the stages hardly move, and the last chord says little about the next one.
     """
-    return chord + _clip(_FIRMNESS * (gain - _FIRM_FROM), _ZERO, _ONE) * (_ONE - chord)
+    return chord + clip(_FIRMNESS * (gain - _FIRM_FROM), _ZERO, _ONE) * (_ONE - chord)
 
 
 @_inlined
@@ -271,9 +277,9 @@ def _confine(v, c, gain, share):
     """
     most = _MOST * gain
     least = _LEAST * gain
-    inner = c - _clip(c, -most, most)
-    outer = c - _clip(c * share, -least, least)
-    return _clip(v, min(inner, outer), max(inner, outer))
+    inner = c - clip(c, -most, most)
+    outer = c - clip(c * share, -least, least)
+    return clip(v, min(inner, outer), max(inner, outer))
 
 
 @_inlined
@@ -282,7 +288,7 @@ def _advance(work, y, gain, k, first):
     for i in range(LANES):
         g = gain[first + i]
         work[_SHARE + i] = _SLOPE * g / (_ONE + _SLOPE * g)
-        work[_FLOW + i] = _clip(g * work[_T0 + i] - work[_B0 + i] * k[i] * work[_D4 + i], -g, g)
+        work[_FLOW + i] = clip(g * work[_T0 + i] - work[_B0 + i] * k[i] * work[_D4 + i], -g, g)
     for stage in range(0, 4 * LANES, LANES):
         for i in range(LANES):
             c = work[_S1 + stage + i] + work[_FLOW + i]
@@ -330,7 +336,7 @@ def ladder_block(work, x, gain, k, size):
         _solve(work, x, k, first)
         _advance(work, x, gain, k, first)
     for i in range(4 * LANES):
-        work[i] = _clip(_flush(work[i]), -STATE_LIMIT, STATE_LIMIT)  # far above what any input reaches
+        work[i] = clip(flush(work[i]), -STATE_LIMIT, STATE_LIMIT)  # far above what any input reaches
 
 
 @_inlined
@@ -379,7 +385,7 @@ def _to_gain(gain, sample_rate):
     """Turn a block of cutoffs in Hz into gains, in place."""
     unit = _ONE / np.float32(sample_rate)
     for j in range(BLOCK * LANES):
-        gain[j] = cutoff_gain(_clip(gain[j] * unit, LOWEST_CUTOFF * unit, HIGHEST_CUTOFF))
+        gain[j] = cutoff_gain(clip(gain[j] * unit, LOWEST_CUTOFF * unit, HIGHEST_CUTOFF))
 
 
 @code_cache
@@ -398,7 +404,7 @@ def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
             _load(gain, cutoff, first_voice, first, size)
             _to_gain(gain, sample_rate)
         for j in range(BLOCK * LANES):
-            block[j] = _flush(block[j])
+            block[j] = flush(block[j])
         ladder_block(work, block, gain, feedback, size)
         _store(y, block, first_voice, first, size)
 
@@ -422,7 +428,7 @@ def _saw_group(y, first_voice, oscillator, amplitude, decay_rate):
             row = y[voice, first : first + BLOCK]
             _fill_saw(row, oscillator, voice, first)
             for n in range(row.size):
-                row[n] = _flush(row[n] * (amplitude[voice] * np.float32(at_block * in_block[n])))
+                row[n] = flush(row[n] * (amplitude[voice] * np.float32(at_block * in_block[n])))
 
 
 @code_cache
@@ -455,7 +461,7 @@ def _modulate(block, gain, lanes, first, size, note_end, lowest, highest):
     for n in range(size):
         for i in range(LANES):
             ratio = lanes[CUTOFF * LANES + i] * exp2(gain[n * LANES + i])
-            gain[n * LANES + i] = _clip(ratio, lowest, highest)
+            gain[n * LANES + i] = clip(ratio, lowest, highest)
     for j in range(size * LANES):
         gain[j] = cutoff_gain(gain[j])
 
@@ -465,7 +471,7 @@ def _decay(block, at_block, in_block, size):
     """Scale a block by the amplitude envelopes, a factor per lane times one per lane and place in the block."""
     for n in range(size):
         for i in range(LANES):
-            block[n * LANES + i] = _flush(block[n * LANES + i] * (at_block[i] * in_block[n * LANES + i]))
+            block[n * LANES + i] = flush(block[n * LANES + i] * (at_block[i] * in_block[n * LANES + i]))
 
 
 @code_cache
@@ -499,7 +505,7 @@ def _decimate_group(y, first_voice, x, taps, factor):
             total = _ZERO
             for j in range(segment.size):
                 total += taps[j] * segment[j]
-            y[voice, n] = _flush(total)
+            y[voice, n] = flush(total)
 
 
 def _in_threads(group: Callable[..., None], y: np.ndarray, *arguments: object) -> np.ndarray:
@@ -515,6 +521,23 @@ def _in_threads(group: Callable[..., None], y: np.ndarray, *arguments: object) -
                 done.result()
     code_cache.keep()
     return y
+
+
+def place_tables(make: Callable[[int], np.ndarray], sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Wavetables one after the other, and where each voice's lies.
+
+    Args:
+        make: Makes the table of a size: a power of two of points, and the first one again.
+        sizes: What `make` is given for each voice, `(voice,)`.
+
+    Returns:
+        `tables`, `start` and `shift` of an `Oscillator`.
+    """
+    distinct, which = np.unique(sizes, return_inverse=True)
+    tables = [make(size) for size in distinct.tolist()]
+    length = np.array([table.size for table in tables], dtype=np.uint64)
+    shift = np.array([41 - table.size.bit_length() for table in tables], dtype=np.uint64)
+    return np.concatenate([*tables, np.zeros(0, np.float32)]), (np.cumsum(length) - length)[which], shift[which]
 
 
 def ladder(x: np.ndarray, cutoff: np.ndarray, k: np.ndarray, sample_rate: float) -> np.ndarray:
