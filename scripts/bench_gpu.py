@@ -23,8 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # without packages of others
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # without packages of others
 
 from scripts.gpu_parts import wheels
 from scripts.gpu_parts.plan import BY_NAME, LEAST, PARTS, Part, Wave, limit, waves
@@ -32,12 +31,14 @@ from src.errors import ConfigError
 from src.files import write_atomically
 from src.programs.command_line import OptionParser, reporting
 from src.programs.signals import Interrupt, listening
-from src.text import complain, one_line, prepare_streams, printable, say
+from src.text import one_line, prepare_streams, printable, say
 
+ROOT = Path(__file__).resolve().parents[1]
 TOTAL = 480.0  # s
 PROBE = Part("machine", "what the machine is", "machine.measure", 60)
 MOST_LOG = 200_000  # bytes of a part, its end
 POLL = 0.1  # s
+PATIENCE = 5.0  # s, for a process that was killed
 
 
 class Running:
@@ -60,6 +61,8 @@ class Running:
         self.start = time.monotonic()
         self.end = self.start + seconds
         self.killed = False
+        if "--device=cpu" in options and part.simulated:
+            environment = environment | {"NUMBA_ENABLE_CUDASIM": "1"}
         command = [sys.executable, "-m", "scripts.gpu_parts.child", part.measure, f"--rows={self.rows}"]
         command += [f"--seconds={seconds:.1f}", f"--directory={directory}", *options]
         with self.log.open("wb") as log:
@@ -69,12 +72,13 @@ class Running:
             )  # fmt: skip
 
     def is_over(self) -> bool:
-        """Whether it has ended; it is killed at its limit."""
+        """Whether it has ended; it is killed at its limit, and not waited for where a driver does not let it go."""
         if self.process.poll() is None and time.monotonic() >= self.end:
             self.killed = True
             self.kill()
-            self.process.wait()
-        return self.process.poll() is not None
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
+        return self.killed or self.process.poll() is not None
 
     def kill(self) -> None:
         """End the process and all that it has started."""
@@ -180,7 +184,7 @@ def bench(arguments: argparse.Namespace) -> int:
         try:
             report.content["machine"] = probe(options, directory, environment)
             for wave in waves(chosen):
-                seconds = limit(wave, chosen, arguments.seconds, end - time.monotonic())
+                seconds = limit(wave, chosen, arguments.seconds, end - time.monotonic(), stretched=arguments.small)
                 if not seconds:
                     for part in wave:
                         report.add(part, left_out(f"There were less than {LEAST:.0f} s left."))

@@ -1,4 +1,4 @@
-"""The process of a part: `python -m scripts.gpu_parts.child parity.measure --rows FILE ...`, started by bench_gpu.py."""
+"""The process of a part, as bench_gpu.py starts it: `python -m scripts.gpu_parts.child parity.measure ...`."""
 
 import argparse
 import importlib

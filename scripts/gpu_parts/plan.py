@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 LEAST = 10.0  # s: a part that would have less is left out
 AT_THE_END = 3.0  # s, in which the last results are written
@@ -17,9 +16,10 @@ class Part:
         what: What it measures, in a few words.
         measure: Dotted name of the function that does, below `scripts.gpu_parts`.
         seconds: The most that it may take, when there is time for all of them.
-        beside: It runs at the same time as the part before it, since neither measures time.
+        beside: It runs at the same time as the others of which this is true: they measure no time.
         fills: It gets what the others leave, up to its seconds.
         needs_gpu: It has no meaning on a CPU.
+        simulated: On a CPU, numba's simulator runs its kernels.
     """
 
     name: str
@@ -29,10 +29,17 @@ class Part:
     beside: bool = False
     fills: bool = False
     needs_gpu: bool = False
+    simulated: bool = False
 
 
 PARTS = (
-    Part("parity", "sounds and images beside those of the CPU; no float64 in the kernels", "parity.measure", 50),
+    Part(
+        "parity",
+        "sounds and images beside those of the CPU; no float64 in the kernels",
+        "parity.measure",
+        50,
+        simulated=True,
+    ),
     Part("tests", "the tests that need a GPU", "tests.measure", 50, beside=True, needs_gpu=True),
     Part("data", "sets of 16,384 sounds for the trainings, made on the CPU", "data.measure", 50, beside=True),
     Part("generation", "sounds and samples in a second, at several block sizes", "generation.measure", 25),
@@ -52,11 +59,16 @@ def waves(parts: Sequence[Part]) -> list[Wave]:
     """Parts in order, those together that run side by side."""
     found: list[list[Part]] = []
     for part in parts:
-        if part.beside and found and any(other.beside or other is PARTS[0] for other in found[-1]):
+        if part.beside and found and found[-1][-1].beside:
             found[-1].append(part)
         else:
             found.append([part])
     return found
+
+
+def fills(wave: Wave) -> bool:
+    """Whether a wave gets what the others leave."""
+    return any(part.fills for part in wave)
 
 
 def share(wave: Wave) -> float:
@@ -64,7 +76,7 @@ def share(wave: Wave) -> float:
     return max(part.seconds for part in wave)
 
 
-def limit(wave: Wave, chosen: Sequence[Part], seconds: float, left: float) -> float:
+def limit(wave: Wave, chosen: Sequence[Part], seconds: float, left: float, stretched: bool = False) -> float:
     """Seconds that a wave gets; 0: there is no time for it.
 
     Args:
@@ -72,10 +84,10 @@ def limit(wave: Wave, chosen: Sequence[Part], seconds: float, left: float) -> fl
         chosen: All parts that are to run.
         seconds: For all of them. Where they are too few for the shares, each share is cut alike.
         left: How many of these are left.
+        stretched: Whether shares also grow with the seconds.
     """
     left -= AT_THE_END
-    fills = any(part.fills for part in wave)
-    needed = sum(share(other) for other in waves(chosen) if not any(part.fills for part in other))
-    cut = 1.0 if fills else min(1.0, (seconds - AT_THE_END) / needed)
-    granted = min(share(wave) * cut, left)
-    return granted if granted >= LEAST else 0.0
+    shares = [share(other) for other in waves(chosen) if not fills(other)]
+    scale = (seconds - AT_THE_END) / max(1.0, sum(shares))
+    wanted = share(wave) * (1.0 if fills(wave) else scale if stretched else min(1.0, scale))
+    return min(wanted, left) if min(wanted, left) >= LEAST else 0.0

@@ -49,7 +49,11 @@ class Case:
         return 128 if place.small else 2**20
 
 
-BASIC, ENVELOPE, RESONANCE = Case("basic", "cnn_tiny", 8), Case("envelope", "cnn_64k", 5), Case("resonance", "cnn_64k", 5)
+BASIC, ENVELOPE, RESONANCE = (
+    Case("basic", "cnn_tiny", 8),
+    Case("envelope", "cnn_64k", 5),
+    Case("resonance", "cnn_64k", 5),
+)
 CASES = (BASIC, ENVELOPE, RESONANCE)
 
 
