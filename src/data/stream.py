@@ -111,8 +111,7 @@ class Stream:
             # PyTorch's own threads would wait by spinning, and take the cores from the network. `set_num_threads` acts
             # on the new thread alone if the calling thread has read its own number before, hence this call.
             torch.get_num_threads()
-            threads = {"initializer": torch.set_num_threads, "initargs": (1,)}
-            self._pool = ThreadPoolExecutor(self.n_threads, "fresh-sounds", **threads)
+            self._pool = ThreadPoolExecutor(self.n_threads, "fresh-sounds", torch.set_num_threads, (1,))
             self._next = block
         while len(self._pending) <= self.ahead:
             numbers = self._range_of_block(self._next + len(self._pending))
@@ -168,11 +167,8 @@ class DeviceSource(Protocol):
     def finish(self, begun: Any, device: torch.device) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
         """The rest, on the device, in the thread that trains: what `BatchFormat.of` takes."""
 
-    def block_size(self, device: torch.device) -> int:
-        """How many sounds are best made together."""
-
-    def n_threads(self, device: torch.device) -> int:
-        """How many threads are to begin blocks."""
+    def settings(self, device: torch.device) -> dict[str, int]:
+        """`block_size`, `n_threads` and `ahead` of the stream."""
 
 
 def device_stream(
@@ -194,14 +190,5 @@ def device_stream(
     def finish(begun: Any) -> dict[str, Tensor]:
         return to_tensors.of(*source.finish(begun, device))
 
-    n_threads = source.n_threads(device)
-    return Stream(
-        partial(source.begin, device=device),
-        n_samples,
-        **settings,
-        finish=finish,
-        block_size=source.block_size(device),
-        n_threads=n_threads,
-        ahead=n_threads,
-        device=device,
-    )
+    begin = partial(source.begin, device=device)
+    return Stream(begin, n_samples, **settings, **source.settings(device), finish=finish, device=device)

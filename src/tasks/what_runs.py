@@ -77,8 +77,9 @@ def waiting(datamodule: VIMHDataModule, seconds: float) -> str | None:
     """
     if not datamodule.stream:
         return None
-    share = 100 * datamodule.waited / max(seconds, datamodule.waited, 1e-9)
+    worked, waited = datamodule.worked, datamodule.waited
+    share = 100 * waited / max(seconds, waited, 1e-9)
     return (
-        f"Fresh sounds took {datamodule.worked:.1f} s of processor time; the training waited {datamodule.waited:.1f} of "
-        f"its {seconds:.1f} s for them ({share:.0f} %)."
+        f"Fresh sounds took {worked:.1f} s of processor time; the training waited {waited:.1f} of its {seconds:.1f} s "
+        f"for them ({share:.0f} %)."
     )

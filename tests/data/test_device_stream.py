@@ -1,7 +1,12 @@
-"""Blocks of fresh sounds that a device makes, tried with the CPU as the device: the same batches as those of its thread."""
+"""Blocks of fresh sounds that a device makes, with the CPU as the device: the batches are those of the stream there."""
 
 import dataclasses
 import functools
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +25,7 @@ from src.spectral.features import measure
 from src.synth.voices import SawVoice
 from src.vimh.reader import read_info
 
+ROOT = Path(__file__).parents[2]
 AUX = ("spec_max", "decay_time", "spec_min")
 EPOCH = 46  # sounds
 
@@ -50,11 +56,10 @@ def recipe(saw_dir):
 
 @pytest.fixture
 def source_with(recipe, monkeypatch):
-    """Fresh sounds of the dataset whose synth is of another kind; if that has a voice there, it is used there."""
+    """Fresh sounds of the dataset whose synth is of another kind, rendered there or on the CPU."""
 
-    def make(kind):
-        there = hasattr(kind, "render_cuda")
-        monkeypatch.setattr(Recipe, "renders_on", lambda recipe, device: there)
+    def make(kind, there=True):
+        monkeypatch.setattr(Recipe, "why_not_on", lambda recipe, device: "" if there else "it is elsewhere")
         synth = kind(recipe.synth.sample_rate, recipe.synth.duration)
         return FreshSounds(dataclasses.replace(recipe, synth=synth))
 
@@ -92,15 +97,15 @@ def assert_same(found, expected):
             assert torch.equal(one[key], tensor), key
 
 
-@pytest.mark.parametrize("kind", [SawVoice, SawElsewhere], ids=["travels", "there"])
+@pytest.mark.parametrize(("kind", "is_there"), [(SawVoice, False), (SawElsewhere, True)], ids=["travels", "there"])
 @pytest.mark.parametrize("block_size", [1, 20, 10**6])
-def test_a_device_makes_the_batches_of_the_cpus_thread(saw_dir, source_with, stream_of, kind, block_size):
+def test_a_device_makes_the_batches_of_the_cpus_thread(saw_dir, source_with, stream_of, kind, is_there, block_size):
     source = functools.partial(fresh_sounds, instantiate=instantiate_trusted)
     datamodule = VIMHDataModule(
         saw_dir, stream=True, stream_source=source, batch_size=8, aux=AUX, measure=measure, seed=3
     )
     on_cpu = datamodule.train_dataloader()
-    there = stream_of(source_with(kind), block_size, seed=3)
+    there = stream_of(source_with(kind, is_there), block_size, seed=3)
     for epoch in (0, 1, 5):
         assert_same(batches(there, epoch), batches(on_cpu.batches, epoch))
     datamodule.teardown("fit")
@@ -117,7 +122,7 @@ def test_small_groups_change_nothing(recipe, source_with, monkeypatch):
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_sample_is_made_of_its_number_on_every_device(recipe, source_with, there):
-    source = source_with(SawThere if there else SawVoice)
+    source = source_with(SawThere, there)
     for ours, theirs in zip(source.recipe.make_on(5, 50, CPU), recipe.make(5, 50), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -188,9 +193,8 @@ class Failing(SawThere):
 @pytest.mark.parametrize("peak", [None, 1e6, np.nan])
 @pytest.mark.parametrize("there", [True, False])
 def test_a_sound_that_cannot_be_made_is_named_as_on_the_cpu(source_with, stream_of, monkeypatch, there, peak):
-    source = source_with(Failing)
+    source = source_with(Failing, there)
     monkeypatch.setattr(Failing, "peak", peak)
-    monkeypatch.setattr(Recipe, "renders_on", lambda recipe, device: there)
     with pytest.raises(ConfigError) as on_cpu:
         source(0, EPOCH)
     stream = stream_of(source)
@@ -211,7 +215,7 @@ def test_a_device_without_memory_left_is_not_taken_for_a_bad_synth(source_with, 
 
 
 def test_what_is_together_follows_from_the_memory(recipe, monkeypatch):
-    monkeypatch.setattr(Recipe, "renders_on", lambda recipe, device: True)
+    monkeypatch.setattr(Recipe, "why_not_on", lambda recipe, device: "")
     sizes = {}
     for memory in (2**30, 2**36):
         monkeypatch.setattr(src.recipe, "MEMORY", memory)
@@ -245,6 +249,58 @@ def test_a_gpu_makes_its_sounds_itself_if_the_source_can(saw_dir, monkeypatch, n
         datamodule.train_dataloader()
         datamodule.teardown("fit")
     assert len(asked) == there
-    for (_, _, device), settings in asked:
+    for (_, _, device, n_samples), settings in asked:
+        assert n_samples == EPOCH
         assert device.type == "cuda"
-        assert settings == {"n_samples": EPOCH, "seed": 1, "batch_size": 8, "rank": 0, "world_size": 1}
+        assert settings == {"seed": 1, "batch_size": 8, "rank": 0, "world_size": 1}
+
+
+SIMULATED = """
+    import sys
+    from pathlib import Path
+
+    import torch
+
+    from src.checkpoints.trusted import instantiate_own
+    from src.data.stream import CPU, device_stream
+    from src.data.vimh_dataset import BatchFormat
+    from src.generation import FreshSounds
+    from src.recipe import Recipe
+    from src.hydra_versions import initialize_configs
+    from hydra import compose
+
+    small = ["dataset.size=8", "dataset.duration=0.02", "representation.height=8", "representation.width=8"]
+    with initialize_configs(Path("configs").absolute()):
+        cfg = compose(f"synth/generate_{sys.argv[1]}", [*small, "representation.win_length=32", *sys.argv[2:]])
+    recipe = Recipe.from_config(cfg, instantiate_own)
+    assert recipe.renders_on(CPU), recipe.why_not_on(CPU)
+    to_tensors = BatchFormat(recipe.space.varying)
+    stream = device_stream(FreshSounds(recipe), to_tensors, CPU, 6, batch_size=3, seed=2)
+    for epoch in range(2):
+        stream.set_epoch(epoch)
+        batches = list(stream)
+        found = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
+        expected = to_tensors(recipe.make_fresh(2 * 2**40 + 6 * epoch, 2 * 2**40 + 6 * epoch + 6))
+        assert found.keys() == expected.keys()
+        for key in ("value", "index", "normalized"):
+            assert torch.equal(found[key], expected[key]), key
+        torch.testing.assert_close(found["aux"], expected["aux"], rtol=0, atol=0.05)
+        assert (found["image"].int() - expected["image"].int()).abs().max() <= 1
+        assert found["image"].float().std() > 10
+    stream.close()
+    print("the same")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config_name", ["simple_saw"])
+def test_voices_of_cuda_make_the_same_sounds_in_numbas_simulator(config_name):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SIMULATED), config_name],
+        cwd=ROOT,
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.stdout == "the same\n", done.stderr
