@@ -18,7 +18,7 @@ BLOCKS = (4_096, 16_384, 65_536)  # voices
 def measure(place: Place) -> Iterator[Row]:
     """Bare limits, then voices and images at several block sizes."""
     device = torch.device(place.device)
-    seconds = 0.02 if place.small else 0.4
+    seconds = 0.02 if place.small else 0.25
     yield "copy", copy(device, 2**20 if place.small else 2**28, seconds)
     yield "product", product(device, 256 if place.small else 8192, seconds)
     for name, config in SETS.items():
