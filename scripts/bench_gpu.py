@@ -148,13 +148,13 @@ class Report:
 
     Args:
         outputs: Directories that get them.
-        seconds: That all parts have.
+        **about: What the command line asked for.
     """
 
-    def __init__(self, outputs: Sequence[Path], seconds: float) -> None:
+    def __init__(self, outputs: Sequence[Path], **about: Any) -> None:
         self.outputs = outputs
         self.start = time.monotonic()
-        self.content: dict[str, Any] = {"seconds": seconds, "machine": {}, "parts": {}}
+        self.content: dict[str, Any] = {**about, "machine": {}, "parts": {}}
         for output in outputs:
             output.mkdir(parents=True, exist_ok=True)
 
@@ -175,7 +175,7 @@ class Report:
 def bench(arguments: argparse.Namespace) -> int:
     """Run the parts; the exit code is 1 where one of them failed or was stopped."""
     chosen = chosen_parts(arguments)
-    report = Report(arguments.output, arguments.seconds)
+    report = Report(arguments.output, seconds=arguments.seconds, small=arguments.small)
     end = time.monotonic() + arguments.seconds
     options = [f"--device={arguments.device}", *(["--small"] if arguments.small else [])]
     with tempfile.TemporaryDirectory(prefix="bench_gpu_", ignore_cleanup_errors=True) as name:
