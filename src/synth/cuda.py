@@ -26,11 +26,44 @@ from torch import Tensor
 
 from src.errors import ConfigError
 from src.synth.base import Limits, check_names, count_voices
-from src.synth.kernels import BLOCK, Oscillator, flush, naive_saw, read_table
+from src.synth.kernels import (
+    AMPLITUDE,
+    ATTACK_END,
+    ATTACK_RATE,
+    BLOCK,
+    CUTOFF,
+    DECAY_RATE,
+    FEEDBACK,
+    OCTAVES,
+    RELEASE_RATE,
+    SUSTAIN,
+    Oscillator,
+    adsr,
+    advance,
+    along_chords,
+    along_tangents,
+    clip,
+    cutoff_gain,
+    exp2,
+    flush,
+    inflow,
+    inlined,
+    naive_saw,
+    read_table,
+    residuals_of,
+    settle,
+    share_of,
+    solve_last,
+    solve_others,
+    tanh_and_chord,
+)
 
 arrays = torch  # the library whose arrays the functions take
 THREADS = 64  # of a block of threads
+TILE = 8  # samples that a thread of the decimation makes
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 def why_unusable() -> str:
@@ -145,17 +178,20 @@ def place_tables(make: Callable[[int], np.ndarray], sizes: Tensor) -> tuple[Tens
     return points, start, shift
 
 
-def _launch(kernel: Any, grid: int | tuple[int, int], y: Tensor, *arguments: Any) -> None:
-    """Run a kernel that fills y, on the device of y and on PyTorch's current stream there."""
+def _launch(kernel: Any, n_tiles: int, y: Tensor, *arguments: Any) -> None:
+    """Run a kernel that fills y, `(time, voice)`, on PyTorch's current stream: for each tile, a thread per voice."""
+    if not y.numel():
+        return
+    grid = (-(-y.shape[1] // THREADS), n_tiles)
     if SIMULATED:
         plain = [item.numpy() if isinstance(item, Tensor) else item for item in (y, *arguments)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)  # phases are to wrap around
-            kernel[grid, THREADS](*plain)
+            kernel[grid, (THREADS, 1)](*plain)
     else:
         with torch.cuda.device(y.device):
             stream = cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-            kernel[grid, THREADS, stream](y, *arguments)
+            kernel[grid, (THREADS, 1), stream](y, *arguments)
 
 
 def _envelope(decay_rate: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
@@ -180,6 +216,123 @@ def _saw_kernel(y, band_limited, tables, start, shift, increment, phase, amplitu
             at += step
 
 
+@inlined
+def _saturate(drive, outputs):
+    """The tanh and the chord of the input and of the four outputs."""
+    v1, v2, v3, v4 = outputs
+    t0, c0 = tanh_and_chord(drive)
+    t1, c1 = tanh_and_chord(v1)
+    t2, c2 = tanh_and_chord(v2)
+    t3, c3 = tanh_and_chord(v3)
+    t4, c4 = tanh_and_chord(v4)
+    return (t0, t1, t2, t3, t4), (c0, c1, c2, c3, c4)
+
+
+@inlined
+def _step(x, k, outputs, slopes, residuals):
+    """The outputs where the residuals vanish along the slopes, what drives the first stage there, and the last step."""
+    v1, v2, v3, v4 = outputs
+    b0, b1, b2, b3, _ = slopes
+    r1, r2, r3, _ = residuals
+    d4 = solve_last(slopes, residuals, k)
+    d1, d2, d3 = solve_others((b0, b1, b2, b3), (r1, r2, r3), k, d4)
+    v4 = v4 + d4
+    return (v1 + d1, v2 + d2, v3 + d3, v4), x - k * v4, d4
+
+
+@inlined
+def _solve(x, k, gain, states, outputs, chords):
+    """The outputs of one sample, as `kernels.ladder_block` finds them: a step along the chords, two of Newton's.
+
+    Returns:
+        Outputs, the chords at the last but one step, and the current into the first stage times gain.
+    """
+    slopes, flows = along_chords(x, k, gain, chords, outputs)
+    outputs, drive, last = _step(x, k, outputs, slopes, residuals_of(states, outputs, flows))
+    tanhs, chords = _saturate(drive, outputs)
+    slopes, residuals = along_tangents(gain, states, outputs, tanhs)
+    outputs, drive, last = _step(x, k, outputs, slopes, residuals)
+    tanhs, chords = _saturate(drive, outputs)
+    slopes, residuals = along_tangents(gain, states, outputs, tanhs)
+    outputs, drive, last = _step(x, k, outputs, slopes, residuals)
+    return outputs, chords, inflow(gain, k, tanhs[0], slopes[0], last)
+
+
+@inlined
+def _ladder(x, k, gain, states, outputs, chords):
+    """One sample of the ladder: new states, outputs of the four stages, and chords."""
+    (v1, v2, v3, v4), chords, flow = _solve(x, k, gain, states, outputs, chords)
+    s1, s2, s3, s4 = states
+    share = share_of(gain)
+    s1, v1, flow = advance(s1, flow, v1, gain, share)
+    s2, v2, flow = advance(s2, flow, v2, gain, share)
+    s3, v3, flow = advance(s3, flow, v3, gain, share)
+    s4, v4, flow = advance(s4, flow, v4, gain, share)
+    return (s1, s2, s3, s4), (v1, v2, v3, v4), chords
+
+
+@cuda.jit(fastmath=True)
+def _moog_kernel(
+    y,
+    band_limited,
+    tables,
+    start,
+    shift,
+    increment,
+    phase,
+    parameters,
+    at_block,
+    in_block,
+    note_end,
+    lowest,
+    highest,
+    lead,
+):
+    voice = cuda.grid(1)
+    if voice >= y.shape[1]:
+        return
+    first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
+    amplitude, k, cutoff = parameters[AMPLITUDE, voice], parameters[FEEDBACK, voice], parameters[CUTOFF, voice]
+    octaves, attack_rate = parameters[OCTAVES, voice], parameters[ATTACK_RATE, voice]
+    attack_end, decay_rate = parameters[ATTACK_END, voice], parameters[DECAY_RATE, voice]
+    sustain, release_rate = parameters[SUSTAIN, voice], parameters[RELEASE_RATE, voice]
+    states = outputs = (_ZERO, _ZERO, _ZERO, _ZERO)
+    chords = (_ONE, _ONE, _ONE, _ONE, _ONE)
+    for n in range(lead):
+        y[n, voice] = _ZERO
+    for block in range(at_block.shape[0]):
+        decay = at_block[block, voice]
+        first = block * BLOCK
+        for n in range(min(BLOCK, y.shape[0] - lead - first)):
+            saw = read_table(tables, first_point, table_shift, at) if band_limited else naive_saw(at)
+            at += step
+            level = adsr(np.float32(first + n), attack_rate, attack_end, decay_rate, sustain, release_rate, note_end)
+            gain = cutoff_gain(clip(cutoff * exp2(octaves * level), lowest, highest))
+            states, outputs, chords = _ladder(saw * amplitude, k, gain, states, outputs, chords)
+            y[lead + first + n, voice] = flush(outputs[3] * (decay * in_block[n, voice]))
+        s1, s2, s3, s4 = states
+        states = (settle(s1), settle(s2), settle(s3), settle(s4))
+
+
+@cuda.jit(fastmath=True)
+def _decimate_kernel(y, x, taps, factor):
+    voice, tile = cuda.grid(2)
+    if voice >= y.shape[1]:
+        return
+    first = tile * TILE
+    margin = (TILE - 1) * factor
+    total = cuda.local.array(TILE, np.float32)
+    for i in range(TILE):
+        total[i] = _ZERO
+    for j in range(taps.size - margin):
+        value = x[min(first * factor + j, x.shape[0] - 1), voice]
+        for i in range(TILE):
+            total[i] += taps[margin + j - i * factor] * value
+    for i in range(TILE):
+        if first + i < y.shape[0]:
+            y[first + i, voice] = flush(total[i])
+
+
 def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_samples: int) -> Tensor:
     """Sawtooth with exponential decay.
 
@@ -193,7 +346,55 @@ def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_
         Waveforms, float32, `(voice, time)`.
     """
     y = torch.empty(n_samples, len(amplitude), device=amplitude.device)
-    if y.numel():
-        n_blocks = -(-len(amplitude) // THREADS)
-        _launch(_saw_kernel, n_blocks, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
+    _launch(_saw_kernel, 1, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
+    return y.T
+
+
+def render_moog(
+    oscillator: Oscillator,
+    parameters: Tensor,
+    decay_rate: Tensor,
+    note_end: float,
+    cutoff_limits: tuple[float, float],
+    lead: int,
+    n_samples: int,
+) -> Tensor:
+    """Sawtooth → ladder whose cutoff an ADSR sweeps → exponential decay.
+
+    Args:
+        oscillator: What each voice plays.
+        parameters: Rows AMPLITUDE … RELEASE_RATE, the cutoff as a ratio to the sample rate, float32, `(row, voice)`.
+        decay_rate: Amplitude decay in nepers per sample, float64, `(voice,)`.
+        note_end: Sample at which release begins.
+        cutoff_limits: Lowest and highest cutoff as ratios to the sample rate.
+        lead: Zeros before the sound.
+        n_samples: Samples to return, `lead` included.
+
+    Returns:
+        Waveforms, float32, `(voice, time)`.
+    """
+    y = torch.empty(n_samples, len(decay_rate), device=decay_rate.device)
+    scalars = (np.float32(scalar) for scalar in (note_end, *cutoff_limits))
+    _launch(_moog_kernel, 1, y, *oscillator, parameters, *_envelope(decay_rate, n_samples - lead), *scalars, lead)
+    return y.T
+
+
+def decimate(x: Tensor, taps: np.ndarray, factor: int, n_samples: int) -> Tensor:
+    """Every `factor`-th sample of x, filtered: y[n] = sum over j of taps[j] x[n * factor + j].
+
+    A kernel of its own, as PyTorch's convolutions may compute in TF32, and round by the size of the block.
+
+    Args:
+        x: Waveforms with `(taps - 1) / 2` zeros before the sound, float32, `(voice, time)`, a view as of `render_moog`.
+        taps: Symmetric low-pass filter, float32, `(tap,)`.
+        factor: Ratio of the sample rates.
+        n_samples: Samples to return.
+
+    Returns:
+        Waveforms, float32, `(voice, time)`.
+    """
+    y = torch.empty(n_samples, len(x), device=x.device)
+    # Zeros on both sides: each sample of x goes into all samples of a tile, times the tap that it has there.
+    padded = torch.nn.functional.pad(torch.tensor(taps), 2 * [(TILE - 1) * factor]).to(x.device)
+    _launch(_decimate_kernel, -(-n_samples // TILE), y, x.T, padded, factor)
     return y.T
