@@ -1,8 +1,10 @@
-"""CUDA graphs without CUDA: operators are noted while a function runs, and replayed into the same memory, without Python.
+"""CUDA graphs without CUDA: the operators of a function are noted, and replayed into the same memory, without Python.
 
 So a tape shows what a graph would show: whatever a step decides in Python, or copies from memory that moves, is frozen
 in it. And it refuses the operators that a graph refuses.
 """
+
+from typing import ClassVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,12 +17,16 @@ def tensors_in(*items):
 
 def refusal(operator, args, kwargs, results, device_type):
     """Why a CUDA graph cannot hold an operator, or None: the CPU would wait for a number, or for a copy."""
+    name = operator.name()
     if torch.Tag.data_dependent_output in operator.tags:
         return "the CPU needs a number"
-    if torch.Tag.dynamic_output_shape in operator.tags:
-        indices = tensors_in(args[1]) if operator.name().startswith(("aten::index", "aten::_index")) else None
-        if indices is None or any(index.dtype in (torch.bool, torch.uint8) for index in indices):
+    if name.startswith(("aten::index", "aten::_index_put")):  # by numbers they have a fixed shape
+        if any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1])):
             return "the CPU needs a shape"
+    elif torch.Tag.dynamic_output_shape in operator.tags:
+        return "the CPU needs a shape"
+    if name == "aten::lift_fresh":
+        return "numbers are copied from Python"
     places = {tensor.device.type for tensor in tensors_in(args, kwargs, results)}
     return None if places <= {device_type} else f"tensors are on {', '.join(sorted(places))}"
 
@@ -96,7 +102,7 @@ class Tapes:
     """Makes tapes, as `CudaGraphs` makes graphs; `made` has those of all trainings, in order."""
 
     device_type = "cpu"
-    made: list[Tape] = []
+    made: ClassVar[list[Tape]] = []
 
     def __init__(self):
         Tapes.made.clear()
