@@ -213,6 +213,10 @@ f format: $(ENV)
 bench benchmark: $(ENV)
 	@$(PYTHON) scripts/bench.py $(ARGS)
 
+## bg bench-gpu: Measure generation and training on a GPU, 8 minutes (ARGS="--device cpu --small" rehearses it on the CPU)
+bg bench-gpu: $(ENV)
+	@$(PYTHON) scripts/bench_gpu.py $(ARGS)
+
 ## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
