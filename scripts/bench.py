@@ -178,7 +178,7 @@ def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
 def bench_moog(directory: Path, n_records: int) -> Iterator[Row]:
     """The Moog sets as a whole, their stages, memory and start-up."""
     for name, goal in (("moog_basic", 10_000), ("moog_envelope", 5_000), ("moog_resonance", None)):
-        recipe = recipe_of(f"synth/generate_{name}")
+        recipe = recipe_of(f"synth/generate_{name}", f"dataset.size={TRAINED_ON}")
         with one_core():
             yield from _moog_stages(recipe, name)
         seconds = seconds_of(functools.partial(generate, recipe, directory / name))
