@@ -101,6 +101,8 @@ def complete_parameters(
     Returns:
         Every known name to float64 values, `(voice,)`; one voice if `parameters` is empty.
     """
+    if reason := why_unusable():
+        raise ConfigError(f"No sound can be rendered on CUDA: {reason}.")
     check_names(parameters, defaults)
     n_voices, device = count_voices(parameters), _device(parameters)
     values = {name: value.to(torch.float64) for name, value in parameters.items()}

@@ -125,6 +125,11 @@ def test_without_a_package_or_a_device_it_says_which(monkeypatch):
     assert "numba-cuda is missing (pip install '.[cuda]')" in why_no_cuda_voice(SawVoice(8000, 0.1))
 
 
-def test_parameters_on_the_cpu_are_refused_outside_the_simulator():
-    with pytest.raises(ConfigError, match="are on cpu"):
-        SawVoice(8000, 0.1).render_cuda({"phase": torch.zeros(2, dtype=torch.float64)})
+def test_outside_the_simulator_parameters_on_the_cpu_are_refused(monkeypatch):
+    voice, parameters = SawVoice(8000, 0.1), {"phase": torch.zeros(2, dtype=torch.float64)}
+    monkeypatch.setattr(cuda, "why_unusable", lambda: "")
+    with pytest.raises(ConfigError, match="are on cpu; rendering on CUDA takes all of them on one CUDA device"):
+        voice.render_cuda(parameters)
+    monkeypatch.setattr(cuda, "why_unusable", lambda: "PyTorch finds no CUDA device")
+    with pytest.raises(ConfigError, match="^No sound can be rendered on CUDA: PyTorch finds no CUDA device.$"):
+        voice.render_cuda(parameters)
