@@ -131,5 +131,5 @@ def test_outside_the_simulator_parameters_on_the_cpu_are_refused(monkeypatch):
     with pytest.raises(ConfigError, match="are on cpu; rendering on CUDA takes all of them on one CUDA device"):
         voice.render_cuda(parameters)
     monkeypatch.setattr(cuda, "why_unusable", lambda: "PyTorch finds no CUDA device")
-    with pytest.raises(ConfigError, match="^No sound can be rendered on CUDA: PyTorch finds no CUDA device.$"):
+    with pytest.raises(ConfigError, match=r"^No sound can be rendered on CUDA: PyTorch finds no CUDA device\.$"):
         voice.render_cuda(parameters)
