@@ -9,7 +9,11 @@ from src.generation import FreshSounds
 from src.spectral.features import measure
 from src.tasks.train import train
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec", "ignore:Checkpoint directory"),
+]
 GPU = torch.device("cuda")
 AUX = ("spec_min", "spec_max", "decay_time", "spectral_centroid", "level")
 CONFIGS = ("synth/generate_simple_saw", "synth/generate_moog_basic", "synth/generate_moog_envelope")
@@ -63,7 +67,6 @@ def test_memory_does_not_grow_with_the_sounds(stream_on):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Checkpoint directory")
 def test_a_training_resumes_with_the_sounds_of_the_uninterrupted_one(compose_run, saw_dir, tmp_path):
     data = [f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.stream=true", "data.stream_size=512"]
     on_gpu = ["trainer=gpu", "trainer.accelerator=gpu"]
@@ -79,5 +82,5 @@ def test_a_training_resumes_with_the_sounds_of_the_uninterrupted_one(compose_run
     _, resume = trained("parts", 2)
     found, _ = trained("parts", 4, resume)
     assert found["global_step"] == expected["global_step"] == 32
-    for key, weights in expected["state_dict"].items():
-        torch.testing.assert_close(found["state_dict"][key], weights, rtol=1e-3, atol=1e-4, msg=key)
+    for key, weights in expected["state_dict"].items():  # a step of the optimizer is 1e-3; gradients add in any order
+        torch.testing.assert_close(found["state_dict"][key], weights, rtol=1e-2, atol=1e-3, msg=key)
