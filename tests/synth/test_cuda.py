@@ -17,9 +17,9 @@ from src.synth.voices import decay_rate, moog_parameters, saw_oscillator, saw_ta
 
 ROOT = Path(__file__).parents[2]
 # The same equations in float32 with sums in another order: a saw is a product of three factors, each within a unit in
-# the last place; the feedback of the ladder returns such differences to its input, up to 0.9 of the way to where they
+# the last place. The feedback of the ladder returns such differences to its input, up to 0.9 of the way to where they
 # would stay for ever.
-SAW_ROUNDING, LADDER_ROUNDING = 4 * 2.0**-24, 64 * 2.0**-24
+ROUNDING = {"saw": 4 * 2.0**-24, "moog": 64 * 2.0**-24}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def simulated(tmp_path_factory):
 def test_the_simulator_renders_the_sounds_of_the_cpu(simulated, name):
     here, there = simulated[f"{name}/cpu"], simulated[f"{name}/cuda"]
     assert np.abs(here).max() > 0.1
-    np.testing.assert_allclose(there, here, rtol=0, atol=SAW_ROUNDING if "saw" in name else LADDER_ROUNDING)
+    np.testing.assert_allclose(there, here, rtol=0, atol=ROUNDING[name.split()[0]])
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -48,7 +48,7 @@ def test_a_refusal_is_the_same_sentence_on_cuda(simulated, name):
 
 
 def test_defaults_and_no_voices_at_all(simulated):
-    np.testing.assert_allclose(simulated["defaults/cuda"], simulated["defaults/cpu"], rtol=0, atol=SAW_ROUNDING)
+    np.testing.assert_allclose(simulated["defaults/cuda"], simulated["defaults/cpu"], rtol=0, atol=ROUNDING["saw"])
     assert simulated["no voices"].shape == (0, 10)
 
 
