@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -21,7 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from src.errors import ConfigError, VIMHError, check_number
 from src.hydra_versions import initialize_configs
 from src.overrides import quoted
-from src.recipe import ROOT, WHOLE, Recipe, differences, recipe_config
+from src.recipe import ROOT, WHOLE, Begun, Made, Recipe, differences, recipe_config
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import Batch, VIMHReader, read_info
@@ -209,15 +210,57 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         raise VIMHError(f"{data_dir}: the dataset is missing, and could not be made. The message above says why.")
 
 
-def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable[[int, int], Batch]:
-    """The function that makes sounds of the kind of a dataset which are not in it.
+@dataclass(frozen=True)
+class FreshSounds:
+    """Makes the sounds of an endless list, of the kind of a dataset and none of them in it: see `Recipe.make_fresh`.
+
+    Each of its threads computes on one core: the others are left to the training.
+
+    Args:
+        recipe: Of the dataset.
+    """
+
+    recipe: Recipe
+
+    def __call__(self, start: int, stop: int) -> Batch:
+        """Sounds `start` to `stop - 1`, made on the CPU."""
+        with _one_voice_thread():
+            return self.recipe.make_fresh(start, stop)
+
+    def begin(self, start: int, stop: int, device: torch.device) -> Begun:
+        """The part of them that is the CPU's where a device makes the images."""
+        with _one_voice_thread():
+            return self.recipe.begin_fresh(start, stop, self.recipe.renders_on(device))
+
+    def finish(self, begun: Begun, device: torch.device) -> Made:
+        """The part of the device."""
+        return self.recipe.finish(begun, device)
+
+    def settings(self, device: torch.device) -> dict[str, int]:
+        """What a `Stream` of that device is told: see there. Logs that the sounds will travel, and why."""
+        if reason := self.recipe.why_not_on(device):
+            log.info("Sounds are rendered on the CPU: %s.", reason)
+        n_threads = max(1, numba.get_num_threads() - 1) if reason else 1  # one core is left to the training
+        return {"block_size": self.recipe.block_size(device), "n_threads": n_threads, "ahead": n_threads}
+
+
+@contextmanager
+def _one_voice_thread() -> Iterator[None]:
+    """Let synths render on the thread of the caller alone, while the body runs."""
+    n_threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(n_threads)
+
+
+def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> FreshSounds:
+    """What makes sounds of the kind of a dataset which are not in it.
 
     Args:
         info: The dataset's JSON.
         instantiate: Makes an object from a section of the generator configuration, which came out of a file.
-
-    Returns:
-        `Recipe.make_fresh`, on one core: the others are left to the training.
 
     Raises:
         VIMHError: If the dataset does not say how it was made.
@@ -241,13 +284,4 @@ def fresh_sounds(info: DatasetInfo, instantiate: Callable[..., Any]) -> Callable
             f"{type(recipe.synth).__name__} renders on one thread alone (its `threads` is false), and fresh sounds are "
             "rendered on another than the training. Set data.stream=false."
         )
-
-    def make(start: int, stop: int) -> Batch:
-        n_threads = numba.get_num_threads()
-        numba.set_num_threads(1)
-        try:
-            return recipe.make_fresh(start, stop)
-        finally:
-            numba.set_num_threads(n_threads)
-
-    return make
+    return FreshSounds(recipe)

@@ -31,14 +31,15 @@ MAY_IMPORT = {
     "recordings": set(),
     "runs": set(),
     "spectral": {"sections"},
+    "perturb": {"sections", "params", "recordings"},
     "synth": {"code_cache", "sections"},
     "vimh": {"params", "migration", "sections", "plain"},
     "models": {"params", "param_tensors"},
-    "recipe": {"migration", "sections", "params", "spectral", "synth", "vimh"},
+    "recipe": {"migration", "sections", "params", "perturb", "spectral", "synth", "vimh"},
     "playback": {"spectral", "vimh", "recipe"},
     "generation": {"overrides", "hydra_versions", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
-    "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "recipe"},
+    "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "perturb", "recipe"},
     "pages": set(),
     "pictures": {"params", "vimh"},
     "listening": {"params", "spectral", "vimh", "evaluation", "pages"},
@@ -67,14 +68,16 @@ WITHOUT_FRAMEWORKS = {
     "param_tensors",
     "recordings",
     "runs",
+    "perturb",
     "spectral",
     "synth",
     "vimh",
 }
 FRAMEWORKS = {"lightning", "hydra", "omegaconf"}
 LAZY_IMPORTS = 9  # at most, of optional packages, inside functions of src
-# Tasks of programs, classes that a file names, and packages that are tried before work begins.
-IMPORT_BY_NAME = {"programs/command_line.py", "checkpoints/trusted.py", "models/onnx_export.py"}
+# Tasks of programs, classes that a file names, packages that are tried before work begins, and the voices on CUDA,
+# which need PyTorch and a package that is not everywhere.
+IMPORT_BY_NAME = {"programs/command_line.py", "checkpoints/trusted.py", "models/onnx_export.py", "synth/base.py"}
 PRIVATE_PLACES = 1  # at most
 PUBLIC_WITH_UNDERSCORE = {"_replace", "_asdict", "_fields", "_make"}  # documented methods of named tuples
 

@@ -65,14 +65,26 @@ class BatchFormat:
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """The tensors of samples as they are stored."""
-        image, value = torch.from_numpy(batch.image), torch.from_numpy(batch.value)
-        return {
-            "image": image,
-            "index": torch.from_numpy(self._classes.take(batch.code + self._first_class)),
-            "normalized": self._heads.normalized_from_value(value).clamp_(0.0, 1.0),
-            "value": value,
-            "aux": self.aux_of(image, torch.from_numpy(batch.spec_range.copy())),
+        spec_range = torch.from_numpy(batch.spec_range.copy())
+        return self.of(torch.from_numpy(batch.image), batch.code, spec_range, batch.value)
+
+    def of(self, image: Tensor, code: np.ndarray, spec_range: Tensor, value: np.ndarray) -> dict[str, Tensor]:
+        """The tensors of samples, on the device of their images; targets are computed on the CPU in any case.
+
+        Args:
+            image: uint8, `(batch, channel, freq, time)`.
+            code: uint8, `(batch, parameter)`.
+            spec_range: `spec_min` and `spec_max`, dB, float32, `(batch, 2)`, on the device of the images.
+            value: float32, `(batch, parameter)`.
+        """
+        values = torch.from_numpy(value)
+        targets = {
+            "index": torch.from_numpy(self._classes.take(code + self._first_class)),
+            "normalized": self._heads.normalized_from_value(values).clamp_(0.0, 1.0),
+            "value": values,
         }
+        there = {name: target.to(image.device) for name, target in targets.items()}
+        return {"image": image, **there, "aux": self.aux_of(image, spec_range)}
 
     def aux_of(self, image: Tensor, spec_range: Tensor) -> Tensor:
         """Conditioning inputs in the order of their names, `(batch, n_aux)`.

@@ -8,6 +8,7 @@ FFT), its value is the mean over these bins weighted by power.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -72,20 +73,25 @@ class Analysis:
         self.settings: dict[str, Any] = {"win_length": win_length, "n_fft": self.n_fft, "window": window}
         self.key = (win_length, str(window), hop_length)
         self.height = grid.height
-        self.weights = self._weights(grid)
+        self.taps = self.scaled(self.window)
+        weights = self._weights(grid)
+        self.weights = None if weights is None else F.Constants(weights)
         # Position of each sample of the window from the centre of the grid's windows.
         self.position = torch.arange(win_length) + (self.first - grid.win_length / 2)
 
-    def spectrum(self, waveform: Tensor, window: Tensor) -> Tensor:
-        """STFT with a window made from this one, scaled as this one, `(..., n_fft // 2 + 1, n_frames)`."""
-        weights = window * (2 / self.window.sum().item())
-        return F.stft(waveform, weights, self.n_fft, self.hop_length, self.n_frames, self.first)
+    def scaled(self, window: Tensor) -> F.Constants:
+        """What a frame is multiplied with for a window that is made from this one, scaled as this one."""
+        return F.Constants(window * (2 / self.window.sum().item()))
+
+    def spectrum(self, waveform: Tensor, taps: F.Constants) -> Tensor:
+        """STFT with a window as `scaled` returns it, `(..., n_fft // 2 + 1, n_frames)`."""
+        return F.stft(waveform, taps.on(waveform.device), self.n_fft, self.hop_length, self.n_frames, self.first)
 
     def rows(self, power: Tensor) -> Tensor:
         """Power of bins, `(..., n_fft // 2 + 1, n_frames)`, to that of rows, `(..., height, n_frames)`."""
         if self.weights is None:
             return power[..., 1 : self.height + 1, :]
-        return self.weights.to(power.device) @ power
+        return self.weights.on(power.device) @ power
 
     def row_deviation(self, moment: Tensor, power: Tensor) -> Tensor:
         """Power times deviation from the bins' centres, in bins, to that from the rows' centres, in rows.
@@ -97,14 +103,22 @@ class Analysis:
         Returns:
             `(..., height, n_frames)`.
         """
-        if self.weights is None:
+        if self._deviation is None:
             return self.rows(moment)
-        bins = torch.arange(self.weights.shape[1], dtype=self.weights.dtype)
-        centre = (self.weights @ bins) / self.weights.sum(dim=1)
+        per_row, offset = self._deviation
+        return per_row.on(power.device) @ moment + offset.on(power.device) @ power
+
+    @cached_property
+    def _deviation(self) -> tuple[F.Constants, F.Constants] | None:
+        """Weights of moment and of power for `row_deviation`; None where a row is a bin."""
+        if self.weights is None:
+            return None
+        weights = self.weights.on(torch.device("cpu"))
+        bins = torch.arange(weights.shape[1], dtype=weights.dtype)
+        centre = (weights @ bins) / weights.sum(dim=1)
         spacing = torch.gradient(centre)[0] if self.height > 1 else torch.ones(1)
-        per_row = self.weights / spacing[:, None]
-        offset = per_row * (bins - centre[:, None])
-        return per_row.to(power.device) @ moment + offset.to(power.device) @ power
+        per_row = weights / spacing[:, None]
+        return F.Constants(per_row), F.Constants(per_row * (bins - centre[:, None]))
 
     def _weights(self, grid: Grid) -> Tensor | None:
         """Bins to rows, `(height, n_fft // 2 + 1)`; None where a row is a bin."""
@@ -161,7 +175,7 @@ class Spectra:
 
     def spectrum(self, analysis: Analysis) -> Tensor:
         """STFT, `(..., n_fft // 2 + 1, n_frames)`."""
-        return self._once("spectrum", analysis, lambda: analysis.spectrum(self.waveform, analysis.window))
+        return self._once("spectrum", analysis, lambda: analysis.spectrum(self.waveform, analysis.taps))
 
     def power(self, analysis: Analysis) -> Tensor:
         """Power of the bins, `(..., n_fft // 2 + 1, n_frames)`."""

@@ -160,7 +160,8 @@ class InstantaneousFrequency(_Phase):
     def views(self, name: str, grid: Grid) -> dict[str, View]:
         """Deviations in rows."""
         analysis = self.analysis(grid)
-        derivative = window_derivative(analysis.window) * (analysis.n_fft / (2 * math.pi))  # in bins
+        in_bins = analysis.n_fft / (2 * math.pi)
+        derivative = analysis.scaled(window_derivative(analysis.window) * in_bins)
 
         def measure(spectra: Spectra) -> Tensor:
             of_derivative = analysis.spectrum(spectra.waveform, derivative)
@@ -184,7 +185,7 @@ class GroupDelay(_Phase):
     def views(self, name: str, grid: Grid) -> dict[str, View]:
         """Deviations in hops."""
         analysis = self.analysis(grid)
-        ramp = analysis.window * analysis.position / grid.hop_length
+        ramp = analysis.scaled(analysis.window * analysis.position / grid.hop_length)
 
         def measure(spectra: Spectra) -> Tensor:
             moment = delay_moment(spectra.spectrum(analysis), analysis.spectrum(spectra.waveform, ramp))

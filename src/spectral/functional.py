@@ -38,6 +38,26 @@ DB_FLOOR = -120.0  # dB full scale; below it float32 holds rounding noise only
 MAX_PIXEL = 255
 
 
+class Constants:
+    """Numbers that are computed once, and kept on every device where they were used.
+
+    To move them anew for each batch would make a GPU wait for the CPU each time.
+
+    Args:
+        tensor: The numbers.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._copies = {tensor.device: tensor}
+
+    def on(self, device: torch.device) -> Tensor:
+        """The numbers on a device."""
+        if device not in self._copies:
+            (tensor, *_) = self._copies.values()
+            self._copies[device] = tensor.to(device)
+        return self._copies[device]
+
+
 def analysis_window(name: str | float | tuple[Any, ...], win_length: int) -> Tensor:
     """Periodic analysis window.
 

@@ -13,6 +13,7 @@ import scipy
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from src.errors import ConfigError, NSMWarning
 from src.sections import MAX_SAMPLES, PositiveFloat, PositiveInt, SampleRate, Settings, Window
@@ -355,6 +356,32 @@ class SpectralRepresentation:
                 NSMWarning,
                 stacklevel=3,
             )
+
+
+class _Tally(TorchFunctionMode):
+    """Counts the bytes of every tensor that functions of PyTorch return while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_bytes = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.n_bytes += result.nbytes
+        return result
+
+
+def working_memory(representation: Representation, n_samples: int) -> int:
+    """Bytes of everything that making the image of a sound computes: more of it than is ever in memory at once.
+
+    Args:
+        representation: Is tried on silence.
+        n_samples: Length of the sound.
+    """
+    with _Tally() as tally:
+        representation.to_image(torch.zeros(1, n_samples))
+    return tally.n_bytes
 
 
 def placed(channels: Mapping[str, Channel], grid: Grid) -> dict[str, View]:

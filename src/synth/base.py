@@ -1,7 +1,9 @@
 """The protocol of synths, and the checks of their arguments."""
 
+import importlib
 from collections.abc import Mapping
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +20,14 @@ class Synth(Protocol):
 
     `render` is called from several threads at once, on one object, unless `threads` is false: it must not keep anything
     of a sound in the object. It runs fast there if it releases the interpreter's lock, as NumPy and numba do.
+
+    A synth may have a second method, `render_cuda`, which renders the same sounds on the device that trains:
+
+        def render_cuda(self, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor
+
+    It takes float64 tensors, `(voice,)` each, on one CUDA device and returns waveforms on that device, float32,
+    `(voice, time)`, which may be the transposed view of a time-major tensor. Its work goes to PyTorch's current stream.
+    A synth without it is rendered on the CPU, and its sounds travel. `why_no_cuda_voice` says which way it is.
 
     Attributes:
         sample_rate: Samples per second, Hz.
@@ -43,6 +53,24 @@ class Synth(Protocol):
             Waveforms, float32, `(voice, time)`.
         """
         ...
+
+
+def cuda_voices() -> ModuleType:
+    """`src.synth.cuda`, imported where it is used: it needs PyTorch, and numba-cuda or numba's simulator."""
+    return importlib.import_module("src.synth.cuda")
+
+
+def why_no_cuda_voice(synth: Synth) -> str:
+    """Why `synth.render_cuda` cannot be called here, as a sentence without its full stop; empty if it can be."""
+    if not callable(getattr(synth, "render_cuda", None)):
+        return f"{type(synth).__name__} has no method render_cuda"
+    reason: str = cuda_voices().why_unusable()
+    return reason
+
+
+def has_cuda_voice(synth: Synth) -> bool:
+    """Whether `synth.render_cuda` can be called here: the synth has it, and the device and the package are there."""
+    return not why_no_cuda_voice(synth)
 
 
 def count_samples(sample_rate: int, duration: float, name: str = "duration", most: float = MAX_SAMPLES) -> int:
@@ -78,19 +106,24 @@ def complete_parameters(
     Returns:
         Every known name to float64 values, `(voice,)`; one voice if `parameters` is empty.
     """
-    unknown = sorted(set(parameters) - set(defaults))
-    if unknown:
-        raise ConfigError(f"Unknown synth parameter {', '.join(unknown)}; this synth knows {', '.join(defaults)}.")
+    check_names(parameters, defaults)
     values = {name: np.asarray(parameters[name], dtype=np.float64) for name in parameters}
-    n_voices = _count_voices(values)
+    n_voices = count_voices(values)
     for name, value in values.items():
         _check_limits(name, value, *limits[name])
     return {name: values.get(name, np.full(n_voices, default)) for name, default in defaults.items()}
 
 
-def _count_voices(values: Mapping[str, np.ndarray]) -> int:
-    """The length that all arrays share."""
-    shapes = {name: value.shape for name, value in values.items()}
+def check_names(parameters: Mapping[str, Any], defaults: Mapping[str, float]) -> None:
+    """Refuse names that `defaults` does not have."""
+    unknown = sorted(set(parameters) - set(defaults))
+    if unknown:
+        raise ConfigError(f"Unknown synth parameter {', '.join(unknown)}; this synth knows {', '.join(defaults)}.")
+
+
+def count_voices(values: Mapping[str, Any]) -> int:
+    """The length that all arrays or tensors share; 1 if there are none."""
+    shapes = {name: tuple(value.shape) for name, value in values.items()}
     if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
         raise ConfigError(
             f"Synth parameters must be arrays of one length, (voice,) each, but their shapes are {shapes}."

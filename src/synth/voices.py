@@ -3,19 +3,25 @@
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 import numpy as np
 
 from src.errors import ConfigError, check_choice
 from src.synth import kernels
-from src.synth.base import Limits, complete_parameters, count_samples
+from src.synth.base import Limits, complete_parameters, count_samples, cuda_voices
 
 SAW_DEFAULTS: Mapping[str, float] = MappingProxyType(
-    {"note_number": 69.0, "note_velocity": 127.0, "log10_decay_time": 0.0}
+    {"note_number": 69.0, "note_velocity": 127.0, "log10_decay_time": 0.0, "phase": 0.0}
 )
 SAW_LIMITS: Mapping[str, Limits] = MappingProxyType(
-    {"note_number": (0.0, 127.0), "note_velocity": (0.0, 127.0), "log10_decay_time": (-6.0, 6.0)}
+    {
+        "note_number": (0.0, 127.0),
+        "note_velocity": (0.0, 127.0),
+        "log10_decay_time": (-6.0, 6.0),
+        "phase": (0.0, 1.0),
+    }
 )
 MOOG_DEFAULTS: Mapping[str, float] = MappingProxyType(
     {
@@ -46,29 +52,17 @@ OVERSAMPLING = (1, 2, 4)
 MAX_VELOCITY = 127.0
 
 
-class SawVoice:
-    """Sawtooth → velocity → exponential decay.
+class Voice:
+    """What the voices share: how their parameters are checked, and that one patch serves the CPU and CUDA.
 
-    Parameters of a sound, with their defaults:
-        note_number: MIDI note, 0 to 127, may be fractional (69: 440 Hz).
-        note_velocity: MIDI velocity, 0 to 127; the amplitude is velocity / 127 (127).
-        log10_decay_time: Base-10 logarithm of the time constant in seconds, -6 to 6 (0: 1 s).
-
-    Args:
-        sample_rate: Hz.
-        duration: Length of every sound, s.
-        band_limited: Sum of all harmonics below half the sample rate; or else the naive sawtooth with its aliases.
+    A patch is written once, for modules of kernels with the same functions: `kernels` for NumPy's arrays, `cuda` for
+    PyTorch's tensors. The arithmetic on parameters is that which both libraries have in common.
     """
 
     threads = True
-    defaults: Mapping[str, float] = SAW_DEFAULTS
-    limits: Mapping[str, Limits] = SAW_LIMITS
-
-    def __init__(self, sample_rate: int, duration: float, band_limited: bool = True) -> None:
-        self.n_samples = count_samples(sample_rate, duration)
-        self.sample_rate = sample_rate
-        self.duration = duration
-        self.band_limited = band_limited
+    defaults: Mapping[str, float]
+    limits: Mapping[str, Limits]
+    sample_rate: int
 
     def render(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
         """Render one sound per voice.
@@ -79,17 +73,75 @@ class SawVoice:
         Returns:
             Waveforms, float32, `(voice, time)`.
         """
+        waveform: np.ndarray = self._patch(kernels, self._complete(parameters))
+        return waveform
+
+    def render_cuda(self, parameters: Mapping[str, Any]) -> Any:
+        """Render one sound per voice on a CUDA device, to within float32 rounding the sounds of `render`.
+
+        Args:
+            parameters: Name to values in natural units, float64 tensors, `(voice,)` each, on one CUDA device; in
+                numba's CUDA simulator on the CPU.
+
+        Returns:
+            Waveforms on that device, a float32 tensor, `(voice, time)`: the transposed view of a time-major one.
+        """
+        cuda = cuda_voices()
+        highest = 69 + 12 * math.log2(self.sample_rate / 2 / 440)
+        surely = {**self.limits, "note_number": (0.0, min(highest - 1e-9, self.limits["note_number"][1]))}
+        return self._patch(cuda, cuda.complete_parameters(parameters, self.defaults, surely, self._complete))
+
+    def _complete(self, parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every parameter, float64, `(voice,)` each, checked."""
         value = complete_parameters(parameters, self.defaults, self.limits)
-        f0 = note_to_f0(value["note_number"], self.sample_rate)
-        return kernels.render_saw(
-            saw_oscillator(f0, self.sample_rate, self.band_limited),
-            (value["note_velocity"] / MAX_VELOCITY).astype(np.float32),
+        f0 = note_to_f0(value["note_number"])
+        if np.any(f0 >= self.sample_rate / 2):
+            highest = int(np.argmax(f0))
+            raise ConfigError(
+                f"note_number {value['note_number'][highest]:g} has f0 {f0[highest]:.1f} Hz, which is not below half "
+                f"the sample rate {self.sample_rate} Hz; take a lower note or a higher sample rate."
+            )
+        return value
+
+    def _patch(self, on: ModuleType, value: Mapping[str, Any]) -> Any:
+        """The sounds of checked parameters, `(voice, time)`, by the kernels of a module."""
+        raise NotImplementedError
+
+
+class SawVoice(Voice):
+    """Sawtooth → velocity → exponential decay.
+
+    Parameters of a sound, with their defaults:
+        note_number: MIDI note, 0 to 127, may be fractional (69: 440 Hz).
+        note_velocity: MIDI velocity, 0 to 127; the amplitude is velocity / 127 (127).
+        log10_decay_time: Base-10 logarithm of the time constant in seconds, -6 to 6 (0: 1 s).
+        phase: Where in its cycle the sawtooth begins, 0 to 1, which is 0 again (0: at 0, rising).
+
+    Args:
+        sample_rate: Hz.
+        duration: Length of every sound, s.
+        band_limited: Sum of all harmonics below half the sample rate; or else the naive sawtooth with its aliases.
+    """
+
+    defaults = SAW_DEFAULTS
+    limits = SAW_LIMITS
+
+    def __init__(self, sample_rate: int, duration: float, band_limited: bool = True) -> None:
+        self.n_samples = count_samples(sample_rate, duration)
+        self.sample_rate = sample_rate
+        self.duration = duration
+        self.band_limited = band_limited
+
+    def _patch(self, on: ModuleType, value: Mapping[str, Any]) -> Any:
+        return on.render_saw(
+            saw_oscillator(on, value, self.sample_rate, self.band_limited),
+            on.arrays.asarray(value["note_velocity"] / MAX_VELOCITY, dtype=on.arrays.float32),
             decay_rate(value["log10_decay_time"], self.sample_rate),
             self.n_samples,
         )
 
 
-class MoogVoice:
+class MoogVoice(Voice):
     """Sawtooth → velocity → Moog ladder, its cutoff swept by an ADSR → exponential decay.
 
     The velocity scales what goes into the ladder, so that it drives the filter and colours the sound. The ADSR is
@@ -100,6 +152,7 @@ class MoogVoice:
         note_number: MIDI note, 0 to 127, may be fractional (69: 440 Hz).
         note_velocity: MIDI velocity, 0 to 127; the amplitude before the filter is velocity / 127 (127).
         log10_decay_time: Base-10 logarithm of the amplitude's time constant in seconds, -6 to 6 (0: 1 s).
+        phase: Where in its cycle the sawtooth begins, 0 to 1, which is 0 again (0: at 0, rising).
         filter_cutoff: Hz, 10 to 0.49 of the sample rate (1000).
         filter_resonance: 0 to 1, where self-oscillation would begin; the feedback is 4 * resonance (0).
         filter_env_attack: Time from level 0 to 1 in s, 0 to 1000 (0).
@@ -118,8 +171,7 @@ class MoogVoice:
         band_limited: Sum of all harmonics below half the rendering rate; or else the naive sawtooth with its aliases.
     """
 
-    threads = True
-    defaults: Mapping[str, float] = MOOG_DEFAULTS
+    defaults = MOOG_DEFAULTS
 
     def __init__(
         self,
@@ -140,31 +192,21 @@ class MoogVoice:
         highest = float(kernels.HIGHEST_CUTOFF) * sample_rate
         self.limits: Mapping[str, Limits] = {**MOOG_LIMITS, "filter_cutoff": (float(kernels.LOWEST_CUTOFF), highest)}
 
-    def render(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Render one sound per voice.
-
-        Args:
-            parameters: Name to values in natural units, `(voice,)` each.
-
-        Returns:
-            Waveforms, float32, `(voice, time)`.
-        """
-        value = complete_parameters(parameters, self.defaults, self.limits)
+    def _patch(self, on: ModuleType, value: Mapping[str, Any]) -> Any:
         if self.oversample == 1:
-            return self._render_at(self.sample_rate, value, 0, self.n_samples)
+            return self._render_at(on, self.sample_rate, value, 0, self.n_samples)
         taps = decimation_filter(self.oversample)
         delay = taps.size // 2
         n_samples = delay + (self.n_samples - 1) * self.oversample + delay + 1
-        fine = self._render_at(self.sample_rate * self.oversample, value, delay, n_samples)
-        return kernels.decimate(fine, taps, self.oversample, self.n_samples)
+        fine = self._render_at(on, self.sample_rate * self.oversample, value, delay, n_samples)
+        return on.decimate(fine, taps, self.oversample, self.n_samples)
 
-    def _render_at(self, rate: int, value: Mapping[str, np.ndarray], lead: int, n_samples: int) -> np.ndarray:
+    def _render_at(self, on: ModuleType, rate: int, value: Mapping[str, Any], lead: int, n_samples: int) -> Any:
         """Render at a rate in Hz, with `lead` zeros before the sound."""
-        f0 = note_to_f0(value["note_number"], self.sample_rate)
         lowest, highest = self.limits["filter_cutoff"]
-        return kernels.render_moog(
-            saw_oscillator(f0, rate, self.band_limited),
-            moog_parameters(value, rate),
+        return on.render_moog(
+            saw_oscillator(on, value, rate, self.band_limited),
+            moog_parameters(on, value, rate),
             decay_rate(value["log10_decay_time"], rate),
             n_samples if self.note_duration is None else self.note_duration * rate,
             (lowest / rate, highest / rate),
@@ -173,32 +215,26 @@ class MoogVoice:
         )
 
 
-def note_to_f0(note_number: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Fundamental frequency in Hz of MIDI notes, refused unless below half of `sample_rate`."""
-    f0 = 440.0 * 2.0 ** ((note_number - 69.0) / 12.0)
-    if np.any(f0 >= sample_rate / 2):
-        highest = int(np.argmax(f0))
-        raise ConfigError(
-            f"note_number {note_number[highest]:g} has f0 {f0[highest]:.1f} Hz, which is not below half the sample "
-            f"rate {sample_rate} Hz; take a lower note or a higher sample rate."
-        )
-    return f0
+def note_to_f0(note_number: Any) -> Any:
+    """Fundamental frequency in Hz of MIDI notes."""
+    return 440.0 * 2.0 ** ((note_number - 69.0) / 12.0)
 
 
-def decay_rate(log10_decay_time: np.ndarray, sample_rate: int) -> np.ndarray:
+def decay_rate(log10_decay_time: Any, sample_rate: int) -> Any:
     """Nepers per sample of a decay whose time constant is 10^log10_decay_time seconds."""
     return 10**-log10_decay_time / sample_rate
 
 
-def moog_parameters(value: Mapping[str, np.ndarray], sample_rate: int) -> np.ndarray:
+def moog_parameters(on: ModuleType, value: Mapping[str, Any], sample_rate: int) -> Any:
     """Input of the kernel for each voice, float32, `(row, voice)`.
 
     Args:
+        on: Module of the kernels.
         value: Every parameter of `MoogVoice` in natural units, `(voice,)` each.
         sample_rate: At which it renders, Hz.
     """
     attack, decay, release = (
-        np.maximum(value[f"filter_env_{stage}"] * sample_rate, 1) for stage in ("attack", "decay", "release")
+        (value[f"filter_env_{stage}"] * sample_rate).clip(min=1) for stage in ("attack", "decay", "release")
     )
     rows = {
         kernels.AMPLITUDE: value["note_velocity"] / MAX_VELOCITY,
@@ -211,22 +247,32 @@ def moog_parameters(value: Mapping[str, np.ndarray], sample_rate: int) -> np.nda
         kernels.SUSTAIN: value["filter_env_sustain"],
         kernels.RELEASE_RATE: 1 / release,
     }
-    return np.stack([rows[row] for row in range(kernels.N_VOICE_PARAMETERS)]).astype(np.float32)
+    stacked = on.arrays.stack([rows[row] for row in range(kernels.N_VOICE_PARAMETERS)])
+    return on.arrays.asarray(stacked, dtype=on.arrays.float32)
 
 
-def saw_oscillator(f0: np.ndarray, sample_rate: int, band_limited: bool) -> kernels.Oscillator:
-    """Sawtooths of fundamental `f0` in Hz, `(voice,)`, each with all harmonics below half of `sample_rate`."""
-    n_harmonics = np.ceil(0.5 * sample_rate / f0).astype(np.int64) - 1
-    distinct, which = np.unique(n_harmonics, return_inverse=True)
-    tables = [saw_table(int(n)) for n in distinct]
-    size = np.array([table.size for table in tables], dtype=np.uint64)
+def saw_oscillator(
+    on: ModuleType, value: Mapping[str, Any], sample_rate: int, band_limited: bool
+) -> kernels.Oscillator:
+    """Sawtooths of the notes and phases of `value`, with all harmonics below half of `sample_rate`, or naive ones."""
+    arrays, phase = on.arrays, value["phase"]
+    f0 = note_to_f0(value["note_number"])
+    n_harmonics = arrays.asarray(arrays.ceil(0.5 * sample_rate / f0), dtype=arrays.int64) - 1
+    tables, start, shift = on.place_tables(saw_table, n_harmonics if band_limited else 0 * n_harmonics + 1)
+    turns = phase - arrays.floor(phase + 0.5)  # within half a cycle, so that it is a signed fraction of one
     return kernels.Oscillator(
-        band_limited=bool(band_limited),
-        tables=np.concatenate([*tables, np.zeros(0, np.float32)]),
-        start=(np.cumsum(size) - size)[which],
-        shift=np.array([41 - table.size.bit_length() for table in tables], dtype=np.uint64)[which],
-        increment=(f0 / sample_rate * 2.0**64).astype(np.uint64),
+        bool(band_limited),
+        tables,
+        start,
+        shift,
+        increment=_to_integer(arrays, f0 / sample_rate),
+        phase=_to_integer(arrays, turns),
     )
+
+
+def _to_integer(arrays: ModuleType, cycles: Any) -> Any:
+    """A fraction of a cycle, -1/2 to below 1/2, as an unsigned integer, 2^64 to the cycle."""
+    return arrays.asarray(cycles * 2.0**64, dtype=arrays.int64).view(arrays.uint64)
 
 
 @lru_cache(maxsize=256)
