@@ -176,7 +176,7 @@ class CudaGraph:
 class CudaGraphs:
     """Makes CUDA graphs on a stream of its own, where functions are warmed up as well, as PyTorch wants it."""
 
-    device_type = "cuda"
+    device_type: ClassVar[str] = "cuda"
 
     def __init__(self) -> None:
         self.stream = torch.cuda.Stream()

@@ -202,7 +202,8 @@ class VIMHLitModule(LightningModule):
 
     def _clip(self) -> None:
         if self.gradient_clip_val:
-            self.clip_gradients(self._optimizer, self.gradient_clip_val)
+            (optimizer,) = self.trainer.optimizers
+            self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def on_validation_model_zero_grad(self) -> None:
         """Called by Lightning before a validation; gradients that wait for their step are kept."""
