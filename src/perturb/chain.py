@@ -94,10 +94,9 @@ class Perturbation:
             )
         waveform = waveform.clone(memory_format=torch.contiguous_format)
         for names in self._stages:
-            is_on = torch.stack([draws[name].is_on for name in names])
-            rows = is_on.any(dim=0).nonzero()[:, 0]
+            rows = torch.stack([draws[name].is_on for name in names]).any(dim=0).nonzero()[:, 0]
             if len(rows):
-                drawn = {name: draws[name].rows(rows, waveform.device) for name in names}
+                drawn = {name: draws[name].rows(rows) for name in names}
                 rows = rows.to(waveform.device)
                 waveform[rows] = self._changed(waveform[rows], drawn)
         return waveform
@@ -118,16 +117,26 @@ class Perturbation:
         return stages
 
     def _changed(self, waveform: Tensor, drawn: Draws) -> Tensor:
-        """Sounds after one stage."""
-        (first, *_), bins = drawn, F.Bins.of(waveform, self.sample_rate)
-        if not isinstance(self.effects[first], Filter):
-            return self.effects[first].apply(waveform, drawn[first], self.sample_rate)
-        response = torch.ones(len(waveform), len(bins.frequency), dtype=torch.complex64, device=waveform.device)
-        for name, values in drawn.items():
-            effect = self.effects[name]
-            assert isinstance(effect, Filter)
-            response = torch.where(values.is_on[:, None], F.multiply(response, effect.response(values, bins)), response)
-        return F.filtered(waveform, response, bins)
+        """Sounds after one stage, each of which some effect of the stage happens to."""
+        filters = {name: effect for name in drawn if isinstance(effect := self.effects[name], Filter)}
+        if filters:
+            bins = F.Bins.of(waveform, self.sample_rate)
+            return F.filtered(waveform, self._response(filters, drawn, bins), bins)
+        ((name, own),) = drawn.items()
+        return self.effects[name].apply(waveform, own.to(waveform.device), self.sample_rate)
+
+    @staticmethod
+    def _response(filters: Mapping[str, Filter], drawn: Draws, bins: F.Bins) -> Tensor:
+        """The product of the responses of filters, each for the sounds that it happens to, `(sound, freq)`."""
+        n_sounds, device = len(next(iter(drawn.values())).is_on), bins.frequency.device
+        response = torch.ones(n_sounds, len(bins.frequency), dtype=torch.complex64, device=device)
+        for name, effect in filters.items():
+            rows = drawn[name].is_on.nonzero()[:, 0]
+            if len(rows):
+                own = effect.response(drawn[name].rows(rows).to(device), bins)
+                rows = rows.to(device)
+                response[rows] = F.multiply(response[rows], own)
+        return response
 
 
 def part_of(draws: Draws, start: int, stop: int) -> Draws:

@@ -313,16 +313,13 @@ def test_what_has_the_cpu_alone_is_refused_elsewhere():
         perturbation.apply(sounds().to("meta"), perturbation.draws(0, 8, 1))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_perturbs_as_the_cpu_does(recording):
-    value = recording.values(0, 40)
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_every_device_perturbs_alike(recording, device):
     draws = recording.draws(0, 40)
-    clean = torch.from_numpy(recording.sounds(value, 0, draws))
-    found = recording.perturbation.apply(clean.cuda(), draws).cpu()
-    is_rounded = draws["quantize"].is_on  # where a step may fall to either side
-    torch.testing.assert_close(
-        found[~is_rounded], recording.perturbation.apply(clean, draws)[~is_rounded], rtol=1e-4, atol=1e-4
-    )
+    clean = torch.from_numpy(recording.sounds(recording.values(0, 40), 0, draws))
+    found = recording.perturbation.apply(clean.to(device), draws).cpu()
+    exact = ~draws["quantize"].is_on  # elsewhere rounding may fall to either side
+    torch.testing.assert_close(found[exact], recording.perturbation.apply(clean, draws)[exact], rtol=1e-4, atol=1e-4)
 
 
 def test_the_users_own_effect_is_a_class_and_a_section():
