@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "playback": {"spectral", "vimh", "recipe"},
     "generation": {"overrides", "hydra_versions", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
-    "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "recipe"},
+    "evaluation": {"code_cache", "params", "spectral", "vimh", "models", "perturb", "recipe"},
     "pages": set(),
     "pictures": {"params", "vimh"},
     "listening": {"params", "spectral", "vimh", "evaluation", "pages"},
