@@ -14,6 +14,8 @@ from src.perturb.effects import Drawn, Effect, Filter, VoiceParameter
 
 Draws = Mapping[str, Drawn]
 
+MOST_SAMPLES = 2**24  # of the sounds that are changed together: filters need about 50 times as many bytes
+
 
 class Perturbation:
     """What happens to the sounds of a dataset between their rendering and their images.
@@ -92,6 +94,10 @@ class Perturbation:
                 f"perturb.{self.on_cpu[0]} works on the CPU alone, and these sounds are on {waveform.device}. Train on "
                 f"stored sounds, data.stream=false, or generate a set without it: '~perturb.{self.on_cpu[0]}'."
             )
+        size = max(1, MOST_SAMPLES // waveform.shape[1])
+        if len(waveform) > size:
+            parts = ((start, min(start + size, len(waveform))) for start in range(0, len(waveform), size))
+            return torch.cat([self.apply(waveform[a:b], part_of(draws, a, b)) for a, b in parts])
         waveform = waveform.clone(memory_format=torch.contiguous_format)
         for names in self._stages:
             rows = torch.stack([draws[name].is_on for name in names]).any(dim=0).nonzero()[:, 0]

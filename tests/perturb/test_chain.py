@@ -1,5 +1,7 @@
 """Laws of perturbations: drawn by number, the same everywhere, refused where they cannot be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -14,6 +16,7 @@ from src.perturb.chain import Perturbation, part_of
 from src.perturb.draws import Span
 from src.playback import Playback
 from src.recipe import Recipe, differences, recipe_config
+from src.synth.voices import SawVoice
 from src.vimh.reader import VIMHReader
 
 RATE, N_SAMPLES = 8000, 4000
@@ -161,6 +164,29 @@ def test_a_parameter_that_the_voice_does_not_have_or_that_is_read_is_refused(rec
 
 
 # Datasets and streams.
+
+
+class RendersThere(SawVoice):
+    """A voice with the method for a device, on the CPU."""
+
+    def render_cuda(self, parameters):
+        return torch.from_numpy(self.render({name: item.numpy() for name, item in parameters.items()}))
+
+
+def test_what_a_device_renders_is_perturbed_alike(recipe_of):
+    recipe = recipe_of(*RECORDING)
+    there = replace(recipe, synth=RendersThere(recipe.synth.sample_rate, recipe.synth.duration))
+    value = recipe.values(3, 20)
+    found = there.finish(there.begin(value, 3, there=True))
+    np.testing.assert_array_equal(found.image.numpy(), recipe.make(3, 20).image)
+
+
+def test_large_batches_are_changed_in_parts(monkeypatch):
+    perturbation = chain(eq=effects.Equalizer(), noise=effects.WhiteNoise(probability=0.5))
+    draws = perturbation.draws(0, 20, 1)
+    whole = perturbation.apply(sounds(20), draws)
+    monkeypatch.setattr("src.perturb.chain.MOST_SAMPLES", 3 * N_SAMPLES)
+    assert torch.equal(perturbation.apply(sounds(20), draws), whole)
 
 
 def test_without_perturbation_nothing_stands_in_the_description(recipe_of):
