@@ -150,7 +150,7 @@ def draw(axes: Axes, waveform: np.ndarray, sample_rate: int, title: str) -> None
         n_fft=1024,
         top_db=DEPTH,
     )
-    level = representation.spectrogram_db(torch.from_numpy(waveform))[0][0]
+    level = representation.spectrogram_db(torch.from_numpy(waveform))[0][0].numpy()
     extent = (0, len(waveform) / sample_rate, 0, sample_rate / 2000)
     axes.imshow(level, "magma", aspect="auto", origin="lower", extent=extent, vmin=-DEPTH, vmax=0)
     axes.set_title(title)

@@ -54,10 +54,10 @@ class Perturbation:
             for name, effect in self.effects.items()
         }
 
-    @property
-    def voice_parameters(self) -> tuple[str, ...]:
-        """The parameters of the voice that vary."""
-        return tuple(effect.parameter for effect in self.effects.values() if isinstance(effect, VoiceParameter))
+    @cached_property
+    def voice_parameters(self) -> dict[str, str]:
+        """Names of effects to the parameters of the voice that they vary."""
+        return {name: effect.parameter for name, effect in self.effects.items() if isinstance(effect, VoiceParameter)}
 
     def voice(self, draws: Draws, defaults: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Values of the parameters of the voice that vary, natural units, float64, `(sound,)` each.
@@ -66,15 +66,11 @@ class Perturbation:
             draws: For the sounds.
             defaults: Of the voice, for sounds whose parameter stays.
         """
-        return {
-            effect.parameter: np.where(
-                draws[name].is_on.numpy(),
-                draws[name].value["value"][:, 0].double().numpy(),
-                defaults[effect.parameter],
-            )
-            for name, effect in self.effects.items()
-            if isinstance(effect, VoiceParameter)
-        }
+        values = {}
+        for name, parameter in self.voice_parameters.items():
+            drawn = draws[name].value["value"][:, 0].double().numpy()
+            values[parameter] = np.where(draws[name].is_on.numpy(), drawn, defaults[parameter])
+        return values
 
     def apply(self, waveform: Tensor, draws: Draws) -> Tensor:
         """Sounds after all effects.
