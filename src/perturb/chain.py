@@ -14,7 +14,7 @@ from src.perturb.effects import Drawn, Effect, Filter, VoiceParameter
 
 Draws = Mapping[str, Drawn]
 
-MOST_SAMPLES = 2**24  # of the sounds that are changed together: filters need about 50 times as many bytes
+AT_ONCE = 2**24  # samples of the sounds that are changed together: filters need about 50 times as many bytes
 
 
 class Perturbation:
@@ -90,7 +90,7 @@ class Perturbation:
                 f"perturb.{self.on_cpu[0]} works on the CPU alone, and these sounds are on {waveform.device}. Train on "
                 f"stored sounds, data.stream=false, or generate a set without it: '~perturb.{self.on_cpu[0]}'."
             )
-        size = max(1, MOST_SAMPLES // waveform.shape[1])
+        size = max(1, AT_ONCE // waveform.shape[1])
         if len(waveform) > size:
             parts = ((start, min(start + size, len(waveform))) for start in range(0, len(waveform), size))
             return torch.cat([self.apply(waveform[a:b], part_of(draws, a, b)) for a, b in parts])
@@ -137,7 +137,7 @@ class Perturbation:
             if len(rows):
                 own = effect.response(drawn[name].rows(rows).to(device), bins)
                 rows = rows.to(device)
-                response[rows] = F.multiply(response[rows], own)
+                response[rows] = response[rows] * own
         return response
 
 

@@ -303,7 +303,7 @@ class Equalizer(Filter):
         """The product of `functional.peak_filter` of each band."""
         settings = [drawn.value[name].unbind(dim=1) for name in ("frequency", "level", "q")]
         bands = (F.peak_filter(bins, *(item[:, None] for item in band)) for band in zip(*settings, strict=True))
-        return reduce(F.multiply, bands)
+        return reduce(torch.mul, bands)
 
 
 class LowPass(Filter):
