@@ -74,7 +74,7 @@ sdma moog-dataset-all: sdmb sdme sdmr
 tv to-vimh: $(ENV)
 	@$(PYTHON) scripts/to_vimh.py $(ARGS)
 
-## pe perturb: Write a sound after every perturbation, to look and listen (AUDIO=file; without it a Moog sound)
+## pe perturb: Write a sound after every perturbation, to look and listen (AUDIO=file; without it one of the saw set)
 pe perturb: $(ENV)
 	@$(PYTHON) scripts/perturb.py "$$AUDIO" $(ARGS)
 

@@ -8,6 +8,7 @@ can be made in parts: delete an entry to measure it again. `docs/robustness.md` 
 """
 
 import argparse
+import os
 import re
 import statistics
 import time
@@ -303,11 +304,14 @@ def write_page(results: Mapping[str, Any], page: Path) -> None:
 def keep(entries: Mapping[str, Any], path: Path, page: Path | None) -> None:
     """Add cells to those that are there, whatever else is measured beside; then write the page."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_directory(path.parent):
+    lock = lock_directory(path.parent, wait=True)
+    try:
         results = read_json(path) | dict(entries)
         write_json({cell.key: results[cell.key] for cell in cells() if cell.key in results}, path)
         if page is not None:
             write_page(results, page)
+    finally:
+        os.close(lock)
 
 
 def main() -> None:
