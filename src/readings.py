@@ -405,7 +405,7 @@ def places(
     apart = None if recipe is None else decibels_apart(recipe, image, spec_range, known, level_counts)
     if domain is None:
         return apart, None
-    levels = torch.from_numpy(spec_range) if level_counts else None
+    levels = torch.from_numpy(spec_range.copy()) if level_counts else None
     distance = domain.distance(torch.from_numpy(image), levels)
     return apart, distance if apart is None else np.sqrt(distance * apart)
 

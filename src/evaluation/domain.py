@@ -216,7 +216,7 @@ def _from_first(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     What whitens, W, has the precision W'W, whose eigenvectors are the components.
     """
     whitening = found["whitening"].double()
-    if not whitening.isfinite().all():
+    if not all(item.isfinite().all() for item in found.values()):
         raise CheckpointError("The statistics of the training images hold numbers that none can have.")
     precision, directions = torch.linalg.eigh(whitening.T @ whitening)
     variance = (1 / precision.clamp(min=1e-12)).float()

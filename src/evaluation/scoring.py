@@ -227,7 +227,8 @@ def edges_of(space: ParameterSpace, value: np.ndarray) -> dict[str, str | None]:
     """
     near = EDGE * space.step
     low, high = value <= space.low + near, value >= space.high - near
-    ends = np.where(space.categorical | ~(low | high), None, np.where(low, "low", "high"))
+    is_one = np.isfinite(value) & ~space.categorical & (low | high)
+    ends = np.where(is_one, np.where(low, "low", "high"), None)
     return dict(zip((spec.name for spec in space.varying), ends.tolist(), strict=True))
 
 

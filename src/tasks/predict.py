@@ -269,11 +269,10 @@ def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[Plain
 
 
 def short_names(files: Sequence[str], most: int) -> list[str]:
-    """Names of files without the directory that all of them are in, of so many characters at most."""
+    """Names of files, without their directory where it is the same for all, of so many characters at most."""
     directories = {os.path.dirname(file) for file in files}
-    shared = len(os.path.commonprefix([f"{directory}{os.sep}" for directory in directories if directory]))
-    whole = len(directories) == 1 and "" not in directories
-    return [fitted(one_line(file[shared:] if whole else file), most) for file in files]
+    shown = [os.path.basename(file) for file in files] if len(directories) == 1 else files
+    return [fitted(one_line(file), most) for file in shown]
 
 
 def as_fits(cells: dict[str, list[str]], room: int) -> list[str]:
