@@ -19,7 +19,7 @@ IMAGES_PER_COMPONENT = 4  # at least, of those that show the directions of a set
 RIDGE = 1e-3  # of the mean variance, added to every direction: finite sets leave some of them empty
 ROUNDING = 1 / 255**2 / 12  # variance of pixels that are rounded to 8 bits
 PERCENTILE = 0.95  # of the training's own images, which is the unit of distances
-FAR = 10.0  # distance from which on a sound is called far
+FAR = 5.0  # distance from which on a sound is called far
 FIRST_KEYS = ("mean", "whitening", "quantiles")  # of the checkpoints of version 2 and before
 
 

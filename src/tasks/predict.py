@@ -239,7 +239,7 @@ def print_overview(entries: Sequence[dict[str, Any]], terminal: Terminal) -> Non
     table, n_left = overview_table(entries, terminal.width)
     terminal.print(table)
     texts = [
-        "distance: 95 % of the training's sounds are within 1; answers about far sounds mean little",
+        "distance: 95 % of the training's sounds are within 1; far answers mean little",
         "±: half of a 90 % interval; ≤, ≥: at or beyond an end of the range",
     ]
     if n_left:
