@@ -213,6 +213,10 @@ bench benchmark: $(ENV)
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
 
+## str sim-to-real: What networks of the Moog set basic say of other implementations of its voice (RUNS="RUN …")
+str sim-to-real: $(ENV)
+	@$(PYTHON) scripts/sim_to_real.py $$RUNS $(ARGS)
+
 ## st study: Compare representations and end-to-end networks, 256 to 65,536 sounds, about 2 hours and 30 GB; resumable
 st study: $(ENV)
 	@$(PYTHON) scripts/study.py $(ARGS)
