@@ -34,7 +34,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 
-from scripts.pages import table  # noqa: E402
+from scripts.pages import between_marks, table  # noqa: E402
 from scripts.setups import (  # noqa: E402
     compose_config,
     core_seconds,
@@ -178,7 +178,7 @@ def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
 def bench_moog(directory: Path, n_records: int) -> Iterator[Row]:
     """The Moog sets as a whole, their stages, memory and start-up."""
     for name, goal in (("moog_basic", 10_000), ("moog_envelope", 5_000), ("moog_resonance", None)):
-        recipe = recipe_of(f"synth/generate_{name}")
+        recipe = recipe_of(f"synth/generate_{name}", f"dataset.size={TRAINED_ON}")
         with one_core():
             yield from _moog_stages(recipe, name)
         seconds = seconds_of(functools.partial(generate, recipe, directory / name))
@@ -454,6 +454,7 @@ def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
 ALL = (bench_generation, bench_ladder, bench_moog, bench_reading, bench_training, bench_heads, bench_export)
 SECTIONS = {section.__name__.removeprefix("bench_"): section for section in ALL}
 COLUMNS = ("what", "measured", "beside it")
+MARKS = "<!-- bench: made by scripts/bench.py -->\n", "<!-- end of bench -->\n"
 
 
 def main() -> None:
@@ -463,7 +464,7 @@ def main() -> None:
     parser = OptionParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000, help="size of the set that reading is measured on")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--write", type=Path, help="write the table to this page")
+    parser.add_argument("--write", type=Path, help="write the table to this page, what else is on it stays")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as directory:
@@ -482,7 +483,6 @@ def main() -> None:
     console().print(shown)
     if arguments.write:
         lines = [
-            "# Measurements",
             "",
             f'Made by `make bench ARGS="--write {arguments.write}"` on {machine}.',
             "Times are medians; ratios were taken within one run. Figures of 1 core count the time that the core was "
@@ -490,8 +490,10 @@ def main() -> None:
             "On another machine they will differ, ratios less so.",
             "",
             *table(COLUMNS, rows),
+            "",
         ]
-        write_atomically(arguments.write, ("\n".join(lines) + "\n").encode())
+        page = arguments.write.read_text(encoding="utf-8") if arguments.write.exists() else "# Measurements\n\n"
+        write_atomically(arguments.write, between_marks(page, MARKS, "\n".join(lines)).encode())
         console().print(f"Written: {arguments.write}")
 
 

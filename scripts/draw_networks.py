@@ -106,6 +106,17 @@ def wrap(pieces: Sequence[str], width: float, size: float, gap: float) -> list[l
     return lines
 
 
+def document(picture: Picture, title: str, height: float) -> str:
+    """A picture on a card, as a whole file."""
+    card = Picture()  # light behind dark text, whatever the page
+    card.box(0.5, 0.5, WIDTH - 1, height - 1, "#ffffff", LINE, 12)
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" viewBox="0 0 {WIDTH} {height:g}" '
+        f'font-family="{FONT}" role="img">'
+    )
+    return "\n".join([head, f"<title>{escape(title)}</title>", *card, *picture, "</svg>"]) + "\n"
+
+
 # ----- a picture
 
 
@@ -119,15 +130,7 @@ def draw(network: Network) -> str:
     y = draw_inputs(picture, network, 104.0)
     for row in network.rows:
         y = draw_row(picture, row, network, y + GAP)
-    height = y + MARGIN
-    card = Picture()  # light behind dark text, whatever the page
-    card.box(0.5, 0.5, WIDTH - 1, height - 1, "#ffffff", LINE, 12)
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}" viewBox="0 0 {WIDTH} {height:g}" '
-        f'font-family="{FONT}" role="img">'
-    )
-    title = f"<title>{escape(network.model)}: {escape(totals(network))}</title>"
-    return "\n".join([head, title, *card, *picture, "</svg>"]) + "\n"
+    return document(picture, f"{network.model}: {totals(network)}", y + MARGIN)
 
 
 def totals(network: Network) -> str:

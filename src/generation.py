@@ -236,13 +236,12 @@ class FreshSounds:
         """The part of the device."""
         return self.recipe.finish(begun, device)
 
-    def block_size(self, device: torch.device) -> int:
-        """How many of them are best made together there."""
-        return self.recipe.block_size(device)
-
-    def n_threads(self, device: torch.device) -> int:
-        """How many threads are to begin blocks: one, or all cores but one where the CPU renders for the device."""
-        return 1 if self.recipe.renders_on(device) else max(1, numba.get_num_threads() - 1)
+    def settings(self, device: torch.device) -> dict[str, int]:
+        """What a `Stream` of that device is told: see there. Logs that the sounds will travel, and why."""
+        if reason := self.recipe.why_not_on(device):
+            log.info("Sounds are rendered on the CPU: %s.", reason)
+        n_threads = max(1, numba.get_num_threads() - 1) if reason else 1  # one core is left to the training
+        return {"block_size": self.recipe.block_size(device), "n_threads": n_threads, "ahead": n_threads}
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import torch
 from omegaconf import OmegaConf
@@ -20,7 +21,7 @@ from src.params import SAMPLINGS, FixedParam, ParameterSpace, Sampling
 from src.perturb.chain import Draws, Perturbation, part_of
 from src.sections import Section, WholeNumber, read_section
 from src.spectral.representation import Representation, SpectralRepresentation, working_memory
-from src.synth.base import Synth, count_samples
+from src.synth.base import Synth, count_samples, why_no_cuda_voice
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, Shard, new_info
@@ -71,14 +72,6 @@ class DatasetSection(Section):
     sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
     duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")
     synth_type: str = Field(pattern="^[^/]*$", description="it must be a short name, without a slash")
-
-
-@runtime_checkable
-class RendersThere(Protocol):
-    """A synth that renders on a CUDA device, too."""
-
-    def render_cuda(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Waveforms, float32, `(voice, time)`, of parameters in natural units, float64, `(voice,)` each."""
 
 
 class Begun(NamedTuple):
@@ -410,22 +403,29 @@ class Recipe:
     def _render_there(self, begun: Begun, given: Tensor) -> Tensor:
         """Waveforms of what a synth is given on a device, `(parameter, sample)`."""
         try:
-            return cast(RendersThere, self.synth).render_cuda(dict(zip(self._given_names, given, strict=True)))
+            voice: Any = self.synth  # has the method, as `renders_on` has found
+            waveform: Tensor = voice.render_cuda(dict(zip(self._given_names, given, strict=True)))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             row, reason = self._first_failure(dict(zip(self._given_names, begun.sound.numpy(), strict=True)), error)
             raise ConfigError(self._failed(begun.first + row, begun.value[row], reason)) from error
+        return waveform
 
     @cached_property
     def _given_names(self) -> list[str]:
         """Names of what the synth is given, in order."""
         own = [*(spec.name for spec in self.space.varying), *(fixed.name for fixed in self.space.fixed)]
-        return own if self.perturbation is None else [*own, *self.perturbation.voice_parameters]
+        return own if self.perturbation is None else [*own, *self.perturbation.voice_parameters.values()]
 
     def renders_on(self, device: torch.device) -> bool:
         """Whether the synth renders on a device; otherwise it renders on the CPU, and its sounds travel there."""
-        return device.type == "cuda" and isinstance(self.synth, RendersThere)
+        return not self.why_not_on(device)
+
+    def why_not_on(self, device: torch.device) -> str:
+        """Why the synth does not render on a device, as a sentence without its full stop; empty if it does."""
+        kind = "cpu" if numba.config.ENABLE_CUDASIM else "cuda"  # the simulator of CUDA has the CPU as its device
+        return why_no_cuda_voice(self.synth) if device.type == kind else f"synths have no voice for {device.type}"
 
     def block_size(self, device: torch.device) -> int:
         """Samples to make together on a device: `MOST_TOGETHER`, or as many as its memory takes.
@@ -535,6 +535,10 @@ class Recipe:
             for split, (first, end) in splits.items()
         }
 
+    def first_number(self, split: str, shard: Shard | None = None) -> int:
+        """Number of the first sample of a split, of a dataset or of a shard of it."""
+        return self.ranges(shard or WHOLE)[split][0]
+
     def batches(
         self, batch_size: int, shard: Shard = WHOLE, done: Mapping[str, int] = NOTHING
     ) -> Iterator[tuple[str, int, int]]:
@@ -622,14 +626,16 @@ def _perturbation(config: Mapping[str, Any], synth: Synth, instantiate: Callable
         for name, section in sections.items()
     }
     perturbation = Perturbation(effects, synth.sample_rate, count_samples(synth.sample_rate, synth.duration))
-    for name in perturbation.voice_parameters:
-        if name not in synth.defaults:
+    for name, parameter in perturbation.voice_parameters.items():
+        if parameter not in synth.defaults:
             raise ConfigError(
-                f"perturb varies {name}, which {type(synth).__name__} does not know; it knows "
+                f"perturb.{name} varies {parameter}, which {type(synth).__name__} does not know; it knows "
                 f"{', '.join(synth.defaults)}. Leave it out: '~perturb.{name}'."
             )
-        if name in config["parameters"]:
-            raise ConfigError(f"perturb varies {name}, which stands in parameters as well; leave one of them out.")
+        if parameter in config["parameters"]:
+            raise ConfigError(
+                f"perturb.{name} varies {parameter}, which stands in parameters as well; leave one of them out."
+            )
     return perturbation
 
 

@@ -18,7 +18,7 @@ from src import __version__
 ROOT = Path(__file__).parents[1]
 PROGRAMS = [*ROOT.glob("*.py"), *(ROOT / "src").glob("*.py"), *(ROOT / "scripts").glob("*.py")]
 FILES = [path for path in PROGRAMS if "rootutils" in path.read_text(encoding="utf-8")]
-WITHOUT_PACKAGES = {"clean.py", "show_curves.py"}
+WITHOUT_PACKAGES = {"bench_gpu.py", "clean.py", "show_curves.py"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
 PYTHONS = ["3.11", "3.12", "3.13"]

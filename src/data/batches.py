@@ -18,6 +18,7 @@ from src.errors import ConfigError, NSMError
 
 CHUNK_SAMPLES = 4096
 CHUNK_BYTES = 64_000_000  # of images, where samples are large
+CPU = torch.device("cpu")
 
 
 class BatchOrder(Sampler[Tensor]):
@@ -71,13 +72,20 @@ class BatchOrder(Sampler[Tensor]):
         return self.n_batches
 
     def __iter__(self) -> Iterator[Tensor]:
+        return self.on(CPU)
+
+    def on(self, device: torch.device) -> Iterator[Tensor]:
+        """The same numbers on a device: a copy for each batch would wait for the step before it, one does not."""
         # A generator, so that an iterator that was made before `set_epoch` still gives the right epoch.
         if self.seed is None:
             order = torch.arange(self.n_samples)
         else:
             source = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
             order = torch.from_numpy(np.random.default_rng(source).permutation(self.n_samples))
-        yield from order[: self.used][self.rank :: self.world_size].tensor_split(len(self))
+        order = order[: self.used][self.rank :: self.world_size]
+        if device.type == "cuda":
+            order = order.contiguous().pin_memory().to(device, non_blocking=True)
+        yield from order.tensor_split(len(self))
 
 
 class Batches:
@@ -100,7 +108,7 @@ class Batches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for numbers in self.order:
+        for numbers in self.order.on(self.samples.device):
             batch = self.samples[numbers]
             yield page_locked(batch) if self.pin else batch
 

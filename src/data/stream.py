@@ -46,6 +46,7 @@ class Stream:
 
     Attributes:
         waited: Seconds for which the thread that trains waited for sounds, the work of `finish` included.
+        worked: Seconds of processor time that `begin` took for the sounds that were fetched.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Stream:
         self.first = seed * SOUNDS_OF_A_SEED + rank * self.part
         self.n_threads, self.ahead, self.device = n_threads, ahead, device
         self.epoch = 0
-        self.waited = 0.0
+        self.waited = self.worked = 0.0
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[Future[Any]] = deque()
         self._next = 0  # number of the first pending block, counted over all epochs
@@ -110,18 +111,19 @@ class Stream:
             # PyTorch's own threads would wait by spinning, and take the cores from the network. `set_num_threads` acts
             # on the new thread alone if the calling thread has read its own number before, hence this call.
             torch.get_num_threads()
-            threads = {"initializer": torch.set_num_threads, "initargs": (1,)}
-            self._pool = ThreadPoolExecutor(self.n_threads, "fresh-sounds", **threads)
+            self._pool = ThreadPoolExecutor(self.n_threads, "fresh-sounds", torch.set_num_threads, (1,))
             self._next = block
         while len(self._pending) <= self.ahead:
             numbers = self._range_of_block(self._next + len(self._pending))
-            self._pending.append(self._pool.submit(self.begin, *numbers))
+            self._pending.append(self._pool.submit(_timed, self.begin, *numbers))
         self._next += 1
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the training before it does not count as waiting for this block
         start = time.perf_counter()
         try:
-            return self.finish(self._pending.popleft().result())
+            begun, seconds = self._pending.popleft().result()
+            self.worked += seconds
+            return self.finish(begun)
         finally:
             self.waited += time.perf_counter() - start
 
@@ -148,6 +150,13 @@ class Stream:
         self._held, self._block = None, {}
 
 
+def _timed(begin: Callable[[int, int], Any], start: int, stop: int) -> tuple[Any, float]:
+    """What a function returns, and the processor time of this thread that it took, s."""
+    before = time.thread_time()
+    begun = begin(start, stop)
+    return begun, time.thread_time() - before
+
+
 @runtime_checkable
 class DeviceSource(Protocol):
     """A source of fresh sounds whose images a device can make: see `src.generation.FreshSounds`."""
@@ -158,11 +167,8 @@ class DeviceSource(Protocol):
     def finish(self, begun: Any, device: torch.device) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
         """The rest, on the device, in the thread that trains: what `BatchFormat.of` takes."""
 
-    def block_size(self, device: torch.device) -> int:
-        """How many sounds are best made together."""
-
-    def n_threads(self, device: torch.device) -> int:
-        """How many threads are to begin blocks."""
+    def settings(self, device: torch.device) -> dict[str, int]:
+        """`block_size`, `n_threads` and `ahead` of the stream."""
 
 
 def device_stream(
@@ -184,14 +190,5 @@ def device_stream(
     def finish(begun: Any) -> dict[str, Tensor]:
         return to_tensors.of(*source.finish(begun, device))
 
-    n_threads = source.n_threads(device)
-    return Stream(
-        partial(source.begin, device=device),
-        n_samples,
-        **settings,
-        finish=finish,
-        block_size=source.block_size(device),
-        n_threads=n_threads,
-        ahead=n_threads,
-        device=device,
-    )
+    begin = partial(source.begin, device=device)
+    return Stream(begin, n_samples, **settings, **source.settings(device), finish=finish, device=device)

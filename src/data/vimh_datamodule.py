@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class VIMHDataModule(LightningDataModule):
 
     Attributes:
         waited: Seconds for which the trainings so far have waited for fresh sounds.
+        worked: Seconds of processor time that these sounds have taken.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class VIMHDataModule(LightningDataModule):
         self.stream_size = stream_size
         self.stream_source = stream_source
         self.make_dataset = make_dataset
-        self.waited = 0.0
+        self.waited = self.worked = 0.0
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -272,22 +273,21 @@ class VIMHDataModule(LightningDataModule):
             return self._loader(self.train_set, "train")
         self._close_stream()  # of an earlier training
         n_samples = self.stream_size or len(self._division[1])
-        settings = {"n_samples": n_samples, "seed": self.order_seed, **self._share}
-        self._stream = self._stream_of(self.stream_source(self.info), settings)
+        self._stream = self._stream_of(self.stream_source(self.info), n_samples)
         return self._in_chunks(self._stream, self._stream, "train")
 
-    def _stream_of(self, source: Callable[[int, int], Batch], settings: Mapping[str, int]) -> Stream:
+    def _stream_of(self, source: Callable[[int, int], Batch], n_samples: int) -> Stream:
         """Batches of fresh sounds, made on a GPU that trains if the source can, or else by a thread of the CPU."""
         to_tensors = BatchFormat(self.info.parameters, self.aux, self.measure)
         if self._device.type == "cuda" and isinstance(source, DeviceSource):
-            return device_stream(source, to_tensors, self._device, **settings)
+            return device_stream(source, to_tensors, self._device, n_samples, seed=self.order_seed, **self._share)
         pins = self._pins
 
         def make(start: int, stop: int) -> dict[str, Tensor]:
             batch = to_tensors(source(start, stop))
             return page_locked(batch) if pins else batch
 
-        return Stream(make, **settings)
+        return Stream(make, n_samples, seed=self.order_seed, **self._share)
 
     def val_dataloader(self) -> Chunks:
         """Validation batches in the order of the file."""
@@ -343,6 +343,7 @@ class VIMHDataModule(LightningDataModule):
         if self._stream is not None:
             self._stream.close()
             self.waited += self._stream.waited
+            self.worked += self._stream.worked
             self._stream = None
 
     @property
@@ -356,7 +357,7 @@ class VIMHDataModule(LightningDataModule):
         return self.pin_memory and self._device.type == "cuda"
 
     @property
-    def _share(self) -> dict[str, int]:
+    def _share(self) -> dict[str, Any]:
         """What this device gets: its part of a batch, its number, and how many devices there are."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         self.check_devices(world_size)

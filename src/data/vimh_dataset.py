@@ -103,7 +103,12 @@ class Samples(Dataset[dict[str, Tensor]], ABC):
 
     `samples[3]` is one of them: the tensors of a batch without their first dimension. `samples[numbers]` and
     `samples[:100]` are batches, each by one indexing operation.
+
+    Attributes:
+        device: Where batches are, and the numbers that give them best.
     """
+
+    device = torch.device("cpu")
 
     @abstractmethod
     def __len__(self) -> int:
@@ -179,6 +184,7 @@ class MemoryDataset(Samples):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = dict(tensors)
+        self.device = self.tensors["image"].device
 
     @classmethod
     def load(cls, dataset: VIMHDataset) -> "MemoryDataset":
@@ -207,5 +213,5 @@ class MemoryDataset(Samples):
         """A batch."""
         if isinstance(items, slice):
             return {key: tensor[items] for key, tensor in self.tensors.items()}
-        numbers = torch.as_tensor(items, device=self.tensors["image"].device)
+        numbers = torch.as_tensor(items, device=self.device)
         return {key: tensor.index_select(0, numbers) for key, tensor in self.tensors.items()}

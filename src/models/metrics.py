@@ -46,6 +46,7 @@ class HeadMetrics(Metric):
     """
 
     full_state_update = False
+    category_heads: Tensor
     n_samples: Tensor
     n_active: Tensor
     loss: Tensor
@@ -61,7 +62,8 @@ class HeadMetrics(Metric):
         self.heads = heads
         self.coverage = coverage
         n_heads = len(heads.names)
-        self.categories = heads.categorical.nonzero()[:, 0].tolist()
+        self.register_buffer("category_heads", heads.categorical.nonzero()[:, 0], persistent=False)
+        self.categories = self.category_heads.tolist()
         self.ordered = (~heads.categorical).nonzero()[:, 0].tolist()
         self.add_state("n_samples", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("n_active", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
@@ -112,10 +114,11 @@ class HeadMetrics(Metric):
     def _count_classes(self, predicted: Tensor, true: Tensor) -> None:
         """Count the classes of categories, `(batch, head)` each, where they act."""
         is_true, is_predicted = (
-            index[:, self.categories].unsqueeze(-1) == self.heads.classes for index in (true, predicted)
+            index.index_select(1, self.category_heads).unsqueeze(-1) == self.heads.classes
+            for index in (true, predicted)
         )
         if self.heads.pairs:
-            active = self.heads.active_from_index(true)[:, self.categories].unsqueeze(-1)
+            active = self.heads.active_from_index(true).index_select(1, self.category_heads).unsqueeze(-1)
             is_true, is_predicted = is_true & active, is_predicted & active
         self.occurrences += torch.stack([is_true & is_predicted, is_true, is_predicted]).sum(dim=1)
 
@@ -152,7 +155,7 @@ class HeadMetrics(Metric):
         right, true, predicted = self.occurrences.float()  # (category, class)
         occurs = true + predicted > 0
         f1 = torch.where(occurs, 2 * right / (true + predicted), 0.0).sum(dim=-1) / occurs.sum(dim=-1)
-        return torch.full_like(self.error, math.nan).index_copy(0, torch.tensor(self.categories).to(f1.device), f1)
+        return torch.full_like(self.error, math.nan).index_copy(0, self.category_heads, f1)
 
     def _mean(self, per_head: Tensor, heads: list[int]) -> Tensor:
         """Mean over some heads, of those that acted on any sample."""

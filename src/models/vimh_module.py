@@ -17,13 +17,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from src.errors import ConfigError, check_choice, check_number
 from src.models.components.network import set_memory_format
 from src.models.decoders import Prediction
+from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, TrainingSetup, is_replayed
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
 TensorBatch = Mapping[str, Tensor]
-Outcome = tuple[Tensor, list[Tensor]]  # of a batch: its mean loss, and the logits of each head, without gradients
 
 EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
@@ -67,6 +67,7 @@ class VIMHLitModule(LightningModule):
             `gradient_clip_algorithm` says. None or 0: no clipping.
         accumulate_grad_batches: Batches whose gradients are averaged for a step; the last batch of an epoch makes a
             step with what there is.
+        graph: Whether training steps are replayed as CUDA graphs (`src.models.graph`). `auto`: where they can be.
 
     Raises:
         ConfigError: If a setting is invalid.
@@ -74,6 +75,7 @@ class VIMHLitModule(LightningModule):
 
     best_acc: Tensor
     std_scale: Tensor
+    graph_maker: type[GraphMaker] = CudaGraphs
 
     def __init__(
         self,
@@ -90,15 +92,19 @@ class VIMHLitModule(LightningModule):
         head_weights: str | Mapping[str, float] = "equal",
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
+        graph: bool | str = "auto",
     ) -> None:
         super().__init__()
         check_number("trainer.accumulate_grad_batches", accumulate_grad_batches, whole=True, least=1)
+        if graph not in ("auto", True, False):
+            raise ConfigError(f"model.graph is {graph!r}; choose one of auto, true, false.")
         check_choice("model.scheduler_interval", scheduler_interval, ("epoch", "step"))
         self.automatic_optimization = False
         self.specs = tuple(ParamSpec(**entry) for entry in parameters)
         self.names = tuple(spec.name for spec in self.specs)
         self.net = net
         self.loss = loss
+        self.head_sizes = [loss.head_size(spec) for spec in self.specs]
         self.heads = ParamTensors(self.specs)
         self.decoder = loss.decoder(self.heads)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
@@ -109,6 +115,8 @@ class VIMHLitModule(LightningModule):
         self.compile_net = compile
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
+        self.graph = graph
+        self.step_graphs: StepGraphs | None = None  # of a training whose steps are replayed
         self.n_accumulated = 0  # batches since the last step
         self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
         self.counts = {stage: HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
@@ -162,30 +170,40 @@ class VIMHLitModule(LightningModule):
 
     def _train_on(self, batch: TensorBatch, steps: bool) -> Outcome:
         """Add the gradients of a batch, and make a step of the optimizer if it is time for one."""
-        optimizer = cast(LightningOptimizer, self.optimizers())  # there is one
+        learn = self._learn if self.step_graphs is None else self.step_graphs.learn
         outcome: Outcome
 
         def closure() -> Tensor:  # some optimizers compute the gradients several times
             nonlocal outcome
-            logits = self(batch["image"], batch["aux"])
-            loss = self.compute_loss(logits, batch)
-            outcome = loss.detach(), [logits[name].detach() for name in self.names]
-            if self.n_accumulated == 0:
-                optimizer.zero_grad()
-            share = self.accumulate_grad_batches
-            self.manual_backward(loss / share if share > 1 else loss)
+            outcome = learn(batch)
             return outcome[0]
 
         if steps:
-            optimizer.step(closure)
+            self._optimizer.step(closure)
         else:
             closure()
         return outcome
 
+    def _learn(self, batch: TensorBatch) -> Outcome:
+        """Add the gradients of a batch to those that wait for a step."""
+        logits = self(batch["image"], batch["aux"])
+        loss = self.compute_loss(logits, batch)
+        if self.n_accumulated == 0:
+            self._optimizer.zero_grad()
+        share = self.accumulate_grad_batches
+        self.manual_backward(loss / share if share > 1 else loss)
+        return self._outcome(loss.detach(), {name: of_head.detach() for name, of_head in logits.items()})
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the gradients, after callbacks have seen them."""
+        """Clip the gradients, after callbacks have seen them; where steps are replayed, make the whole step."""
+        if self.step_graphs is None:
+            self._clip()
+        else:
+            self.step_graphs.update()
+
+    def _clip(self) -> None:
         if self.gradient_clip_val:
-            self.clip_gradients(optimizer, self.gradient_clip_val)
+            self.clip_gradients(self._optimizer, self.gradient_clip_val)
 
     def on_validation_model_zero_grad(self) -> None:
         """Called by Lightning before a validation; gradients that wait for their step are kept."""
@@ -208,8 +226,13 @@ class VIMHLitModule(LightningModule):
         outcomes = []
         for batch in chunk:
             logits = self(batch["image"], batch["aux"])
-            outcomes.append((self.compute_loss(logits, batch), [logits[name] for name in self.names]))
+            outcomes.append(self._outcome(self.compute_loss(logits, batch), logits))
         self._count(stage, chunk, outcomes)
+
+    def _outcome(self, loss: Tensor, logits: Mapping[str, Tensor]) -> Outcome:
+        """What is counted of a batch: the sum of its samples' losses, and the logits of all heads, joined."""
+        joined = torch.cat([logits[name] for name in self.names], dim=1)
+        return loss * len(joined), joined
 
     @torch.no_grad()
     def _count(self, stage: str, chunk: Sequence[TensorBatch], outcomes: Sequence[Outcome]) -> None:
@@ -218,20 +241,33 @@ class VIMHLitModule(LightningModule):
             return
         losses, logits = zip(*outcomes, strict=True)
         index, normalized = ([batch[key] for batch in chunk[: len(outcomes)]] for key in ("index", "normalized"))
-        sizes = torch.tensor([len(of_batch) for of_batch in index], device=self.device)
-        prediction = self.decoder([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
+        prediction = self.decoder(torch.cat(logits).split(self.head_sizes, dim=1))
         self.counts[stage].update(
-            (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
+            torch.stack(losses).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
         )
 
     def on_train_start(self) -> None:
-        """Discard counts of the sanity check and of an interrupted epoch, and continue after its last batch."""
+        """Choose how steps are made. Discard counts of an interrupted epoch, and continue after its last batch."""
+        self.step_graphs = self._step_graphs()
         self.n_accumulated = 0
         for stage in ("train", "val"):
             self.counts[stage].reset()
         if self.n_resumed:  # Lightning drops it where the length of the training was read before
             self._train_loader.load_state_dict({"n_batches": self.n_resumed})
         self.n_resumed = 0
+
+    def _step_graphs(self) -> StepGraphs | None:
+        """What replays the steps of this training; the optimizer has the state of its checkpoint by now."""
+        accumulates, compiles, maker = self.accumulate_grad_batches, self.compile_net, self.graph_maker
+        setup = TrainingSetup.of(self, graphs_on=maker.device_type, accumulates=accumulates, compiles=compiles)
+        if not is_replayed(self.graph, setup):
+            return None
+        (optimizer,) = self.trainer.optimizers
+        return StepGraphs(self._learn, self._clip, optimizer, maker(), required=self.graph is True)
+
+    def on_train_end(self) -> None:
+        """Free the memory of the graphs: Lightning moves the network off the device after a training."""
+        self.step_graphs = None
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate that the epoch begins with, for loggers alone."""
@@ -293,10 +329,11 @@ class VIMHLitModule(LightningModule):
         trainer = self.trainer
         trainer.callback_metrics.update(figures)
         trainer.logged_metrics.update(figures)
-        shown = {name: figure.item() for name, figure in figures.items() if name.rpartition("/")[2] in SHOWN}
+        # One copy from the device: each waits for it.
+        numbers = dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True))
+        shown = {name: number for name, number in numbers.items() if name.rpartition("/")[2] in SHOWN}
         trainer.progress_bar_metrics.update(shown)
         if trainer.loggers and not trainer.sanity_checking:
-            numbers = {name: figure.item() for name, figure in figures.items()}
             for logger in trainer.loggers:
                 logger.log_metrics({**numbers, "epoch": self.current_epoch}, step=trainer.global_step)
 
@@ -345,6 +382,11 @@ class VIMHLitModule(LightningModule):
             return {"optimizer": optimizer}
         length = {"total_steps": self._total_steps()} if self.scheduler_interval == "step" else {}
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer=optimizer, **length)}
+
+    @property
+    def _optimizer(self) -> LightningOptimizer:
+        """The optimizer as Lightning wraps it; there is one."""
+        return cast(LightningOptimizer, self.optimizers())
 
     @property
     def _train_loader(self) -> Any:

@@ -20,7 +20,7 @@ from src.perturb.draws import normal, uniform
 
 MARGIN = 0.1  # s, that a filter's response is longer than a room's, at most
 LOWEST = 20.0  # Hz; below it a tilt stays at its level there
-HIGHEST_RATIO = 1e4  # of a frequency to a cutoff, beyond which a low-pass falls no further
+HIGHEST_RATIO = 1e4  # of a frequency to that of a filter, beyond which the filter changes no further
 PASSED = 0.9  # share of the band below half the lower rate that a resampler lets through unchanged
 LEAST = 1e-30  # power that divides
 
@@ -51,7 +51,7 @@ class Bins(NamedTuple):
 
 def gain(waveform: Tensor, level: Tensor) -> Tensor:
     """Sounds, louder by `level` dB, `(sound, 1)`."""
-    return waveform * 10 ** (level / 20)
+    return waveform * amplitude(level)
 
 
 def offset(waveform: Tensor, share: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def soft_clip(waveform: Tensor, headroom: Tensor) -> Tensor:
         waveform: `(sound, time)`.
         headroom: dB of c over the sound's peak, `(sound, 1)`; below 0 it distorts, far above 0 nothing changes.
     """
-    limit = peak(waveform) * 10 ** (headroom / 20)
+    limit = peak(waveform) * amplitude(headroom)
     return torch.where(limit > 0, limit * torch.tanh(waveform / limit.clamp(min=LEAST)), waveform)
 
 
@@ -80,7 +80,7 @@ def quantize(waveform: Tensor, bits: Tensor, headroom: Tensor, dither: Tensor | 
         dither: Keys of triangular noise of two steps that is added before, int32, `(sound, 2)`; it makes the error's
             mean and power independent of the sound (Lipshitz, Wannamaker and Vanderkooy, JAES 40, 1992).
     """
-    step = peak(waveform) * 10 ** (headroom / 20) * 2 ** (1 - bits)
+    step = peak(waveform) * amplitude(headroom) * torch.exp2(1 - bits)
     number = waveform / step.clamp(min=LEAST)
     if dither is not None:
         n_samples = waveform.shape[1]
@@ -97,7 +97,7 @@ def add_noise(waveform: Tensor, noise: Tensor, ratio: Tensor) -> Tensor:
         noise: Of any level, `(sound, time)`.
         ratio: Signal-to-noise ratio, dB, `(sound, 1)`.
     """
-    scale = (power(waveform) / power(noise).clamp(min=LEAST)).sqrt() * 10 ** (-ratio / 20)
+    scale = (power(waveform) / power(noise).clamp(min=LEAST)).sqrt() * amplitude(-ratio)
     return waveform + scale * noise
 
 
@@ -110,9 +110,9 @@ def pink_noise(key: Tensor, n_samples: int) -> Tensor:
     """Normal noise whose power density falls as 1/f, 10 dB a decade, without direct current, `(sound, time)`."""
     n_bins = n_samples // 2 + 1
     parts = normal(key, 2 * n_bins)
-    amplitude = torch.arange(n_bins, device=key.device).clamp(min=1).rsqrt()
-    amplitude[0] = 0
-    return torch.fft.irfft(torch.complex(parts[:, :n_bins] * amplitude, parts[:, n_bins:] * amplitude), n_samples)
+    fall = torch.arange(n_bins, device=key.device).clamp(min=1).rsqrt()
+    fall[0] = 0
+    return _irfft(torch.complex(parts[:, :n_bins] * fall, parts[:, n_bins:] * fall), n_samples)
 
 
 def hum(key: Tensor, n_samples: int, sample_rate: int, frequency: Tensor, n_harmonics: int) -> Tensor:
@@ -143,8 +143,27 @@ def filtered(waveform: Tensor, response: Tensor, bins: Bins) -> Tensor:
         response: complex64, `(sound, freq)`.
         bins: Of the sounds.
     """
-    spectrum = torch.fft.rfft(waveform, bins.n_fft)
-    return torch.fft.irfft(spectrum * response, bins.n_fft)[:, : bins.n_samples].contiguous()
+    spectrum = multiply(_rfft(waveform, bins.n_fft), response)
+    return _irfft(spectrum, bins.n_fft)[:, : bins.n_samples].contiguous()
+
+
+def multiply(one: Tensor, other: Tensor) -> Tensor:
+    """The product of complex tensors, whose bits do not depend on where in a tensor a number stands.
+
+    PyTorch's own rounds the last numbers of a tensor in another way than those before them.
+    """
+    real = one.real * other.real - one.imag * other.imag
+    return torch.complex(real, one.real * other.imag + one.imag * other.real)
+
+
+def _rfft(waveform: Tensor, n_fft: int) -> Tensor:
+    """The FFT of each row; one alone is transformed twice, since the library has another algorithm for one."""
+    return torch.fft.rfft(waveform.expand(max(2, len(waveform)), -1).contiguous(), n_fft)[: len(waveform)]
+
+
+def _irfft(spectrum: Tensor, n_fft: int) -> Tensor:
+    """The inverse, likewise."""
+    return torch.fft.irfft(spectrum.expand(max(2, len(spectrum)), -1).contiguous(), n_fft)[: len(spectrum)]
 
 
 def tilt(bins: Bins, slope: Tensor, pivot: float) -> Tensor:
@@ -187,9 +206,10 @@ def peak_filter(bins: Bins, frequency: Tensor, level: Tensor, q: Tensor) -> Tens
         level: dB, `(sound, 1)`.
         q: Centre over the distance of the points at half the level in dB, `(sound, 1)`.
     """
-    ratio = _warped(bins, frequency)
-    real, boost = 1 - ratio.square(), 10 ** (level / 40)
-    return torch.complex(real, ratio * boost / q) / torch.complex(real, ratio / (boost * q))
+    ratio, boost = _warped(bins, frequency), amplitude(level / 2)
+    real, above, below = 1 - ratio.square(), ratio * boost / q, ratio / (boost * q)
+    size = real.square() + below.square()
+    return torch.complex((real.square() + above * below) / size, real * (above - below) / size)
 
 
 def low_pass(bins: Bins, cutoff: Tensor, order: int) -> Tensor:
@@ -200,7 +220,7 @@ def low_pass(bins: Bins, cutoff: Tensor, order: int) -> Tensor:
         cutoff: Hz, below half the sample rate, `(sound, 1)`.
         order: An even number.
     """
-    return _butterworth(_warped(bins, cutoff).clamp(max=HIGHEST_RATIO), order)
+    return _butterworth(_warped(bins, cutoff), order)
 
 
 def high_pass(bins: Bins, cutoff: Tensor, order: int) -> Tensor:
@@ -212,7 +232,7 @@ def high_pass(bins: Bins, cutoff: Tensor, order: int) -> Tensor:
         order: An even number.
     """
     ratio = _warped(bins, cutoff)
-    response = _butterworth((1 / ratio.clamp(min=1 / HIGHEST_RATIO)), order).conj()
+    response = _butterworth(1 / ratio.clamp(min=1 / HIGHEST_RATIO), order).conj()
     return torch.where(ratio > 0, response, 0)
 
 
@@ -221,14 +241,16 @@ def _butterworth(ratio: Tensor, order: int) -> Tensor:
     response = torch.ones_like(ratio, dtype=torch.complex64)
     for k in range(order // 2):
         damping = 2 * math.sin((2 * k + 1) * math.pi / (2 * order))
-        response = response / torch.complex(1 - ratio.square(), damping * ratio)
+        real, imaginary = 1 - ratio.square(), damping * ratio
+        size = real.square() + imaginary.square()
+        response = multiply(response, torch.complex(real / size, -imaginary / size))
     return response
 
 
 def _warped(bins: Bins, frequency: Tensor) -> Tensor:
     """Analog frequency over that of `frequency`, as the bilinear transform has them, `(sound, freq)`."""
     turn = math.pi / bins.sample_rate
-    return torch.tan(bins.frequency * turn).abs() / torch.tan(frequency * turn)
+    return (torch.tan(bins.frequency * turn).abs() / torch.tan(frequency * turn)).clamp(max=HIGHEST_RATIO)
 
 
 def resampled(bins: Bins, sample_rate: Tensor) -> Tensor:
@@ -278,14 +300,19 @@ def impulse_response(key: Tensor, bins: Bins, rt60: Tensor, direct_ratio: Tensor
     decay = torch.exp((time - begins).clamp(min=0) * (-3 * math.log(10) / rt60))
     tail = normal(key, bins.n_samples) * decay * (time >= begins)
     energy = tail.square().sum(dim=1, keepdim=True)
-    response = tail * (10 ** (-direct_ratio / 20) / energy.clamp(min=LEAST).sqrt())
+    response = tail * (amplitude(-direct_ratio) / energy.clamp(min=LEAST).sqrt())
     response[:, 0] = 1
     return response
 
 
 def response_of(impulse_response: Tensor, bins: Bins) -> Tensor:
     """The frequency response of impulse responses, `(sound, time)`, no longer than the sounds."""
-    return torch.fft.rfft(impulse_response, bins.n_fft)
+    return _rfft(impulse_response, bins.n_fft)
+
+
+def amplitude(level: Tensor) -> Tensor:
+    """What a level in dB multiplies by. An exponential, since a power of a number rounds by its place in a tensor."""
+    return torch.exp(level * (math.log(10) / 20))
 
 
 def peak(waveform: Tensor) -> Tensor:

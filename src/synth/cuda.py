@@ -26,11 +26,44 @@ from torch import Tensor
 
 from src.errors import ConfigError
 from src.synth.base import Limits, check_names, count_voices
-from src.synth.kernels import BLOCK, Oscillator, flush, naive_saw, read_table
+from src.synth.kernels import (
+    AMPLITUDE,
+    ATTACK_END,
+    ATTACK_RATE,
+    BLOCK,
+    CUTOFF,
+    DECAY_RATE,
+    FEEDBACK,
+    OCTAVES,
+    RELEASE_RATE,
+    SUSTAIN,
+    Oscillator,
+    adsr,
+    advance,
+    along_chords,
+    along_tangents,
+    clip,
+    cutoff_gain,
+    exp2,
+    flush,
+    inflow,
+    inlined,
+    naive_saw,
+    read_table,
+    residuals_of,
+    settle,
+    share_of,
+    solve_last,
+    solve_others,
+    tanh_and_chord,
+)
 
 arrays = torch  # the library whose arrays the functions take
 THREADS = 64  # of a block of threads
+TILE = 8  # samples that a thread of the decimation makes
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 def why_unusable() -> str:
@@ -145,39 +178,180 @@ def place_tables(make: Callable[[int], np.ndarray], sizes: Tensor) -> tuple[Tens
     return points, start, shift
 
 
-def _launch(kernel: Any, grid: int | tuple[int, int], y: Tensor, *arguments: Any) -> None:
-    """Run a kernel that fills y, on the device of y and on PyTorch's current stream there."""
+def _launch(kernel: Any, y: Tensor, *arguments: Any, n_tiles: int = 1) -> Tensor:
+    """Run a kernel that fills y, `(time, voice)`, on PyTorch's current stream: for each tile, a thread per voice.
+
+    It gets y as a flat array, `(time * voice,)`, whose places are counted in unsigned integers, and the length of the
+    sounds: a signed place may be one from the end, which costs a test, and two indices cost a product per sample.
+
+    Returns:
+        y as `(voice, time)`.
+    """
+    n_samples, n_voices = y.shape
+    if not y.numel():
+        return y.T
+    grid, block = (-(-n_voices // THREADS), n_tiles), (THREADS, 1)
     if SIMULATED:
-        plain = [item.numpy() if isinstance(item, Tensor) else item for item in (y, *arguments)]
+        plain = [item.numpy() if isinstance(item, Tensor) else item for item in (y.view(-1), n_samples, *arguments)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)  # phases are to wrap around
-            kernel[grid, THREADS](*plain)
+            kernel[grid, block](*plain)
     else:
         with torch.cuda.device(y.device):
             stream = cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-            kernel[grid, THREADS, stream](y, *arguments)
+            kernel[grid, block, stream](y.view(-1), n_samples, *arguments)
+    return y.T
 
 
 def _envelope(decay_rate: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
-    """Exponential decay as a product: of each block, `(block, voice)`, and of each place in it, `(place, voice)`."""
+    """Exponential decay as a product: of each block, `(block, voice)`, and of each place in it, `(place * voice,)`."""
     n = torch.arange(max(n_samples, BLOCK), dtype=torch.float64, device=decay_rate.device)
     at_block = torch.exp(-n[:n_samples:BLOCK, None] * decay_rate)
-    return at_block.float(), torch.exp(-n[:BLOCK, None] * decay_rate).float()
+    return at_block.float(), torch.exp(-n[:BLOCK, None] * decay_rate).float().view(-1)
 
 
 @cuda.jit(fastmath=True)
-def _saw_kernel(y, band_limited, tables, start, shift, increment, phase, amplitude, at_block, in_block):
+def _saw_kernel(y, n_samples, band_limited, tables, start, shift, increment, phase, amplitude, at_block, in_block):
     voice = cuda.grid(1)
-    if voice >= y.shape[1]:
+    if voice >= increment.size:
         return
     first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
+    place, row = np.uint64(voice), np.uint64(increment.size)
     for block in range(at_block.shape[0]):
         level = amplitude[voice] * at_block[block, voice]
-        first = block * BLOCK
-        for n in range(min(BLOCK, y.shape[0] - first)):
+        near = np.uint64(voice)
+        for _ in range(min(BLOCK, n_samples - block * BLOCK)):
             saw = read_table(tables, first_point, table_shift, at) if band_limited else naive_saw(at)
-            y[first + n, voice] = flush(saw * (level * in_block[n, voice]))
+            y[place] = flush(saw * (level * in_block[near]))
             at += step
+            place += row
+            near += row
+
+
+@inlined
+def _saturate(drive, outputs):
+    """The tanh and the chord of the input and of the four outputs."""
+    v1, v2, v3, v4 = outputs
+    t0, c0 = tanh_and_chord(drive)
+    t1, c1 = tanh_and_chord(v1)
+    t2, c2 = tanh_and_chord(v2)
+    t3, c3 = tanh_and_chord(v3)
+    t4, c4 = tanh_and_chord(v4)
+    return (t0, t1, t2, t3, t4), (c0, c1, c2, c3, c4)
+
+
+@inlined
+def _step(x, k, outputs, slopes, residuals):
+    """The outputs where the residuals vanish along the slopes, what drives the first stage there, and the last step."""
+    v1, v2, v3, v4 = outputs
+    b0, b1, b2, b3, _ = slopes
+    r1, r2, r3, _ = residuals
+    d4 = solve_last(slopes, residuals, k)
+    d1, d2, d3 = solve_others((b0, b1, b2, b3), (r1, r2, r3), k, d4)
+    v4 = v4 + d4
+    return (v1 + d1, v2 + d2, v3 + d3, v4), x - k * v4, d4
+
+
+@inlined
+def _solve(x, k, gain, states, outputs, chords):
+    """The outputs of one sample, as `kernels.ladder_block` finds them: a step along the chords, two of Newton's.
+
+    Returns:
+        Outputs, the chords at the last but one step, and the current into the first stage times gain.
+    """
+    slopes, flows = along_chords(x, k, gain, chords, outputs)
+    outputs, drive, last = _step(x, k, outputs, slopes, residuals_of(states, outputs, flows))
+    tanhs, chords = _saturate(drive, outputs)
+    slopes, residuals = along_tangents(gain, states, outputs, tanhs)
+    outputs, drive, last = _step(x, k, outputs, slopes, residuals)
+    tanhs, chords = _saturate(drive, outputs)
+    slopes, residuals = along_tangents(gain, states, outputs, tanhs)
+    outputs, drive, last = _step(x, k, outputs, slopes, residuals)
+    return outputs, chords, inflow(gain, k, tanhs[0], slopes[0], last)
+
+
+@inlined
+def _ladder(x, k, gain, states, outputs, chords):
+    """One sample of the ladder: new states, outputs of the four stages, and chords."""
+    (v1, v2, v3, v4), chords, flow = _solve(x, k, gain, states, outputs, chords)
+    s1, s2, s3, s4 = states
+    share = share_of(gain)
+    s1, v1, flow = advance(s1, flow, v1, gain, share)
+    s2, v2, flow = advance(s2, flow, v2, gain, share)
+    s3, v3, flow = advance(s3, flow, v3, gain, share)
+    s4, v4, flow = advance(s4, flow, v4, gain, share)
+    return (s1, s2, s3, s4), (v1, v2, v3, v4), chords
+
+
+@cuda.jit(fastmath=True)
+def _moog_kernel(
+    y,
+    n_samples,
+    band_limited,
+    tables,
+    start,
+    shift,
+    increment,
+    phase,
+    parameters,
+    at_block,
+    in_block,
+    note_end,
+    lowest,
+    highest,
+    lead,
+):
+    voice = cuda.grid(1)
+    if voice >= increment.size:
+        return
+    first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
+    amplitude, k, cutoff = parameters[AMPLITUDE, voice], parameters[FEEDBACK, voice], parameters[CUTOFF, voice]
+    octaves, attack_rate = parameters[OCTAVES, voice], parameters[ATTACK_RATE, voice]
+    attack_end, decay_rate = parameters[ATTACK_END, voice], parameters[DECAY_RATE, voice]
+    sustain, release_rate = parameters[SUSTAIN, voice], parameters[RELEASE_RATE, voice]
+    states = outputs = (_ZERO, _ZERO, _ZERO, _ZERO)
+    chords = (_ONE, _ONE, _ONE, _ONE, _ONE)
+    place, row = np.uint64(voice), np.uint64(increment.size)
+    for _ in range(lead):
+        y[place] = _ZERO
+        place += row
+    for block in range(at_block.shape[0]):
+        decay = at_block[block, voice]
+        first = block * BLOCK
+        near = np.uint64(voice)
+        for n in range(min(BLOCK, n_samples - lead - first)):
+            saw = read_table(tables, first_point, table_shift, at) if band_limited else naive_saw(at)
+            time = np.float32(np.uint32(first + n))
+            level = adsr(time, attack_rate, attack_end, decay_rate, sustain, release_rate, note_end)
+            gain = cutoff_gain(clip(cutoff * exp2(octaves * level), lowest, highest))
+            states, outputs, chords = _ladder(saw * amplitude, k, gain, states, outputs, chords)
+            y[place] = flush(outputs[3] * (decay * in_block[near]))
+            at += step
+            place += row
+            near += row
+        s1, s2, s3, s4 = states
+        states = (settle(s1), settle(s2), settle(s3), settle(s4))
+
+
+@cuda.jit(fastmath=True)
+def _decimate_kernel(y, n_samples, x, n_voices, weights, factor):
+    voice, tile = cuda.grid(2)
+    if voice >= n_voices:
+        return
+    total = cuda.local.array(TILE, np.float32)
+    for i in range(TILE):
+        total[i] = _ZERO
+    row, weight = np.uint64(n_voices), np.uint64(0)
+    place = np.uint64(tile * TILE * factor * n_voices + voice)
+    for _ in range(weights.size // TILE):
+        value = x[place] if place < np.uint64(x.size) else _ZERO  # beyond the end in the last tile
+        for i in range(TILE):
+            total[i] += weights[weight + np.uint64(i)] * value
+        place += row
+        weight += np.uint64(TILE)
+    for i in range(TILE):
+        if tile * TILE + i < n_samples:
+            y[np.uint64((tile * TILE + i) * n_voices + voice)] = flush(total[i])
 
 
 def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_samples: int) -> Tensor:
@@ -193,7 +367,56 @@ def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_
         Waveforms, float32, `(voice, time)`.
     """
     y = torch.empty(n_samples, len(amplitude), device=amplitude.device)
-    if y.numel():
-        n_blocks = -(-len(amplitude) // THREADS)
-        _launch(_saw_kernel, n_blocks, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
-    return y.T
+    return _launch(_saw_kernel, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
+
+
+def render_moog(
+    oscillator: Oscillator,
+    parameters: Tensor,
+    decay_rate: Tensor,
+    note_end: float,
+    cutoff_limits: tuple[float, float],
+    lead: int,
+    n_samples: int,
+) -> Tensor:
+    """Sawtooth → ladder whose cutoff an ADSR sweeps → exponential decay.
+
+    Args:
+        oscillator: What each voice plays.
+        parameters: Rows AMPLITUDE … RELEASE_RATE, the cutoff as a ratio to the sample rate, float32, `(row, voice)`.
+        decay_rate: Amplitude decay in nepers per sample, float64, `(voice,)`.
+        note_end: Sample at which release begins.
+        cutoff_limits: Lowest and highest cutoff as ratios to the sample rate.
+        lead: Zeros before the sound.
+        n_samples: Samples to return, `lead` included.
+
+    Returns:
+        Waveforms, float32, `(voice, time)`.
+    """
+    y = torch.empty(n_samples, len(decay_rate), device=decay_rate.device)
+    scalars = (np.float32(scalar) for scalar in (note_end, *cutoff_limits))
+    envelope = _envelope(decay_rate, n_samples - lead)
+    return _launch(_moog_kernel, y, *oscillator, parameters, *envelope, *scalars, lead)
+
+
+def decimate(x: Tensor, taps: np.ndarray, factor: int, n_samples: int) -> Tensor:
+    """Every `factor`-th sample of x, filtered: y[n] = sum over j of taps[j] x[n * factor + j].
+
+    A kernel of its own, as PyTorch's convolutions may compute in TF32, and round by the size of the block.
+
+    Args:
+        x: Waveforms with `(taps - 1) / 2` zeros before the sound, float32, `(voice, time)`, a view as of `render_moog`.
+        taps: Symmetric low-pass filter, float32, `(tap,)`.
+        factor: Ratio of the sample rates.
+        n_samples: Samples to return.
+
+    Returns:
+        Waveforms, float32, `(voice, time)`.
+    """
+    # Each sample of x goes into all samples of a tile, times the tap that it meets there, or zero.
+    margin = (TILE - 1) * factor
+    padded = torch.nn.functional.pad(torch.tensor(taps), (margin, margin))
+    meets = [padded[margin - i * factor : len(padded) - i * factor] for i in range(TILE)]
+    weights = torch.stack(meets, dim=1).view(-1).to(x.device)
+    y = torch.empty(n_samples, len(x), device=x.device)
+    return _launch(_decimate_kernel, y, x.T.reshape(-1), len(x), weights, factor, n_tiles=-(-n_samples // TILE))

@@ -91,29 +91,29 @@ class Oscillator(NamedTuple):
 
 
 # error_model="numpy": a division that may raise would be a branch, and loops with branches are not vectorized.
-_inlined = register_jitable(fastmath=True, nogil=True, error_model="numpy", forceinline=True)
+inlined = register_jitable(fastmath=True, nogil=True, error_model="numpy", forceinline=True)
 code_cache = CodeCache(fastmath=True, nogil=True, error_model="numpy")
 
 
-@_inlined
+@inlined
 def clip(x, low, high):
     """The number between `low` and `high` that is nearest to x."""
     return min(max(x, low), high)
 
 
-@_inlined
+@inlined
 def flush(y):
     """Zero in place of what is too small to matter: denormal numbers slow down whatever comes after."""
     return y if abs(y) > SILENCE else _ZERO
 
 
-@_inlined
+@inlined
 def naive_saw(phase):
     """Rising sawtooth 2 * frac(0.5 + phase) - 1: the phase, read as a signed fraction."""
     return np.float32(np.int32(np.uint32(phase >> np.uint64(32)))) * _PHASE_TO_SIGNED_UNIT
 
 
-@_inlined
+@inlined
 def read_table(tables, start, shift, phase):
     """Table at `phase`, linearly interpolated.
 
@@ -126,7 +126,7 @@ def read_table(tables, start, shift, phase):
     return tables[index] + fraction * (tables[index + np.uint64(1)] - tables[index])
 
 
-@_inlined
+@inlined
 def tanh_and_chord(x):
     """Rational tanh(x), relative error under 2e-6 for any x, and its chord tanh(x) / x, which needs no x != 0.
 
@@ -139,7 +139,7 @@ def tanh_and_chord(x):
     return x * chord, chord
 
 
-@_inlined
+@inlined
 def cutoff_gain(ratio):
     """tan(pi * ratio) for a ratio of cutoff to sample rate from 0 to 0.49, relative error under 5e-6.
 
@@ -150,7 +150,7 @@ def cutoff_gain(ratio):
     return ratio * smooth / ((_HALF - ratio) * (_HALF + ratio))
 
 
-@_inlined
+@inlined
 def exp2(octaves):
     """2^octaves within 12 octaves, relative error under 5e-6: a polynomial for the 16th root, squared four times."""
     x = octaves * _SIXTEENTH
@@ -161,7 +161,7 @@ def exp2(octaves):
     return root * root
 
 
-@_inlined
+@inlined
 def adsr(n, attack_rate, attack_end, decay_rate, sustain, release_rate, note_end):
     """Envelope at sample n, 0 to 1: linear attack, linear decay to `sustain`, linear release from the level reached.
 
@@ -173,7 +173,7 @@ def adsr(n, attack_rate, attack_end, decay_rate, sustain, release_rate, note_end
     return level * clip(_ONE - (n - note_end) * release_rate, _ZERO, _ONE)
 
 
-@_inlined
+@inlined
 def _fill_saw(y, oscillator, voice, first):
     """Write the sawtooth of a voice from sample `first` on to `y`, `(time,)`."""
     tables, start, shift = oscillator.tables, oscillator.start[voice], oscillator.shift[voice]
@@ -187,8 +187,8 @@ def _fill_saw(y, oscillator, voice, first):
             y[n] = naive_saw(phase + np.uint64(n) * increment)
 
 
-@_inlined
-def _firm(chord, gain):
+@inlined
+def firm(chord, gain):
     """The chord, or at high gains more and more 1, the chord at rest.
 
     At high gains the states swing while the stages hardly move, and the last chord says little about the next one.
@@ -196,78 +196,81 @@ def _firm(chord, gain):
     return chord + clip(_FIRMNESS * (gain - _FIRM_FROM), _ZERO, _ONE) * (_ONE - chord)
 
 
-@_inlined
-def _along_chords(work, x, gain, k, first):
-    """Slopes and residuals of the equations with the chords of the last sample in place of tanh."""
-    for i in range(LANES):
-        g = gain[first + i]
-        b0, b1, b2 = g * _firm(work[_C0 + i], g), g * _firm(work[_C1 + i], g), g * _firm(work[_C2 + i], g)
-        b3, b4 = g * _firm(work[_C3 + i], g), g * _firm(work[_C4 + i], g)
-        v1, v2, v3, v4 = work[_X1 + i], work[_X2 + i], work[_X3 + i], work[_X4 + i]
-        q0, q1, q2, q3, q4 = b0 * (x[first + i] - k[i] * v4), b1 * v1, b2 * v2, b3 * v3, b4 * v4
-        work[_B0 + i], work[_B1 + i], work[_B2 + i], work[_B3 + i], work[_B4 + i] = b0, b1, b2, b3, b4
-        work[_R1 + i] = work[_S1 + i] - v1 + (q0 - q1)
-        work[_R2 + i] = work[_S2 + i] - v2 + (q1 - q2)
-        work[_R3 + i] = work[_S3 + i] - v3 + (q2 - q3)
-        work[_R4 + i] = work[_S4 + i] - v4 + (q3 - q4)
+@inlined
+def along_chords(x, k, gain, chords, outputs):
+    """Slopes and flows of the ladder's equations with the chords of the last sample in place of tanh.
+
+    Args:
+        x: Input.
+        k: Feedback.
+        gain: tan(pi * cutoff / sample_rate).
+        chords: tanh(v) / v of the input and of the four stages at the last sample.
+        outputs: v of the four stages at the last sample.
+
+    Returns:
+        Gain times the derivative of tanh, and gain times tanh, of the input and of the four stages.
+    """
+    c0, c1, c2, c3, c4 = chords
+    v1, v2, v3, v4 = outputs
+    b0, b1, b2 = gain * firm(c0, gain), gain * firm(c1, gain), gain * firm(c2, gain)
+    b3, b4 = gain * firm(c3, gain), gain * firm(c4, gain)
+    return (b0, b1, b2, b3, b4), (b0 * (x - k * v4), b1 * v1, b2 * v2, b3 * v3, b4 * v4)
 
 
-@_inlined
-def _along_tangents(work, gain, first):
-    """Slopes and residuals of the equations at the arguments whose tanh is computed."""
-    for i in range(LANES):
-        g = gain[first + i]
-        t0, t1, t2, t3, t4 = work[_T0 + i], work[_T1 + i], work[_T2 + i], work[_T3 + i], work[_T4 + i]
-        work[_B0 + i] = g * (_ONE - t0 * t0)
-        work[_B1 + i] = g * (_ONE - t1 * t1)
-        work[_B2 + i] = g * (_ONE - t2 * t2)
-        work[_B3 + i] = g * (_ONE - t3 * t3)
-        work[_B4 + i] = g * (_ONE - t4 * t4)
-        work[_R1 + i] = work[_S1 + i] - work[_X1 + i] + g * (t0 - t1)
-        work[_R2 + i] = work[_S2 + i] - work[_X2 + i] + g * (t1 - t2)
-        work[_R3 + i] = work[_S3 + i] - work[_X3 + i] + g * (t2 - t3)
-        work[_R4 + i] = work[_S4 + i] - work[_X4 + i] + g * (t3 - t4)
+@inlined
+def residuals_of(states, outputs, flows):
+    """What is missing in the four equations: state plus what flows in minus what flows out, minus output."""
+    s1, s2, s3, s4 = states
+    v1, v2, v3, v4 = outputs
+    q0, q1, q2, q3, q4 = flows
+    return s1 - v1 + (q0 - q1), s2 - v2 + (q1 - q2), s3 - v3 + (q2 - q3), s4 - v4 + (q3 - q4)
 
 
-@_inlined
-def _solve(work, x, k, first):
-    """Step the arguments to where the residuals vanish along the slopes.
+@inlined
+def along_tangents(gain, states, outputs, tanhs):
+    """Slopes and residuals of the ladder's equations at outputs whose tanh, and that of the input, is given."""
+    s1, s2, s3, s4 = states
+    v1, v2, v3, v4 = outputs
+    t0, t1, t2, t3, t4 = tanhs
+    b0, b1, b2 = gain * (_ONE - t0 * t0), gain * (_ONE - t1 * t1), gain * (_ONE - t2 * t2)
+    b3, b4 = gain * (_ONE - t3 * t3), gain * (_ONE - t4 * t4)
+    r1, r2 = s1 - v1 + gain * (t0 - t1), s2 - v2 + gain * (t1 - t2)
+    r3, r4 = s3 - v3 + gain * (t2 - t3), s4 - v4 + gain * (t3 - t4)
+    return (b0, b1, b2, b3, b4), (r1, r2, r3, r4)
+
+
+@inlined
+def solve_last(slopes, residuals, k):
+    """Step of the last stage's output to where all residuals vanish along the slopes.
 
     Stage i of four: (1 + b_i) d_i = r_i + b_(i-1) d_(i-1), and the first one is fed by d_0 = -k d_4. Only the feedback
-    disturbs the two diagonals, so that d_4 has a closed form and the others follow from it. Two short loops are faster
-    than a long one: the processor overlaps more of their turns.
+    disturbs the two diagonals, so that d_4 has a closed form and the others follow from it.
     """
-    for i in range(LANES):
-        b0, b1, b2, b3 = work[_B0 + i], work[_B1 + i], work[_B2 + i], work[_B3 + i]
-        e1, e2, e3, e4 = _ONE + b1, _ONE + b2, _ONE + b3, _ONE + work[_B4 + i]
-        e12 = e1 * e2
-        passed = b3 * (work[_R3 + i] * e12 + b2 * (work[_R2 + i] * e1 + b1 * work[_R1 + i]))
-        loop = e12 * (e3 * e4) + (k[i] * b0 * b1) * (b2 * b3)
-        work[_D4 + i] = (work[_R4 + i] * (e12 * e3) + passed) / loop
-    for i in range(LANES):
-        b1, b2, d4 = work[_B1 + i], work[_B2 + i], work[_D4 + i]
-        e1, e2, e3 = _ONE + b1, _ONE + b2, _ONE + work[_B3 + i]
-        e12 = e1 * e2
-        inverse = _ONE / (e12 * e3)
-        d1 = (work[_R1 + i] - work[_B0 + i] * k[i] * d4) * (inverse * (e2 * e3))
-        d2 = (work[_R2 + i] + b1 * d1) * (inverse * (e1 * e3))
-        d3 = (work[_R3 + i] + b2 * d2) * (inverse * e12)
-        work[_X1 + i] += d1
-        work[_X2 + i] += d2
-        work[_X3 + i] += d3
-        work[_X4 + i] += d4
-        work[_X0 + i] = x[first + i] - k[i] * work[_X4 + i]
+    b0, b1, b2, b3, b4 = slopes
+    r1, r2, r3, r4 = residuals
+    e1, e2, e3, e4 = _ONE + b1, _ONE + b2, _ONE + b3, _ONE + b4
+    e12 = e1 * e2
+    passed = b3 * (r3 * e12 + b2 * (r2 * e1 + b1 * r1))
+    loop = e12 * (e3 * e4) + (k * b0 * b1) * (b2 * b3)
+    return (r4 * (e12 * e3) + passed) / loop
 
 
-@_inlined
-def _saturate(work):
-    """The tanh and the chord of all arguments."""
-    for i in range(5 * LANES):
-        work[_T0 + i], work[_C0 + i] = tanh_and_chord(work[_X0 + i])
+@inlined
+def solve_others(slopes, residuals, k, d4):
+    """Steps of the first three stages' outputs that go with the last one's, d4."""
+    b0, b1, b2, b3 = slopes
+    r1, r2, r3 = residuals
+    e1, e2, e3 = _ONE + b1, _ONE + b2, _ONE + b3
+    e12 = e1 * e2
+    inverse = _ONE / (e12 * e3)
+    d1 = (r1 - b0 * k * d4) * (inverse * (e2 * e3))
+    d2 = (r2 + b1 * d1) * (inverse * (e1 * e3))
+    d3 = (r3 + b2 * d2) * (inverse * e12)
+    return d1, d2, d3
 
 
-@_inlined
-def _confine(v, c, gain, share):
+@inlined
+def confine(v, c, gain, share):
     """Keep v to what holds for the exact solution, wherever Newton went.
 
     Exactly, v = c - gain * tanh(v). As |tanh(v)| < 1, and as it has the sign of v and at least the size of 0.6 |v| or
@@ -282,20 +285,113 @@ def _confine(v, c, gain, share):
     return clip(v, min(inner, outer), max(inner, outer))
 
 
-@_inlined
+@inlined
+def share_of(gain):
+    """What `confine` is given with a gain."""
+    return _SLOPE * gain / (_ONE + _SLOPE * gain)
+
+
+@inlined
+def inflow(gain, k, t0, b0, d4):
+    """Current into the first stage times gain, after the last step."""
+    return clip(gain * t0 - b0 * k * d4, -gain, gain)
+
+
+@inlined
+def advance(state, flow, output, gain, share):
+    """The new state of a stage, its confined output, and what flows out of it times gain."""
+    c = state + flow
+    v = confine(output, c, gain, share)
+    return v + v - state, v, c - v
+
+
+@inlined
+def settle(state):
+    """A state at the end of a block: zero if it is too small to matter, and finite."""
+    return clip(flush(state), -STATE_LIMIT, STATE_LIMIT)  # far above what any input reaches
+
+
+@inlined
+def _four(work, i, q1, q2, q3, q4):
+    """Four quantities of lane i."""
+    return work[q1 + i], work[q2 + i], work[q3 + i], work[q4 + i]
+
+
+@inlined
+def _five(work, i, q0, q1, q2, q3, q4):
+    """Five quantities of lane i."""
+    return work[q0 + i], work[q1 + i], work[q2 + i], work[q3 + i], work[q4 + i]
+
+
+@inlined
+def _along_chords(work, x, gain, k, first):
+    """Slopes and residuals of all lanes, along the chords."""
+    for i in range(LANES):
+        g = gain[first + i]
+        chords = _five(work, i, _C0, _C1, _C2, _C3, _C4)
+        outputs = _four(work, i, _X1, _X2, _X3, _X4)
+        slopes, flows = along_chords(x[first + i], k[i], g, chords, outputs)
+        work[_B0 + i], work[_B1 + i], work[_B2 + i], work[_B3 + i], work[_B4 + i] = slopes
+        residuals = residuals_of(_four(work, i, _S1, _S2, _S3, _S4), outputs, flows)
+        work[_R1 + i], work[_R2 + i], work[_R3 + i], work[_R4 + i] = residuals
+
+
+@inlined
+def _along_tangents(work, gain, first):
+    """Slopes and residuals of all lanes, along the tangents."""
+    for i in range(LANES):
+        g = gain[first + i]
+        tanhs = _five(work, i, _T0, _T1, _T2, _T3, _T4)
+        s1, v1, s2, v2 = _four(work, i, _S1, _X1, _S2, _X2)
+        s3, v3, s4, v4 = _four(work, i, _S3, _X3, _S4, _X4)
+        slopes, residuals = along_tangents(g, (s1, s2, s3, s4), (v1, v2, v3, v4), tanhs)
+        work[_B0 + i], work[_B1 + i], work[_B2 + i], work[_B3 + i], work[_B4 + i] = slopes
+        work[_R1 + i], work[_R2 + i], work[_R3 + i], work[_R4 + i] = residuals
+
+
+@inlined
+def _solve(work, x, k, first):
+    """Step the arguments of tanh to where the residuals vanish along the slopes.
+
+    Two short loops are faster than a long one: the processor overlaps more of their turns.
+    """
+    for i in range(LANES):
+        slopes = _five(work, i, _B0, _B1, _B2, _B3, _B4)
+        r3, r2, r1, feedback, r4 = work[_R3 + i], work[_R2 + i], work[_R1 + i], k[i], work[_R4 + i]
+        work[_D4 + i] = solve_last(slopes, (r1, r2, r3, r4), feedback)
+    for i in range(LANES):
+        b1, b2, d4, b3 = _four(work, i, _B1, _B2, _D4, _B3)
+        r1, b0, feedback, r2, r3 = work[_R1 + i], work[_B0 + i], k[i], work[_R2 + i], work[_R3 + i]
+        d1, d2, d3 = solve_others((b0, b1, b2, b3), (r1, r2, r3), feedback, d4)
+        work[_X1 + i] += d1
+        work[_X2 + i] += d2
+        work[_X3 + i] += d3
+        work[_X4 + i] += d4
+        work[_X0 + i] = x[first + i] - k[i] * work[_X4 + i]
+
+
+@inlined
+def _saturate(work):
+    """The tanh and the chord of all arguments."""
+    for i in range(5 * LANES):
+        work[_T0 + i], work[_C0 + i] = tanh_and_chord(work[_X0 + i])
+
+
+@inlined
 def _advance(work, y, gain, k, first):
     """Confine the solution stage by stage, write the output and step the states."""
     for i in range(LANES):
         g = gain[first + i]
-        work[_SHARE + i] = _SLOPE * g / (_ONE + _SLOPE * g)
-        work[_FLOW + i] = clip(g * work[_T0 + i] - work[_B0 + i] * k[i] * work[_D4 + i], -g, g)
+        work[_SHARE + i] = share_of(g)
+        work[_FLOW + i] = inflow(g, k[i], work[_T0 + i], work[_B0 + i], work[_D4 + i])
     for stage in range(0, 4 * LANES, LANES):
         for i in range(LANES):
-            c = work[_S1 + stage + i] + work[_FLOW + i]
-            v = _confine(work[_X1 + stage + i], c, gain[first + i], work[_SHARE + i])
-            work[_S1 + stage + i] = v + v - work[_S1 + stage + i]
+            state, v, flow = advance(
+                work[_S1 + stage + i], work[_FLOW + i], work[_X1 + stage + i], gain[first + i], work[_SHARE + i]
+            )
+            work[_S1 + stage + i] = state
             work[_X1 + stage + i] = v
-            work[_FLOW + i] = c - v
+            work[_FLOW + i] = flow
     for i in range(LANES):
         y[first + i] = work[_X4 + i]
 
@@ -336,10 +432,10 @@ def ladder_block(work, x, gain, k, size):
         _solve(work, x, k, first)
         _advance(work, x, gain, k, first)
     for i in range(4 * LANES):
-        work[i] = clip(flush(work[i]), -STATE_LIMIT, STATE_LIMIT)  # far above what any input reaches
+        work[i] = settle(work[i])
 
 
-@_inlined
+@inlined
 def _workspace():
     """Scratch memory of a group of lanes at rest: parameters, work, block, gain, in_block and at_block, zeros all.
 

@@ -22,7 +22,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
 from src.hydra_versions import instantiate
-from src.models.costs import cpu_threads, useful_threads
+from src.models.costs import cpu_threads, keep_freed_memory, useful_threads
 from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting
 from src.programs.interrupts import StopOnInterrupt
@@ -32,7 +32,7 @@ from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
 from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
-from src.tasks.what_runs import announce_run, early_end
+from src.tasks.what_runs import announce_run, early_end, waiting
 
 log = RankedLogger(__name__)
 
@@ -56,14 +56,17 @@ def train(cfg: DictConfig) -> dict[str, float]:
     log_hyperparameters(cfg, model, trainer)
     announce_run(f"{cfg.experiment_name}: ", datamodule, model, trainer, cfg.seed)
 
+    keep_freed_memory()
     start = time.monotonic()
     with cpu_threads(n_threads(cfg, trainer, model, datamodule)):
         if cfg.train:
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
-            if reason := early_end(trainer):
-                log.info("%s", reason)
+        seconds = time.monotonic() - start
+        if cfg.train:
+            for said in filter(None, (early_end(trainer), waiting(datamodule, seconds))):
+                log.info("%s", said)
         metrics = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
-        about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), time.monotonic() - start)
+        about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), seconds)
         if cfg.test:
             checkpoint = checkpoint_to_test(cfg, trainer, ckpt_path)
             log.debug("Testing %s", checkpoint or "the weights in memory: nothing was saved")
@@ -159,6 +162,7 @@ def about_run(
     n_sounds = len(datamodule.train_set)
     if datamodule.stream:  # other sounds in every epoch
         n_sounds = (datamodule.stream_size or n_sounds) * epochs
+    costs = {"sound_seconds": datamodule.worked, "waited_seconds": datamodule.waited} if datamodule.stream else {}
     return {
         "experiment_name": cfg.experiment_name,
         "dataset": datamodule.data_dir.name,
@@ -167,6 +171,7 @@ def about_run(
         "training_samples": n_sounds,
         "epochs": epochs,
         "training_seconds": round(seconds, 1),
+        **{name: round(figure, 1) for name, figure in costs.items()},
         "seed": cfg.seed,
     }
 

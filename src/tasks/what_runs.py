@@ -1,4 +1,4 @@
-"""The line that says what a training or a test is of, and why a training ended before its last epoch."""
+"""The line that says what a training or a test is of, why a training ended early, and what it waited for."""
 
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer
@@ -65,4 +65,21 @@ def early_end(trainer: Trainer) -> str | None:
     return (
         f"Stopped early: {stopping.monitor} has not improved for {stopping.wait_count} validations "
         f"(callbacks.early_stopping.patience={stopping.patience})."
+    )
+
+
+def waiting(datamodule: VIMHDataModule, seconds: float) -> str | None:
+    """What fresh sounds cost a training, in a sentence; None where it was trained on stored ones.
+
+    Args:
+        datamodule: Has trained.
+        seconds: Of the whole training.
+    """
+    if not datamodule.stream:
+        return None
+    worked, waited = datamodule.worked, datamodule.waited
+    share = 100 * waited / max(seconds, waited, 1e-9)
+    return (
+        f"Fresh sounds took {worked:.1f} s of processor time; the training waited {waited:.1f} of its {seconds:.1f} s "
+        f"for them ({share:.0f} %)."
     )

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf, open_dict
 
 from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError
 from src.hydra_versions import instantiate
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
@@ -21,7 +22,7 @@ GENERATORS = [f"synth/{option}" for option in GROUPS["synth"] if option.startswi
 OF_TRAIN = [
     (group, option)
     for group, options in GROUPS.items()
-    if group not in ("local", "representation", "channels", "synth", "hydra")
+    if group not in ("local", "representation", "channels", "perturb", "synth", "hydra")
     for option in (MODELS if group == "model" else options)
 ]
 
@@ -51,6 +52,29 @@ def test_every_representation_and_channel_suits_every_generator(composed, name, 
     cfg = resolved(composed(name, f"representation={option}", f"channels=[{','.join(channels)}]"))
     assert cfg["representation"]["_target_"]
     assert list(cfg["channels"]) == channels
+
+
+EFFECTS = [option for option in GROUPS["perturb"] if option not in ("none", "mild", "recording")]
+
+
+@pytest.mark.parametrize("option", EFFECTS)
+def test_every_effect_has_its_settings_in_its_file(option):
+    cfg = OmegaConf.load(CONFIGS / "perturb" / f"{option}.yaml")
+    if option == "measured_room":
+        cfg.measured_room.directory = "rooms"
+    ((name, section),) = OmegaConf.to_container(cfg, throw_on_missing=True).items()
+    effect = instantiate_trusted(section, slot="effect")
+    assert name == option and set(section) - {"_target_"} == set(type(effect).model_fields)
+    assert option == "measured_room" or effect.check(8000, 8000) == ""
+
+
+@pytest.mark.parametrize("option", ["mild", "recording", "[room,noise]"])
+def test_perturbations_are_effects_in_an_order(composed, option):
+    sections = resolved(composed("synth/generate_simple_saw", f"perturb={option}"))["perturb"]
+    assert set(sections) <= set(EFFECTS) and len(sections) > 1
+    assert option != "[room,noise]" or list(sections) == ["room", "noise"]
+    for section in sections.values():
+        assert instantiate_trusted(section, slot="effect").check(8000, 8000) == ""
 
 
 @pytest.mark.parametrize("option", GROUPS["callbacks"])

@@ -302,4 +302,6 @@ def test_workers_refuse_another_dataset_in_a_sentence(copied, method):
     loader = WorkerBatches(dataset, BatchOrder(51, 7), num_workers=1, multiprocessing_context=method)
     with pytest.raises(VIMHError) as caught:
         list(loader)
-    assert str(caught.value) == f"{copied}: another dataset has taken the place of the one that was opened. Start again."
+    assert (
+        str(caught.value) == f"{copied}: another dataset has taken the place of the one that was opened. Start again."
+    )

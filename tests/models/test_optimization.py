@@ -6,16 +6,13 @@ from functools import partial
 
 import pytest
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from src.callbacks.model_checkpoint import ModelCheckpoint
-from src.checkpoints.run import build_model
 from src.data import batches
 from src.errors import ConfigError
-from src.hydra_versions import instantiate
-from src.tasks.train import make_trainer
 
 N_BATCHES = 6  # of an epoch: 46 training samples, 8 to the batch
 EPOCHS = 3
@@ -35,40 +32,6 @@ pytestmark = pytest.mark.filterwarnings(
 def chunks_of_four(monkeypatch):
     """An epoch has a chunk of four batches, and one of two."""
     monkeypatch.setattr(batches, "CHUNK_SAMPLES", 32)
-
-
-@pytest.fixture
-def prepare(compose_run, saw_dir, tmp_path):
-    """Builds datamodule, module and trainer of a configuration as `train.py` does."""
-
-    def make(*overrides, callbacks=()):
-        seed_everything(0, verbose=False)
-        cfg = compose_run(
-            tmp_path,
-            *("model=cnn_micro", "logger=none", "scheduler=none", f"trainer.max_epochs={EPOCHS}"),
-            "+trainer.enable_checkpointing=false",
-            *(f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.batch_size=8", *overrides),
-        )
-        cfg.callbacks = None
-        datamodule = instantiate(cfg.data)
-        module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
-        trainer = make_trainer(cfg, datamodule)
-        trainer.callbacks.extend(callbacks)
-        return datamodule, module, trainer
-
-    return make
-
-
-@pytest.fixture
-def fit(prepare):
-    """Trains as `train.py` does; returns module and trainer."""
-
-    def train(*overrides, callbacks=(), **settings):
-        datamodule, module, trainer = prepare(*overrides, callbacks=callbacks)
-        trainer.fit(module, datamodule=datamodule, weights_only=True, **settings)
-        return module, trainer
-
-    return train
 
 
 @pytest.fixture
