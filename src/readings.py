@@ -435,7 +435,7 @@ def calibrate(network_input: NetworkInput, peak: float | None, level_only: Seque
     if recipe is None or network_input.domain is None:
         return None
     sample_rate = recipe.synth.sample_rate
-    share = min(1.0, max(1 / 8, MOST_SAMPLES / recipe.representation.n_samples / (N_CLEAN + N_PERTURBED)))
+    share = min(1.0, max(1 / 8, MOST_SAMPLES / (sample_rate * recipe.synth.duration) / (N_CLEAN + N_PERTURBED)))
     n_clean, n_sounds = round(share * N_CLEAN), round(share * (N_CLEAN + N_PERTURBED))
     value = space.value_from_uniform(np.random.default_rng(SEED).random((n_sounds, len(space.varying))))
     sounds = recipe.recorded(value.astype(np.float32), 0)

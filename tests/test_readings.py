@@ -15,7 +15,7 @@ from src.evaluation.refinement import decibels_apart
 from src.models.metrics import WIDTH
 from src.perturb import functional as F
 from src.perturb.draws import keys_of
-from src.readings import hear, judged, read_parameters, reach, refine_reading, trained_on
+from src.readings import hear, judged, reach, read_parameters, refine_reading, trained_on
 from src.recordings import Recording
 
 ROOT = Path(__file__).parents[1]
