@@ -415,7 +415,7 @@ def places(
     apart = None if recipe is None else decibels_apart(recipe, image, spec_range, known, level_counts)
     if domain is None:
         return apart, None
-    levels = torch.from_numpy(spec_range) if level_counts else None
+    levels = torch.from_numpy(spec_range.copy()) if level_counts else None
     distance = domain.distance(torch.from_numpy(image), levels)
     return apart, distance if apart is None else np.sqrt(distance * apart)
 
@@ -445,7 +445,7 @@ def calibrate(network_input: NetworkInput, peak: float | None, level_only: Seque
     if recipe is None or network_input.domain is None:
         return None
     sample_rate = recipe.synth.sample_rate
-    share = min(1.0, max(1 / 8, MOST_SAMPLES / recipe.representation.n_samples / (N_CLEAN + N_PERTURBED)))
+    share = min(1.0, max(1 / 8, MOST_SAMPLES / (sample_rate * recipe.synth.duration) / (N_CLEAN + N_PERTURBED)))
     n_clean, n_sounds = round(share * N_CLEAN), round(share * (N_CLEAN + N_PERTURBED))
     value = space.value_from_uniform(np.random.default_rng(SEED).random((n_sounds, len(space.varying))))
     sounds = recipe.recorded(value.astype(np.float32), 0)

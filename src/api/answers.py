@@ -115,6 +115,11 @@ class Answer:
         return tuple(reading.zone or "" for reading in self.readings)
 
     @property
+    def outside(self) -> np.ndarray:
+        """Whether a sound is unlike nearly all that the network was trained on, near or far, bool, `(sound,)`."""
+        return self.distance > 1
+
+    @property
     def db_away(self) -> np.ndarray:
         """How far the sounds of the answers are, dB, float64, `(sound,)`; NaN: not known."""
         return np.array([np.nan if r.apart is None else r.apart for r in self.readings])

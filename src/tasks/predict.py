@@ -252,7 +252,7 @@ def print_overview(entries: Sequence[dict[str, Any]], terminal: Terminal) -> Non
     table, n_left = overview_table(entries, terminal.width)
     terminal.print(table)
     texts = [
-        "distance: 95 % of the training's sounds are within 1; answers about far sounds mean little",
+        "distance: 95 % of the training's sounds are within 1; far answers mean little",
         "±: half of a 90 % interval; ≤, ≥: at or beyond an end of the range",
     ]
     if n_left:
@@ -282,9 +282,10 @@ def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[Plain
 
 
 def short_names(files: Sequence[str], most: int) -> list[str]:
-    """Names of files without a directory that all of them are in, of so many characters at most."""
-    together = len({os.path.dirname(file) for file in files}) == 1
-    return [fitted(one_line(os.path.basename(file) if together else file), most) for file in files]
+    """Names of files, without their directory where it is the same for all, of so many characters at most."""
+    directories = {os.path.dirname(file) for file in files}
+    shown = [os.path.basename(file) for file in files] if len(directories) == 1 else files
+    return [fitted(one_line(file), most) for file in shown]
 
 
 def as_fits(cells: dict[str, list[str]], room: int) -> list[str]:
