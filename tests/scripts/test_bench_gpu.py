@@ -282,7 +282,7 @@ def test_every_package_that_is_taken_along_finds_what_it_needs():
 
 
 # Of packages that are taken along, for what is not done with them there.
-NOT_IMPORTED = {"fonttools", "grpcio", "tensorboard-data-server"}
+NOT_IMPORTED = {"grpcio", "tensorboard-data-server"}
 BLOCKED = """
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
@@ -303,7 +303,7 @@ def test_trainings_import_nothing_but_what_is_there_or_taken_along():
         for module, packages in by_module.items()
         if not {canonicalize_name(package) for package in packages} & (SERVED | {"neural-spectral-modeling"})
     }
-    assert {"sklearn", "selenium", "starlette", "grpc", "fontTools"} <= names
+    assert {"sklearn", "selenium", "starlette", "grpc"} <= names
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED.format(names=names)], cwd=ROOT, capture_output=True, text=True, check=False
     )
