@@ -55,15 +55,15 @@ sds simple-dataset-small: $(ENV)
 sdl simple-dataset-large: $(ENV)
 	$(PYTHON) generate_vimh.py --config-name=synth/generate_simple_saw dataset.size=16384 $(ARGS)
 
-## sdmb moog-dataset-basic: Synthesize the Moog set basic (4 parameters), 16,384 samples
+## sdmb moog-dataset-basic: Synthesize the Moog set basic (4 parameters), 131,072 samples
 sdmb moog-dataset-basic: $(ENV)
 	$(PYTHON) generate_vimh.py --config-name=synth/generate_moog_basic $(ARGS)
 
-## sdme moog-dataset-envelope: Synthesize the Moog set envelope (10 parameters), 16,384 samples
+## sdme moog-dataset-envelope: Synthesize the Moog set envelope (10 parameters), 131,072 samples
 sdme moog-dataset-envelope: $(ENV)
 	$(PYTHON) generate_vimh.py --config-name=synth/generate_moog_envelope $(ARGS)
 
-## sdmr moog-dataset-resonance: Synthesize the Moog set resonance (8 parameters), 16,384 samples
+## sdmr moog-dataset-resonance: Synthesize the Moog set resonance (8 parameters), 131,072 samples
 sdmr moog-dataset-resonance: $(ENV)
 	$(PYTHON) generate_vimh.py --config-name=synth/generate_moog_resonance $(ARGS)
 
@@ -73,6 +73,10 @@ sdma moog-dataset-all: sdmb sdme sdmr
 ## tv to-vimh: Pack other data into a dataset (ARGS="images DIR", "idx DIR", "cifar DIR" or "audio DIR --sample-rate HZ --duration S")
 tv to-vimh: $(ENV)
 	@$(PYTHON) scripts/to_vimh.py $(ARGS)
+
+## pe perturb: Write a sound after every perturbation, to look and listen (AUDIO=file; without it a Moog sound)
+pe perturb: $(ENV)
+	@$(PYTHON) scripts/perturb.py "$$AUDIO" $(ARGS)
 
 ## au audit: Audit a dataset: render it again, and measure how its images depend on each parameter (DIR=path)
 au audit: $(ENV)
@@ -216,6 +220,14 @@ bg bench-gpu: $(ENV)
 ## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
+
+## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
+rob robustness: $(ENV)
+	@$(PYTHON) scripts/robustness.py $(ARGS)
+
+## bu budgets: What networks reach with 3 and 15 minutes of one core, by where their sounds come from; hours, resumable
+bu budgets: $(ENV)
+	@$(PYTHON) scripts/budgets.py $(ARGS)
 
 ## st study: Compare representations and end-to-end networks, 256 to 65,536 sounds, about 2 hours and 30 GB; resumable
 st study: $(ENV)

@@ -63,14 +63,15 @@ def compare_stored_bytes(reader: VIMHReader, recipe: Recipe) -> int:
         VIMHError: If the set has no exact values, or a byte differs.
     """
     with progress(recipe.size, "Rendering again", "samples") as advance:
-        for split in (reader.train, reader.test):
+        for name, split in (("train", reader.train), ("test", reader.test)):
+            start = recipe.first_number(name, reader.info.shard)
             if split.exact is None:
                 raise VIMHError(
                     f"{split.path}_values.npy: is missing; without exact values the set cannot be made again."
                 )
             for first in range(0, len(split), CHUNK):
                 stored = split.read(slice(first, first + CHUNK))
-                made = recipe.samples(stored.value)
+                made = recipe.samples(stored.value, start + first)
                 same = (
                     (made.image == stored.image).all(axis=(1, 2, 3))
                     & (made.code == stored.code).all(axis=1)

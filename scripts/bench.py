@@ -178,7 +178,7 @@ def _pedalboard_speed(x: np.ndarray, rate: int) -> float | None:
 def bench_moog(directory: Path, n_records: int) -> Iterator[Row]:
     """The Moog sets as a whole, their stages, memory and start-up."""
     for name, goal in (("moog_basic", 10_000), ("moog_envelope", 5_000), ("moog_resonance", None)):
-        recipe = recipe_of(f"synth/generate_{name}")
+        recipe = recipe_of(f"synth/generate_{name}", f"dataset.size={TRAINED_ON}")
         with one_core():
             yield from _moog_stages(recipe, name)
         seconds = seconds_of(functools.partial(generate, recipe, directory / name))
@@ -341,7 +341,7 @@ def _train_in_turn(data_dir: Path, output_dir: Path) -> tuple[float, float]:
 
 def _make_trainer(cfg: Any, datamodule: VIMHDataModule, *callbacks: Callback) -> Trainer:
     """The trainer that `train.py` makes, with further callbacks before its own."""
-    save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
+    save_run = SaveRun(cfg, datamodule.info, Domain.fit(*datamodule.some_training_images()).to_dict())
     every_callback = [*callbacks, *instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     return instantiate_trainer(cfg.trainer, every_callback, cfg.logger, plugins=[AtomicCheckpoints()])
 

@@ -10,8 +10,6 @@ each with its own `--only`: most networks take one core.
 import argparse
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -35,8 +33,19 @@ from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: E402
 from sklearn.neighbors import KNeighborsRegressor  # noqa: E402
 
 from scripts.pages import read_json  # noqa: E402
-from scripts.results_page import EXPERIMENTS, PAGE, REFERENCES, RUNS, Entry, entries, keep, run_key  # noqa: E402
-from scripts.setups import compose_config, optimizer_step, seconds_of, set_up  # noqa: E402
+from scripts.results_page import (  # noqa: E402
+    EXPERIMENTS,
+    MOOG,
+    MOOG_SOUNDS,
+    PAGE,
+    REFERENCES,
+    RUNS,
+    Entry,
+    entries,
+    keep,
+    run_key,
+)
+from scripts.setups import compose_config, moog_set, run_program, seconds_of, set_up, sound_seconds  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.files import claim_directory  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
@@ -52,8 +61,9 @@ START_UP = 12.0  # seconds of imports, dataset, first step and test, on two core
 
 
 def overrides_of(entry: Entry) -> tuple[str, ...]:
-    """Overrides of `train.py` that an entry means."""
-    return (f"experiment={EXPERIMENTS[entry.set]}", f"model={entry.model}", *entry.overrides)
+    """Overrides of `train.py` that an entry means: Moog sets are those of 16,384 sounds, without measured features."""
+    stored = (*moog_set(entry.set, MOOG_SOUNDS), "data.aux=[spec_min,spec_max]") if entry.set in MOOG else ()
+    return (f"experiment={EXPERIMENTS[entry.set]}", f"model={entry.model}", *stored, *entry.overrides)
 
 
 def config_of(entry: Entry) -> DictConfig:
@@ -68,19 +78,8 @@ def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
 
 def seconds_per_epoch(module: LightningModule, datamodule: VIMHDataModule) -> float:
     """Estimated from some steps of training, with validation at the pace of the forward pass."""
-    optimizer = module.make_optimizer(params=module.parameters())
-    batch_size, n_samples = datamodule.batch_size, len(datamodule.train_set)
-    times = []
-    for first in range(0, 12 * batch_size, batch_size):
-        batch = samples(datamodule.train_set, np.arange(first, first + batch_size))
-        times.append(seconds_of(lambda batch=batch: optimizer_step(module, optimizer, batch)))
-    seconds = statistics.median(times[2:]) * (n_samples + len(datamodule.val_set) / 3) / batch_size
-    if datamodule.stream:  # the second core makes fresh sounds, and trains in the rest of the time
-        make = datamodule.stream_source(datamodule.info)
-        with cpu_threads(1):
-            make(0, 64)
-            seconds += seconds_of(lambda: make(64, 576)) / 512 * n_samples / 2
-    return seconds
+    step, _ = sound_seconds(module, datamodule)
+    return step * (len(datamodule.train_set) + len(datamodule.val_set) / 3)
 
 
 def train(entry: Entry, seed: int, budget: float) -> dict[str, Any]:
@@ -123,22 +122,14 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[dict[str, Any], 
     """
     name = re.sub(r"[^\w]+", "_", f"{entry.name}_{seed}_{time.time():.0f}")
     run_dir = claim_directory(ROOT / "logs" / "benchmark_models" / name)
-    seconds = seconds_of_program(
+    spent = run_program(
         *("src/train.py", *overrides_of(entry)),
         *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
         *("callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
         "++callbacks.audio_examples=null",
         *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
     )
-    return read_json(run_dir / "results.json"), seconds
-
-
-def seconds_of_program(*command: str) -> float:
-    """Time of a program of this project in a process of its own."""
-    return seconds_of(
-        lambda: subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL),
-        time.monotonic,
-    )
+    return read_json(run_dir / "results.json"), spent.wall
 
 
 def synthesis(name: str) -> float:
@@ -148,8 +139,8 @@ def synthesis(name: str) -> float:
         section = config_of(Entry(name, "cnn_tiny")).data.make_dataset
         with tempfile.TemporaryDirectory() as directory:
             overrides = *section.overrides, f"output_dir={directory}"
-            seconds = seconds_of_program("generate_vimh.py", f"--config-name={section.config_name}", *overrides)
-        keep({key: {"seconds": round(seconds, 1)}})
+            spent = run_program("generate_vimh.py", f"--config-name={section.config_name}", *overrides)
+        keep({key: {"seconds": round(spent.wall, 1)}})
     return read_json(RUNS)[key]["seconds"]
 
 

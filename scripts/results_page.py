@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "resonance": "moog_cnn_resonance",
 }
 MOOG = ("basic", "envelope", "resonance")
+MOOG_SOUNDS = 16_384  # of their sets here, those of the test among them
 # Mean accuracy and mean normalized error to reach on the sets basic, envelope, resonance.
 GOALS = {
     "cnn_micro": {"basic": (0.85, None)},

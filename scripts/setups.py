@@ -1,10 +1,14 @@
 """What several scripts measure or draw: generators, networks with their data, and the time that calls of them take."""
 
+import os
+import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 if find_spec("rootutils") is None:
     raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
@@ -14,6 +18,7 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
+import numpy as np  # noqa: E402
 from hydra import compose  # noqa: E402
 from lightning.pytorch import LightningModule  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
@@ -23,7 +28,10 @@ from torch.optim import Optimizer  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
+from src.errors import NSMError  # noqa: E402
 from src.hydra_versions import initialize_configs, instantiate  # noqa: E402
+from src.models.costs import cpu_threads  # noqa: E402
+from src.overrides import quoted  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 
@@ -54,6 +62,71 @@ def optimizer_step(module: LightningModule, optimizer: Optimizer, batch: Mapping
     optimizer.zero_grad()
     module.compute_loss(module(batch["image"], batch["aux"]), batch).backward()
     optimizer.step()
+
+
+class Spent(NamedTuple):
+    """Seconds that a program took: of all cores together, with the processes that it started, and of the clock."""
+
+    core: float
+    wall: float
+
+
+def run_program(*command: str, **environment: str) -> Spent:
+    """Run a program of this project in a process of its own.
+
+    Args:
+        *command: File and arguments.
+        **environment: Variables on top of those of this process.
+
+    Raises:
+        NSMError: If it fails.
+    """
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env=os.environ | environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        _, status, used = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise NSMError(f"{command[0]} failed with exit code {process.returncode}: {' '.join(command[1:])}")
+    return Spent(used.ru_utime + used.ru_stime, time.monotonic() - start)
+
+
+def moog_set(name: str, size: int, seed: int = 42) -> tuple[str, ...]:
+    """Overrides of `train.py` that name a Moog set of any size and seed, and make it where it is missing.
+
+    Args:
+        name: `basic`, `envelope` or `resonance`.
+        size: Sounds, those of the test among them.
+        seed: Of the dataset; sets of different seeds have no sound in common.
+    """
+    data_dir = re.sub(r"\d+dss", f"{size}dss", compose_config("train", f"data=moog_{name}").data.data_dir)
+    data_dir += "" if seed == 42 else f"_seed{seed}"
+    settings = ",".join(quoted(text) for text in (f"dataset.size={size}", f"dataset.seed={seed}"))
+    return f"data.data_dir={quoted(data_dir)}", f"data.make_dataset.overrides=[{settings}]"
+
+
+def sound_seconds(
+    module: LightningModule, datamodule: VIMHDataModule, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float]:
+    """Seconds that a training sound takes: in a step of training, and to be made where sounds are streamed, else 0."""
+    optimizer = module.make_optimizer(params=module.parameters())
+    batch_size, n_samples = datamodule.batch_size, len(datamodule.train_set)
+    times = []
+    for first in range(0, 12 * batch_size, batch_size):
+        batch = datamodule.train_set[np.arange(first, first + batch_size) % n_samples]
+        times.append(seconds_of(lambda batch=batch: optimizer_step(module, optimizer, batch), clock))
+    step = statistics.median(times[2:]) / batch_size
+    if not datamodule.stream:
+        return step, 0.0
+    make = datamodule.stream_source(datamodule.info)
+    with cpu_threads(1):
+        make(0, 64)
+        return step, seconds_of(lambda: make(64, 576), clock) / 512
 
 
 def seconds_of(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:

@@ -249,7 +249,8 @@ def config_of(job: Job, *overrides: str) -> DictConfig:
         *("+trainer.num_sanity_val_steps=0", f"+trainer.limit_val_batches={VAL_BATCHES}"),
         *(f"data.data_dir={quoted(str(job.data_dir))}", "data.make_dataset=null", f"data.train_size={cell.size}"),
         *(f"data.batch_size={BATCH_SIZE}", f"data.val_fraction={VAL_FRACTION}"),
-        *(["data.aux=[]"] if cell.representation.is_samples else []),  # samples have no range of their own
+        # Samples have no range of their own.
+        f"data.aux=[{'' if cell.representation.is_samples else 'spec_min,spec_max'}]",
         f"paths.output_dir={quoted(str(job.output_dir))}",
         f"paths.work_dir={quoted(str(ROOT))}",
     ]

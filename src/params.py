@@ -536,7 +536,7 @@ class ParameterSpace(Conversions[np.ndarray]):
         check_number("seed", seed, whole=True, least=0)
         check_choice("sampling", sampling, SAMPLINGS)
         if sampling == "uniform":
-            return self.value_from_uniform(_uniform(start, stop, len(self.varying), seed))
+            return self.value_from_uniform(uniform_rows(start, stop, len(self.varying), seed))
         if sampling == "sobol":
             return self.value_from_uniform(_sobol(start, stop, len(self.varying), seed))
         return self._grid(start, stop, seed)
@@ -626,7 +626,7 @@ def _allowed(name: str, other: str, wanted: Sequence[Any], varying: Sequence[Par
     return allowed
 
 
-def _uniform(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:
+def uniform_rows(start: int, stop: int, n_columns: int, seed: int) -> np.ndarray:
     """Rows `start` to `stop - 1` of one endless uniform table, float64 in [0, 1), `(row, column)`.
 
     Philox is a counter-based generator (Salmon et al. 2011): row i begins at a counter of its own, four words to a

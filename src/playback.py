@@ -1,6 +1,6 @@
 """The sound of a sample of a dataset: rendered from its values where its synth is known, from its image elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from src.errors import ConfigError, NSMError
-from src.recipe import Recipe
+from src.recipe import PERTURB, Recipe
 from src.spectral.representation import Mel, SpectralRepresentation
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
@@ -27,16 +27,22 @@ class Playback:
     info: DatasetInfo
     instantiate: Callable[..., Any]
 
-    def sounds(self, batch: Batch, first: int = 0) -> np.ndarray:
-        """Waveforms of some samples, finite, float32, `(sample, time)`.
+    def sounds(self, batch: Batch, split: str, first: int) -> np.ndarray:
+        """Waveforms of samples that follow each other, as their images were made of them: perturbed, if they were.
 
         Args:
             batch: The samples.
-            first: Number of the first, for messages.
+            split: That they are from.
+            first: Number of the first in it.
+
+        Returns:
+            Finite, float32, `(sample, time)`.
 
         Raises:
             NSMError: If the dataset does not say how its samples sound, or the synth fails at one of them.
         """
+        if self.perturbed is not None:
+            return self.perturbed.recorded(batch.value, self.perturbed.first_number(split, self.info.shard) + first)
         return self.recipe.sounds(batch.value, first) if self.recipe else griffin_lim(self.representation, batch)
 
     @property
@@ -53,6 +59,10 @@ class Playback:
         """A sentence on where the sounds come from, or on why there are none."""
         if self.silence:
             return f"No sounds: {self.silence}"
+        if self.perturbed is not None:
+            return "Sounds are rendered from the stored values, and perturbed as for the images."
+        if self.recipe is not None and self._stored.get(PERTURB):
+            return "Sounds are rendered from the stored values, without what perturbed them for the images."
         if self.recipe is not None:
             return "Sounds are rendered from the stored values."
         return "Sounds are reconstructed from the images by Griffin-Lim, with estimated phases."
@@ -68,11 +78,27 @@ class Playback:
 
     @cached_property
     def recipe(self) -> Recipe | None:
-        """What renders the sounds; None where the synth is not known."""
+        """What renders the sounds, clean; None where the synth is not known."""
         try:
             return Recipe.from_info(self.info, self.instantiate)
         except NSMError:
             return None
+
+    @cached_property
+    def perturbed(self) -> Recipe | None:
+        """What renders the samples of a perturbed dataset; None where nothing perturbed them, or it is not here."""
+        if not self._stored.get(PERTURB):
+            return None
+        try:
+            return Recipe.from_config(self._stored, self.instantiate)
+        except NSMError:
+            return None
+
+    @property
+    def _stored(self) -> Mapping[str, Any]:
+        """The generator configuration; empty without one."""
+        config = (self.info.generator or {}).get("config")
+        return config if isinstance(config, Mapping) else {}
 
     @cached_property
     def representation(self) -> SpectralRepresentation:

@@ -6,8 +6,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from src.checkpoints.run import Run
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
 from src.errors import VIMHError
-from src.evaluation.domain import Domain
+from src.evaluation.domain import PERCENTILE, Domain, Zone, zone_of
 from src.evaluation.estimates import network_values
-from src.evaluation.refinement import refine
-from src.evaluation.scoring import plain_values
+from src.evaluation.refinement import decibels_apart, refine
+from src.evaluation.scoring import edges_of, plain_values
+from src.evaluation.widening import Widening, deviation_of, perturbed
 from src.models.metrics import WIDTH
 from src.params import ParameterSpace, ParamSpec
 from src.recipe import Recipe
@@ -27,10 +28,26 @@ from src.recordings import AudioSource, Recording, RecordingError, cut_to_sound,
 from src.text import name_of
 from src.vimh.reader import Batch
 
-OUTSIDE = 99.0  # percentile from which on a sound is called outside of the training domain
+BEYOND = "at or beyond "  # stands before a value at an end of its range
 N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
 ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
 GAIN = 3.0  # dB either way, to see what depends on the level
+N_CLEAN, N_PERTURBED = 128, 384  # sounds that distances and error bars are calibrated on
+SEED = 20_130_402  # of these
+TINY = 1e-9  # what divides at least
+MOST_SAMPLES = 2**24  # of all of them together, where that leaves an eighth of them
+
+
+class Calibration(NamedTuple):
+    """What distances mean to a network, and to its error bars.
+
+    Attributes:
+        unit: Of distances: what 95 % of sounds of the training's kind keep within.
+        widening: Of the error bars.
+    """
+
+    unit: float
+    widening: Widening
 
 
 @dataclass(frozen=True)
@@ -41,11 +58,18 @@ class NetworkInput:
         run: The trained network.
         to_tensors: Makes batches of images.
         domain: Statistics of its training images; None where the checkpoint has none.
+        recipe: Renders its parameters, and makes the images that it reads; None where it is not known how.
     """
 
     run: Run
     to_tensors: BatchFormat
     domain: Domain | None
+    recipe: Recipe | None
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Of sounds whose level is known, as samples of a dataset are."""
+        return calibrate(self, None)
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,11 @@ class TrainedOn(NetworkInput):
     lead: float
     level_only: tuple[bool, ...]
 
+    @cached_property
+    def calibration_of_any_gain(self) -> Calibration | None:
+        """Of sounds whose peak is made that of the training's, their own level being unknown."""
+        return calibrate(self, self.peak, self.level_only)
+
     @property
     def parameters(self) -> tuple[ParamSpec, ...]:
         """What the network reads."""
@@ -80,7 +109,8 @@ class Reading:
         spec_range: dB, `(2,)`; empty where the dataset has none.
         value: `(parameter,)`.
         std: Standard deviations, `(parameter,)`.
-        percentile: Of the training images, how many percent are nearer to the others than this one; None: not known.
+        distance: From the training's sounds; 95 % of these are within 1. None: not known.
+        apart: Root mean square difference of the spectrograms of sound and resynthesis, dB; None: not known.
         refinement: What refinement did; None: there was none.
     """
 
@@ -89,7 +119,8 @@ class Reading:
     spec_range: np.ndarray
     value: np.ndarray
     std: np.ndarray
-    percentile: float | None
+    distance: float | None
+    apart: float | None
     refinement: dict[str, float] | None = None
 
     @property
@@ -103,12 +134,28 @@ class Reading:
         return ()
 
     @property
+    def zone(self) -> Zone | None:
+        """The distance in a word; None: not known."""
+        return None if self.distance is None else zone_of(self.distance)
+
+    @property
     def about_domain(self) -> str:
-        """Whether the sound is like what the network was trained on, in words."""
-        if self.percentile is None:
-            return "the checkpoint keeps no statistics of its training images, so its domain is unknown"
-        nearer = f"{self.percentile:.1f} % of the training sounds are nearer to the others than it"
-        return f"OUTSIDE the training domain: {nearer}" if self.percentile >= OUTSIDE else f"in the domain: {nearer}"
+        """How far the sound is from what the network was trained on, in words."""
+        if self.distance is None:
+            return "the checkpoint keeps no statistics of its training images, so the distance from them is unknown"
+        words = {
+            "inside": "inside the training",
+            "near": "near the training, error bars are wider",
+            "far": "FAR from the training, answers mean little",
+        }
+        apart = "" if self.apart is None else f"; {self.about_sound}"
+        return f"{words[zone_of(self.distance)]}: distance {distance_text(self.distance)}{apart}"
+
+    @property
+    def about_sound(self) -> str:
+        """How far the resynthesis is, in words."""
+        what = "the answer's sound" if self.refinement is None else "the nearest sound this synth can make"
+        return f"{what} is {self.apart:.1f} dB away"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +210,11 @@ def input_of(run: Run, trusted_modules: Sequence[str] = ()) -> NetworkInput:
         trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
     """
     data = run.config["data"]
-    measure = None
-    if data.get("measure"):
-        measure = instantiate_trusted(data["measure"], slot="measure", trusted_modules=trusted_modules)
+    make = partial(instantiate_trusted, trusted_modules=trusted_modules)
+    measure = make(data["measure"], slot="measure") if data.get("measure") else None
     domain = None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape)
-    return NetworkInput(run, BatchFormat(run.info.parameters, data["aux"], measure), domain)
+    recipe = None if run.info.generator is None else Recipe.from_info(run.info, make)
+    return NetworkInput(run, BatchFormat(run.info.parameters, data["aux"], measure), domain, recipe)
 
 
 def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> TrainedOn:
@@ -187,8 +234,9 @@ def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> 
             "has no entry generator), so a recording cannot be made an image of that kind. Its own images can be "
             "predicted: dataset=DIR, in Python net.predict(Dataset(DIR))."
         )
-    recipe = Recipe.from_info(run.info, partial(instantiate_trusted, trusted_modules=trusted_modules))
     network_input = input_of(run, trusted_modules)
+    recipe = network_input.recipe
+    assert recipe is not None  # of a dataset with a generator
     space = run.info.space
     n_parameters = len(space.varying)
     probes = space.value_from_uniform(np.random.default_rng(seed).random((N_PROBES, n_parameters)))
@@ -259,32 +307,144 @@ def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None
         peak: That the recording gets, its gain being arbitrary: what 3 dB either way would change joins the error bars,
             and what acts on level alone is undetermined. None: it stays as it is.
     """
-    gain = 1.0 if peak is None else peak / float(np.abs(recording.waveform).max())
-    waveform = (gain * recording.waveform).astype(np.float32)
-    levels = [waveform * np.float32(10 ** (db / 20)) for db in (0, GAIN, -GAIN)]
-    image, spec_range = trained.recipe.representation.to_image(torch.from_numpy(np.stack(levels)))
-    aux = trained.to_tensors.aux_of(image, spec_range)
-    (value, louder, softer), (std, *_) = network_values(trained.run.module, image, aux)
-    if not all(np.isfinite(found).all() for found in (spec_range.numpy(), value, louder, softer, std)):
+    heard = hear(recording.waveform[None], trained, trained.recipe, peak, trained.level_only)
+    if not all(np.isfinite(found).all() for found in (heard.spec_range, heard.value, heard.std, heard.by_gain)):
         raise RecordingError(f"{name_of(recording.path)}: the answers of the network are not finite.")
-    space = trained.run.info.space
-    by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value)) / space.step
-    by_gain = np.where(space.categorical, by_gain > 0, by_gain)
-    uniform_std = space.range / math.sqrt(12)  # where anything is possible
-    gain_std = np.where(trained.level_only, uniform_std, by_gain * space.step) if peak is not None else 0.0
+    calibration = trained.calibration if peak is None else trained.calibration_of_any_gain
+    distance, std = judged(heard.distance, heard.std, calibration, trained.run.info.space)
     return RecordingReading(
         name=name_of(recording.path),
         recording=recording,
-        waveform=waveform,
-        gain_db=20 * float(np.log10(gain)),
+        waveform=heard.waveform[0],
+        gain_db=20 * float(np.log10(heard.gain[0])),
         normalized=peak is not None,
-        image=image[0].numpy(),
-        spec_range=spec_range[0].numpy(),
-        value=value,
-        std=np.hypot(std, gain_std),
-        by_gain=by_gain,
-        percentile=None if trained.domain is None else float(trained.domain.percentile(image[:1])),
+        image=heard.image[0],
+        spec_range=heard.spec_range[0],
+        value=heard.value[0],
+        std=std[0],
+        by_gain=heard.by_gain[0],
+        distance=None if distance is None else float(distance[0]),
+        apart=None if heard.apart is None else float(heard.apart[0]),
     )
+
+
+class Heard(NamedTuple):
+    """What a network makes of sounds, before it is judged.
+
+    Attributes:
+        waveform: At the gain that the network gets, float32, `(sound, time)`.
+        gain: That gain, `(sound,)`.
+        image: uint8, `(sound, channel, freq, time)`.
+        spec_range: dB, `(sound, 2)`.
+        value: `(sound, parameter)`.
+        std: Of sounds of the training's kind, with what an unknown gain adds, `(sound, parameter)`.
+        by_gain: As `RecordingReading` has it, `(sound, parameter)`.
+        apart: As `Reading` has it, `(sound,)`, or None.
+        distance: In units of no meaning, `(sound,)`, or None.
+    """
+
+    waveform: np.ndarray
+    gain: np.ndarray
+    image: np.ndarray
+    spec_range: np.ndarray
+    value: np.ndarray
+    std: np.ndarray
+    by_gain: np.ndarray
+    apart: np.ndarray | None
+    distance: np.ndarray | None
+
+
+def hear(
+    sounds: np.ndarray, network_input: NetworkInput, recipe: Recipe, peak: float | None, level_only: Sequence[bool]
+) -> Heard:
+    """What the network makes of sounds.
+
+    Args:
+        sounds: float32, `(sound, time)`.
+        network_input: The network.
+        recipe: Makes the images that it reads.
+        peak: As for `read_parameters`.
+        level_only: As `TrainedOn` has it.
+    """
+    gain = np.ones(len(sounds)) if peak is None else peak / np.abs(sounds).max(axis=1).clip(min=TINY).astype(np.float64)
+    waveform = (gain[:, None] * sounds).astype(np.float32)
+    levels = [waveform * np.float32(10 ** (db / 20)) for db in (0, GAIN, -GAIN)]
+    images, ranges = recipe.represent(np.concatenate(levels))
+    aux = network_input.to_tensors.aux_of(torch.from_numpy(images), torch.from_numpy(ranges))
+    values, stds = network_values(network_input.run.module, torch.from_numpy(images), aux)
+    (value, louder, softer), std = np.split(values, 3), stds[: len(sounds)]
+    space = network_input.run.info.space
+    by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value)) / space.step
+    by_gain = np.where(space.categorical, by_gain > 0, by_gain)
+    if peak is not None:
+        uniform_std = space.range / math.sqrt(12)  # where anything is possible
+        std = np.hypot(std, np.where(level_only, uniform_std, by_gain * space.step))
+    seen = images[: len(sounds)], ranges[: len(sounds)], value
+    apart, distance = places(*seen, network_input, level_counts=peak is None)
+    return Heard(waveform, gain, *seen, std, by_gain, apart, distance)
+
+
+def places(
+    image: np.ndarray, spec_range: np.ndarray, value: np.ndarray, network_input: NetworkInput, level_counts: bool
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """How far the resyntheses of sounds are from them, dB, and how far they are from the training, `(sound,)` each.
+
+    The distance is the geometric mean of two: that of the picture from the training's pictures, which needs no answer,
+    and that of the answer's picture from it, which grows with all that the synth cannot make. Without a recipe it is
+    the first alone.
+
+    Args:
+        image: uint8, `(sound, channel, freq, time)`.
+        spec_range: dB, `(sound, 2)`.
+        value: What was read, `(sound, parameter)`.
+        network_input: The network.
+        level_counts: Whether the level means something.
+    """
+    recipe, domain = network_input.recipe, network_input.domain
+    known = np.nan_to_num(value.astype(np.float64))
+    apart = None if recipe is None else decibels_apart(recipe, image, spec_range, known, level_counts)
+    if domain is None:
+        return apart, None
+    levels = torch.from_numpy(spec_range) if level_counts else None
+    distance = domain.distance(torch.from_numpy(image), levels)
+    return apart, distance if apart is None else np.sqrt(distance * apart)
+
+
+def judged(
+    distance: np.ndarray | None, std: np.ndarray, calibration: Calibration | None, space: ParameterSpace
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Distances in their unit, `(sound,)`, and standard deviations that hold at them, `(sound, parameter)`."""
+    if calibration is None or distance is None:
+        return distance, std
+    distance = distance / calibration.unit
+    return distance, calibration.widening.widened(std, distance, space)
+
+
+def calibrate(network_input: NetworkInput, peak: float | None, level_only: Sequence[bool] = ()) -> Calibration | None:
+    """Measure a network's distances on fresh sounds of the training's kind, and its errors on perturbed ones.
+
+    Args:
+        network_input: The network.
+        peak: As for `read_parameters`.
+        level_only: As `TrainedOn` has it; needed with a peak.
+
+    Returns:
+        None where it is not known how to render sounds, or what the training was like.
+    """
+    recipe, space = network_input.recipe, network_input.run.info.space
+    if recipe is None or network_input.domain is None:
+        return None
+    sample_rate = recipe.synth.sample_rate
+    share = min(1.0, max(1 / 8, MOST_SAMPLES / recipe.representation.n_samples / (N_CLEAN + N_PERTURBED)))
+    n_clean, n_sounds = round(share * N_CLEAN), round(share * (N_CLEAN + N_PERTURBED))
+    value = space.value_from_uniform(np.random.default_rng(SEED).random((n_sounds, len(space.varying))))
+    sounds = recipe.recorded(value.astype(np.float32), 0)
+    sounds[n_clean:] = perturbed(sounds[n_clean:], sample_rate)
+    heard = hear(sounds, network_input, recipe, peak, level_only)
+    assert heard.distance is not None  # there is a domain
+    unit = max(float(np.quantile(heard.distance[:n_clean], PERCENTILE)), TINY)
+    deviation = deviation_of(heard.value, heard.std, value, space)
+    return Calibration(unit, Widening.fit(heard.distance[n_clean:] / unit, deviation[n_clean:]))
 
 
 def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput) -> list[SampleReading]:
@@ -298,12 +458,13 @@ def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput
     Raises:
         VIMHError: If the network takes their levels, and the dataset has none.
     """
-    to_tensors, domain = network_input.to_tensors, network_input.domain
+    to_tensors = network_input.to_tensors
     if to_tensors.aux and not batch.spec_range.size:
         raise VIMHError(f"{names[0]}: its dataset holds no spec_min and spec_max, which the network takes as input.")
     tensors = to_tensors(batch)
     value, std = network_values(network_input.run.module, tensors["image"], tensors["aux"])
-    percentile = [None] * len(names) if domain is None else domain.percentile(tensors["image"]).tolist()
+    apart, distance = places(batch.image, batch.spec_range, value, network_input, level_counts=True)
+    distance, std = judged(distance, std, network_input.calibration, network_input.run.info.space)
     return [
         SampleReading(
             name=name,
@@ -311,7 +472,8 @@ def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput
             spec_range=batch.spec_range[n],
             value=value[n],
             std=std[n],
-            percentile=percentile[n],
+            distance=None if distance is None else float(distance[n]),
+            apart=None if apart is None else float(apart[n]),
             true_value=batch.value[n],
         )
         for n, name in enumerate(names)
@@ -329,13 +491,22 @@ def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:
     found = refine(recipe, reading.image[None], spec_range, reading.value[None])
     # What is not explained is taken for noise, as scipy's curve_fit does without absolute_sigma.
     std = found.std[0] * recipe.space.step * max(1.0, float(found.residual[0]))
+    if reading.zone == "far":  # the synth cannot make it, so that no fit tells its parameters
+        std = reading.std
+    apart = decibels_apart(recipe, reading.image[None], reading.spec_range[None], found.value, spec_range is not None)
     about = {
         "residual_before": float(found.residual_before[0]),
         "residual": float(found.residual[0]),
         "renders": int(found.n_renders[0]),
         "milliseconds": found.milliseconds,
     }
-    return replace(reading, value=found.value[0], std=np.minimum(std, reading.std), refinement=about)
+    return replace(
+        reading,
+        value=found.value[0],
+        std=np.minimum(std, reading.std),
+        apart=None if apart is None else float(apart[0]),
+        refinement=about,
+    )
 
 
 # ----- in words and plain data
@@ -363,6 +534,7 @@ def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[s
     value, std = reading.value[None], reading.std[None]
     ends = interval(space, value, std)[0]
     plain = plain_values(space.varying, value.astype(np.float64), std)
+    edges = edges_of(space, reading.value)
     described = {}
     for spec, found, spread, (low, high) in zip(space.varying, *(column[0] for column in plain), ends, strict=True):
         described[spec.name] = {
@@ -373,8 +545,14 @@ def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[s
             "low": None if spread is None else float(low),
             "high": None if spread is None else float(high),
             "units": spec.natural_units,
+            "edge": edges[spec.name],
         }
     return described
+
+
+def describe_distance(reading: Reading) -> dict[str, Any]:
+    """How far a sound is from the training, and from the answer's sound, as plain data."""
+    return {"distance": reading.distance, "zone": reading.zone, "db_away": reading.apart}
 
 
 def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
@@ -390,8 +568,7 @@ def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
         "onset": recording.onset,
         "gain_db": reading.gain_db,
         "notes": list(recording.notes),
-        "percentile": reading.percentile,
-        "in_domain": None if reading.percentile is None else reading.percentile < OUTSIDE,
+        **describe_distance(reading),
         "parameters": parameters,
         "refinement": reading.refinement,
     }
@@ -406,6 +583,7 @@ def value_cells(found: dict[str, Any]) -> tuple[str, str, str]:
         return found["value"], "", found["units"]
     digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
     value = f"{found['value']:.{0 if found['kind'] == 'integer' else digits}f}"
+    value = f"{BEYOND if found['edge'] else ''}{value}"
     return value, f"{found['low']:.{digits}f} … {found['high']:.{digits}f}", found["units"]
 
 
@@ -418,6 +596,11 @@ def gain_cell(found: dict[str, Any]) -> str:
     if "changes_with_3_db" in found:
         return "another" if found["changes_with_3_db"] else "the same"
     return f"{found['steps_per_3_db']:.1f}"
+
+
+def distance_text(distance: float) -> str:
+    """A distance in three digits at most."""
+    return f"{distance:,.0f}" if distance >= 99.5 else f"{distance:.2g}" if distance < 9.95 else f"{distance:.0f}"
 
 
 def refined_line(refinement: dict[str, float]) -> str:

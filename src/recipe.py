@@ -1,7 +1,7 @@
 """`Recipe`: values to waveforms to images, for a generator configuration or for a dataset of another writer."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from src import __version__
 from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import CONFIG_VERSION
 from src.params import SAMPLINGS, FixedParam, ParameterSpace, Sampling
+from src.perturb.chain import Draws, Perturbation, part_of
 from src.sections import Section, WholeNumber, read_section
 from src.spectral.representation import Representation, SpectralRepresentation, working_memory
 from src.synth.base import Synth, count_samples, why_no_cuda_voice
@@ -28,6 +29,8 @@ from src.vimh.reader import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("dataset", "synth", "parameters", "representation", "channels")
+ORDERED = ("channels", "perturb")  # sections whose entries mean something by their order
+PERTURB = "perturb"  # a section that is there if it holds something
 NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
 
 LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
@@ -81,6 +84,7 @@ class Begun(NamedTuple):
         sound: Their waveforms, float32, `(sample, time)`; or, where a device is to render them, what the synth is given
             there, natural units, float64, `(parameter, sample)`.
         rendered: Whether they are waveforms.
+        draws: What is drawn for their perturbation.
     """
 
     first: int
@@ -88,6 +92,7 @@ class Begun(NamedTuple):
     code: np.ndarray
     sound: Tensor
     rendered: bool
+    draws: Draws
 
 
 class Made(NamedTuple):
@@ -108,7 +113,10 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes the sounds and the images of a dataset: values are rendered, waveforms represented.
+    """What makes the sounds and the images of a dataset: values are rendered, waveforms perturbed and represented.
+
+    Samples are perturbed, by their numbers: `samples`, `make`, `make_on`, `make_fresh` and `recorded`. All that begins
+    with values is clean: `render`, `sounds` and `represent`, which others compare with.
 
     Attributes:
         config: The generator configuration, plain and resolved, as in the dataset's JSON; empty for a dataset of
@@ -116,19 +124,22 @@ class Recipe:
         synth: Renders parameters.
         representation: Turns waveforms into images.
         space: The parameters.
+        perturbation: What happens to sounds before their images are made; None: nothing.
     """
 
     config: Mapping[str, Any]
     synth: Synth
     representation: Representation
     space: ParameterSpace
+    perturbation: Perturbation | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], instantiate: Callable[..., Any]) -> "Recipe":
         """Build the objects that a generator configuration names.
 
         Args:
-            config: With the sections `dataset`, `synth`, `parameters`, `representation` and `channels`.
+            config: With the sections `dataset`, `synth`, `parameters`, `representation` and `channels`, and with
+                `perturb` if the samples are perturbed.
             instantiate: Makes an object from a section with a `_target_`, for a `slot`: `instantiate_own` of
                 `checkpoints` for a configuration of the user's, `instantiate_trusted` for one out of a file.
 
@@ -137,11 +148,13 @@ class Recipe:
         """
         plain = recipe_config(config)
         read_section(DatasetSection, plain["dataset"], "dataset")
+        synth = instantiate(plain["synth"], slot="synth")
         recipe = cls(
             plain,
-            instantiate(plain["synth"], slot="synth"),
+            synth,
             instantiate(plain["representation"], slot="representation", channels=plain["channels"]),
             ParameterSpace.from_config(plain["parameters"]),
+            _perturbation(plain, synth, instantiate),
         )
         # Refuses images that no record can hold.
         record_dtype(recipe.representation.image_shape, len(recipe.space.varying), METADATA_BYTES)
@@ -155,7 +168,7 @@ class Recipe:
 
     @classmethod
     def from_info(cls, info: DatasetInfo, instantiate: Callable[..., Any]) -> "Recipe":
-        """What made the sounds of a dataset.
+        """What made the sounds of a dataset, without what perturbed them: `from_config` is the recipe of its samples.
 
         A dataset of another writer has no entry `generator`. Its synth is found by its `synth_type` and the names of
         its parameters, and its representation is an STFT of the size of its images, which need not be what made them.
@@ -233,11 +246,25 @@ class Recipe:
         """
         return self.synth.render(self.given(value))
 
-    def given(self, value: np.ndarray) -> dict[str, np.ndarray]:
-        """What the synth is given for stored values, natural units, float64, `(sample,)` each; as for `render`."""
+    def given(self, value: np.ndarray, draws: Draws | None = None) -> dict[str, np.ndarray]:
+        """What the synth is given for stored values, natural units, float64, `(sample,)` each; as for `render`.
+
+        Args:
+            value: `(sample, parameter)`.
+            draws: Of the perturbation, which may hold parameters of the voice; None for clean sounds.
+        """
         natural = self.space.natural_from_value(self.space.canonical(value.astype(np.float64)))
         parameters = {spec.name: natural[:, p] for p, spec in enumerate(self.space.varying)}
-        return parameters | {fixed.name: np.full(len(value), float(fixed.value)) for fixed in self.space.fixed}
+        parameters |= {fixed.name: np.full(len(value), float(fixed.value)) for fixed in self.space.fixed}
+        if self.perturbation is None or draws is None:
+            return parameters
+        return parameters | self.perturbation.voice(draws, self.synth.defaults)
+
+    def draws(self, first: int, n_sounds: int) -> Draws:
+        """What is drawn for the perturbation of the sounds from number `first` on; empty if there is none."""
+        if self.perturbation is None:
+            return {}
+        return self.perturbation.draws(first, first + n_sounds, self.config["dataset"]["seed"])
 
     def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
@@ -245,20 +272,37 @@ class Recipe:
         images, spec_ranges = zip(*blocks, strict=True)
         return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
 
-    def sounds(self, value: np.ndarray, first: int = 0) -> np.ndarray:
+    def recorded(self, value: np.ndarray, first: int) -> np.ndarray:
+        """The sounds that the images of samples are made of: those of `sounds`, perturbed by their numbers.
+
+        Args:
+            value: Natural units, `(sample, parameter)`.
+            first: Number of the first sample.
+
+        Raises:
+            ConfigError: As `sounds` does.
+        """
+        draws = self.draws(first, len(value))
+        waveform = torch.from_numpy(self.sounds(value, first, draws))
+        groups = self._perturbed(waveform.split(BLOCK), draws)
+        return np.concatenate([group.numpy() for group in groups])
+
+    def sounds(self, value: np.ndarray, first: int = 0, draws: Draws | None = None) -> np.ndarray:
         """Waveforms of stored values as `render` makes them, each of them finite and at most `LOUDEST`.
 
         Args:
             value: Natural units, `(sample, parameter)`.
             first: Number of the first sample, for messages.
+            draws: Whose parameters of the voice are taken; None for clean sounds.
 
         Raises:
             ConfigError: If the synth fails at a sound; with the sample's number and its values.
         """
+        given = self.given(value, draws)
         try:
-            waveform = self.render(value)
+            waveform = self.synth.render(given)
         except Exception as error:
-            row, reason = self._first_failure(value, error)
+            row, reason = self._first_failure(given, error)
             raise ConfigError(self._failed(first + row, value[row], reason)) from error
         if waveform.size and not (waveform.min() >= -LOUDEST and waveform.max() <= LOUDEST):
             self._refuse_louder(np.abs(waveform).max(axis=1), value, first)
@@ -270,14 +314,15 @@ class Recipe:
         if not peak[row] <= LOUDEST:
             raise ConfigError(self._failed(first + row, value[row], f"its peak is {peak[row]:g} of full scale"))
 
-    def _first_failure(self, value: np.ndarray, error: Exception) -> tuple[int, str]:
+    def _first_failure(self, given: Mapping[str, np.ndarray], error: Exception) -> tuple[int, str]:
         """Row of the first sound that fails alone too, and why; the whole batch's error where none does."""
-        for row in range(len(value)):
+        n_sounds = len(next(iter(given.values())))
+        for row in range(n_sounds):
             try:
-                self.render(value[row : row + 1])
+                self.synth.render({name: item[row : row + 1] for name, item in given.items()})
             except Exception as alone:
                 return row, _reason(alone)
-        return 0, f"it cannot be rendered with the {len(value) - 1} after it, {_reason(error)}"
+        return 0, f"it cannot be rendered with the {n_sounds - 1} after it, {_reason(error)}"
 
     def _failed(self, number: int, value: np.ndarray, reason: str) -> str:
         """The message about a sample whose sound cannot be."""
@@ -308,11 +353,12 @@ class Recipe:
         Raises:
             ConfigError: As `sounds` does, unless they are rendered there.
         """
-        code = self.space.encode(value)
+        code, draws = self.space.encode(value), self.draws(first, len(value))
         if there:
-            given = np.stack(list(self.given(value).values()))
-            return Begun(first, value, code, torch.from_numpy(given), rendered=False)
-        return Begun(first, value, code, torch.from_numpy(self.sounds(value, first)), rendered=True)
+            given = np.stack(list(self.given(value, draws).values()))
+            return Begun(first, value, code, torch.from_numpy(given), rendered=False, draws=draws)
+        waveform = torch.from_numpy(self.sounds(value, first, draws))
+        return Begun(first, value, code, waveform, rendered=True, draws=draws)
 
     def finish(self, begun: Begun, device: torch.device = CPU) -> Made:
         """The rest, on a device: the only place where the sounds of samples become images.
@@ -323,11 +369,19 @@ class Recipe:
             ConfigError: As `sounds` does.
         """
         images, spec_ranges = [], []
-        for waveform in self._waveforms(begun, device):
+        for waveform in self._perturbed(self._waveforms(begun, device), begun.draws):
             image, spec_range = self.representation.to_image(waveform)
             images.append(image)
             spec_ranges.append(spec_range)
         return Made(torch.cat(images), begun.code, torch.cat(spec_ranges), begun.value)
+
+    def _perturbed(self, groups: Iterable[Tensor], draws: Draws) -> Iterator[Tensor]:
+        """Groups of sounds, `(sample, time)` each, after the perturbation."""
+        start = 0
+        for group in groups:
+            stop = start + len(group)
+            yield group if self.perturbation is None else self.perturbation.apply(group, part_of(draws, start, stop))
+            start = stop
 
     def _waveforms(self, begun: Begun, device: torch.device) -> Iterator[Tensor]:
         """Sounds on a device, in their order, by groups whose images are made together, `(sample, time)` each."""
@@ -354,14 +408,15 @@ class Recipe:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            row, reason = self._first_failure(begun.value, error)
+            row, reason = self._first_failure(dict(zip(self._given_names, begun.sound.numpy(), strict=True)), error)
             raise ConfigError(self._failed(begun.first + row, begun.value[row], reason)) from error
         return waveform
 
     @cached_property
     def _given_names(self) -> list[str]:
         """Names of what the synth is given, in order."""
-        return [*(spec.name for spec in self.space.varying), *(fixed.name for fixed in self.space.fixed)]
+        own = [*(spec.name for spec in self.space.varying), *(fixed.name for fixed in self.space.fixed)]
+        return own if self.perturbation is None else [*own, *self.perturbation.voice_parameters]
 
     def renders_on(self, device: torch.device) -> bool:
         """Whether the synth renders on a device; otherwise it renders on the CPU, and its sounds travel there."""
@@ -480,6 +535,10 @@ class Recipe:
             for split, (first, end) in splits.items()
         }
 
+    def first_number(self, split: str, shard: Shard | None = None) -> int:
+        """Number of the first sample of a split, of a dataset or of a shard of it."""
+        return self.ranges(shard or WHOLE)[split][0]
+
     def batches(
         self, batch_size: int, shard: Shard = WHOLE, done: Mapping[str, int] = NOTHING
     ) -> Iterator[tuple[str, int, int]]:
@@ -531,6 +590,8 @@ def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
             f"The generator's configuration is {config!r}; it must have the sections {', '.join(SECTIONS)}."
         )
     sections: Any = {key: config.get(key) for key in SECTIONS}
+    if config.get(PERTURB):  # without effects it is not there, as in datasets that were made before there was one
+        sections[PERTURB] = config.get(PERTURB)
     if OmegaConf.is_config(config):  # one out of a file is plain, and nothing in it is resolved
         sections = OmegaConf.to_container(OmegaConf.create(sections), resolve=True, throw_on_missing=True)
     for key, section in sections.items():
@@ -543,6 +604,8 @@ def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
     """Where two plain configurations differ, a line a key."""
     if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        if key in ORDERED and stored.keys() == wanted.keys() and list(stored) != list(wanted):
+            return [f"{key}: in the order {', '.join(stored)} there, {', '.join(wanted)} asked for"]
         keys = [*stored, *(name for name in wanted if name not in stored)]
         missing = "(absent)"
         return [
@@ -551,6 +614,27 @@ def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
             for line in differences(stored.get(name, missing), wanted.get(name, missing), f"{key}.{name}".lstrip("."))
         ]
     return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
+
+
+def _perturbation(config: Mapping[str, Any], synth: Synth, instantiate: Callable[..., Any]) -> Perturbation | None:
+    """What the section `perturb` of a plain configuration means for sounds of a synth; None if it is not there."""
+    sections = config.get(PERTURB)
+    if not sections:
+        return None
+    effects = {
+        name: instantiate(section, slot="effect") if isinstance(section, Mapping) and "_target_" in section else section
+        for name, section in sections.items()
+    }
+    perturbation = Perturbation(effects, synth.sample_rate, count_samples(synth.sample_rate, synth.duration))
+    for name in perturbation.voice_parameters:
+        if name not in synth.defaults:
+            raise ConfigError(
+                f"perturb varies {name}, which {type(synth).__name__} does not know; it knows "
+                f"{', '.join(synth.defaults)}. Leave it out: '~perturb.{name}'."
+            )
+        if name in config["parameters"]:
+            raise ConfigError(f"perturb varies {name}, which stands in parameters as well; leave one of them out.")
+    return perturbation
 
 
 def _reason(error: Exception) -> str:

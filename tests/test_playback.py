@@ -28,7 +28,7 @@ def of_unknown_synth(info):
 def test_sounds_are_rendered_from_their_values(reader, recipe_of):
     batch = reader.test.read(slice(2, 5))
     playback = Playback(reader.info, instantiate_trusted)
-    assert np.array_equal(playback.sounds(batch), recipe_of("dataset.size=64").render(batch.value))
+    assert np.array_equal(playback.sounds(batch, "test", 0), recipe_of("dataset.size=64").render(batch.value))
     assert playback.sample_rate == 8000
     assert playback.silence == ""
     assert "rendered from the stored values" in playback.how
@@ -37,7 +37,7 @@ def test_sounds_are_rendered_from_their_values(reader, recipe_of):
 def test_sounds_of_an_unknown_synth_come_from_their_images(reader):
     batch = reader.test.read(slice(2, 4))
     playback = of_unknown_synth(reader.info)
-    waveform = playback.sounds(batch)
+    waveform = playback.sounds(batch, "test", 0)
     assert (waveform.shape, playback.sample_rate, playback.silence) == ((2, 8000), 8000, "")
     assert "Griffin-Lim" in playback.how
     made = representation_of(reader.info).to_image(torch.from_numpy(waveform))[0].numpy()
@@ -48,8 +48,8 @@ def test_sounds_of_an_unknown_synth_come_from_their_images(reader):
 def test_griffin_lim_of_a_batch_is_that_of_its_samples(reader):
     batch = reader.test.read(slice(0, 2))
     playback = of_unknown_synth(reader.info)
-    single = [playback.sounds(reader.test.read(slice(number, number + 1)))[0] for number in range(2)]
-    assert playback.sounds(batch) == pytest.approx(np.stack(single), abs=1e-4)
+    single = [playback.sounds(reader.test.read(slice(number, number + 1)), "test", number)[0] for number in range(2)]
+    assert playback.sounds(batch, "test", 0) == pytest.approx(np.stack(single), abs=1e-4)
 
 
 def test_a_sentence_says_why_there_are_no_sounds(reader):
@@ -59,7 +59,7 @@ def test_a_sentence_says_why_there_are_no_sounds(reader):
     assert "spectrogram_config" in playback.silence
     assert playback.how == f"No sounds: {playback.silence}"
     with pytest.raises(ConfigError, match="spectrogram_config"):
-        playback.sounds(reader.test.read(slice(0, 1)))
+        playback.sounds(reader.test.read(slice(0, 1)), "test", 0)
 
 
 def test_the_representation_out_of_the_json_makes_the_same_images(recipe_of):

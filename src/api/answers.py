@@ -14,12 +14,12 @@ from src.pictures.figures import ReadSound, read_figure
 from src.pictures.plots import Picture, value_texts
 from src.readings import (
     GAIN,
-    OUTSIDE,
     Reading,
     RecordingReading,
     SampleReading,
     TrainedOn,
     describe,
+    describe_distance,
     describe_values,
     gain_cell,
     interval,
@@ -102,14 +102,19 @@ class Answer:
         return _natural(self._space, np.stack(known).astype(np.float64)) if known else None
 
     @property
-    def percentile(self) -> np.ndarray:
-        """How many percent of the training sounds are nearer to the others than a sound, `(sound,)`; NaN: not known."""
-        return np.array([np.nan if r.percentile is None else r.percentile for r in self.readings])
+    def distance(self) -> np.ndarray:
+        """How far sounds are from the training's, of which 95 % are within 1, float64, `(sound,)`; NaN: not known."""
+        return np.array([np.nan if r.distance is None else r.distance for r in self.readings])
 
     @property
-    def outside(self) -> np.ndarray:
-        """Whether a sound is unlike those that the network was trained on, bool, `(sound,)`."""
-        return self.percentile >= OUTSIDE
+    def zone(self) -> tuple[str, ...]:
+        """The same in a word each: `inside`, `near`, `far`; empty: not known."""
+        return tuple(reading.zone or "" for reading in self.readings)
+
+    @property
+    def db_away(self) -> np.ndarray:
+        """How far the sounds of the answers are, dB, float64, `(sound,)`; NaN: not known."""
+        return np.array([np.nan if r.apart is None else r.apart for r in self.readings])
 
     @property
     def notes(self) -> tuple[tuple[str, ...], ...]:
@@ -118,7 +123,7 @@ class Answer:
 
     @property
     def warnings(self) -> tuple[tuple[str, ...], ...]:
-        """What to doubt about each sound: that it is outside of the training domain, and what depends on its level."""
+        """What to doubt about each sound: that it is not inside of the training, and what depends on its level."""
         return tuple(tuple(self._warnings(reading)) for reading in self.readings)
 
     # ----- what is made of them
@@ -195,7 +200,7 @@ class Answer:
         Raises:
             ConfigError: If pandas is not installed.
         """
-        columns: dict[str, Any] = {"sound": list(self.names), "percentile": self.percentile}
+        columns: dict[str, Any] = {"sound": list(self.names), "distance": self.distance, "zone": list(self.zone)}
         for p, spec in enumerate(self.parameters):
             columns[spec.name] = self[spec.name]
             if not spec.categorical:
@@ -280,7 +285,7 @@ class Answer:
     def _title(self) -> str:
         """Name of the only sound, what was done to it, and its domain."""
         (reading,) = self.readings
-        return f"{reading.name}\n{'; '.join([*reading.notes, reading.about_domain])}"
+        return f"{reading.name}\n{'; '.join([reading.about_domain, *reading.notes])}"
 
     def _refined(self) -> str:
         (reading,) = self.readings
@@ -289,11 +294,8 @@ class Answer:
     def _reading(self, number: int) -> Reading:
         return self.readings[number_of(number, len(self), "sound")]
 
-    def _is_outside(self, reading: Reading) -> bool:
-        return reading.percentile is not None and reading.percentile >= OUTSIDE
-
     def _warnings(self, reading: Reading) -> list[str]:
-        outside = [reading.about_domain] if self._is_outside(reading) else []
+        outside = [reading.about_domain] if reading.zone in ("near", "far") else []
         if self.trained is not None and isinstance(reading, RecordingReading):
             return outside + warnings_of(reading, self.trained)
         return outside
@@ -304,8 +306,7 @@ class Answer:
             return describe(reading, self.trained)
         return {
             "sample": reading.name,
-            "percentile": reading.percentile,
-            "in_domain": None if reading.percentile is None else reading.percentile < OUTSIDE,
+            **describe_distance(reading),
             "parameters": describe_values(self._space, reading),
             "refinement": reading.refinement,
         }
@@ -343,7 +344,7 @@ class Answer:
         ends = np.stack([space.normalized_from_value(end) for end in reach(space, value, reading.std)], axis=-1)
         true = reading.true_value if isinstance(reading, SampleReading) else np.full(len(value), np.nan)
         return ReadSound(
-            f"{reading.name}: OUTSIDE the training domain" if self._is_outside(reading) else reading.name,
+            f"{reading.name}: {reading.zone} from the training" if reading.zone == "far" else reading.name,
             level,
             rendered,
             value_texts(self.parameters, value),

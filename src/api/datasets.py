@@ -127,6 +127,8 @@ class Dataset:
     def sound(self, number: int = 0) -> Audio:
         """A sound: rendered from its values where the synth is known, otherwise made from its image (Griffin-Lim).
 
+        In a perturbed dataset it is perturbed as its image is.
+
         Args:
             number: Which of these samples.
 
@@ -135,9 +137,9 @@ class Dataset:
         """
         one = self._of(self._numbers[[number_of(number, len(self))]])
         ((batch, (name,)),) = one.batches()
-        playback = self._playback
+        playback, (split, index) = self._playback, name.split()
         name = name if playback.recipe else f"{name}, by Griffin-Lim"
-        return Audio(playback.sounds(batch)[0], playback.sample_rate, name)
+        return Audio(playback.sounds(batch, split, int(index))[0], playback.sample_rate, name)
 
     def plot(self, channel: int | str = 0) -> Picture:
         """The images with their values; the first 32.

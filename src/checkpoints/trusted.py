@@ -121,6 +121,14 @@ SLOTS = {
         ),
         kind="src.spectral.channels.Channel",
     ),
+    "effect": Slot(
+        _inside(
+            "src.perturb.effects",
+            "Equalizer Gain HighPass Hum LowPass MP3 MeasuredRoom Offset Ogg Onset PinkNoise Quantize Resample Room "
+            "SoftClip Tilt VoiceParameter WhiteNoise",
+        ),
+        kind="src.perturb.effects.Effect",
+    ),
 }
 
 

@@ -209,9 +209,16 @@ class VIMHDataModule(LightningDataModule):
         std = aux.std(axis=0)
         return aux.mean(axis=0).tolist(), np.where(std > 1e-6, std, 1.0).tolist()  # what is constant stays near 0
 
-    def some_training_images(self) -> Tensor:
-        """Images of training samples, at most 4,096 and 256 MB of them, uint8, `(sample, channel, freq, time)`."""
-        return self.spaced_training_samples(AT_ONCE)["image"]
+    def some_training_images(self) -> tuple[Tensor, Tensor]:
+        """Images of training samples, at most 4,096 and 256 MB of them, and their levels.
+
+        Returns:
+            uint8, `(sample, channel, freq, time)`; `spec_min` and `spec_max`, dB, `(sample, 2)`, or `(sample, 0)` where
+            they are not among the conditioning inputs.
+        """
+        samples = self.spaced_training_samples(AT_ONCE)
+        columns = [self.aux.index(name) for name in SPEC_RANGE] if {*SPEC_RANGE} <= {*self.aux} else []
+        return samples["image"], samples["aux"][:, columns]
 
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always predicting the most frequent class of the training samples, per head.

@@ -100,15 +100,7 @@ def refine(
         ConfigError: If shapes do not fit the recipe.
     """
     _check(recipe, image, spec_range, start)
-    if recipe.representation is not recipe.view:
-        if not isinstance(recipe.representation, Reversible):
-            raise ConfigError(
-                f"{type(recipe.representation).__name__} has neither a spectrogram nor to_waveform, so its images "
-                "cannot be compared with those of other sounds. Leave refinement out."
-            )
-        waveform = recipe.representation.to_waveform(torch.from_numpy(np.array(image)))
-        image, levels = (tensor.numpy() for tensor in recipe.view.to_image(waveform))
-        spec_range = None if spec_range is None else levels
+    image, spec_range = in_view(recipe, image, spec_range)
     began = time.perf_counter()
     parts = []
     # PyTorch's own threads wait by spinning, which costs more than spectrograms do.
@@ -125,6 +117,61 @@ def refine(
     milliseconds = (time.perf_counter() - began) * 1e3 / len(image)
     value, residual_before, residual, std, n_renders = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Refinement(value, residual_before, residual, std, n_renders, milliseconds)
+
+
+def in_view(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as those of the recipe's view, which shows spectrograms; arguments and errors as for `refine`."""
+    if recipe.representation is recipe.view:
+        return image, spec_range
+    if not isinstance(recipe.representation, Reversible):
+        raise ConfigError(
+            f"{type(recipe.representation).__name__} has neither a spectrogram nor to_waveform, so its images "
+            "cannot be compared with those of other sounds. Leave refinement out."
+        )
+    waveform = recipe.representation.to_waveform(torch.from_numpy(np.array(image)))
+    seen, levels = (tensor.numpy() for tensor in recipe.view.to_image(waveform))
+    return seen, None if spec_range is None else levels
+
+
+def decibels_apart(
+    recipe: Recipe, image: np.ndarray, spec_range: np.ndarray, value: np.ndarray, level_counts: bool
+) -> np.ndarray | None:
+    """How far the sounds of values are from sounds that are given by their images, float64, `(sound,)`.
+
+    That is the root mean square of the difference of their spectrograms, dB.
+
+    Args:
+        recipe: Renders; its view shows the spectrograms.
+        image: uint8, `(sound, channel, freq, time)`; the first channel counts.
+        spec_range: `spec_min` and `spec_max`, dB, `(sound, 2)`, or `(sound, 0)` where there are none.
+        value: `(sound, parameter)`.
+        level_counts: Whether the level means something; else both are compared below their loudest points.
+
+    Returns:
+        None where images of this kind show no spectrogram.
+    """
+    if recipe.representation is not recipe.view and not isinstance(recipe.representation, Reversible):
+        return None
+    level_counts = level_counts and spec_range.shape[1] > 0
+    image, levels = in_view(recipe, image, spec_range)
+    if levels is None or not levels.shape[1]:
+        levels = np.tile([-recipe.view.top_db, 0.0], (len(image), 1))
+    parts = []
+    for first in range(0, len(image), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        made, made_levels = recipe.view.to_image(torch.from_numpy(recipe.render(value[part])))
+        one, other = (
+            _decibels(*picture, level_counts)
+            for picture in ((image[part], levels[part]), (made.numpy(), made_levels.numpy()))
+        )
+        parts.append(np.sqrt(np.square(one - other).mean(axis=(1, 2))))
+    return np.concatenate(parts)
+
+
+def _decibels(image: np.ndarray, spec_range: np.ndarray, level_counts: bool) -> np.ndarray:
+    """Spectrograms, dB, full scale or below their loudest points, float64, `(sound, freq, time)`."""
+    low, high = spec_range.astype(np.float64).T[:, :, None, None]
+    return (low if level_counts else low - high) + image[:, 0] / 255 * (high - low)
 
 
 def refinement_figures(

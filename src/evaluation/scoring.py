@@ -16,6 +16,7 @@ from src.recipe import Recipe
 from src.text import printable
 
 SOUNDS_A_THREAD = 32  # rendered and compared at a time
+EDGE = 0.1  # grid steps from an end of its range within which a value is on the edge
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,19 @@ def plain_values(
             spread[:, p] = None
     plain[~active] = spread[~active] = None
     return plain, spread
+
+
+def edges_of(space: ParameterSpace, value: np.ndarray) -> dict[str, str | None]:
+    """Name to the end of its range that a value lies on, `low` or `high`, or None; categories have no ends.
+
+    Args:
+        space: The parameters.
+        value: `(parameter,)`.
+    """
+    near = EDGE * space.step
+    low, high = value <= space.low + near, value >= space.high - near
+    ends = np.where(space.categorical | ~(low | high), None, np.where(low, "low", "high"))
+    return dict(zip((spec.name for spec in space.varying), ends.tolist(), strict=True))
 
 
 def csv_cell(item: Any, digits: int = 9) -> str:

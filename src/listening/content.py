@@ -71,11 +71,13 @@ class Sound:
         name: Shown on the page.
         sides: The original first, then the answer that the report is about, then others; two to four.
         notes: Sentences above the pictures.
+        far: Whether the answers mean little, and are grey.
     """
 
     name: str
     sides: Sequence[Side]
     notes: Sequence[str] = ()
+    far: bool = False
 
     @property
     def true_value(self) -> np.ndarray | None:

@@ -35,6 +35,7 @@ export class Detail {
     find("#sound-name").textContent = sound.name;
     find("#sound-notes").replaceChildren(...sound.notes.map((note) => element("p", { class: "note" }, note)));
     this.#showParameters(sound);
+    find("#parameters").classList.toggle("far", sound.far);
     this.#showMetrics(sound);
     this.draw();
   }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from src.evaluation.scoring import parameter_errors
+from src.evaluation.scoring import edges_of, parameter_errors
 from src.listening.content import Report, Side, Sound
 from src.listening.verdict import worst_median_best
 from src.pages.encoding import Block
@@ -124,6 +124,7 @@ def _sound(report: Report, sound: Sound, top: float, block: Block, decimals: Seq
     return {
         "name": sound.name,
         "notes": notes,
+        "far": sound.far,
         "peak": round(peak, 6),
         "waves": [block.add_sound(waveform * gain) for waveform in padded],
         "pictures": [block.add_levels(side.spectrogram_db, top - SPAN, top) for side in sound.sides],
@@ -195,10 +196,12 @@ def _true(report: Report, value: np.ndarray, decimals: Sequence[int]) -> list[di
 def _answer(report: Report, sound: Sound, side: Side, decimals: Sequence[int]) -> list[dict[str, Any]]:
     """Text, spread, error and marks of every value of an answer."""
     values, true = _active(report, side.value), _active(report, sound.true_value)
+    edges = edges_of(report.space, np.array(values)) if sound.true_value is None else {}
     told = []
     for p, spec in enumerate(report.parameters):
         digits, value = decimals[p], values[p]
-        entry: dict[str, Any] = {"text": _text(spec, value, digits), "marks": []}
+        text = _text(spec, value, digits)
+        entry: dict[str, Any] = {"text": f"at or beyond {text}" if edges.get(spec.name) else text, "marks": []}
         if math.isfinite(value):
             entry["marks"].append(["guess", _place(spec, value), 0])
         if sound.true_value is not None:

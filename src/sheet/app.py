@@ -100,12 +100,14 @@ class SheetRequests:
         async with self.synth:
             if await request.is_disconnected():
                 return Response(status_code=204)
-            return Response(await run_in_threadpool(self._wav, split, number), media_type="audio/wav")
+            return Response(
+                await run_in_threadpool(self._wav, split, request.path_params["split"], number), media_type="audio/wav"
+            )
 
-    def _wav(self, split: SplitContent, number: int) -> bytes:
+    def _wav(self, split: SplitContent, name: str, number: int) -> bytes:
         """The sound of a record as a file."""
         playback = self.content.playback
-        (waveform,) = playback.sounds(split.samples.read(slice(number, number + 1)), number)
+        (waveform,) = playback.sounds(split.samples.read(slice(number, number + 1)), name, number)
         return encode_wav(within_full_scale(waveform), playback.sample_rate)
 
     def _split(self, request: Request) -> SplitContent:

@@ -129,7 +129,7 @@ def add_sounds(blocks: Blocks, name: str, split: SplitContent, playback: Playbac
         if blocks.left < size:
             return number
         try:
-            (waveform,) = playback.sounds(split.samples.read(slice(number, number + 1)), number)
+            (waveform,) = playback.sounds(split.samples.read(slice(number, number + 1)), name, number)
         except NSMError:
             return number
         size = blocks.left

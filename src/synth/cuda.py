@@ -12,6 +12,7 @@ disk, where numba's cache would not notice that an equation in `kernels` has cha
 the environment numba's simulator runs them in Python, on tensors of the CPU.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -62,6 +63,7 @@ arrays = torch  # the library whose arrays the functions take
 THREADS = 64  # of a block of threads
 TILE = 8  # samples that a thread of the decimation makes
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # few voices may be rendered as well
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -135,21 +137,22 @@ class _Tables:
     def __init__(self) -> None:
         self.start: dict[int, int] = {}  # size, as `place_tables` takes it, to the table's first point
         self.shift: dict[int, int] = {}
-        self.points: Tensor | None = None
+        self.points = torch.zeros(0)
+        self._lock = threading.Lock()
 
     def add(self, make: Callable[[int], np.ndarray], sizes: list[int], device: torch.device) -> Tensor:
         """All tables, `(point,)`, those of some sizes among them."""
-        known = torch.zeros(0, device=device) if self.points is None else self.points
-        first, pieces = known.numel(), [known]
-        for size in sizes:
-            if size not in self.start:
-                table = make(size)
-                self.start[size], self.shift[size] = first, 41 - table.size.bit_length()
-                first += table.size
-                pieces.append(torch.tensor(table, device=device))
-        if len(pieces) > 1 or self.points is None:
-            self.points = torch.cat(pieces)
-        return self.points
+        with self._lock:
+            first, pieces = self.points.numel(), [self.points.to(device)]
+            for size in sizes:
+                if size not in self.start:
+                    table = make(size)
+                    self.start[size], self.shift[size] = first, 41 - table.size.bit_length()
+                    first += table.size
+                    pieces.append(torch.tensor(table, device=device))
+            if len(pieces) > 1:
+                self.points = torch.cat(pieces)
+            return self.points
 
 
 @lru_cache(maxsize=8)
@@ -178,42 +181,54 @@ def place_tables(make: Callable[[int], np.ndarray], sizes: Tensor) -> tuple[Tens
     return points, start, shift
 
 
-def _launch(kernel: Any, n_tiles: int, y: Tensor, *arguments: Any) -> None:
-    """Run a kernel that fills y, `(time, voice)`, on PyTorch's current stream: for each tile, a thread per voice."""
+def _launch(kernel: Any, y: Tensor, *arguments: Any, n_tiles: int = 1) -> Tensor:
+    """Run a kernel that fills y, `(time, voice)`, on PyTorch's current stream: for each tile, a thread per voice.
+
+    It gets y as a flat array, `(time * voice,)`, whose places are counted in unsigned integers, and the length of the
+    sounds: a signed place may be one from the end, which costs a test, and two indices cost a product per sample.
+
+    Returns:
+        y as `(voice, time)`.
+    """
+    n_samples, n_voices = y.shape
     if not y.numel():
-        return
-    grid = (-(-y.shape[1] // THREADS), n_tiles)
+        return y.T
+    grid = (n_tiles, -(-n_voices // THREADS))
     if SIMULATED:
-        plain = [item.numpy() if isinstance(item, Tensor) else item for item in (y, *arguments)]
+        plain = [item.numpy() if isinstance(item, Tensor) else item for item in (y.view(-1), n_samples, *arguments)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)  # phases are to wrap around
-            kernel[grid, (THREADS, 1)](*plain)
+            kernel[grid, THREADS](*plain)
     else:
         with torch.cuda.device(y.device):
             stream = cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-            kernel[grid, (THREADS, 1), stream](y, *arguments)
+            kernel[grid, THREADS, stream](y.view(-1), n_samples, *arguments)
+    return y.T
 
 
 def _envelope(decay_rate: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
-    """Exponential decay as a product: of each block, `(block, voice)`, and of each place in it, `(place, voice)`."""
+    """Exponential decay as a product: of each block, `(block, voice)`, and of each place in it, `(place * voice,)`."""
     n = torch.arange(max(n_samples, BLOCK), dtype=torch.float64, device=decay_rate.device)
     at_block = torch.exp(-n[:n_samples:BLOCK, None] * decay_rate)
-    return at_block.float(), torch.exp(-n[:BLOCK, None] * decay_rate).float()
+    return at_block.float(), torch.exp(-n[:BLOCK, None] * decay_rate).float().view(-1)
 
 
 @cuda.jit(fastmath=True)
-def _saw_kernel(y, band_limited, tables, start, shift, increment, phase, amplitude, at_block, in_block):
-    voice = cuda.grid(1)
-    if voice >= y.shape[1]:
+def _saw_kernel(y, n_samples, band_limited, tables, start, shift, increment, phase, amplitude, at_block, in_block):
+    voice = cuda.blockIdx.y * THREADS + cuda.threadIdx.x
+    if voice >= increment.size:
         return
     first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
+    place, row = np.uint64(voice), np.uint64(increment.size)
     for block in range(at_block.shape[0]):
         level = amplitude[voice] * at_block[block, voice]
-        first = block * BLOCK
-        for n in range(min(BLOCK, y.shape[0] - first)):
+        near = np.uint64(voice)
+        for _ in range(min(BLOCK, n_samples - block * BLOCK)):
             saw = read_table(tables, first_point, table_shift, at) if band_limited else naive_saw(at)
-            y[first + n, voice] = flush(saw * (level * in_block[n, voice]))
+            y[place] = flush(saw * (level * in_block[near]))
             at += step
+            place += row
+            near += row
 
 
 @inlined
@@ -274,6 +289,7 @@ def _ladder(x, k, gain, states, outputs, chords):
 @cuda.jit(fastmath=True)
 def _moog_kernel(
     y,
+    n_samples,
     band_limited,
     tables,
     start,
@@ -288,8 +304,8 @@ def _moog_kernel(
     highest,
     lead,
 ):
-    voice = cuda.grid(1)
-    if voice >= y.shape[1]:
+    voice = cuda.blockIdx.y * THREADS + cuda.threadIdx.x
+    if voice >= increment.size:
         return
     first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
     amplitude, k, cutoff = parameters[AMPLITUDE, voice], parameters[FEEDBACK, voice], parameters[CUTOFF, voice]
@@ -298,39 +314,47 @@ def _moog_kernel(
     sustain, release_rate = parameters[SUSTAIN, voice], parameters[RELEASE_RATE, voice]
     states = outputs = (_ZERO, _ZERO, _ZERO, _ZERO)
     chords = (_ONE, _ONE, _ONE, _ONE, _ONE)
-    for n in range(lead):
-        y[n, voice] = _ZERO
+    place, row = np.uint64(voice), np.uint64(increment.size)
+    for _ in range(lead):
+        y[place] = _ZERO
+        place += row
     for block in range(at_block.shape[0]):
         decay = at_block[block, voice]
         first = block * BLOCK
-        for n in range(min(BLOCK, y.shape[0] - lead - first)):
+        near = np.uint64(voice)
+        for n in range(min(BLOCK, n_samples - lead - first)):
             saw = read_table(tables, first_point, table_shift, at) if band_limited else naive_saw(at)
-            at += step
-            level = adsr(np.float32(first + n), attack_rate, attack_end, decay_rate, sustain, release_rate, note_end)
+            time = np.float32(np.uint32(first + n))
+            level = adsr(time, attack_rate, attack_end, decay_rate, sustain, release_rate, note_end)
             gain = cutoff_gain(clip(cutoff * exp2(octaves * level), lowest, highest))
             states, outputs, chords = _ladder(saw * amplitude, k, gain, states, outputs, chords)
-            y[lead + first + n, voice] = flush(outputs[3] * (decay * in_block[n, voice]))
+            y[place] = flush(outputs[3] * (decay * in_block[near]))
+            at += step
+            place += row
+            near += row
         s1, s2, s3, s4 = states
         states = (settle(s1), settle(s2), settle(s3), settle(s4))
 
 
 @cuda.jit(fastmath=True)
-def _decimate_kernel(y, x, taps, factor):
-    voice, tile = cuda.grid(2)
-    if voice >= y.shape[1]:
+def _decimate_kernel(y, n_samples, x, n_voices, weights, factor):
+    voice, tile = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
+    if voice >= n_voices:
         return
-    first = tile * TILE
-    margin = (TILE - 1) * factor
     total = cuda.local.array(TILE, np.float32)
     for i in range(TILE):
         total[i] = _ZERO
-    for j in range(taps.size - margin):
-        value = x[min(first * factor + j, x.shape[0] - 1), voice]
+    row, weight = np.uint64(n_voices), np.uint64(0)
+    place = np.uint64(tile * TILE * factor * n_voices + voice)
+    for _ in range(weights.size // TILE):
+        value = x[place] if place < np.uint64(x.size) else _ZERO  # beyond the end in the last tile
         for i in range(TILE):
-            total[i] += taps[margin + j - i * factor] * value
+            total[i] += weights[weight + np.uint64(i)] * value
+        place += row
+        weight += np.uint64(TILE)
     for i in range(TILE):
-        if first + i < y.shape[0]:
-            y[first + i, voice] = flush(total[i])
+        if tile * TILE + i < n_samples:
+            y[np.uint64((tile * TILE + i) * n_voices + voice)] = flush(total[i])
 
 
 def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_samples: int) -> Tensor:
@@ -346,8 +370,7 @@ def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_
         Waveforms, float32, `(voice, time)`.
     """
     y = torch.empty(n_samples, len(amplitude), device=amplitude.device)
-    _launch(_saw_kernel, 1, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
-    return y.T
+    return _launch(_saw_kernel, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
 
 
 def render_moog(
@@ -375,8 +398,8 @@ def render_moog(
     """
     y = torch.empty(n_samples, len(decay_rate), device=decay_rate.device)
     scalars = (np.float32(scalar) for scalar in (note_end, *cutoff_limits))
-    _launch(_moog_kernel, 1, y, *oscillator, parameters, *_envelope(decay_rate, n_samples - lead), *scalars, lead)
-    return y.T
+    envelope = _envelope(decay_rate, n_samples - lead)
+    return _launch(_moog_kernel, y, *oscillator, parameters, *envelope, *scalars, lead)
 
 
 def decimate(x: Tensor, taps: np.ndarray, factor: int, n_samples: int) -> Tensor:
@@ -393,8 +416,10 @@ def decimate(x: Tensor, taps: np.ndarray, factor: int, n_samples: int) -> Tensor
     Returns:
         Waveforms, float32, `(voice, time)`.
     """
+    # Each sample of x goes into all samples of a tile, times the tap that it meets there, or zero.
+    margin = (TILE - 1) * factor
+    padded = torch.nn.functional.pad(torch.tensor(taps), (margin, margin))
+    meets = [padded[margin - i * factor : len(padded) - i * factor] for i in range(TILE)]
+    weights = torch.stack(meets, dim=1).view(-1).to(x.device)
     y = torch.empty(n_samples, len(x), device=x.device)
-    # Zeros on both sides: each sample of x goes into all samples of a tile, times the tap that it has there.
-    padded = torch.nn.functional.pad(torch.tensor(taps), 2 * [(TILE - 1) * factor]).to(x.device)
-    _launch(_decimate_kernel, -(-n_samples // TILE), y, x.T, padded, factor)
-    return y.T
+    return _launch(_decimate_kernel, y, x.T.reshape(-1), len(x), weights, factor, n_tiles=-(-n_samples // TILE))

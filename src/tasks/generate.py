@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numba
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.checkpoints.trusted import instantiate_own
@@ -28,7 +29,7 @@ def generate_dataset(cfg: DictConfig) -> None:
     recipe = Recipe.from_config(cfg, instantiate_own)
     shard = read_section(Shard, cfg.shard, "shard")
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
-    name = str(cfg.dataset.name or recipe.directory_name(cfg.dataset.suffix))
+    name = str(cfg.dataset.name or recipe.directory_name(suffix_of(cfg)))
     data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")
     while cfg.overwrite or not is_made(data_dir, recipe.config, shard):
         try:
@@ -39,6 +40,14 @@ def generate_dataset(cfg: DictConfig) -> None:
         except ExistsError:  # another process has just made it
             continue
     say(f"Kept: {data_dir} was made from this configuration already.")
+
+
+def suffix_of(cfg: DictConfig) -> str | None:
+    """What the name of a dataset ends with: what the user says, or else how its sounds are perturbed."""
+    if cfg.dataset.suffix is not None or not cfg.get("perturb"):
+        return cfg.dataset.suffix
+    chosen = HydraConfig.get().runtime.choices.get("perturb")
+    return chosen if chosen not in (None, "none") else "_".join(cfg.perturb)
 
 
 def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int) -> None:

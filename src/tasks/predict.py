@@ -6,6 +6,7 @@ python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,13 +27,14 @@ from src.files import write_atomically
 from src.listening.report import Axes, Report, Side, Sound, render_report
 from src.pages.encoding import encode_wav
 from src.programs.command_line import FULL_ERROR
-from src.programs.output import WIDEST, PlainTable, RankedLogger, console, progress
+from src.programs.output import WIDEST, PlainTable, RankedLogger, Terminal, cells_of, console, fitted, progress
 from src.programs.run_dirs import checkpoint_to_read
 from src.readings import (
     GAIN,
     RecordingReading,
     TrainedOn,
     describe,
+    distance_text,
     gain_cell,
     read_audio,
     refine_reading,
@@ -50,6 +52,9 @@ from src.vimh.reader import VIMHReader
 log = RankedLogger(__name__)
 
 LONGEST_STEM = 150  # bytes of a name that a file of a sound takes over
+SHORTEST_NAME, LONGEST_NAME = 14, 24  # characters that names of files are cut to in a table
+HEADING = 12  # characters of a line of a heading
+NARROW = 60  # characters of a terminal
 
 
 class NothingReadError(ConfigError):
@@ -151,10 +156,12 @@ def resynthesize(reading: RecordingReading, trained: TrainedOn, before: Recordin
         rendered = recipe.render(answer.value[None].astype(np.float64))
         found = audio_metrics(true, rendered, recipe.synth.sample_rate)
         metrics = {metric: float(values[0]) for metric, values in found.items()}
+        if answer.distance is not None:
+            metrics["distance"] = answer.distance
         db = recipe.spectrogram_db(rendered)[0]
         sides.append(Side(name, rendered[0], db, answer.value, answer.std, metrics))
     notes = (reading.about_domain, *reading.notes, *warnings_of(reading, trained))
-    return Sound(name_of(reading.recording.path.name), sides, notes)
+    return Sound(name_of(reading.recording.path.name), sides, notes, far=reading.zone == "far")
 
 
 # ----- what is written
@@ -167,26 +174,29 @@ def write_readings(
     ckpt_path: Path,
     output_dir: Path,
 ) -> None:
-    """Write JSON, CSV, sounds and report, and print the table."""
+    """Write JSON, CSV, sounds and report, and print what was read."""
     entries = [describe(reading, trained) for reading, _ in readings]
     plain = {"checkpoint": name_of(ckpt_path), "recordings": entries, "skipped": skipped}
-    header = [
-        "file",
-        "percentile",
-        *(f"{spec.name}{end}" for spec in trained.parameters for end in ("", "_std")),
-    ]
-    rows = []
-    for entry in entries:
-        numbers = (found[key] for found in entry["parameters"].values() for key in ("value", "std"))
-        rows.append([entry["file"], entry["percentile"], *(csv_cell(number, 7) for number in numbers)])
     write_atomically(output_dir / "predictions.json", json.dumps(plain, indent=1).encode())
-    write_atomically(output_dir / "predictions.csv", csv_text(header, rows).encode())
+    write_atomically(output_dir / "predictions.csv", readings_csv(entries).encode())
     for number, (reading, sound) in enumerate(readings, 1):
         path = output_dir / "wav" / f"{number:03d}_{plain_stem(reading.recording.path)}.wav"
         write_atomically(path, encode_wav(sound.sides[1].waveform, trained.recipe.synth.sample_rate))
     report = compose_report([sound for _, sound in readings], trained, ckpt_path)
     write_atomically(output_dir / "index.html", render_report(report).encode())
     print_readings([reading for reading, _ in readings], entries, len(skipped), output_dir)
+
+
+def readings_csv(entries: Sequence[dict[str, Any]]) -> str:
+    """A line for each recording, as `describe` has them: its distance, and value, error bar and edge of everything."""
+    names = [f"{name}{end}" for name in entries[0]["parameters"] for end in ("", "_std", "_edge")]
+    rows = []
+    for entry in entries:
+        cells = [entry["file"], csv_cell(entry["distance"], 4), entry["zone"] or "", csv_cell(entry["db_away"], 4)]
+        for found in entry["parameters"].values():
+            cells += [csv_cell(found["value"], 7), csv_cell(found["std"], 7), found["edge"] or ""]
+        rows.append(cells)
+    return csv_text(["file", "distance", "zone", "db_away", *names], rows)
 
 
 def plain_stem(path: Path) -> str:
@@ -197,13 +207,20 @@ def plain_stem(path: Path) -> str:
 def print_readings(
     readings: Sequence[RecordingReading], entries: Sequence[dict[str, Any]], n_skipped: int, output_dir: Path
 ) -> None:
-    """Print the tables, where everything was written, and how many recordings were not read."""
+    """Print one recording in full, or a line for each of several, where the rest is, and how many were not read."""
     terminal = console()
-    for reading, entry in zip(readings, entries, strict=True):
-        terminal.print(reading_table(reading, entry["parameters"]))
+    if len(readings) == 1:
+        terminal.print(reading_table(readings[0], entries[0]["parameters"]))
+    else:
+        print_overview(entries, terminal)
     lines = {
         name: name_of(output_dir / file)
-        for name, file in (("Predictions", "predictions.json"), ("Sounds", "wav"), ("Report", "index.html"))
+        for name, file in (
+            ("Predictions", "predictions.json"),
+            ("Table", "predictions.csv"),
+            ("Sounds", "wav"),
+            ("Report", "index.html"),
+        )
     }
     if n_skipped:
         n_files = len(readings) + n_skipped
@@ -212,16 +229,97 @@ def print_readings(
         terminal.print(f"{name + ':':<12} {text}", soft_wrap=True)
 
 
+def print_overview(entries: Sequence[dict[str, Any]], terminal: Terminal) -> None:
+    """Print a line for each recording, the nearest to the training first, and what it means.
+
+    Args:
+        entries: As `describe` has them.
+        terminal: As many parameters are shown as it has room for.
+    """
+    table, n_left = overview_table(entries, terminal.width)
+    terminal.print(table)
+    texts = [
+        "distance: 95 % of the training's sounds are within 1; answers about far sounds mean little",
+        "±: half of a 90 % interval; ≤, ≥: at or beyond an end of the range",
+    ]
+    if n_left:
+        texts.append(f"{n_left} more parameter{'s are' if n_left > 1 else ' is'} in the files below")
+    for text in texts:
+        terminal.print(text)
+
+
+def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[PlainTable, int]:
+    """That table, and the number of parameters that it has no room for; arguments as for `print_overview`."""
+    names = short_names([entry["file"] for entry in entries], SHORTEST_NAME if width < NARROW else LONGEST_NAME)
+    cells = {name: [short_cell(entry["parameters"][name]) for entry in entries] for name in entries[0]["parameters"]}
+    shown = as_fits(cells, width - max(map(cells_of, ["file", *names])) - len("  distance  inside"))
+    table = PlainTable(f"{len(entries)} recordings, the nearest to the training first", title_style="")
+    table.collapse_padding, table.pad_edge = True, False
+    for heading, justify in {"file": "left", "distance": "right", "zone": "left"}.items():
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for name in shown:
+        table.add_column("\n".join(heading_lines(name)), justify="right", no_wrap=True)
+    known = [np.inf if entry["distance"] is None else entry["distance"] for entry in entries]
+    for n in np.argsort(known, kind="stable").tolist():
+        distance, zone = entries[n]["distance"], entries[n]["zone"] or ""
+        distance_cell = "" if distance is None else distance_text(distance)
+        table.add_row(names[n], distance_cell, zone, *(cells[name][n] for name in shown))
+        table.rows[-1].style = "dim" if zone == "far" else ""
+    return table, len(cells) - len(shown)
+
+
+def short_names(files: Sequence[str], most: int) -> list[str]:
+    """Names of files without the directory that all of them are in, of so many characters at most."""
+    directories = {os.path.dirname(file) for file in files}
+    shared = len(os.path.commonprefix([f"{directory}{os.sep}" for directory in directories if directory]))
+    whole = len(directories) == 1 and "" not in directories
+    return [fitted(one_line(file[shared:] if whole else file), most) for file in files]
+
+
+def as_fits(cells: dict[str, list[str]], room: int) -> list[str]:
+    """The first names of columns whose headings and cells fit beside each other into a width, `room`."""
+    shown = []
+    for name, texts in cells.items():
+        room -= 2 + max(map(cells_of, [*heading_lines(name), *texts]))
+        if room < 0:
+            break
+        shown.append(name)
+    return shown
+
+
+def heading_lines(name: str) -> list[str]:
+    """The name of a parameter in lines of a word or two."""
+    lines = [""]
+    for word in fitted(name, WIDEST).split("_"):
+        if lines[-1] and cells_of(lines[-1]) + cells_of(word) >= HEADING:
+            lines.append("")
+        lines[-1] += f"{'_' if lines[-1] else ''}{word}"
+    return lines
+
+
+def short_cell(found: dict[str, Any]) -> str:
+    """A value with half of its 90 % interval in few characters; `found` as `describe_values` has it."""
+    if not found["active"]:
+        return "–"
+    if found["std"] is None:
+        return fitted(found["value"], HEADING)
+    half = (found["high"] - found["low"]) / 2
+    digits = max(0, -math.floor(math.log10(half))) if half > 0 else 2
+    sign = {"low": "≤", "high": "≥", None: ""}[found["edge"]]
+    return f"{sign}{found['value']:.{0 if found['kind'] == 'integer' else digits}f} ±{half:.{digits}f}"
+
+
 def reading_table(reading: RecordingReading, parameters: dict[str, dict[str, Any]]) -> PlainTable:
     """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
-    about = one_line("; ".join([*reading.notes, reading.about_domain]))
-    table = PlainTable(f"{name_of(reading.recording.path)}\n{about}", title_style="", show_edge=True)
+    about = [one_line(reading.about_domain), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
+    table = PlainTable("\n".join([name_of(reading.recording.path), *about]), title_style="", show_edge=True)
     for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
         table.add_column(
             column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
         )
     for name, found in parameters.items():
         table.add_row(name, *value_cells(found), gain_cell(found))
+        table.rows[-1].style = "dim" if reading.zone == "far" else ""
     if reading.refinement is not None:
         table.caption = refined_line(reading.refinement)
     return table

@@ -22,7 +22,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError, VIMHError, check_number
 from src.evaluation.domain import Domain
 from src.hydra_versions import instantiate
-from src.models.costs import cpu_threads, useful_threads
+from src.models.costs import cpu_threads, keep_freed_memory, useful_threads
 from src.models.vimh_module import VIMHLitModule
 from src.programs.explain import invalid_setting
 from src.programs.interrupts import StopOnInterrupt
@@ -56,6 +56,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     log_hyperparameters(cfg, model, trainer)
     announce_run(f"{cfg.experiment_name}: ", datamodule, model, trainer, cfg.seed)
 
+    keep_freed_memory()
     start = time.monotonic()
     with cpu_threads(n_threads(cfg, trainer, model, datamodule)):
         if cfg.train:
@@ -128,7 +129,7 @@ def check_optimizer(cfg: DictConfig) -> None:
 
 def make_trainer(cfg: DictConfig, datamodule: VIMHDataModule) -> Trainer:
     """The trainer with its callbacks and loggers, ready to write checkpoints that describe themselves."""
-    save_run = SaveRun(cfg, datamodule.info, Domain.fit(datamodule.some_training_images()).to_dict())
+    save_run = SaveRun(cfg, datamodule.info, Domain.fit(*datamodule.some_training_images()).to_dict())
     callbacks = [*instantiate_callbacks(cfg.callbacks), save_run, StopOnInterrupt()]
     # Lightning leaves clipping and accumulation to a module that makes its own steps; its configuration has them.
     by_module = {"gradient_clip_val": None, "accumulate_grad_batches": 1}

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf, open_dict
 
 from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError
 from src.hydra_versions import instantiate
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
@@ -21,7 +22,7 @@ GENERATORS = [f"synth/{option}" for option in GROUPS["synth"] if option.startswi
 OF_TRAIN = [
     (group, option)
     for group, options in GROUPS.items()
-    if group not in ("local", "representation", "channels", "synth", "hydra")
+    if group not in ("local", "representation", "channels", "perturb", "synth", "hydra")
     for option in (MODELS if group == "model" else options)
 ]
 
@@ -51,6 +52,18 @@ def test_every_representation_and_channel_suits_every_generator(composed, name, 
     cfg = resolved(composed(name, f"representation={option}", f"channels=[{','.join(channels)}]"))
     assert cfg["representation"]["_target_"]
     assert list(cfg["channels"]) == channels
+
+
+@pytest.mark.parametrize("option", GROUPS["perturb"])
+def test_every_perturbation_suits_the_generators(composed, option, tmp_path):
+    names = {} if option == "none" else {"mild": None, "recording": None}.get(option, [option])
+    overrides = [f"perturb.measured_room.directory={tmp_path}"] if option == "measured_room" else []
+    cfg = resolved(composed("synth/generate_simple_saw", f"perturb={option}", *overrides))
+    assert list(cfg["perturb"]) == list(names) if names is not None else len(cfg["perturb"]) > 2
+    for section in cfg["perturb"].values():
+        effect = instantiate_trusted(section, slot="effect")
+        assert option == "measured_room" or effect.check(cfg["dataset"]["sample_rate"], 8000) == ""
+        assert set(section) - {"_target_"} == set(type(effect).model_fields)  # every setting stands in the file
 
 
 @pytest.mark.parametrize("option", GROUPS["callbacks"])

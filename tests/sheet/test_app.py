@@ -49,7 +49,7 @@ def test_numbers_images_and_records_are_those_of_the_content(app, content):
 
 def test_a_sound_is_what_the_values_make(app, content):
     waveform, rate = soundfile.read(io.BytesIO(ask(app, "/data/train/sound/7").body))
-    expected = content.playback.sounds(content.splits["train"].samples.read(slice(7, 8)))[0]
+    expected = content.playback.sounds(content.splits["train"].samples.read(slice(7, 8)), "train", 7)[0]
     assert rate == 8000
     assert waveform == pytest.approx(expected / max(1, np.abs(expected).max()), abs=1e-4)
 
@@ -109,7 +109,7 @@ def test_a_synth_that_fails_is_a_sentence(content, monkeypatch):
     def fail(batch, first=0):
         raise ConfigError(f"Sample {first} is no sound.")
 
-    monkeypatch.setattr(type(content.playback), "sounds", lambda self, batch, first=0: fail(batch, first))
+    monkeypatch.setattr(type(content.playback), "sounds", lambda self, batch, split, first: fail(batch, first))
     answer = ask(sheet_app(content), "/data/train/sound/4")
     assert (answer.status, answer.body) == (422, b"Sample 4 is no sound.")
 
@@ -123,11 +123,11 @@ def test_a_synth_renders_one_sound_at_a_time(content, monkeypatch):
     running, most, lock = [0], [0], threading.Lock()
     render = type(content.playback).sounds
 
-    def count(self, batch, first=0):
+    def count(self, batch, split, first):
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        made = render(self, batch, first)
+        made = render(self, batch, split, first)
         with lock:
             running[0] -= 1
         return made

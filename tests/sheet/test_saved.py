@@ -42,7 +42,7 @@ def test_a_file_holds_what_the_server_would_send(content, page):
             end = min(first + per_block, len(split.samples))
             assert blocks[f"{name}-images-{first // per_block}"] == split.images(slice(first, end))
     sound = np.frombuffer(blocks["test-sound-3"], "<i2") / 32767
-    rendered = content.playback.sounds(content.splits["test"].samples.read(slice(3, 4)))[0]
+    rendered = content.playback.sounds(content.splits["test"].samples.read(slice(3, 4)), "test", 3)[0]
     assert sound == pytest.approx(rendered / max(1, np.abs(rendered).max()), abs=1e-4)
     assert data["saved"]["sounds"] == {"train": 51, "test": 13}
     assert data["saved"]["rate"] == 8000
@@ -85,10 +85,10 @@ def test_a_record_that_is_larger_than_the_file_may_be_is_there_all_the_same(tmp_
 def test_sounds_end_where_a_synth_fails(content, monkeypatch):
     render = type(content.playback).sounds
 
-    def fail_at_3(self, batch, first=0):
+    def fail_at_3(self, batch, split, first):
         if first == 3:
             raise ConfigError("no sound")
-        return render(self, batch, first)
+        return render(self, batch, split, first)
 
     monkeypatch.setattr(type(content.playback), "sounds", fail_at_3)
     assert "the first 3 of 51 train sounds" in saved_page(content, 10_000_000).holds

@@ -1,0 +1,348 @@
+"""Trains networks on clean and on perturbed sounds, and reads perturbed sounds with each: `make robustness`.
+
+python scripts/robustness.py [--budget 300] [--hours 3] [--only REGEX] [--list] [--table]
+
+A cell is one training, and what its network reads from test sounds perturbed in every way of the table. Cells are
+trained in the order in which they decide; those in docs/results/robustness.json are not repeated, so that the table
+can be made in parts: delete an entry to measure it again. `docs/robustness.md` is written after every cell.
+"""
+
+import argparse
+import re
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the trainings, before PyTorch is imported)
+import numpy as np  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+
+from scripts.benchmark_models import SHARE_TO_TRAIN, START_UP, seconds_of_program, seconds_per_epoch  # noqa: E402
+from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
+from scripts.setups import compose_config, recipe_of, set_up  # noqa: E402
+from src.checkpoints.run import Run, load_run  # noqa: E402
+from src.checkpoints.trusted import instantiate_own  # noqa: E402
+from src.evaluation.estimates import network_values  # noqa: E402
+from src.files import claim_directory, lock_directory, write_atomically  # noqa: E402
+from src.models.costs import cpu_threads  # noqa: E402
+from src.models.metrics import WIDTH  # noqa: E402
+from src.overrides import quoted  # noqa: E402
+from src.params import ParamSpec  # noqa: E402
+from src.perturb.chain import Perturbation  # noqa: E402
+from src.programs.command_line import OptionParser  # noqa: E402
+from src.programs.output import console  # noqa: E402
+from src.readings import input_of  # noqa: E402
+from src.recipe import Recipe  # noqa: E402
+from src.recordings import resample  # noqa: E402
+from src.text import prepare_streams  # noqa: E402
+from src.vimh.reader import Batch  # noqa: E402
+
+RESULTS = ROOT / "docs" / "results" / "robustness.json"
+PAGE = ROOT / "docs" / "robustness.md"
+MARKS = "<!-- robustness: made by scripts/robustness.py -->\n", "<!-- end of robustness -->\n"
+KINDS = ("clean", "mild", "recording")  # what networks are trained on; options of configs/perturb, but for the first
+MODELS = {"basic": "cnn_tiny", "envelope": "cnn_64k", "resonance": "cnn_64k"}
+TRAINING_SOUNDS = 131_072
+TEST_SOUNDS = 2048
+SEED = 42  # of the trainings' first, and of the sets
+NOISE = {f"SNR {ratio} dB": ("noise", {"ratio": ratio}) for ratio in (60, 40, 20)}
+ROOMS = {f"room {rt60:g} s": ("room", {"rt60": rt60, "direct_ratio": [3, 15]}) for rt60 in (0.2, 0.5, 1.0)}
+# Column to the option of configs/perturb that makes it, and what is changed of its settings.
+COLUMNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "none": ("none", {}),
+    **NOISE,
+    **ROOMS,
+    "EQ ± 6 dB": ("eq", {"level": [-6, 6]}),
+    "MP3 64 kbit/s": ("mp3", {"bitrate": 64}),
+    "gain ± 12 dB": ("gain", {"level": [-12, 12]}),
+    "onset ± 10 ms": ("onset", {"shift": [-0.01, 0.01]}),
+    "random phase": ("phase", {}),
+}
+CHAIN = "16 kHz, all"  # rendered at twice the rate, through everything, then MP3, and resampled as a recording is
+FIGURES = ("steps", "coverage", "edge")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training, and what is read with it.
+
+    Attributes:
+        set: A key of `MODELS`.
+        kind: One of `KINDS`.
+        seed: Of the training.
+    """
+
+    set: str
+    kind: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Unique among the cells."""
+        return f"{self.set}, {self.kind}, seed {self.seed}"
+
+
+def cells() -> Iterator[Cell]:
+    """All cells, those first that decide most: the goals are about `recording` beside `clean`, on basic."""
+    for kind in ("recording", "clean", "mild"):
+        yield Cell("basic", kind, SEED)
+    for name in ("envelope", "resonance"):
+        for kind in ("recording", "clean", "mild"):
+            yield Cell(name, kind, SEED)
+    for seed in (SEED + 1, SEED + 2):
+        for kind in ("recording", "clean", "mild"):
+            yield Cell("basic", kind, seed)
+
+
+# ----- training
+
+
+def overrides_of(cell: Cell, size: int, data_root: Path) -> tuple[str, ...]:
+    """Overrides of `train.py` that a cell means; its set is generated where it is missing."""
+    generator = f"synth/generate_moog_{cell.set}"
+    changes = [f"dataset.size={size}", *([f"perturb={cell.kind}"] if cell.kind != "clean" else [])]
+    name = recipe_of(generator, *changes).directory_name(None if cell.kind == "clean" else cell.kind)
+    return (
+        f"experiment=moog_cnn_{cell.set}",
+        f"model={MODELS[cell.set]}",
+        f"data.data_dir={quoted(str(data_root / name))}",
+        f"data.make_dataset.config_name={generator}",
+        f"data.make_dataset.overrides=[{','.join(map(quoted, changes))}]",
+        f"seed={cell.seed}",
+    )
+
+
+def train(cell: Cell, budget: float, size: int, data_root: Path) -> tuple[dict[str, Any], Path]:
+    """Train and test on one thread, for as many epochs as the budget lasts; the set is there before it counts.
+
+    Returns:
+        What is kept of the training, and the checkpoint.
+    """
+    overrides = overrides_of(cell, size, data_root)
+    cfg = compose_config("train", *overrides, f"paths.output_dir={quoted(str(ROOT))}")
+    module, datamodule = set_up(cfg)
+    with cpu_threads(1):
+        epoch = seconds_per_epoch(module, datamodule)
+    epochs = max(1, int(SHARE_TO_TRAIN * (budget - START_UP) / epoch))
+    name = re.sub(r"[^\w]+", "_", f"{cell.key}_{time.time():.0f}")
+    run_dir = claim_directory(ROOT / "logs" / "robustness" / name)
+    seconds = seconds_of_program(
+        *("src/train.py", *overrides, "trainer=cpu", "threads=1", f"trainer.max_epochs={epochs}"),
+        *(f"hydra.run.dir={quoted(str(run_dir))}", "callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
+        *("++callbacks.audio_examples=null", "extras.print_config=false", "+trainer.enable_progress_bar=false"),
+        "+trainer.enable_model_summary=false",
+    )
+    results = read_json(run_dir / "results.json")
+    kept = {"seconds": round(seconds, 1), "epochs": epochs, "training_sounds": results["training_samples"]}
+    return kept, Path(results["checkpoint"])
+
+
+# ----- reading
+
+
+def perturbed_images(clean: Recipe, column: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and spec ranges of test sounds, perturbed as a column says, by their numbers.
+
+    Args:
+        clean: The recipe of the set without perturbation.
+        column: A key of `COLUMNS`, or `CHAIN`.
+        start: Number of the first sound.
+        stop: One past the last.
+    """
+    value = clean.values(start, stop)
+    if column == CHAIN:
+        return clean.represent(chain_sounds(clean, value, start))
+    option, settings = COLUMNS[column]
+    perturbed = replace(clean, perturbation=perturbation_of(clean, {option: settings}))
+    return perturbed.represent(perturbed.recorded(value, start))
+
+
+def chain_sounds(clean: Recipe, value: np.ndarray, start: int) -> np.ndarray:
+    """The same sounds rendered at twice the rate, through everything and MP3, and resampled as a recording is."""
+    rate = clean.synth.sample_rate
+    fine = twice_the_rate(clean)
+    names = {"recording": {}, "mp3": {"bitrate": 64}}
+    sounds = replace(fine, perturbation=perturbation_of(fine, names)).recorded(value, start)
+    resampled = [resample([sound.astype(np.float64)], 2 * rate, rate) for sound in sounds]
+    return np.stack([np.pad(sound, (0, clean.n_samples))[: clean.n_samples] for sound in resampled]).astype(np.float32)
+
+
+def twice_the_rate(clean: Recipe) -> Recipe:
+    """The recipe whose synth renders at twice the rate."""
+    section = {**clean.config["synth"], "sample_rate": 2 * clean.synth.sample_rate}
+    return replace(clean, synth=instantiate_own(section, slot="synth"))
+
+
+def perturbation_of(recipe: Recipe, options: Mapping[str, Mapping[str, Any]]) -> Perturbation:
+    """Options of configs/perturb, one after the other, with changed settings, for the sounds of a recipe."""
+    effects = {}
+    for option, settings in options.items():
+        section = compose_config("synth/generate_moog_basic", f"perturb={option}").perturb
+        for name, entry in (OmegaConf.to_container(section, resolve=True) or {}).items():
+            effects[name] = instantiate_own({**entry, **settings}, slot="effect")
+    return Perturbation(effects, recipe.synth.sample_rate, recipe.n_samples)
+
+
+def read(run: Run, clean: Recipe, column: str, n_sounds: int) -> dict[str, Any]:
+    """What a network reads from perturbed test sounds: figures over all heads, and the error of each in steps."""
+    start, stop = clean.n_train, clean.n_train + n_sounds
+    value = clean.values(start, stop)
+    image, spec_range = perturbed_images(clean, column, start, stop)
+    tensors = input_of(run).to_tensors(Batch(image, clean.space.encode(value), spec_range, value))
+    found, std = network_values(run.module, tensors["image"], tensors["aux"])
+    return figures(found, std, value.astype(np.float64), run.info.parameters, clean.space.active(value))
+
+
+def figures(
+    found: np.ndarray, std: np.ndarray, true: np.ndarray, specs: Sequence[ParamSpec], active: np.ndarray
+) -> dict[str, Any]:
+    """Error in steps, coverage of the 90 % intervals, and the share of answers on an edge: means over the heads.
+
+    Args:
+        found: What was read, `(sound, head)`.
+        std: Its standard deviations.
+        true: What was rendered.
+        specs: The parameters.
+        active: Whether each acts on the sound.
+    """
+    heads = {}
+    for head, spec in enumerate(specs):
+        acts = active[:, head]
+        error = np.abs(found[acts, head] - true[acts, head])
+        from_edge = np.minimum(np.abs(found[acts, head] - spec.min), np.abs(found[acts, head] - spec.max))
+        heads[spec.name] = {
+            "steps": float(error.mean() / spec.step),
+            "coverage": float((error <= WIDTH * std[acts, head]).mean()),
+            "edge": float((from_edge <= 1e-3 * spec.step).mean()),
+        }
+    means = {name: statistics.fmean(head[name] for head in heads.values()) for name in FIGURES}
+    return means | {"heads": {name: round(head["steps"], 5) for name, head in heads.items()}}
+
+
+def measure(cell: Cell, budget: float, size: int, n_sounds: int, data_root: Path) -> dict[str, Any]:
+    """Train a cell, and read every column with it."""
+    kept, ckpt_path = train(cell, budget, size, data_root)
+    run = load_run(ckpt_path)
+    clean = recipe_of(f"synth/generate_moog_{cell.set}", f"dataset.size={size}")
+    n_sounds = min(n_sounds, clean.size - clean.n_train)
+    columns = {column: read(run, clean, column, n_sounds) for column in (*COLUMNS, CHAIN)}
+    return kept | {"test_sounds": n_sounds, "columns": columns}
+
+
+# ----- the page
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """A table for each set: a row for each column of `COLUMNS`, what was trained side by side."""
+    lines: list[str] = []
+    for name, model in MODELS.items():
+        runs = runs_of(results, name)
+        seeds = ", ".join(f"{kind} {len(found)}" for kind, found in runs.items())
+        lines += [f"### {name}, `{model}`", "", f"Trainings measured: {seeds}.", ""]
+        rows = ([column, *(cell_text(found, column) for found in runs.values())] for column in (*COLUMNS, CHAIN))
+        lines += [*table(("test sounds", *(f"trained {kind}" for kind in KINDS)), rows), ""]
+    return "\n".join([*lines, ""])
+
+
+def runs_of(results: Mapping[str, Any], name: str) -> dict[str, list[Mapping[str, Any]]]:
+    """The cells of a set that are measured, by what they were trained on."""
+    own = [cell for cell in cells() if cell.set == name and cell.key in results]
+    return {kind: [results[cell.key] for cell in own if cell.kind == kind] for kind in KINDS}
+
+
+def cell_text(runs: Sequence[Mapping[str, Any]], column: str) -> str:
+    """Means over the seeds of one entry: error in steps with its spread, coverage and share on an edge."""
+    found = [run["columns"][column] for run in runs if column in run["columns"]]
+    if not found:
+        return "not measured yet"
+    steps, coverage, edge = ([entry[name] for entry in found] for name in FIGURES)
+    spread = f" ± {statistics.stdev(steps):.3f}" if len(steps) > 1 else ""
+    return f"{statistics.fmean(steps):.3f}{spread}, {statistics.fmean(coverage):.0%}, {statistics.fmean(edge):.1%}"
+
+
+def goals(results: Mapping[str, Any]) -> list[str]:
+    """What the goals say of `recording` on basic, once it and `clean` are measured."""
+    runs = runs_of(results, "basic")
+    if not (runs["clean"] and runs["recording"]):
+        return ["The goals are not measured yet."]
+
+    def mean(kind: str, column: str, name: str) -> float:
+        return statistics.fmean(run["columns"][column][name] for run in runs[kind])
+
+    clean, own = mean("clean", "none", "steps"), mean("recording", "none", "steps")
+    coverage = {column: mean("recording", column, "coverage") for column in (*COLUMNS, CHAIN)}
+    outside = [column for column, share in coverage.items() if not 0.85 <= share <= 0.95]
+    return [
+        f"- No perturbation, trained with `recording`: {own / clean:.2f} times the clean error (goal 1.2).",
+        *(
+            f"- {column}: {mean('recording', column, 'steps') / clean:.2f} times the clean error (goal 1.5)."
+            for column in ("SNR 40 dB", "room 0.2 s")
+        ),
+        f"- Coverage within 0.85 and 0.95: {'everywhere' if not outside else 'not with ' + ', '.join(outside)}.",
+    ]
+
+
+def write_page(results: Mapping[str, Any], page: Path) -> None:
+    """Replace the tables of the page."""
+    text = page.read_text(encoding="utf-8")
+    new = "\n".join(["", *goals(results), "", tables(results)])
+    write_atomically(page, between_marks(text, MARKS, new).encode())
+
+
+def keep(entries: Mapping[str, Any], path: Path, page: Path | None) -> None:
+    """Add cells to those that are there, whatever else is measured beside; then write the page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_directory(path.parent):
+        results = read_json(path) | dict(entries)
+        write_json({cell.key: results[cell.key] for cell in cells() if cell.key in results}, path)
+        if page is not None:
+            write_page(results, page)
+
+
+def main() -> None:
+    """Measure what is not there yet."""
+    prepare_streams()
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds of a training, its set not counted")
+    parser.add_argument("--hours", type=float, default=3.0, help="no cell is begun after that")
+    parser.add_argument("--only", default="", help="regular expression; only cells whose name it matches")
+    parser.add_argument("--size", type=int, default=TRAINING_SOUNDS, help="sounds of a set")
+    parser.add_argument("--sounds", type=int, default=TEST_SOUNDS, help="test sounds that are read")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where the sets are")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="of another file no page is made")
+    parser.add_argument("--list", action="store_true", help="list what would be measured")
+    parser.add_argument("--table", action="store_true", help="write the page from the cells that are there")
+    arguments = parser.parse_args()
+    terminal, there, start = console(), read_json(arguments.results), time.monotonic()
+    page = PAGE if arguments.results == RESULTS else None
+    wanted = [cell for cell in cells() if re.search(arguments.only, cell.key) and cell.key not in there]
+    if arguments.table:
+        wanted = []
+    for number, cell in enumerate(wanted, 1):
+        if time.monotonic() - start > 3600 * arguments.hours:
+            terminal.print(f"{arguments.hours:g} hours are over; the same command goes on with {cell.key}.")
+            break
+        terminal.print(f"{number} of {len(wanted)}: {cell.key}")
+        if not arguments.list:
+            found = measure(cell, arguments.budget, arguments.size, arguments.sounds, arguments.data)
+            keep({cell.key: found}, arguments.results, page)
+            clean, chain = (found["columns"][column]["steps"] for column in ("none", CHAIN))
+            terminal.print(f"    error {clean:.3f} steps, through everything {chain:.3f}")
+    if not arguments.list:
+        keep({}, arguments.results, page)
+        terminal.print(f"Results: {page or arguments.results}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
