@@ -104,7 +104,6 @@ class VIMHLitModule(LightningModule):
         self.names = tuple(spec.name for spec in self.specs)
         self.net = net
         self.loss = loss
-        self.head_sizes = [loss.head_size(spec) for spec in self.specs]
         self.heads = ParamTensors(self.specs)
         self.decoder = loss.decoder(self.heads)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
@@ -192,7 +191,7 @@ class VIMHLitModule(LightningModule):
             self._optimizer.zero_grad()
         share = self.accumulate_grad_batches
         self.manual_backward(loss / share if share > 1 else loss)
-        return self._outcome(loss.detach(), {name: of_head.detach() for name, of_head in logits.items()})
+        return loss.detach(), [logits[name].detach() for name in self.names]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, after callbacks have seen them; where steps are replayed, make the whole step."""
@@ -226,13 +225,8 @@ class VIMHLitModule(LightningModule):
         outcomes = []
         for batch in chunk:
             logits = self(batch["image"], batch["aux"])
-            outcomes.append(self._outcome(self.compute_loss(logits, batch), logits))
+            outcomes.append((self.compute_loss(logits, batch), [logits[name] for name in self.names]))
         self._count(stage, chunk, outcomes)
-
-    def _outcome(self, loss: Tensor, logits: Mapping[str, Tensor]) -> Outcome:
-        """What is counted of a batch: the sum of its samples' losses, and the logits of all heads, joined."""
-        joined = torch.cat([logits[name] for name in self.names], dim=1)
-        return loss * len(joined), joined
 
     @torch.no_grad()
     def _count(self, stage: str, chunk: Sequence[TensorBatch], outcomes: Sequence[Outcome]) -> None:
@@ -241,9 +235,10 @@ class VIMHLitModule(LightningModule):
             return
         losses, logits = zip(*outcomes, strict=True)
         index, normalized = ([batch[key] for batch in chunk[: len(outcomes)]] for key in ("index", "normalized"))
-        prediction = self.decoder(torch.cat(logits).split(self.head_sizes, dim=1))
+        sizes = torch.tensor([len(of_batch) for of_batch in index]).to(self.device, non_blocking=True)
+        prediction = self.decoder([torch.cat(of_head) for of_head in zip(*logits, strict=True)])
         self.counts[stage].update(
-            torch.stack(losses).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
+            (torch.stack(losses) * sizes).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
         )
 
     def on_train_start(self) -> None:
