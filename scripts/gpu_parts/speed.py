@@ -49,7 +49,7 @@ def measure(place: Place) -> Iterator[Row]:
 
 def stored(place: Place) -> Row:
     """The pace on the stored set of 16,384 sounds."""
-    epochs = 3 if place.small else 50
+    epochs = 3 if place.small else 30
     overrides = [f"data.batch_size={STORED_BATCH}", "data.stream=false", f"trainer.max_epochs={epochs}"]
     ran = train_here(place, f"stored {BASIC.title}", BASIC, *overrides)
     figures = {"ms_per_step": 1e3 / steps_per_second(ran.notes), "batch": STORED_BATCH, "seconds": ran.seconds}

@@ -43,9 +43,9 @@ class Case:
         return f"{self.name} {self.model}"
 
 
-BASIC = Case("basic", "cnn_tiny", 8)
-ENVELOPE = Case("envelope", "cnn_64k", 5)
-RESONANCE = Case("resonance", "cnn_64k", 5)
+BASIC = Case("basic", "cnn_tiny", 6)
+ENVELOPE = Case("envelope", "cnn_64k", 4)
+RESONANCE = Case("resonance", "cnn_64k", 4)
 CASES = (BASIC, ENVELOPE, RESONANCE)
 
 

@@ -92,7 +92,7 @@ def test_what_cannot_run_is_refused_before_anything_is_written(arguments, says, 
 
 # ----- what becomes of a part
 
-FAULTS = '''
+FAULTS = """
 import os, signal, subprocess, sys, time
 
 def machine(place):
@@ -125,12 +125,12 @@ def garbage(place):
 def orphan(place):
     child = subprocess.Popen(["sleep", "600"])
     yield "child", {"pid": child.pid}
-'''
+"""
 
 
 @pytest.fixture
 def faulty(tmp_path, monkeypatch):
-    """Runs the bench with parts that do harm, side by side, for some seconds at the most; gives its exit code and JSON."""
+    """Runs the bench with parts that do harm side by side, some seconds at the most; gives exit code and JSON."""
     (tmp_path / "scripts" / "gpu_parts").mkdir(parents=True)
     (tmp_path / "scripts" / "gpu_parts" / "faults.py").write_text(FAULTS)
 
@@ -214,7 +214,10 @@ def test_a_machine_that_cannot_be_used_is_one_sentence(faulty, monkeypatch, caps
 def wheel(directory, name, version, *needs, files=()):
     """A wheel with some text in its files."""
     path = directory / f"{name}-{version}-py3-none-any.whl"
-    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {need}" for need in needs)]
+    metadata = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {need}" for need in needs),
+    ]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(metadata) + "\n")
         for file in files:
