@@ -172,6 +172,7 @@ def trials() -> Iterator[Trial]:
     yield Trial("basic", 13, lr=0.02, sigma=0.75)
     yield Trial("basic", 13, lr=0.02, decay=0.999)
     yield Trial("envelope", 4)
+    yield Trial("envelope", 4, lr=0.02)
     yield Trial("envelope", 4, batch_size=64)
     yield Trial("envelope", 4, sigma=0.75)
 

@@ -76,18 +76,27 @@ def test_sets_of_different_seeds_have_no_sound_in_common():
     assert not np.isin(one, other).any()
 
 
-def test_cells_and_trials_compose():
-    for cell in (HEADLINE, replace(HEADLINE, data=STREAM)):
-        cfg = compose_config("train", *overrides_of(cell), "paths.output_dir=.")
-        assert re.search(rf"_{cell.dataset[0]}dss_", cfg.data.data_dir)
-        assert f"dataset.seed={cell.dataset[1]}" in cfg.data.make_dataset.overrides
-        assert cfg.data.stream == (cell.data == STREAM)
-    found = {trial.key: tuple(trial.overrides(moog_set)) for trial in trials()}
+def test_a_cell_names_its_set():
+    stored, stream = (
+        compose_config("train", *overrides_of(cell), "paths.output_dir=.")
+        for cell in (HEADLINE, replace(HEADLINE, data=STREAM))
+    )
+    assert "_131072dss_" in stored.data.data_dir
+    assert list(stored.data.make_dataset.overrides) == ["dataset.size=131072", f"dataset.seed={OTHER_SEED}"]
+    assert "_16384dss_" in stream.data.data_dir
+    assert (stored.data.stream, stream.data.stream) == (False, True)
+
+
+def test_no_two_trials_are_the_same():
+    found = {trial.key: trial.overrides(lambda *which: tuple(map(str, which))) for trial in trials()}
     assert len(set(found.values())) == len(found) == len(list(trials()))
-    for overrides in found.values():
-        cfg = compose_config("train", *overrides, "paths.output_dir=.")
-        assert f"dataset.seed={TUNING_SEED}" in cfg.data.make_dataset.overrides
-        assert cfg.seed == TUNING_SEED
+    assert all(f"seed={TUNING_SEED}" in overrides for overrides in found.values())
+
+
+@pytest.mark.slow
+def test_every_cell_and_trial_composes():
+    for overrides in [*map(overrides_of, cells()), *(trial.overrides(moog_set) for trial in trials())]:
+        assert compose_config("train", *overrides, "paths.output_dir=.").model.net
 
 
 def test_what_is_done_is_kept_at_once_and_not_done_again(tmp_path, monkeypatch):
