@@ -74,7 +74,7 @@ sdma moog-dataset-all: sdmb sdme sdmr
 tv to-vimh: $(ENV)
 	@$(PYTHON) scripts/to_vimh.py $(ARGS)
 
-## pe perturb: Write a sound after every perturbation, to look and listen (AUDIO=file; without it a Moog sound)
+## pe perturb: Write a sound after every perturbation, to look and listen (AUDIO=file; without it one of the saw set)
 pe perturb: $(ENV)
 	@$(PYTHON) scripts/perturb.py "$$AUDIO" $(ARGS)
 
@@ -220,6 +220,10 @@ bg bench-gpu: $(ENV)
 ## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
+
+## str sim-to-real: What networks of the Moog set basic say of other implementations of its voice (RUNS="RUN …")
+str sim-to-real: $(ENV)
+	@$(PYTHON) scripts/sim_to_real.py $$RUNS $(ARGS)
 
 ## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
 rob robustness: $(ENV)

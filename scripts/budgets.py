@@ -33,6 +33,7 @@ import torch  # noqa: E402
 
 from scripts.budgets_page import (  # noqa: E402
     BUDGETS,
+    COMMON,
     RATES,
     RUNS,
     STREAM,
@@ -43,7 +44,6 @@ from scripts.budgets_page import (  # noqa: E402
     keep,
     keep_trial,
     synthesis_key,
-    tested_on,
     trials,
 )
 from scripts.pages import read_json  # noqa: E402
@@ -67,7 +67,7 @@ QUIET = (
     *("+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
 )
 PREPARING = threading.Lock()  # Hydra composes one configuration at a time
-NETWORKS_TIMED = ("cnn_micro", "cnn_tiny", "cnn_64k", "cnn_1m")
+NETWORKS_TIMED = ("cnn_micro", "cnn_tiny", "cnn_64k")
 
 
 def overrides_of(cell: Cell) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ def test(cell: Cell, checkpoint: str) -> dict[str, float]:
     """Metrics of a checkpoint on the test sounds of the set of 16,384, none of which it was trained on."""
     run_dir = claim_directory(ROOT / "logs" / "budgets" / re.sub(r"\W+", "_", f"test_{cell.key}_{time.time():.0f}"))
     with PREPARING:
-        data_dir = compose_config("train", *moog_set(cell.set, *tested_on(cell.set))).data.data_dir
+        data_dir = compose_config("train", *moog_set(cell.set, *COMMON)).data.data_dir
     run_program(
         *("src/eval.py", f"ckpt_path={quoted(checkpoint)}", f"data_dir={quoted(data_dir)}", "trainer=cpu"),
         *("callbacks=none", "extras.print_config=false", f"hydra.run.dir={quoted(str(run_dir))}"),

@@ -13,13 +13,24 @@ import rootutils
 
 rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
+from src.errors import NSMError  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.text import one_line  # noqa: E402
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Entries by their keys; none if there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """Entries by their keys; none if there is no such file.
+
+    Raises:
+        NSMError: If it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise NSMError(f"{path}: is no complete JSON ({error}). Restore it, or delete it to begin again.") from error
+    if not isinstance(found, dict):
+        raise NSMError(f"{path}: is no object of entries. Restore it, or delete it to begin again.")
+    return found
 
 
 def write_json(entries: Mapping[str, Any], path: Path) -> None:

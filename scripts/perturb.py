@@ -1,8 +1,8 @@
 """Writes a sound before and after every perturbation of configs/perturb: WAV files, and a page to look and listen.
 
-python scripts/perturb.py [AUDIO] [--output DIR] [--rooms DIR] [--number 0]
+python scripts/perturb.py [AUDIO] [--output DIR] [--rooms DIR] [--number 0] [--config-name synth/generate_simple_saw]
 
-AUDIO is an audio file; without one, a Moog sound of the envelope set is taken, whose own phase can vary as well.
+AUDIO is an audio file; without one, a sound of a generator's configuration is taken, whose own phase can vary as well.
 """
 
 import argparse
@@ -40,8 +40,9 @@ from src.recordings import AudioFile, find_files  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
 from src.text import all_printable, prepare_streams, printable, say  # noqa: E402
 
+GENERATOR = "synth/generate_simple_saw"
 SEED = 42
-LONGEST = 10.0  # s that are read of a file
+LONGEST = 4.0  # s that are read of a file
 DEPTH = 90.0  # dB of a spectrogram
 PAGE_STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
@@ -98,15 +99,15 @@ def from_file(path: Path, number: int) -> Given:
     return Given(path.name, waveform, audio.sample_rate, after)
 
 
-def from_voice(number: int) -> Given:
-    """A sound of the envelope set, whose voice begins at another phase where a perturbation says so."""
-    recipe = recipe_of("synth/generate_moog_envelope", f"dataset.seed={SEED}")
+def from_voice(config_name: str, number: int) -> Given:
+    """A sound of a generator, whose voice begins at another phase where a perturbation says so."""
+    recipe = recipe_of(config_name, f"dataset.seed={SEED}")
     value = recipe.values(number, number + 1)
 
     def after(perturbation: Perturbation) -> np.ndarray:
         return replace(recipe, perturbation=perturbation).recorded(value, number)[0]
 
-    return Given(f"Sound {number} of the envelope set", recipe.render(value)[0], recipe.synth.sample_rate, after)
+    return Given(f"Sound {number} of {config_name}", recipe.render(value)[0], recipe.synth.sample_rate, after)
 
 
 def changed_by(option: str, given: Given, rooms: str | None, number: int) -> Changed:
@@ -116,7 +117,7 @@ def changed_by(option: str, given: Given, rooms: str | None, number: int) -> Cha
         if rooms is None:
             return Changed(option, None, "It needs a directory of impulse responses: --rooms DIR.")
         overrides.append(f"perturb.measured_room.directory={quoted(rooms)}")
-    sections = OmegaConf.to_container(compose_config("synth/generate_moog_envelope", *overrides).perturb, resolve=True)
+    sections = OmegaConf.to_container(compose_config(GENERATOR, *overrides).perturb, resolve=True)
     try:
         effects = {str(name): instantiate_own(section, slot="effect") for name, section in dict(sections).items()}
         perturbation = Perturbation(effects, given.sample_rate, len(given.waveform))
@@ -129,7 +130,7 @@ def described(perturbation: Perturbation, number: int) -> str:
     """What is drawn for a sound, in words."""
     parts = []
     for name, drawn in perturbation.draws(number, number + 1, SEED).items():
-        settings = (f"{key} {', '.join(f'{n:.3g}' for n in item[0].tolist())}" for key, item in drawn.value.items())
+        settings = (f"{key} {', '.join(f'{n:.4g}' for n in item[0].tolist())}" for key, item in drawn.value.items())
         if drawn.is_on[0]:
             parts.append(f"{name} ({', '.join(settings)})")
     return ", ".join(parts) or "nothing was drawn for this sound"
@@ -149,7 +150,7 @@ def draw(axes: Axes, waveform: np.ndarray, sample_rate: int, title: str) -> None
         n_fft=1024,
         top_db=DEPTH,
     )
-    level = representation.spectrogram_db(torch.from_numpy(waveform))[0][0]
+    level = representation.spectrogram_db(torch.from_numpy(waveform))[0][0].numpy()
     extent = (0, len(waveform) / sample_rate, 0, sample_rate / 2000)
     axes.imshow(level, "magma", aspect="auto", origin="lower", extent=extent, vmin=-DEPTH, vmax=0)
     axes.set_title(title)
@@ -242,13 +243,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "logs" / "perturb")
     parser.add_argument("--rooms", help="directory of measured impulse responses")
     parser.add_argument("--number", type=int, default=0, help="which draw, and without AUDIO which sound")
+    parser.add_argument("--config-name", default=GENERATOR, help="of the generator, without AUDIO")
     arguments = parser.parse_args()
     try:
         check_number("--number", arguments.number, whole=True, least=0)
         given = (
             from_file(find_files(arguments.audio)[0], arguments.number)
             if arguments.audio
-            else from_voice(arguments.number)
+            else from_voice(arguments.config_name, arguments.number)
         )
         options = [option for option in groups()["perturb"] if option != "none"]
         changed = [changed_by(option, given, arguments.rooms, arguments.number) for option in options]

@@ -8,6 +8,7 @@ can be made in parts: delete an entry to measure it again. `docs/robustness.md` 
 """
 
 import argparse
+import os
 import re
 import statistics
 import time
@@ -28,9 +29,9 @@ import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the train
 import numpy as np  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
-from scripts.benchmark_models import SHARE_TO_TRAIN, START_UP, seconds_of_program, seconds_per_epoch  # noqa: E402
+from scripts.benchmark_models import SHARE_TO_TRAIN, START_UP, seconds_per_epoch  # noqa: E402
 from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
-from scripts.setups import compose_config, recipe_of, set_up  # noqa: E402
+from scripts.setups import compose_config, recipe_of, run_program, set_up  # noqa: E402
 from src.checkpoints.run import Run, load_run  # noqa: E402
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.evaluation.estimates import network_values  # noqa: E402
@@ -137,14 +138,14 @@ def train(cell: Cell, budget: float, size: int, data_root: Path) -> tuple[dict[s
     epochs = max(1, int(SHARE_TO_TRAIN * (budget - START_UP) / epoch))
     name = re.sub(r"[^\w]+", "_", f"{cell.key}_{time.time():.0f}")
     run_dir = claim_directory(ROOT / "logs" / "robustness" / name)
-    seconds = seconds_of_program(
+    spent = run_program(
         *("src/train.py", *overrides, "trainer=cpu", "threads=1", f"trainer.max_epochs={epochs}"),
         *(f"hydra.run.dir={quoted(str(run_dir))}", "callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
         *("++callbacks.audio_examples=null", "extras.print_config=false", "+trainer.enable_progress_bar=false"),
         "+trainer.enable_model_summary=false",
     )
     results = read_json(run_dir / "results.json")
-    kept = {"seconds": round(seconds, 1), "epochs": epochs, "training_sounds": results["training_samples"]}
+    kept = {"seconds": round(spent.core, 1), "epochs": epochs, "training_sounds": results["training_samples"]}
     return kept, Path(results["checkpoint"])
 
 
@@ -303,11 +304,14 @@ def write_page(results: Mapping[str, Any], page: Path) -> None:
 def keep(entries: Mapping[str, Any], path: Path, page: Path | None) -> None:
     """Add cells to those that are there, whatever else is measured beside; then write the page."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_directory(path.parent):
+    lock = lock_directory(path.parent, wait=True)
+    try:
         results = read_json(path) | dict(entries)
         write_json({cell.key: results[cell.key] for cell in cells() if cell.key in results}, path)
         if page is not None:
             write_page(results, page)
+    finally:
+        os.close(lock)
 
 
 def main() -> None:

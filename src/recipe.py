@@ -416,7 +416,7 @@ class Recipe:
     def _given_names(self) -> list[str]:
         """Names of what the synth is given, in order."""
         own = [*(spec.name for spec in self.space.varying), *(fixed.name for fixed in self.space.fixed)]
-        return own if self.perturbation is None else [*own, *self.perturbation.voice_parameters]
+        return own if self.perturbation is None else [*own, *self.perturbation.voice_parameters.values()]
 
     def renders_on(self, device: torch.device) -> bool:
         """Whether the synth renders on a device; otherwise it renders on the CPU, and its sounds travel there."""
@@ -447,8 +447,13 @@ class Recipe:
 
     @cached_property
     def _working_memory(self) -> int:
-        """Bytes that representing a sound needs at the most."""
-        return working_memory(self.representation, self.n_samples)
+        """Bytes that perturbing and representing a sound needs at the most."""
+
+        def see(waveform: Tensor) -> None:
+            for perturbed in self._perturbed([waveform], self.draws(0, BLOCK)):
+                self.representation.to_image(perturbed)
+
+        return working_memory(see, torch.zeros(BLOCK, self.n_samples))
 
     @property
     def n_samples(self) -> int:
@@ -626,14 +631,16 @@ def _perturbation(config: Mapping[str, Any], synth: Synth, instantiate: Callable
         for name, section in sections.items()
     }
     perturbation = Perturbation(effects, synth.sample_rate, count_samples(synth.sample_rate, synth.duration))
-    for name in perturbation.voice_parameters:
-        if name not in synth.defaults:
+    for name, parameter in perturbation.voice_parameters.items():
+        if parameter not in synth.defaults:
             raise ConfigError(
-                f"perturb varies {name}, which {type(synth).__name__} does not know; it knows "
+                f"perturb.{name} varies {parameter}, which {type(synth).__name__} does not know; it knows "
                 f"{', '.join(synth.defaults)}. Leave it out: '~perturb.{name}'."
             )
-        if name in config["parameters"]:
-            raise ConfigError(f"perturb varies {name}, which stands in parameters as well; leave one of them out.")
+        if parameter in config["parameters"]:
+            raise ConfigError(
+                f"perturb.{name} varies {parameter}, which stands in parameters as well; leave one of them out."
+            )
     return perturbation
 
 

@@ -103,10 +103,6 @@ def image_difference(recipe: Recipe, n: int, device: torch.device) -> dict[str, 
 
 def float64_instructions() -> dict[str, Any]:
     """Instructions on float64 in the kernels that were compiled in this process, and how many kernels there are."""
-    code = [
-        ptx
-        for kernel in vars(cuda).values()
-        if hasattr(kernel, "inspect_asm") and not getattr(kernel, "targetoptions", {}).get("device")
-        for ptx in kernel.inspect_asm().values()
-    ]
+    kernels = [kernel for name, kernel in vars(cuda).items() if name.endswith("_kernel")]
+    code = [ptx for kernel in kernels for ptx in kernel.inspect_asm().values()]
     return {"kernels": len(code), "instructions": sum(len(FLOAT64.findall(ptx)) for ptx in code)}

@@ -1,4 +1,4 @@
-"""`src/train.py` with its callbacks: its pace, what it reaches within a time, and the memory that it takes."""
+"""`src/train.py` with its callbacks: what it reaches within a time, and the memory that it takes."""
 
 import json
 import statistics
@@ -7,17 +7,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts.gpu_parts import data
 from scripts.gpu_parts.child import Place, Row
+from scripts.pages import read_json, write_json
 from src.errors import ConfigError
 from src.overrides import quoted
 
 SHARE_TO_TRAIN = 0.9  # of what a budget leaves after starting and testing: the pace is not always the same
 TO_TEST = 8.0  # s before the end of a part in which a training must stop, however far it is
-STORED_BATCH = 128
+NOTES = "clock.jsonl"
 MIB = 2**20
 SETTLED = 0.2  # share of the samples of a training's memory that are taken before it has settled
 
@@ -42,9 +43,9 @@ class Case:
         return f"{self.name} {self.model}"
 
 
-BASIC = Case("basic", "cnn_tiny", 8)
-ENVELOPE = Case("envelope", "cnn_64k", 5)
-RESONANCE = Case("resonance", "cnn_64k", 5)
+BASIC = Case("basic", "cnn_tiny", 6)
+ENVELOPE = Case("envelope", "cnn_64k", 4)
+RESONANCE = Case("resonance", "cnn_64k", 4)
 CASES = (BASIC, ENVELOPE, RESONANCE)
 
 
@@ -101,6 +102,12 @@ class Ran(NamedTuple):
     notes: list[dict[str, Any]]
     results: dict[str, Any]
 
+    @classmethod
+    def read(cls, run_dir: Path, seconds: float) -> "Ran":
+        """What a run has left in its directory."""
+        notes = (run_dir / NOTES).read_text(encoding="utf-8").splitlines()
+        return cls(seconds, list(map(json.loads, notes)), read_json(run_dir / "results.json"))
+
 
 def train(place: Place, title: str, case: Case, *overrides: str) -> Ran:
     """Run `src/train.py` on a set of this bench.
@@ -114,29 +121,33 @@ def train(place: Place, title: str, case: Case, *overrides: str) -> Ran:
     Raises:
         ConfigError: If it fails.
     """
-    run_dir = place.directory / "runs" / title.replace(" ", "_")
-    notes = place.directory / f"{run_dir.name}.notes"
-    command = [
-        *(sys.executable, "src/train.py", f"experiment=moog_cnn_{case.name}", f"model={case.model}"),
-        *("trainer=gpu" if place.device == "cuda" else "trainer=cpu", f"hydra.run.dir={quoted(str(run_dir))}"),
+    run_dir = run_dir_of(place, title)
+    command = [sys.executable, "src/train.py", f"hydra.run.dir={quoted(str(run_dir))}"]
+    start = time.monotonic()
+    code = subprocess.run([*command, *overrides_of(place, title, case), *overrides], check=False).returncode
+    seconds = time.monotonic() - start
+    if code:
+        raise ConfigError(f"The training {title} ended with {code}; gpu.log has what it printed.")
+    return Ran.read(run_dir, seconds)
+
+
+def run_dir_of(place: Place, title: str) -> Path:
+    """Where a run is written."""
+    return place.directory / "runs" / title.replace(" ", "_")
+
+
+def overrides_of(place: Place, title: str, case: Case) -> list[str]:
+    """What all trainings of this bench have in common: the set and the network, the device, and a clock."""
+    return [
+        *(f"experiment=moog_cnn_{case.name}", f"model={case.model}"),
+        "trainer=gpu" if place.device == "cuda" else "trainer=cpu",
         f"paths.log_dir={quoted(str(place.directory / 'logs'))}",
         f"data.data_dir={quoted(str(place.directory / 'data' / case.name))}",
         f"data.make_dataset.overrides=['dataset.size={data.size(place)}']",
-        *("+callbacks.clock._target_=scripts.gpu_parts.clock.Clock", f"+callbacks.clock.path={quoted(str(notes))}"),
+        "+callbacks.clock._target_=scripts.gpu_parts.clock.Clock",
+        f"+callbacks.clock.path={quoted(str(run_dir_of(place, title) / NOTES))}",
         f"+callbacks.clock.end={place.start + place.seconds - TO_TEST}",
-        *overrides,
     ]
-    start = time.monotonic()
-    done = subprocess.run(command, check=False)
-    seconds = time.monotonic() - start
-    if done.returncode:
-        raise ConfigError(f"The training {title} ended with {done.returncode}; gpu.log has what it printed.")
-    results = run_dir / "results.json"
-    return Ran(
-        seconds,
-        [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()],
-        json.loads(results.read_text(encoding="utf-8")) if results.exists() else {},
-    )
 
 
 def stream(place: Place, epochs: int, epoch: int) -> list[str]:
@@ -151,48 +162,43 @@ def steps_per_second(notes: Sequence[dict[str, Any]]) -> float:
     return (last["steps"] - first["steps"]) / (last["time"] - first["time"])
 
 
-def speed(place: Place) -> Iterator[Row]:
-    """The pace on a stored set, and on streams of all sets; each is tried whatever becomes of the others.
-
-    Raises:
-        ConfigError: If one failed.
-    """
-    cases = CASES[:1] if place.small else CASES
-    failed = []
-    for measured in (stored_speed, *(partial(stream_speed, case=case) for case in cases)):
-        try:
-            yield measured(place)
-        except ConfigError as error:
-            failed.append(str(error))
-    if failed:
-        raise ConfigError(" ".join(failed))
-
-
-def stored_speed(place: Place) -> Row:
-    """The pace on the stored set of 16,384 sounds."""
-    epochs = 3 if place.small else 50
-    overrides = [f"data.batch_size={STORED_BATCH}", "data.stream=false", f"trainer.max_epochs={epochs}"]
-    ran = train(place, f"stored {BASIC.title}", BASIC, *overrides)
-    figures = {"ms_per_step": 1e3 / steps_per_second(ran.notes), "batch": STORED_BATCH, "seconds": ran.seconds}
-    return f"stored {BASIC.title}", figures
-
-
-def stream_speed(place: Place, case: Case) -> Row:
-    """The pace on a stream."""
-    return f"stream {case.title}", asdict(measured_pace(place, case))
-
-
 def measured_pace(place: Place, case: Case) -> Pace:
-    """The pace of a training on a stream; measured once."""
-    path = place.directory / f"{case.name}.pace"
-    if path.exists():
-        return Pace(**json.loads(path.read_text(encoding="utf-8")))
-    size, epochs = sizes(place), 3 if place.small else case.tried
-    ran = train(place, f"pace {case.title}", case, *stream(place, epochs, size.short))
-    rate = steps_per_second(ran.notes) * size.batch
-    pace = Pace(rate, max(0.0, ran.seconds - epochs * size.short / rate))
-    path.write_text(json.dumps(asdict(pace)), encoding="utf-8")
+    """The pace of a training on a stream, as it was kept, or from a short one."""
+    path = pace_path(place, case)
+    if not path.exists():
+        keep_pace(place, case, train(place, f"pace {case.title}", case, *short_stream(place, case)))
+    return Pace(**read_json(path))
+
+
+def short_stream(place: Place, case: Case) -> list[str]:
+    """Overrides of a training from which the pace is read."""
+    return stream(place, tried(place, case), sizes(place).short)
+
+
+def tried(place: Place, case: Case) -> int:
+    """Its epochs."""
+    return 3 if place.small else case.tried
+
+
+def keep_pace(place: Place, case: Case, ran: Ran, start_up: float = 0.0) -> Pace:
+    """The pace of such a training, kept for the other parts.
+
+    Args:
+        place: Where.
+        case: What was trained.
+        ran: The training.
+        start_up: Seconds that the program took before.
+    """
+    rate = steps_per_second(ran.notes) * sizes(place).batch
+    n_sounds = tried(place, case) * sizes(place).short
+    pace = Pace(rate, start_up + max(0.0, ran.seconds - n_sounds / rate))
+    write_json(asdict(pace), pace_path(place, case))
     return pace
+
+
+def pace_path(place: Place, case: Case) -> Path:
+    """Where the pace is kept."""
+    return place.directory / f"{case.name}.pace"
 
 
 def train_within(place: Place, case: Case, title: str, *overrides: str) -> tuple[Ran, int]:

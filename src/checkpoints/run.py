@@ -4,6 +4,7 @@ The entry `nsm_run` of a checkpoint is plain data: the configuration of the run,
 statistics of the training images. Nothing that a file holds is executed (`trusted.py`).
 """
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +31,11 @@ from src.errors import CheckpointError, ConfigError, NSMError
 from src.migration import CONFIG_VERSION, upgraded
 from src.models.components.network import NetIO
 from src.models.losses import HeadLoss
-from src.models.vimh_module import VIMHLitModule
+from src.models.vimh_module import VIMHLitModule, unfitted
 from src.plain import check_plain, parts, reason, shown
-from src.vimh.info import DatasetInfo
+from src.vimh.info import DatasetInfo, shared_numbers
+
+log = logging.getLogger(__name__)
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
 DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
@@ -167,7 +170,8 @@ def _rebuild(
 def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: Any) -> Any:
     """The datamodule that a run was trained with. It only reads: it makes no dataset, and no fresh sounds.
 
-    A dataset with other heads or images than the run's is refused.
+    A dataset with other heads or images than the run's is refused; one whose test sounds were trained on is used with a
+    warning.
 
     Args:
         run: From `load_run`.
@@ -190,6 +194,12 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     datamodule = instantiate_trusted(section, data_dir, slot="datamodule", trusted_modules=trusted_modules)
     datamodule.prepare_data()
     check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
+    if shared := shared_numbers(run.info, datamodule.info):
+        log.warning(
+            "%s: the run was trained on %d of its %d test sounds, numbers %d to %d: both sets are drawn with the seed "
+            "%d. Figures of them are too good. Take a set of another dataset.seed.",
+            *(datamodule.data_dir, len(shared), datamodule.info.test_samples, shared[0], shared[-1], run.info.seed),
+        )
     return datamodule
 
 
@@ -262,7 +272,7 @@ def check_resumable(ckpt_path: str | Path, model: VIMHLitModule, info: DatasetIn
                 f"that were trained on. Resume with data.{key}={before}."
             )
     check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    found = {name: tuple(weight.shape) for name, weight in (unfitted(model) | weights).items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if found != expected:
         raise CheckpointError(

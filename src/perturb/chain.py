@@ -14,6 +14,8 @@ from src.perturb.effects import Drawn, Effect, Filter, VoiceParameter
 
 Draws = Mapping[str, Drawn]
 
+AT_ONCE = 2**24  # samples of the sounds that are changed together: filters need about 50 times as many bytes
+
 
 class Perturbation:
     """What happens to the sounds of a dataset between their rendering and their images.
@@ -52,10 +54,10 @@ class Perturbation:
             for name, effect in self.effects.items()
         }
 
-    @property
-    def voice_parameters(self) -> tuple[str, ...]:
-        """The parameters of the voice that vary."""
-        return tuple(effect.parameter for effect in self.effects.values() if isinstance(effect, VoiceParameter))
+    @cached_property
+    def voice_parameters(self) -> dict[str, str]:
+        """Names of effects to the parameters of the voice that they vary."""
+        return {name: effect.parameter for name, effect in self.effects.items() if isinstance(effect, VoiceParameter)}
 
     def voice(self, draws: Draws, defaults: Mapping[str, float]) -> dict[str, np.ndarray]:
         """Values of the parameters of the voice that vary, natural units, float64, `(sound,)` each.
@@ -64,15 +66,11 @@ class Perturbation:
             draws: For the sounds.
             defaults: Of the voice, for sounds whose parameter stays.
         """
-        return {
-            effect.parameter: np.where(
-                draws[name].is_on.numpy(),
-                draws[name].value["value"][:, 0].double().numpy(),
-                defaults[effect.parameter],
-            )
-            for name, effect in self.effects.items()
-            if isinstance(effect, VoiceParameter)
-        }
+        values = {}
+        for name, parameter in self.voice_parameters.items():
+            drawn = draws[name].value["value"][:, 0].double().numpy()
+            values[parameter] = np.where(draws[name].is_on.numpy(), drawn, defaults[parameter])
+        return values
 
     def apply(self, waveform: Tensor, draws: Draws) -> Tensor:
         """Sounds after all effects.
@@ -92,12 +90,15 @@ class Perturbation:
                 f"perturb.{self.on_cpu[0]} works on the CPU alone, and these sounds are on {waveform.device}. Train on "
                 f"stored sounds, data.stream=false, or generate a set without it: '~perturb.{self.on_cpu[0]}'."
             )
+        size = max(1, AT_ONCE // waveform.shape[1])
+        if len(waveform) > size:
+            parts = ((start, min(start + size, len(waveform))) for start in range(0, len(waveform), size))
+            return torch.cat([self.apply(waveform[a:b], part_of(draws, a, b)) for a, b in parts])
         waveform = waveform.clone(memory_format=torch.contiguous_format)
         for names in self._stages:
-            is_on = torch.stack([draws[name].is_on for name in names])
-            rows = is_on.any(dim=0).nonzero()[:, 0]
+            rows = torch.stack([draws[name].is_on for name in names]).any(dim=0).nonzero()[:, 0]
             if len(rows):
-                drawn = {name: draws[name].rows(rows, waveform.device) for name in names}
+                drawn = {name: draws[name].rows(rows) for name in names}
                 rows = rows.to(waveform.device)
                 waveform[rows] = self._changed(waveform[rows], drawn)
         return waveform
@@ -118,16 +119,26 @@ class Perturbation:
         return stages
 
     def _changed(self, waveform: Tensor, drawn: Draws) -> Tensor:
-        """Sounds after one stage."""
-        (first, *_), bins = drawn, F.Bins.of(waveform, self.sample_rate)
-        if not isinstance(self.effects[first], Filter):
-            return self.effects[first].apply(waveform, drawn[first], self.sample_rate)
-        response = torch.ones(len(waveform), len(bins.frequency), dtype=torch.complex64, device=waveform.device)
-        for name, values in drawn.items():
-            effect = self.effects[name]
-            assert isinstance(effect, Filter)
-            response = torch.where(values.is_on[:, None], F.multiply(response, effect.response(values, bins)), response)
-        return F.filtered(waveform, response, bins)
+        """Sounds after one stage, each of which some effect of the stage happens to."""
+        filters = {name: effect for name in drawn if isinstance(effect := self.effects[name], Filter)}
+        if filters:
+            bins = F.Bins.of(waveform, self.sample_rate)
+            return F.filtered(waveform, self._response(filters, drawn, bins), bins)
+        ((name, own),) = drawn.items()
+        return self.effects[name].apply(waveform, own.to(waveform.device), self.sample_rate)
+
+    @staticmethod
+    def _response(filters: Mapping[str, Filter], drawn: Draws, bins: F.Bins) -> Tensor:
+        """The product of the responses of filters, each for the sounds that it happens to, `(sound, freq)`."""
+        n_sounds, device = len(next(iter(drawn.values())).is_on), bins.frequency.device
+        response = torch.ones(n_sounds, len(bins.frequency), dtype=torch.complex64, device=device)
+        for name, effect in filters.items():
+            rows = drawn[name].is_on.nonzero()[:, 0]
+            if len(rows):
+                own = effect.response(drawn[name].rows(rows).to(device), bins)
+                rows = rows.to(device)
+                response[rows] = response[rows] * own
+        return response
 
 
 def part_of(draws: Draws, start: int, stop: int) -> Draws:

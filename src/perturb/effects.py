@@ -41,10 +41,15 @@ class Drawn(NamedTuple):
         value = {name: item[start:stop] for name, item in self.value.items()}
         return Drawn(self.is_on[start:stop], value, self.key[start:stop])
 
-    def rows(self, number: Tensor, device: torch.device) -> "Drawn":
-        """Those of some of the sounds, on a device."""
-        value = {name: item[number].to(device) for name, item in self.value.items()}
-        return Drawn(self.is_on[number].to(device), value, self.key[number].to(device))
+    def rows(self, number: Tensor) -> "Drawn":
+        """Those of some of the sounds."""
+        value = {name: item[number] for name, item in self.value.items()}
+        return Drawn(self.is_on[number], value, self.key[number])
+
+    def to(self, device: torch.device) -> "Drawn":
+        """The same on a device."""
+        value = {name: item.to(device) for name, item in self.value.items()}
+        return Drawn(self.is_on.to(device), value, self.key.to(device))
 
 
 def _as_span(given: Any, info: ValidationInfo) -> Any:
@@ -298,7 +303,7 @@ class Equalizer(Filter):
         """The product of `functional.peak_filter` of each band."""
         settings = [drawn.value[name].unbind(dim=1) for name in ("frequency", "level", "q")]
         bands = (F.peak_filter(bins, *(item[:, None] for item in band)) for band in zip(*settings, strict=True))
-        return reduce(F.multiply, bands)
+        return reduce(torch.mul, bands)
 
 
 class LowPass(Filter):

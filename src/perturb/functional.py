@@ -12,21 +12,23 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-import scipy  # loads its parts when they are first used
 import torch
 from torch import Tensor
 
 from src.perturb.draws import normal, uniform
 
-MARGIN = 0.1  # s, that a filter's response is longer than a room's, at most
+MARGIN = 0.04  # s, that a filter's response is longer than a room's, at most
 LOWEST = 20.0  # Hz; below it a tilt stays at its level there
 HIGHEST_RATIO = 1e4  # of a frequency to that of a filter, beyond which the filter changes no further
 PASSED = 0.9  # share of the band below half the lower rate that a resampler lets through unchanged
 LEAST = 1e-30  # power that divides
+# PyTorch multiplies the last complex numbers of a tensor one by one, and rounds them otherwise than those before. Of
+# rows of a multiple of so many bins there are none, and no bit depends on where in a batch a sound is.
+LANES = 16
 
 
 class Bins(NamedTuple):
-    """The frequencies at which filters are computed.
+    """The frequencies at which filters are computed, and some more at the end that mean nothing: see `LANES`.
 
     Attributes:
         n_samples: Length of the sounds.
@@ -44,9 +46,13 @@ class Bins(NamedTuple):
     def of(cls, waveform: Tensor, sample_rate: int) -> "Bins":
         """Those of sounds, `(sound, time)`."""
         n_samples = waveform.shape[1]
-        n_fft = scipy.fft.next_fast_len(2 * n_samples + round(MARGIN * sample_rate), real=True)
-        number = torch.arange(n_fft // 2 + 1, device=waveform.device)
+        n_fft = fft_length(2 * n_samples + round(MARGIN * sample_rate))
+        number = torch.arange(n_fft // 2 + LANES, device=waveform.device).clamp(max=n_fft // 2)
         return cls(n_samples, sample_rate, n_fft, number * (sample_rate / n_fft))
+
+    def padded(self, spectrum: Tensor) -> Tensor:
+        """The bins of an FFT, `(..., n_fft // 2 + 1)`, and zeros for those that mean nothing, `(..., freq)`."""
+        return torch.nn.functional.pad(spectrum, (0, LANES - 1))
 
 
 def gain(waveform: Tensor, level: Tensor) -> Tensor:
@@ -143,17 +149,14 @@ def filtered(waveform: Tensor, response: Tensor, bins: Bins) -> Tensor:
         response: complex64, `(sound, freq)`.
         bins: Of the sounds.
     """
-    spectrum = multiply(_rfft(waveform, bins.n_fft), response)
+    spectrum = bins.padded(_rfft(waveform, bins.n_fft)) * response
     return _irfft(spectrum, bins.n_fft)[:, : bins.n_samples].contiguous()
 
 
-def multiply(one: Tensor, other: Tensor) -> Tensor:
-    """The product of complex tensors, whose bits do not depend on where in a tensor a number stands.
-
-    PyTorch's own rounds the last numbers of a tensor in another way than those before them.
-    """
-    real = one.real * other.real - one.imag * other.imag
-    return torch.complex(real, one.real * other.imag + one.imag * other.real)
+def fft_length(least: int) -> int:
+    """The shortest of 2^k, 3 2^k and 5 2^k, which FFTs are fastest at, that is as long, and a multiple of 32."""
+    powers = (2**k for k in range(5, 64))
+    return min(length for power in powers for length in (power, 3 * power, 5 * power) if length >= least)
 
 
 def _rfft(waveform: Tensor, n_fft: int) -> Tensor:
@@ -180,7 +183,8 @@ def tilt(bins: Bins, slope: Tensor, pivot: float) -> Tensor:
     level, phase = (
         part.to(bins.frequency.device) for part in _log_of_tilt(bins.n_fft, bins.sample_rate, max(pivot, LOWEST))
     )
-    return torch.polar(torch.exp(slope * level), slope * phase)
+    size, angle = torch.exp(slope * level), slope * phase
+    return torch.complex(size * angle.cos(), size * angle.sin())
 
 
 @lru_cache(maxsize=8)
@@ -189,10 +193,11 @@ def _log_of_tilt(n_fft: int, sample_rate: int, pivot: float) -> tuple[Tensor, Te
     frequency = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)
     level = torch.log2(frequency.clamp(min=LOWEST) / pivot) * (math.log(10) / 20)
     cepstrum = torch.fft.irfft(level, n_fft)
-    folded = torch.cat([cepstrum[:1], 2 * cepstrum[1 : (n_fft + 1) // 2]])
-    if n_fft % 2 == 0:
-        folded = torch.cat([folded, cepstrum[n_fft // 2 : n_fft // 2 + 1]])
-    return level.float(), torch.fft.rfft(folded, n_fft).imag.float()
+    half = n_fft // 2
+    folded = torch.cat([cepstrum[:1], 2 * cepstrum[1:half], cepstrum[half : half + 1]])
+    pair = level, torch.fft.rfft(folded, n_fft).imag
+    level, phase = (torch.cat([part, part[-1:].expand(LANES - 1)]).float() for part in pair)
+    return level, phase
 
 
 def peak_filter(bins: Bins, frequency: Tensor, level: Tensor, q: Tensor) -> Tensor:
@@ -243,7 +248,7 @@ def _butterworth(ratio: Tensor, order: int) -> Tensor:
         damping = 2 * math.sin((2 * k + 1) * math.pi / (2 * order))
         real, imaginary = 1 - ratio.square(), damping * ratio
         size = real.square() + imaginary.square()
-        response = multiply(response, torch.complex(real / size, -imaginary / size))
+        response = response * torch.complex(real / size, -imaginary / size)
     return response
 
 
@@ -279,7 +284,8 @@ def delay(bins: Bins, n_samples: Tensor) -> Tensor:
     whole = n_samples.floor()
     number = torch.arange(len(bins.frequency), device=n_samples.device)
     turns = (number * whole.long() % bins.n_fft + number * (n_samples - whole)) / bins.n_fft  # whole turns taken out
-    return torch.polar(torch.ones_like(turns), turns * (-2 * math.pi))
+    angle = turns * (-2 * math.pi)
+    return torch.complex(angle.cos(), angle.sin())
 
 
 def impulse_response(key: Tensor, bins: Bins, rt60: Tensor, direct_ratio: Tensor, pre_delay: Tensor) -> Tensor:
@@ -307,7 +313,7 @@ def impulse_response(key: Tensor, bins: Bins, rt60: Tensor, direct_ratio: Tensor
 
 def response_of(impulse_response: Tensor, bins: Bins) -> Tensor:
     """The frequency response of impulse responses, `(sound, time)`, no longer than the sounds."""
-    return _rfft(impulse_response, bins.n_fft)
+    return bins.padded(_rfft(impulse_response, bins.n_fft))
 
 
 def amplitude(level: Tensor) -> Tensor:

@@ -59,6 +59,9 @@ from src.synth.kernels import (
     tanh_and_chord,
 )
 
+if not hasattr(np, "row_stack"):  # numba-cuda 0.30 compiles nothing without this old name, which NumPy 2.5 dropped
+    np.row_stack = np.vstack  # type: ignore[attr-defined]
+
 arrays = torch  # the library whose arrays the functions take
 THREADS = 64  # of a block of threads
 TILE = 8  # samples that a thread of the decimation makes

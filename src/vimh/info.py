@@ -330,3 +330,23 @@ def _agree(key: str, found: Any, expected: Any) -> None:
     """Refuse a redundant key that contradicts the others."""
     if found is not None and found != expected:
         raise ValueError(f"{key} is {found}, but the other keys make it {expected}")
+
+
+def shared_numbers(trained: DatasetInfo, tested: DatasetInfo) -> range:
+    """Numbers of the test sounds of a dataset that another one has among its training sounds.
+
+    Sound i of two sets of the same parameters, sampling and seed is the same, however many sounds each has: the test
+    sounds of a small one are training sounds of a large one.
+
+    Args:
+        trained: The set that a network was trained on.
+        tested: The set whose test sounds it is to read.
+
+    Returns:
+        None for a set itself, for sets of different seeds, for shards, and for what no generator numbered.
+    """
+    drawn = [(info.seed, info.sampling, info.parameters) for info in (trained, tested)]
+    if drawn[0] != drawn[1] or trained.seed is None or trained.shard or tested.shard:
+        return range(0)
+    first = tested.train_samples
+    return range(first, max(first, min(trained.train_samples, first + tested.test_samples)))

@@ -455,6 +455,17 @@ def test_a_network_gets_no_dataset_with_other_heads(content, saved):
         restore_datamodule(replace(run, info=wider))
 
 
+def test_a_dataset_whose_test_sounds_were_trained_on_is_used_with_a_warning(content, saved, caplog):
+    run = load_run(saved(content))
+    restore_datamodule(run)
+    assert not caplog.records
+    larger = run.info.model_copy(update={"train_samples": 60, "test_samples": 15})
+    restore_datamodule(replace(run, info=larger))
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "trained on 9 of its 13 test sounds, numbers 51 to 59" in message
+    assert "the seed 42" in message
+
+
 def test_a_class_of_a_trusted_module_is_taken(content, saved, tmp_path, monkeypatch):
     (tmp_path / "friend.py").write_text("from src.models.losses import CrossEntropy\nclass Loss(CrossEntropy): pass\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -54,16 +54,27 @@ def test_every_representation_and_channel_suits_every_generator(composed, name, 
     assert list(cfg["channels"]) == channels
 
 
-@pytest.mark.parametrize("option", GROUPS["perturb"])
-def test_every_perturbation_suits_the_generators(composed, option, tmp_path):
-    names = {} if option == "none" else {"mild": None, "recording": None}.get(option, [option])
-    overrides = [f"perturb.measured_room.directory={tmp_path}"] if option == "measured_room" else []
-    cfg = resolved(composed("synth/generate_simple_saw", f"perturb={option}", *overrides))
-    assert list(cfg["perturb"]) == list(names) if names is not None else len(cfg["perturb"]) > 2
-    for section in cfg["perturb"].values():
-        effect = instantiate_trusted(section, slot="effect")
-        assert option == "measured_room" or effect.check(cfg["dataset"]["sample_rate"], 8000) == ""
-        assert set(section) - {"_target_"} == set(type(effect).model_fields)  # every setting stands in the file
+EFFECTS = [option for option in GROUPS["perturb"] if option not in ("none", "mild", "recording")]
+
+
+@pytest.mark.parametrize("option", EFFECTS)
+def test_every_effect_has_its_settings_in_its_file(option):
+    cfg = OmegaConf.load(CONFIGS / "perturb" / f"{option}.yaml")
+    if option == "measured_room":
+        cfg.measured_room.directory = "rooms"
+    ((name, section),) = OmegaConf.to_container(cfg, throw_on_missing=True).items()
+    effect = instantiate_trusted(section, slot="effect")
+    assert name == option and set(section) - {"_target_"} == set(type(effect).model_fields)
+    assert option == "measured_room" or effect.check(8000, 8000) == ""
+
+
+@pytest.mark.parametrize("option", ["mild", "recording", "[room,noise]"])
+def test_perturbations_are_effects_in_an_order(composed, option):
+    sections = resolved(composed("synth/generate_simple_saw", f"perturb={option}"))["perturb"]
+    assert set(sections) <= set(EFFECTS) and len(sections) > 1
+    assert option != "[room,noise]" or list(sections) == ["room", "noise"]
+    for section in sections.values():
+        assert instantiate_trusted(section, slot="effect").check(8000, 8000) == ""
 
 
 @pytest.mark.parametrize("option", GROUPS["callbacks"])

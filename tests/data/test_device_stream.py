@@ -23,6 +23,7 @@ from src.generation import FreshSounds, fresh_sounds
 from src.recipe import Recipe
 from src.spectral.features import measure
 from src.synth.voices import SawVoice
+from src.tasks.train import train
 from src.vimh.reader import read_info
 
 ROOT = Path(__file__).parents[2]
@@ -255,6 +256,34 @@ def test_a_gpu_makes_its_sounds_itself_if_the_source_can(saw_dir, monkeypatch, n
         assert settings == {"seed": 1, "batch_size": 8, "rank": 0, "world_size": 1}
 
 
+def blocks_on_the_cpu(datamodule, source, n_samples):
+    """In the place of `VIMHDataModule._stream_of`: blocks of some batches, as on a GPU."""
+    to_tensors = BatchFormat(datamodule.info.parameters, datamodule.aux, datamodule.measure)
+    return device_stream(source, to_tensors, CPU, n_samples, seed=datamodule.order_seed, **datamodule._share)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+def test_a_training_on_blocks_is_the_training_on_batches_and_resumes(compose_run, saw_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(src.recipe, "SOUND_BYTES", 50 * 4 * 8000)
+    data = [f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.stream=true", "data.stream_size=96"]
+    common = [*data, "data.batch_size=16", "model=cnn_micro", "model.scheduler=null", "test=false"]
+
+    def trained(name, n_epochs, *overrides):
+        (tmp_path / name).mkdir(exist_ok=True)
+        train(compose_run(tmp_path / name, *common, f"trainer.max_epochs={n_epochs}", *overrides))
+        return torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+    expected = trained("batches", 3)
+    monkeypatch.setattr(VIMHDataModule, "_stream_of", blocks_on_the_cpu)
+    whole, first = trained("blocks", 3), trained("resumed", 1)
+    assert not all(torch.equal(whole[key], weights) for key, weights in first.items())
+    resumed = trained("resumed", 3, f"ckpt_path={tmp_path / 'resumed' / 'checkpoints' / 'last.ckpt'}")
+    for key, weights in expected.items():
+        assert torch.equal(whole[key], weights), key
+        assert torch.equal(resumed[key], weights), key
+
+
 SIMULATED = """
     import sys
     from pathlib import Path
@@ -293,7 +322,7 @@ SIMULATED = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config_name", ["simple_saw"])
+@pytest.mark.parametrize("config_name", ["simple_saw", "moog_envelope"])
 def test_voices_of_cuda_make_the_same_sounds_in_numbas_simulator(config_name):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SIMULATED), config_name],

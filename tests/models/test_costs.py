@@ -1,3 +1,9 @@
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -33,3 +39,31 @@ def test_threads_are_as_before_afterwards():
         assert torch.get_num_threads() == before + 1
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+ROOT = Path(__file__).parents[2]
+FAULTS = """
+import resource, sys
+import torch
+from src.models.costs import keep_freed_memory
+
+torch.set_num_threads(1)
+if sys.argv[1:] == ["keep"]:
+    keep_freed_memory()
+for repeat in range(30):
+    if repeat == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    tensors = [torch.ones(n << 18) for n in (1, 2, 4, 9, 12)]
+    del tensors
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow
+def test_freed_memory_is_kept_for_the_next_tensors():
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", FAULTS, *argument], cwd=ROOT)) for argument in ([], ["keep"])
+    ]
+    pages = 20 * (28 << 20) // resource.getpagesize()  # of all tensors that are counted
+    assert faults[1] < pages / 50 or platform.libc_ver()[0] != "glibc"
+    assert faults[1] <= faults[0]

@@ -33,7 +33,7 @@ def test_every_change_of_a_recording_is_written_and_shown(recording, tmp_path):
 
 
 def test_a_voice_begins_at_another_phase_and_a_recording_cannot(recording):
-    voice, given = perturb.from_voice(3), perturb.from_file(recording, 3)
+    voice, given = perturb.from_voice(perturb.GENERATOR, 3), perturb.from_file(recording, 3)
     assert not np.array_equal(perturb.changed_by("phase", voice, None, 3).waveform, voice.waveform)
     assert np.array_equal(perturb.changed_by("phase", given, None, 3).waveform, given.waveform)
 

@@ -38,7 +38,9 @@ def test_two_processes_train(compose_run, saw_dir, tmp_path, stream):
     data = [f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.batch_size=16", f"data.stream={stream}"]
     metrics = train(compose_run(tmp_path, "model=cnn_micro", "trainer=ddp_sim", "trainer.max_epochs=1", *data))
     assert all(math.isfinite(metrics[f"{stage}/loss"]) for stage in ("train", "val", "test"))
-    assert json.loads((tmp_path / "results.json").read_text())["metrics"]["test/loss"] == metrics["test/loss"]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["metrics"]["test/loss"] == metrics["test/loss"]
+    assert (results.keys() >= {"sound_seconds", "waited_seconds"}) is stream
 
 
 @pytest.mark.slow

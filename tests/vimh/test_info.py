@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from src.errors import VIMHError
 from src.params import FixedParam, ParamSpec
 from src.vimh.format import INFO_NAME
-from src.vimh.info import DatasetInfo, mapping_from_spec
+from src.vimh.info import DatasetInfo, Shard, mapping_from_spec, shared_numbers
 
 REQUIRED = {
     "format": "VIMH",
@@ -304,3 +304,24 @@ def test_the_message_abbreviates_what_is_long():
         parse(changed("height", "x" * 10_000))
     assert len(str(caught.value)) < 300
     assert re.search("x{20}", str(caught.value))
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "sobol", "grid"])
+def test_shared_numbers_are_the_test_sounds_that_another_set_trains_on(recipe_of, sampling):
+    sizes = [16, 24, 40, 64]
+    recipes = [recipe_of(f"dataset.size={size}", f"dataset.sampling={sampling}") for size in sizes]
+    for trained in recipes:
+        kept = {tuple(row) for row in trained.values(0, trained.n_train)}
+        for tested in recipes:
+            shared = shared_numbers(trained.info("a"), tested.info("b"))
+            numbers = range(tested.n_train, tested.size)
+            assert list(shared) == [n for n in numbers if tuple(tested.values(n, n + 1)[0]) in kept]
+        assert not shared_numbers(trained.info("a"), trained.info("a"))
+
+
+def test_sets_of_other_seeds_or_parameters_and_shards_share_no_numbers(recipe_of):
+    small, large = recipe_of("dataset.size=16"), recipe_of("dataset.size=64")
+    assert len(shared_numbers(large.info("a"), small.info("b"))) == 3
+    for override in ("dataset.seed=43", "parameters.note_velocity.max=120"):
+        assert not shared_numbers(large.info("a"), recipe_of("dataset.size=16", override).info("b"))
+    assert not shared_numbers(large.info("a", Shard(index=0, count=2)), small.info("b"))
