@@ -55,6 +55,7 @@ class TrainingSetup:
         compiles: Whether the network is compiled.
         detects_anomalies: Whether every operation of a backward pass is checked.
         within_backward: Who is called within a backward pass.
+        rank: Number of this process; the first one speaks.
     """
 
     device: str
@@ -67,6 +68,7 @@ class TrainingSetup:
     compiles: bool = False
     detects_anomalies: bool = False
     within_backward: tuple[str, ...] = ()
+    rank: int = 0
 
     @classmethod
     def of(cls, module: LightningModule, **settings: Any) -> "TrainingSetup":
@@ -87,6 +89,7 @@ class TrainingSetup:
                 for observer in observers
                 if any(is_overridden(hook, observer) for hook in WITHIN_BACKWARD)
             ),
+            rank=trainer.global_rank,
             **settings,
         )
 
@@ -122,7 +125,7 @@ def is_replayed(setting: bool | str, setup: TrainingSetup) -> bool:
         return True
     if setting is True:
         raise ConfigError(f"model.graph is true, but {reason}. Take model.graph=auto, or change that.")
-    level = logging.INFO if setup.device == setup.graphs_on else logging.DEBUG
+    level = logging.INFO if setup.device == setup.graphs_on and setup.rank == 0 else logging.DEBUG
     log.log(level, "Training steps are not replayed as CUDA graphs: %s.", reason)
     return False
 
