@@ -157,9 +157,7 @@ def test_the_phase_reaches_the_voice_and_values_stay_as_they_are(recipe_of):
 
 
 def test_a_parameter_that_the_voice_does_not_have_or_that_is_read_is_refused(recipe_of):
-    with pytest.raises(
-        ConfigError, match=r"perturb\.phase varies warmth, which SawVoice does not know.*'~perturb"
-    ):
+    with pytest.raises(ConfigError, match=r"perturb\.phase varies warmth, which SawVoice does not know.*'~perturb"):
         recipe_of("perturb=phase", "perturb.phase.parameter=warmth")
     with pytest.raises(ConfigError, match=r"perturb\.phase varies note_velocity, which stands in parameters as well"):
         recipe_of("perturb=phase", "perturb.phase.parameter=note_velocity")

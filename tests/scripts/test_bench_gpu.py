@@ -92,7 +92,7 @@ def test_what_cannot_run_is_refused_before_anything_is_written(arguments, says, 
 
 # ----- what becomes of a part
 
-FAULTS = '''
+FAULTS = """
 import os, signal, subprocess, sys, time
 
 def machine(place):
@@ -125,7 +125,7 @@ def garbage(place):
 def orphan(place):
     child = subprocess.Popen(["sleep", "600"])
     yield "child", {"pid": child.pid}
-'''
+"""
 
 
 @pytest.fixture
@@ -214,7 +214,10 @@ def test_a_machine_that_cannot_be_used_is_one_sentence(faulty, monkeypatch, caps
 def wheel(directory, name, version, *needs, files=()):
     """A wheel with some text in its files."""
     path = directory / f"{name}-{version}-py3-none-any.whl"
-    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {need}" for need in needs)]
+    metadata = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {need}" for need in needs),
+    ]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(metadata) + "\n")
         for file in files:
