@@ -221,6 +221,10 @@ bg bench-gpu: $(ENV)
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
 
+## str sim-to-real: What networks of the Moog set basic say of other implementations of its voice (RUNS="RUN …")
+str sim-to-real: $(ENV)
+	@$(PYTHON) scripts/sim_to_real.py $$RUNS $(ARGS)
+
 ## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
 rob robustness: $(ENV)
 	@$(PYTHON) scripts/robustness.py $(ARGS)

@@ -7,6 +7,8 @@
 #   NO_UV=1 sh setup.sh               venv and pip, although uv is there
 #
 # What is not named stays as it is in the environment that is there. Another interpreter or index makes it anew.
+#
+# Where an NVIDIA driver is, numba-cuda is installed as well, which renders sounds on the GPU.
 set -eu
 cd "$(dirname "$0")"
 
@@ -48,8 +50,12 @@ index=${TORCH_INDEX_URL:-}
 if [ -z "$index" ] && [ -f "$made_of" ]; then
     index=$(sed -n 2p "$made_of")
 fi
+driver=
+if command -v nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia ]; then
+    driver=nvidia
+fi
 wanted_of=$(interpreter "$python" && echo "$index")
-wanted=$( (cat requirements.txt setup.sh && echo "$wanted_of") | cksum)
+wanted=$( (cat requirements.txt setup.sh && echo "$wanted_of$driver") | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     echo "The environment in $venv is up to date."
     exit 0
@@ -88,6 +94,18 @@ echo "Installing the other packages ..."
 $installer -r requirements.txt
 # The project itself, so that `from src…` works from any directory.
 $installer --no-deps --editable .
+
+# numba-cuda for the CUDA that torch was built for. Everything works without it, so that nothing fails if it is not there.
+if [ -n "$driver" ]; then
+    cuda=$("$venv/bin/python" -c 'import torch; print((torch.version.cuda or "").partition(".")[0])' 2>/dev/null || true)
+    if [ -z "$cuda" ]; then
+        echo "An NVIDIA driver is here, but this torch is a build for the CPU: sounds will be rendered on the CPU."
+    else
+        echo "Installing numba-cuda, since an NVIDIA driver is here ..."
+        $installer "numba-cuda[cu$cuda]==0.30.4" ||
+            echo "numba-cuda could not be installed: sounds will be rendered on the CPU, all else works. To try again: $installer 'numba-cuda[cu$cuda]==0.30.4'"
+    fi
+fi
 
 # torchaudio has a compiled extension that must suit the torch beside it, down to the version of CUDA. Where it cannot be
 # loaded, the import of torchaudio fails. Nothing here needs it; without the file torchaudio says that it has no

@@ -15,10 +15,11 @@ import torch
 from src.checkpoints.run import Run
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import VIMHError
+from src.errors import CheckpointError, VIMHError
 from src.evaluation.domain import PERCENTILE, Domain, Zone, zone_of
 from src.evaluation.estimates import network_values
 from src.evaluation.refinement import decibels_apart, refine
+from src.evaluation.ridges import Ridge, covariance_of, ridges_of
 from src.evaluation.scoring import edges_of, plain_values
 from src.evaluation.widening import Widening, deviation_of, perturbed
 from src.models.metrics import WIDTH
@@ -112,6 +113,8 @@ class Reading:
         distance: From the training's sounds; 95 % of these are within 1. None: not known.
         apart: Root mean square difference of the spectrograms of sound and resynthesis, dB; None: not known.
         refinement: What refinement did; None: there was none.
+        ridges: Pairs of parameters that the sound does not tell apart.
+        together: What intervals are wider by, so that those of all parameters hold together; None: each for itself.
     """
 
     name: str
@@ -122,6 +125,13 @@ class Reading:
     distance: float | None
     apart: float | None
     refinement: dict[str, float] | None = None
+    ridges: tuple[Ridge, ...] = ()
+    together: float | None = None
+
+    @property
+    def reach_std(self) -> np.ndarray:
+        """Standard deviations that intervals are made of, `(parameter,)`."""
+        return self.std if self.together is None else self.std * self.together
 
     @property
     def any_gain(self) -> bool:
@@ -405,7 +415,7 @@ def places(
     apart = None if recipe is None else decibels_apart(recipe, image, spec_range, known, level_counts)
     if domain is None:
         return apart, None
-    levels = torch.from_numpy(spec_range) if level_counts else None
+    levels = torch.from_numpy(spec_range.copy()) if level_counts else None
     distance = domain.distance(torch.from_numpy(image), levels)
     return apart, distance if apart is None else np.sqrt(distance * apart)
 
@@ -435,7 +445,7 @@ def calibrate(network_input: NetworkInput, peak: float | None, level_only: Seque
     if recipe is None or network_input.domain is None:
         return None
     sample_rate = recipe.synth.sample_rate
-    share = min(1.0, max(1 / 8, MOST_SAMPLES / recipe.representation.n_samples / (N_CLEAN + N_PERTURBED)))
+    share = min(1.0, max(1 / 8, MOST_SAMPLES / (sample_rate * recipe.synth.duration) / (N_CLEAN + N_PERTURBED)))
     n_clean, n_sounds = round(share * N_CLEAN), round(share * (N_CLEAN + N_PERTURBED))
     value = space.value_from_uniform(np.random.default_rng(SEED).random((n_sounds, len(space.varying))))
     sounds = recipe.recorded(value.astype(np.float32), 0)
@@ -509,6 +519,40 @@ def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:
     )
 
 
+def with_ridges(reading: AnyReading, recipe: Recipe) -> AnyReading:
+    """A reading with the pairs of parameters that its sound does not tell apart.
+
+    Args:
+        reading: From the network, or refined.
+        recipe: Renders the parameters.
+    """
+    spec_range = None if reading.any_gain or not reading.spec_range.size else reading.spec_range[None]
+    covariance = covariance_of(recipe, reading.image[None], spec_range, reading.value[None])
+    return (
+        reading if covariance is None else replace(reading, ridges=(*ridges_of(recipe, covariance[0], reading.value),))
+    )
+
+
+def held_together(reading: AnyReading, run: Run) -> AnyReading:
+    """A reading whose 90 % intervals hold together: those of all parameters, for 90 % of the sounds."""
+    return replace(reading, together=joint_scale_of(run))
+
+
+def joint_scale_of(run: Run) -> float:
+    """What 90 % intervals are wider by so that they hold together.
+
+    Raises:
+        CheckpointError: If the checkpoint does not say.
+    """
+    scale = float(run.module.joint_scale)
+    if not scale > 0:
+        raise CheckpointError(
+            "joint=true: the checkpoint does not say how much wider intervals have to be to hold together. An earlier "
+            "version wrote it, or it was never validated. Train again, or leave joint=false."
+        )
+    return scale
+
+
 # ----- in words and plain data
 
 
@@ -532,7 +576,7 @@ def interval(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> np.nd
 def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[str, Any]]:
     """What was read of each parameter, by name, as plain data; None for what does not act, or has no error bar."""
     value, std = reading.value[None], reading.std[None]
-    ends = interval(space, value, std)[0]
+    ends = interval(space, value, reading.reach_std[None])[0]
     plain = plain_values(space.varying, value.astype(np.float64), std)
     edges = edges_of(space, reading.value)
     described = {}
@@ -555,6 +599,26 @@ def describe_distance(reading: Reading) -> dict[str, Any]:
     return {"distance": reading.distance, "zone": reading.zone, "db_away": reading.apart}
 
 
+def describe_ridges(space: ParameterSpace, reading: Reading) -> list[dict[str, Any]]:
+    """Pairs of parameters that a sound does not tell apart, as plain data, and in words; values in natural units."""
+    found = []
+    for ridge in reading.ridges:
+        specs = [space.varying[p] for p in (ridge.first, ridge.second)]
+        natural = [[float(of.natural_from_value(x)) for of, x in zip(specs, end, strict=True)] for end in ridge.ends]
+        texts = [" and ".join(of.text(x) for of, x in zip(specs, end, strict=True)) for end in ridge.ends]
+        names = [spec.name for spec in specs]
+        found.append(
+            {
+                "parameters": names,
+                "correlation": ridge.correlation,
+                "ends": natural,
+                "words": f"{' and '.join(names)} cannot be told apart: "
+                f"from {texts[0]} to {texts[1]} the sound is nearly the same",
+            }
+        )
+    return found
+
+
 def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
     """A reading of a recording as plain data."""
     recording = reading.recording
@@ -571,6 +635,8 @@ def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
         **describe_distance(reading),
         "parameters": parameters,
         "refinement": reading.refinement,
+        "ridges": describe_ridges(trained.run.info.space, reading),
+        "together": reading.together,
     }
 
 
@@ -610,7 +676,7 @@ def refined_line(refinement: dict[str, float]) -> str:
 
 def warnings_of(reading: RecordingReading, trained: TrainedOn) -> list[str]:
     """Notes about values that are less certain than they seem."""
-    texts = []
+    texts = [ridge["words"] for ridge in describe_ridges(trained.recipe.space, reading)]
     active = trained.recipe.space.active(reading.value[None])[0]
     for spec, acts, level_only, by_gain in zip(
         trained.parameters, active, trained.level_only, reading.by_gain, strict=True

@@ -447,8 +447,13 @@ class Recipe:
 
     @cached_property
     def _working_memory(self) -> int:
-        """Bytes that representing a sound needs at the most."""
-        return working_memory(self.representation, self.n_samples)
+        """Bytes that perturbing and representing a sound needs at the most."""
+
+        def see(waveform: Tensor) -> None:
+            for perturbed in self._perturbed([waveform], self.draws(0, BLOCK)):
+                self.representation.to_image(perturbed)
+
+        return working_memory(see, torch.zeros(BLOCK, self.n_samples))
 
     @property
     def n_samples(self) -> int:

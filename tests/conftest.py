@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import hypothesis
 import pytest
+import torch
 from hydra import compose
 from omegaconf import DictConfig
 
@@ -27,6 +28,14 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest was started in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that are marked `gpu` where there is no CUDA device."""
+    if not torch.cuda.is_available():
+        of_gpu = [item for item in items if item.get_closest_marker("gpu")]
+        config.hook.pytest_deselected(items=of_gpu)
+        items[:] = [item for item in items if item not in of_gpu]
 
 
 @pytest.fixture(autouse=True)

@@ -124,6 +124,7 @@ def test_what_windows_lacks_is_imported_behind_that_only():
 # ----- setup.sh
 
 
+DRIVER_TOOL = "nvidia-smi"
 FAKE_PYTHON = """#!/bin/sh
 # An interpreter and its environments: what setup.sh asks of one, without any package.
 home=@HOME@
@@ -137,10 +138,12 @@ case "$*" in
     "-m pip --version") [ "$0" = .venv/bin/python ] ;;
     "-m pip install "*)
         echo "$*" >>pip.log
+        case "$*" in *numba-cuda*) if [ -f absent ]; then exit 1; fi ;; esac
         if [ -f extension ]; then touch .venv/lib/python3/site-packages/torchaudio/lib/_torchaudio.abi3.so; fi ;;
     *"import torch, torchaudio"*)
         if [ -f unusable ]; then echo "OSError: no libcudart" >&2 && exit 1; fi ;;
     *"import torchaudio"*) ! [ -f .venv/lib/python3/site-packages/torchaudio/lib/_torchaudio.abi3.so ] ;;
+    *torch.version.cuda*) if [ -f cuda ]; then cat cuda; fi ;;
     *"import torch"*) ;;
     *) echo "unexpected: $*" >&2 && exit 9 ;;
 esac
@@ -149,8 +152,12 @@ esac
 
 @pytest.fixture
 def clone(tmp_path):
-    """A clone with setup.sh alone, on a machine with a Python 3.11."""
-    (tmp_path / "setup.sh").write_text((ROOT / "setup.sh").read_text(encoding="utf-8"))
+    """A clone with setup.sh alone, on a machine with a Python 3.11 and, as far as it sees, without an NVIDIA driver."""
+    text = (ROOT / "setup.sh").read_text(encoding="utf-8")
+    for sign in (DRIVER_TOOL, "/proc/driver/nvidia"):
+        assert sign in text
+        text = text.replace(sign, f"{tmp_path}/bin/{Path(sign).name}")
+    (tmp_path / "setup.sh").write_text(text)
     (tmp_path / "requirements.txt").write_text("torch==1.0\ntorchaudio==1.0\n")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3.11").symlink_to(python(tmp_path, "3.11.7"))
@@ -230,6 +237,54 @@ def test_an_extension_that_cannot_be_loaded_is_removed(clone, extension):
     assert done.returncode == 0, done.stderr
     assert ("Removing .venv/lib/python3/site-packages/torchaudio/lib/_torchaudio.abi3.so" in done.stdout) == extension
     assert list((clone / ".venv").rglob("_torchaudio*")) == []
+
+
+def add_driver(clone):
+    """An NVIDIA driver comes to the machine of a clone."""
+    (clone / "bin" / DRIVER_TOOL).write_text("#!/bin/sh\n")
+    (clone / "bin" / DRIVER_TOOL).chmod(0o755)
+    return clone
+
+
+@pytest.fixture
+def with_driver(clone):
+    """A clone on a machine with an NVIDIA driver."""
+    return add_driver(clone)
+
+
+@pytest.mark.parametrize("cuda", ["12", "13"])
+def test_with_a_driver_the_numba_cuda_of_this_torch_is_installed(with_driver, cuda):
+    (with_driver / "cuda").write_text(cuda)
+    done, told = setup(with_driver)
+    assert done.returncode == 0, done.stderr
+    (pinned,) = requirements([told[-1].split()[-1]])
+    assert (pinned.name, pinned.extras) == ("numba-cuda", {f"cu{cuda}"})
+    (bound,) = [bound for bound in BOUNDS if bound.name == "numba-cuda" and bound.extras == pinned.extras]
+    (version,) = pinned.specifier
+    assert version.version in bound.specifier
+    assert "Installing numba-cuda, since an NVIDIA driver is here" in done.stdout
+    assert "up to date" in setup(with_driver)[0].stdout
+
+
+def test_with_a_driver_and_a_torch_for_the_cpu_it_is_not(with_driver):
+    done, told = setup(with_driver)
+    assert done.returncode == 0, done.stderr
+    assert not any("numba-cuda" in line for line in told)
+    assert "this torch is a build for the CPU" in done.stdout
+
+
+def test_an_environment_is_made_without_numba_cuda_where_no_index_has_it(with_driver):
+    (with_driver / "cuda").write_text("13")
+    (with_driver / "absent").touch()
+    done, _ = setup(with_driver)
+    assert done.returncode == 0, done.stderr
+    assert "numba-cuda could not be installed: sounds will be rendered on the CPU" in done.stdout
+
+
+def test_a_driver_that_comes_later_is_noticed(clone):
+    setup(clone)
+    (add_driver(clone) / "cuda").write_text("13")
+    assert setup(clone)[1][-1].endswith("numba-cuda[cu13]==0.30.4")
 
 
 def test_packages_that_cannot_be_imported_are_one_sentence_and_no_environment(clone):

@@ -98,9 +98,9 @@ def reading_of(text):
     recording = Recording(Path(text.replace("\0", "")), np.zeros(8), 1.0, 0.0, (text,))
     nothing = np.zeros(1)
     arrays = dict.fromkeys(("waveform", "image", "spec_range", "value", "std", "by_gain"), nothing)
-    about = {"name": name_of(recording.path), "gain_db": 0.0, "normalized": True, "percentile": None}
+    about = {"name": name_of(recording.path), "gain_db": 0.0, "normalized": True, "distance": None, "apart": None}
     reading = RecordingReading(recording=recording, **arrays, **about)
-    found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5}
+    found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5, "edge": None}
     found |= {"level_only": False, "steps_per_3_db": 0.0}
     return reading_table(reading, {"cutoff": found | {"units": text}})
 

@@ -83,7 +83,7 @@ class Case:
         A thread draws the values of the next block meanwhile.
         """
         source = FreshSounds(self.recipe)
-        n = block or source.block_size(self.device)
+        n = block or self.recipe.block_size(self.device)
         n -= n % size
         step_of = recorded_step if self.device.type == "cuda" else eager_step
         step = step_of(*self.trainable(), self.sounds(0, size))

@@ -91,8 +91,11 @@ class Answer:
 
     @property
     def interval(self) -> np.ndarray:
-        """Ends of the 90 % intervals in natural units, float64, `(sound, parameter, 2)`; NaN for categories."""
-        ends = interval(self._space, self._value, self._std)
+        """Ends of the 90 % intervals in natural units, float64, `(sound, parameter, 2)`; NaN for categories.
+
+        With `predict(…, joint=True)` those of all parameters of a sound hold together.
+        """
+        ends = interval(self._space, self._value, self._rows_of([reading.reach_std for reading in self.readings]))
         return np.where(np.isnan(self.std)[..., None], np.nan, ends)
 
     @property
@@ -110,6 +113,11 @@ class Answer:
     def zone(self) -> tuple[str, ...]:
         """The same in a word each: `inside`, `near`, `far`; empty: not known."""
         return tuple(reading.zone or "" for reading in self.readings)
+
+    @property
+    def outside(self) -> np.ndarray:
+        """Whether a sound is unlike nearly all that the network was trained on, near or far, bool, `(sound,)`."""
+        return self.distance > 1
 
     @property
     def db_away(self) -> np.ndarray:
@@ -341,7 +349,7 @@ class Answer:
             rendered = channel.levels(images[:, 0], ranges)[0]
         space, value = self._space, reading.value.astype(np.float64)
         active = space.active(value[None])[0]
-        ends = np.stack([space.normalized_from_value(end) for end in reach(space, value, reading.std)], axis=-1)
+        ends = np.stack([space.normalized_from_value(end) for end in reach(space, value, reading.reach_std)], axis=-1)
         true = reading.true_value if isinstance(reading, SampleReading) else np.full(len(value), np.nan)
         return ReadSound(
             f"{reading.name}: {reading.zone} from the training" if reading.zone == "far" else reading.name,

@@ -18,7 +18,17 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, check_number
 from src.params import ParamSpec
 from src.playback import Playback
-from src.readings import NetworkInput, Reading, TrainedOn, input_of, read_audio, read_samples, trained_on
+from src.readings import (
+    NetworkInput,
+    Reading,
+    TrainedOn,
+    held_together,
+    input_of,
+    read_audio,
+    read_samples,
+    trained_on,
+    with_ridges,
+)
 from src.runs import CHECKPOINTS, TRAIN, RunRecord, choose_run, read_run
 from src.text import name_of
 from src.vimh.info import DatasetInfo
@@ -132,6 +142,7 @@ class TrainedNetwork:
         *,
         normalize: bool = True,
         peak: float | None = None,
+        joint: bool = False,
     ) -> Answer:
         """Read the parameters of sounds.
 
@@ -145,6 +156,7 @@ class TrainedNetwork:
             sample_rate: Of waveforms, Hz; files know theirs.
             normalize: Whether a recording's gain means nothing. What depends on it then has a wider interval.
             peak: That a recording is brought to; 1 is full scale. None: the median peak of the training's sounds.
+            joint: Whether the 90 % intervals of all parameters of a sound hold together, and are wider for it.
 
         Raises:
             NSMError: If it is no audio, silent, shorter than 0.05 s, or no dataset of this network.
@@ -157,21 +169,27 @@ class TrainedNetwork:
         if isinstance(audio, Dataset):
             if sample_rate is not None:
                 raise ConfigError("sample_rate is of waveforms; a dataset knows its own. Leave it out.")
-            return self._predict_samples(audio)
+            return self._predict_samples(audio, joint)
         if peak is not None:
             check_number("peak", peak, above=0, most=1, hint=", which is full scale")
         sources = sources_of(audio, sample_rate)
         trained = self.trained
-        readings: tuple[Reading, ...] = tuple(read_audio(source, trained, normalize, peak) for source in sources)
-        return Answer(self.info, readings, trained.recipe, trained)
+        readings: list[Reading] = [
+            with_ridges(read_audio(source, trained, normalize, peak), trained.recipe) for source in sources
+        ]
+        return Answer(self.info, self._held(readings, joint), trained.recipe, trained)
 
-    def _predict_samples(self, data: Dataset) -> Answer:
+    def _held(self, readings: Sequence[Reading], joint: bool) -> tuple[Reading, ...]:
+        """Readings whose intervals hold together, if they are to."""
+        return tuple(held_together(reading, self.run) for reading in readings) if joint else tuple(readings)
+
+    def _predict_samples(self, data: Dataset, joint: bool) -> Answer:
         """Read the images of samples of a dataset."""
         check_same_heads(self.info, data.info, str(data.path))
         readings: list[Reading] = []
         for batch, names in data.batches():
             readings += read_samples(batch, names, self._input)
-        return Answer(self.info, tuple(readings), self._playback.recipe, None)
+        return Answer(self.info, self._held(readings, joint), self._playback.recipe, None)
 
     @cached_property
     def _input(self) -> NetworkInput:

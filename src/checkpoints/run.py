@@ -30,7 +30,7 @@ from src.errors import CheckpointError, ConfigError, NSMError
 from src.migration import CONFIG_VERSION, upgraded
 from src.models.components.network import NetIO
 from src.models.losses import HeadLoss
-from src.models.vimh_module import VIMHLitModule
+from src.models.vimh_module import VIMHLitModule, unfitted
 from src.plain import check_plain, parts, reason, shown
 from src.vimh.info import DatasetInfo
 
@@ -262,7 +262,7 @@ def check_resumable(ckpt_path: str | Path, model: VIMHLitModule, info: DatasetIn
                 f"that were trained on. Resume with data.{key}={before}."
             )
     check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    found = {name: tuple(weight.shape) for name, weight in (unfitted(model) | weights).items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if found != expected:
         raise CheckpointError(

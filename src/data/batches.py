@@ -18,6 +18,7 @@ from src.errors import ConfigError, NSMError
 
 CHUNK_SAMPLES = 4096
 CHUNK_BYTES = 64_000_000  # of images, where samples are large
+BATCHES_ON_GPU = 16  # at least, however large: a GPU is done with two before the next chunk is there
 CPU = torch.device("cpu")
 
 
@@ -220,6 +221,8 @@ class Chunks:
 def batches_per_chunk(trainer: Trainer | None, stage: str, batch_size: int, n_bytes: int) -> int:
     """Batches that are handed over together: about 4,096 samples, or a single batch where Lightning counts batches.
 
+    On a GPU there are at least 16 of them, if their images fit.
+
     Args:
         trainer: Its settings decide whether it counts batches.
         stage: `train`, `val` or `test`.
@@ -228,7 +231,9 @@ def batches_per_chunk(trainer: Trainer | None, stage: str, batch_size: int, n_by
     """
     if trainer is not None and counts_batches(trainer, stage):
         return 1
-    return max(1, min(CHUNK_SAMPLES, CHUNK_BYTES // n_bytes) // batch_size)
+    on_gpu = trainer is not None and trainer.strategy.root_device.type == "cuda"
+    n_batches = max(CHUNK_SAMPLES // batch_size, BATCHES_ON_GPU if on_gpu else 1)
+    return max(1, min(n_batches, CHUNK_BYTES // n_bytes // batch_size))
 
 
 def counts_batches(trainer: Trainer, stage: str) -> bool:

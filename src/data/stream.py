@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -162,7 +161,7 @@ class DeviceSource(Protocol):
     """A source of fresh sounds whose images a device can make: see `src.generation.FreshSounds`."""
 
     def begin(self, start: int, stop: int, device: torch.device) -> Any:
-        """What the CPU does for the sounds `start` to `stop - 1`; runs in threads."""
+        """What the CPU does for the sounds `start` to `stop - 1`, with their `code` and `value`; runs in threads."""
 
     def finish(self, begun: Any, device: torch.device) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
         """The rest, on the device, in the thread that trains: what `BatchFormat.of` takes."""
@@ -187,8 +186,13 @@ def device_stream(
         **settings: `batch_size`, `seed`, `rank` and `world_size` of the stream.
     """
 
-    def finish(begun: Any) -> dict[str, Tensor]:
-        return to_tensors.of(*source.finish(begun, device))
+    def begin(start: int, stop: int) -> tuple[Any, dict[str, Tensor]]:
+        begun = source.begin(start, stop, device)
+        return begun, to_tensors.targets(begun.code, begun.value)
 
-    begin = partial(source.begin, device=device)
+    def finish(block: tuple[Any, dict[str, Tensor]]) -> dict[str, Tensor]:
+        begun, targets = block
+        image, _, spec_range, _ = source.finish(begun, device)
+        return to_tensors.joined(image, spec_range, targets)
+
     return Stream(begin, n_samples, **settings, **source.settings(device), finish=finish, device=device)

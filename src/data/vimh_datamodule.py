@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from src.data.batches import Batches, BatchOrder, Chunks, WorkerBatches, batches_per_chunk, page_locked
-from src.data.stream import CPU, DeviceSource, Stream, device_stream
+from src.data.stream import CPU, SOUNDS_OF_A_SEED, DeviceSource, Stream, device_stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_number
 from src.vimh.folder import is_there
@@ -25,6 +25,8 @@ AT_ONCE = 4096  # samples whose images are read along with their labels
 MOST_BYTES = 256_000_000  # of images that are read at once for either
 MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
+LEAST_PART = 1000  # validation sounds that choose a checkpoint, fit error bars, and scale them, each
+CALIBRATION_PIECE = 500  # sounds that are made at a time
 
 
 class VIMHDataModule(LightningDataModule):
@@ -52,6 +54,8 @@ class VIMHDataModule(LightningDataModule):
         stream_source: Takes the dataset's description, and returns what makes the sounds `start` to `stop - 1` of an
             endless list of sounds of its kind that are not in it, with the attributes of `vimh.reader.Batch`. If it is
             a `DeviceSource`, a GPU that trains makes them.
+        calibration_size: Most sounds that calibrate the error bars after a training, two thirds to fit them to each sound
+            and one third to scale them; as many as an epoch has where that is fewer. 0: none.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
 
     Attributes:
@@ -75,6 +79,7 @@ class VIMHDataModule(LightningDataModule):
         stream_size: int | None = None,
         stream_source: Callable[..., Callable[[int, int], Batch]] | None = None,
         make_dataset: Callable[..., None] | None = None,
+        calibration_size: int = 6000,
     ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, whole=True, least=1)
@@ -83,6 +88,7 @@ class VIMHDataModule(LightningDataModule):
             check_number("data.seed", seed, whole=True, least=0)
         if stream_size is not None:
             check_number("data.stream_size", stream_size, whole=True, least=1)
+        check_number("data.calibration_size", calibration_size, whole=True, least=0)
         check_number("data.val_fraction", val_fraction, above=0, below=1)
         if in_memory not in ("auto", True, False):
             raise ConfigError(f"data.in_memory is {in_memory!r}; choose one of auto, true, false.")
@@ -109,6 +115,7 @@ class VIMHDataModule(LightningDataModule):
         self.stream_source = stream_source
         self.make_dataset = make_dataset
         self.waited = self.worked = 0.0
+        self.calibration_size = calibration_size
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -162,8 +169,8 @@ class VIMHDataModule(LightningDataModule):
 
     @cached_property
     def val_set(self) -> Samples:
-        """The validation samples."""
-        return self._samples(self.reader.train, self._division[0])
+        """The validation samples, by which a checkpoint is chosen."""
+        return self._samples(self.reader.train, self._validation_parts[0])
 
     @cached_property
     def test_set(self) -> Samples:
@@ -202,6 +209,48 @@ class VIMHDataModule(LightningDataModule):
             )
         drawn = np.random.default_rng(self.seed or 0).permutation(self.info.train_samples)[:n_samples]
         return np.sort(drawn[:n_val]), np.sort(drawn[n_val:])
+
+    @cached_property
+    def _validation_parts(self) -> list[np.ndarray]:
+        """Numbers of the validation samples that choose a checkpoint, and of those that fit and that scale error bars.
+
+        Where more sounds can be made, or there are too few samples for three parts, all of them choose.
+        """
+        drawn = self._division[0]
+        if self.info.generator is not None or len(drawn) < 3 * LEAST_PART:
+            return [drawn]
+        return [drawn[part::3] for part in range(3)]
+
+    def calibration_sets(self) -> tuple[Iterator[dict[str, Tensor]], Iterator[dict[str, Tensor]]] | None:
+        """Batches of the sounds that fit error bars, and of those that scale them; None where there are none.
+
+        No sound of either is in the other, was trained on, validates, or is tested. Where the dataset says how its
+        sounds are made, they are fresh ones, whose numbers no training stream reaches.
+
+        Raises:
+            NSMError: If fresh sounds cannot be made; also while iterating.
+        """
+        if len(self._validation_parts) == 3:
+            _, fit, scale = (self._in_pieces(numbers) for numbers in self._validation_parts)
+            return fit, scale
+        n_sounds = min(self.calibration_size, (self.stream_size if self.stream else None) or len(self._division[1]))
+        if self.stream_source is None or self.info.generator is None or n_sounds < 3:
+            return None
+        source, to_tensors = self.stream_source(self.info), BatchFormat(self.info.parameters, self.aux, self.measure)
+        first = self.order_seed * SOUNDS_OF_A_SEED + SOUNDS_OF_A_SEED // 2
+        ends = first + 2 * n_sounds // 3, first + n_sounds
+
+        def fresh(start: int, stop: int) -> Iterator[dict[str, Tensor]]:
+            for begin in range(start, stop, CALIBRATION_PIECE):
+                yield to_tensors(source(begin, min(begin + CALIBRATION_PIECE, stop)))
+
+        return fresh(first, ends[0]), fresh(*ends)
+
+    def _in_pieces(self, numbers: np.ndarray) -> Iterator[dict[str, Tensor]]:
+        """Some samples of the file, a piece at a time."""
+        samples = self._samples(self.reader.train, numbers)
+        for first in range(0, len(samples), CALIBRATION_PIECE):
+            yield samples[first : first + CALIBRATION_PIECE]
 
     def aux_statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each conditioning input over training samples (at most 65,536, and 256 MB)."""

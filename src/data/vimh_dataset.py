@@ -69,7 +69,7 @@ class BatchFormat:
         return self.of(torch.from_numpy(batch.image), batch.code, spec_range, batch.value)
 
     def of(self, image: Tensor, code: np.ndarray, spec_range: Tensor, value: np.ndarray) -> dict[str, Tensor]:
-        """The tensors of samples, on the device of their images; targets are computed on the CPU in any case.
+        """The tensors of samples, on the device of their images; the targets are computed on the CPU in any case.
 
         Args:
             image: uint8, `(batch, channel, freq, time)`.
@@ -77,12 +77,19 @@ class BatchFormat:
             spec_range: `spec_min` and `spec_max`, dB, float32, `(batch, 2)`, on the device of the images.
             value: float32, `(batch, parameter)`.
         """
+        return self.joined(image, spec_range, self.targets(code, value))
+
+    def targets(self, code: np.ndarray, value: np.ndarray) -> dict[str, Tensor]:
+        """What the heads are to say of samples: `index`, `normalized` and `value`, on the CPU."""
         values = torch.from_numpy(value)
-        targets = {
+        return {
             "index": torch.from_numpy(self._classes.take(code + self._first_class)),
             "normalized": self._heads.normalized_from_value(values).clamp_(0.0, 1.0),
             "value": values,
         }
+
+    def joined(self, image: Tensor, spec_range: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Images, their spec ranges and their targets as the tensors of a batch, on the device of the images."""
         there = {name: target.to(image.device) for name, target in targets.items()}
         return {"image": image, **there, "aux": self.aux_of(image, spec_range)}
 

@@ -19,7 +19,7 @@ IMAGES_PER_COMPONENT = 4  # at least, of those that show the directions of a set
 RIDGE = 1e-3  # of the mean variance, added to every direction: finite sets leave some of them empty
 ROUNDING = 1 / 255**2 / 12  # variance of pixels that are rounded to 8 bits
 PERCENTILE = 0.95  # of the training's own images, which is the unit of distances
-FAR = 10.0  # distance from which on a sound is called far
+FAR = 5.0  # distance from which on a sound is called far
 FIRST_KEYS = ("mean", "whitening", "quantiles")  # of the checkpoints of version 2 and before
 
 
@@ -216,7 +216,7 @@ def _from_first(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     What whitens, W, has the precision W'W, whose eigenvectors are the components.
     """
     whitening = found["whitening"].double()
-    if not whitening.isfinite().all():
+    if not all(item.isfinite().all() for item in found.values()):
         raise CheckpointError("The statistics of the training images hold numbers that none can have.")
     precision, directions = torch.linalg.eigh(whitening.T @ whitening)
     variance = (1 / precision.clamp(min=1e-12)).float()

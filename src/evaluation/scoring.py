@@ -227,8 +227,12 @@ def edges_of(space: ParameterSpace, value: np.ndarray) -> dict[str, str | None]:
     """
     near = EDGE * space.step
     low, high = value <= space.low + near, value >= space.high - near
-    ends = np.where(space.categorical | ~(low | high), None, np.where(low, "low", "high"))
-    return dict(zip((spec.name for spec in space.varying), ends.tolist(), strict=True))
+    counts = np.isfinite(value) & ~space.categorical
+    names = (spec.name for spec in space.varying)
+    return {
+        name: None if not counted else "low" if is_low else "high" if is_high else None
+        for name, counted, is_low, is_high in zip(names, counts, low, high, strict=True)
+    }
 
 
 def csv_cell(item: Any, digits: int = 9) -> str:

@@ -14,7 +14,8 @@ from src.evaluation.domain import FAR
 from src.models.metrics import INTERVAL, WIDER, WIDTH
 from src.params import ParameterSpace
 from src.perturb.chain import Perturbation
-from src.perturb.effects import Equalizer, LowPass, Onset, PinkNoise, Room, SoftClip, Tilt, WhiteNoise
+from src.perturb.draws import Span
+from src.perturb.effects import Effect, Equalizer, LowPass, Onset, PinkNoise, Room, SoftClip, Tilt, WhiteNoise
 
 SEED = 20_130_401  # of what is done to sounds
 GROUPS = 10  # of sounds of about the same distance, at most
@@ -157,15 +158,15 @@ def perturbation_of(sample_rate: int, n_samples: int) -> Perturbation:
         n_samples: Length of the sounds.
     """
     highest = 0.45 * sample_rate
-    effects = {
-        "clip": SoftClip(probability=0.2, headroom=[-6, 24]),
-        "room": Room(probability=0.4, rt60=[0.1, 1.5, "log"], direct_ratio=[-5, 30]),
-        "tilt": Tilt(probability=0.2, slope=[-3, 3]),
-        "eq": Equalizer(probability=0.3, frequency=[highest / 50, highest, "log"], level=[-9, 9]),
-        "low_pass": LowPass(probability=0.15, cutoff=[highest / 5, highest, "log"]),
-        "onset": Onset(probability=0.3, shift=[-0.01, 0.01]),
-        "noise": WhiteNoise(probability=0.4, ratio=[0, 80]),
-        "pink_noise": PinkNoise(probability=0.2, ratio=[0, 80]),
+    effects: dict[str, Effect] = {
+        "clip": SoftClip(probability=0.2, headroom=Span(-6, 24)),
+        "room": Room(probability=0.4, rt60=Span(0.1, 1.5, "log"), direct_ratio=Span(-5, 30)),
+        "tilt": Tilt(probability=0.2, slope=Span(-3, 3)),
+        "eq": Equalizer(probability=0.3, frequency=Span(highest / 50, highest, "log"), level=Span(-9, 9)),
+        "low_pass": LowPass(probability=0.15, cutoff=Span(highest / 5, highest, "log")),
+        "onset": Onset(probability=0.3, shift=Span(-0.01, 0.01)),
+        "noise": WhiteNoise(probability=0.4, ratio=Span(0, 80)),
+        "pink_noise": PinkNoise(probability=0.2, ratio=Span(0, 80)),
     }
     fitting = {name: effect for name, effect in effects.items() if not effect.check(sample_rate, n_samples)}
     return Perturbation(fitting, sample_rate, n_samples)

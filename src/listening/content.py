@@ -9,6 +9,7 @@ import numpy as np
 
 from src.errors import ConfigError
 from src.evaluation.audio_metrics import METRICS, Metric
+from src.evaluation.ridges import Ridge
 from src.evaluation.scoring import Scores
 from src.params import ParameterSpace, ParamSpec
 from src.spectral.representation import SpectralRepresentation
@@ -72,12 +73,14 @@ class Sound:
         sides: The original first, then the answer that the report is about, then others; two to four.
         notes: Sentences above the pictures.
         far: Whether the answers mean little, and are grey.
+        ridges: Pairs of parameters that the answer does not tell apart.
     """
 
     name: str
     sides: Sequence[Side]
     notes: Sequence[str] = ()
     far: bool = False
+    ridges: Sequence[Ridge] = ()
 
     @property
     def true_value(self) -> np.ndarray | None:

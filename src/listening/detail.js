@@ -7,6 +7,7 @@ import {
 } from "../pages/pictures.js";
 import { cell, columnHead, fillTable, row, rowHead, track, withUnits } from "../pages/tables.js";
 import { sideOf } from "./cards.js";
+import { ridgeFigure } from "./ridges.js";
 
 const HINT = "Point at a spectrogram, or move the crosshair by arrow keys, to read its levels.";
 
@@ -36,6 +37,7 @@ export class Detail {
     find("#sound-notes").replaceChildren(...sound.notes.map((note) => element("p", { class: "note" }, note)));
     this.#showParameters(sound);
     find("#parameters").classList.toggle("far", sound.far);
+    find("#ridges").replaceChildren(...(compared === 1 ? sound.ridges.map((ridge) => ridgeFigure(ridge, 1)) : []));
     this.#showMetrics(sound);
     this.draw();
   }

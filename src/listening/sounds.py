@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from src.evaluation.ridges import Ridge
 from src.evaluation.scoring import edges_of, parameter_errors
 from src.listening.content import Report, Side, Sound
 from src.listening.verdict import worst_median_best
@@ -131,6 +132,20 @@ def _sound(report: Report, sound: Sound, top: float, block: Block, decimals: Seq
         "true": None if sound.true_value is None else _true(report, sound.true_value, decimals),
         "answers": [_answer(report, sound, side, decimals) for side in sound.sides[1:]],
         "metrics": _metrics(report, sound),
+        "ridges": [_ridge(report, sound, ridge) for ridge in sound.ridges],
+    }
+
+
+def _ridge(report: Report, sound: Sound, ridge: Ridge) -> dict[str, Any]:
+    """Names, ends of the ranges, and places in them, 0 to 1, of a pair that the answer does not tell apart."""
+    pair = (ridge.first, ridge.second)
+    specs, value = [report.parameters[p] for p in pair], sound.sides[1].value
+    assert value is not None  # an answer has values
+    return {
+        "names": [spec.name for spec in specs],
+        "ranges": [[_text(spec, end, _step_decimals(spec)) for end in (spec.min, spec.max)] for spec in specs],
+        "ends": [[_place(spec, number) for spec, number in zip(specs, end, strict=True)] for end in ridge.ends],
+        "at": [_place(spec, float(value[p])) for spec, p in zip(specs, pair, strict=True)],
     }
 
 

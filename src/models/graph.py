@@ -36,7 +36,7 @@ MOST_SHAPES = 2  # that are recorded: the batches of an epoch are equal to withi
 WITHIN_BACKWARD = ("on_before_backward", "on_after_backward")  # hooks that a replay does not call
 WAITS = "called a synchronizing CUDA operation"  # how PyTorch reports one
 
-Outcome = tuple[Tensor, Tensor]  # of a batch: sum of the losses of its samples, and the logits of all heads, joined
+Outcome = tuple[Tensor, Sequence[Tensor]]  # of a batch: its mean loss, and the logits of each head, without gradients
 Results = Sequence[Any]  # tensors, and None for weights without a gradient
 
 
@@ -176,7 +176,7 @@ class CudaGraph:
 class CudaGraphs:
     """Makes CUDA graphs on a stream of its own, where functions are warmed up as well, as PyTorch wants it."""
 
-    device_type = "cuda"
+    device_type: ClassVar[str] = "cuda"
 
     def __init__(self) -> None:
         self.stream = torch.cuda.Stream()
@@ -248,8 +248,9 @@ class CapturedStep:
         self.step = graphs.capture(self._make_step)
 
     def _make_gradients(self) -> Results:
-        outcome = self._function(self.batch)
-        return [*outcome, *(weight.grad for weight in self.weights)]
+        loss, logits = self._function(self.batch)
+        self.head_sizes = [of_head.shape[1] for of_head in logits]
+        return [loss, torch.cat(list(logits), dim=1), *(weight.grad for weight in self.weights)]
 
     def _make_step(self) -> Results:
         self._clip()
@@ -264,7 +265,7 @@ class CapturedStep:
         loss, logits, *gradients = self.gradients.replay()
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
-        return loss.clone(), logits.clone()
+        return loss.clone(), logits.clone().split(self.head_sizes, dim=1)
 
     def update(self) -> None:
         """Make the step of the optimizer with these gradients, at the learning rates of now."""

@@ -12,6 +12,7 @@ from src.param_tensors import ParamTensors
 
 INTERVAL = 0.9  # share of the true values that should lie within the interval
 WIDTH = 1.645  # standard deviations to either side: as wide as the interval of a normal distribution
+TENTHS = 10
 WIDER = 1 + 1e-5  # so that the sample that decides the scale lies within, however its error is rounded
 
 
@@ -39,10 +40,20 @@ class HeadMetrics(Metric):
     coverage
         Share of the exact values within 1.645 standard deviations of the prediction, with the scale of the standard
         deviations that was given to `update`; 0.9 is right. Only with `coverage=True`.
+    coverage_worst
+        The same in the worst tenth of the samples, by the true value of any parameter and by any conditioning input,
+        which the levels of the sound are: the lowest of all these tenths. Without a head, the lowest of all heads.
+        This and the next ones only with `tenths=True`.
+    width
+        Mean width of the intervals within the range, grid steps.
+
+    and, of all heads together, `coverage_together`, the share of the samples of which every head holds, and, where
+    `update` was given a joint scale, `coverage_joint`, the same when intervals are wider by it; 0.9 is right.
 
     Args:
         heads: The parameters.
         coverage: Whether to check the standard deviations of predictions.
+        tenths: Whether to check them by tenths of the samples, and together.
     """
 
     full_state_update = False
@@ -56,11 +67,16 @@ class HeadMetrics(Metric):
     covered: Tensor
     deviations: list[Tensor]
     occurrences: Tensor
+    widths: Tensor
+    joint: Tensor
+    deviations_scaled: list[Tensor]
+    places: list[Tensor]
 
-    def __init__(self, heads: ParamTensors, coverage: bool = False) -> None:
+    def __init__(self, heads: ParamTensors, coverage: bool = False, tenths: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.coverage = coverage
+        self.tenths = tenths
         n_heads = len(heads.names)
         self.register_buffer("category_heads", heads.categorical.nonzero()[:, 0], persistent=False)
         self.categories = self.category_heads.tolist()
@@ -73,12 +89,24 @@ class HeadMetrics(Metric):
         self.add_state("error", torch.zeros(n_heads), dist_reduce_fx="sum")
         self.add_state("covered", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("deviations", [], dist_reduce_fx="cat")
+        if tenths:
+            self.add_state("widths", torch.zeros(n_heads), dist_reduce_fx="sum")
+            self.add_state("joint", torch.zeros(()), dist_reduce_fx="max")
+            self.add_state("deviations_scaled", [], dist_reduce_fx="cat")
+            self.add_state("places", [], dist_reduce_fx="cat")
         if self.categories:  # how often each class was right, true, predicted
             shape = 3, len(self.categories), len(heads.classes)
             self.add_state("occurrences", torch.zeros(shape, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(
-        self, loss: Tensor, prediction: Prediction, index: Tensor, normalized: Tensor, std_scale: Tensor
+        self,
+        loss: Tensor,
+        prediction: Prediction,
+        index: Tensor,
+        normalized: Tensor,
+        std_scale: Tensor,
+        aux: Tensor | None = None,
+        joint_scale: Tensor | None = None,
     ) -> None:
         """Count some samples.
 
@@ -88,6 +116,8 @@ class HeadMetrics(Metric):
             index: True class, `(batch, head)`.
             normalized: True position in the range, `(batch, head)`.
             std_scale: What standard deviations are multiplied with, `(head,)`.
+            aux: Conditioning inputs, `(batch, n_aux)`; for tenths of the samples. None: there are none.
+            joint_scale: What they are multiplied with so that all heads hold together, scalar; None or 0: not known.
         """
         miss = (prediction.index - index).abs()
         error = (prediction.normalized - normalized).abs()
@@ -110,6 +140,24 @@ class HeadMetrics(Metric):
                 deviation = deviation.masked_fill(~active, math.nan)
             self.covered += (deviation <= WIDTH * std_scale).sum(dim=0)
             self.deviations.append(deviation)
+            if self.tenths:
+                self._count_tenths(prediction, deviation / std_scale, normalized, std_scale, aux)
+                self.joint = self.joint if joint_scale is None else torch.maximum(self.joint, joint_scale)
+
+    def _count_tenths(
+        self,
+        prediction: Prediction,
+        deviation: Tensor,
+        normalized: Tensor,
+        std_scale: Tensor,
+        aux: Tensor | None,
+    ) -> None:
+        """Keep what figures of tenths need; `deviation` is scaled, and NaN where a head does not act."""
+        half = WIDTH * prediction.std * std_scale / (self.heads.range / self.heads.step)
+        ends = (prediction.normalized + half).clamp(max=1.0) - (prediction.normalized - half).clamp(min=0.0)
+        self.widths += ends.masked_fill(deviation.isnan(), 0.0).sum(dim=0) * (self.heads.range / self.heads.step)
+        self.deviations_scaled.append(deviation)
+        self.places.append(normalized if aux is None else torch.cat([normalized, aux.to(normalized.dtype)], dim=1))
 
     def _count_classes(self, predicted: Tensor, true: Tensor) -> None:
         """Count the classes of categories, `(batch, head)` each, where they act."""
@@ -134,6 +182,13 @@ class HeadMetrics(Metric):
         }
         if self.coverage:
             figures["coverage"] = self.covered / self.n_active
+        together: dict[str, Tensor] = {}
+        if self.tenths:
+            deviation, place = dim_zero_cat(self.deviations_scaled), dim_zero_cat(self.places)
+            figures["coverage_worst"] = worst_tenth(deviation, place)
+            figures["width"] = self.widths / self.n_active
+            if self.ordered:
+                together = self._together(deviation, figures["coverage_worst"])
         if self.categories:
             figures["f1"] = self._f1()
         of = {"acc": list(range(len(error))), "f1": self.categories}
@@ -141,14 +196,25 @@ class HeadMetrics(Metric):
         means = {
             figure: self._mean(per_head, heads)
             for figure, (per_head, heads) in rows.items()
-            if heads and figure != "mae"
+            if heads and figure not in ("mae", "coverage_worst")
         }
         heads = {
             f"{self.heads.names[head]}_{figure}": per_head[head]
             for figure, (per_head, heads) in rows.items()
             for head in heads
         }
-        return {"loss": self.loss / self.n_samples, **means, **heads}
+        return {"loss": self.loss / self.n_samples, **means, **together, **heads}
+
+    def _together(self, deviation: Tensor, worst: Tensor) -> dict[str, Tensor]:
+        """Figures of all heads together; arguments as in `compute`, `(sample, head)` and `(head,)`."""
+        largest = deviation[:, self.ordered].nan_to_num(0.0).amax(dim=1)
+        figures = {
+            "coverage_worst": worst[self.ordered].nan_to_num(1.0).amin(),
+            "coverage_together": (largest <= WIDTH).float().mean(),
+        }
+        if self.joint > 0:
+            figures["coverage_joint"] = (largest <= WIDTH * self.joint).float().mean()
+        return figures
 
     def _f1(self) -> Tensor:
         """Macro F1 of categories, NaN elsewhere, `(head,)`."""
@@ -174,13 +240,35 @@ class HeadMetrics(Metric):
         categories, and for heads that acted on no sample.
         """
         with self.sync_context():
-            deviation = dim_zero_cat(self.deviations)  # (sample, head)
+            return self.scale_of(dim_zero_cat(self.deviations))
+
+    def scale_of(self, deviation: Tensor) -> Tensor:
+        """The same of errors over standard deviations, `(sample, head)`, NaN where a head does not act."""
         if self.heads.pairs:
             columns = (column[~column.isnan()].unsqueeze(-1) for column in deviation.unbind(dim=1))
             found = torch.cat([conformal_quantile(column) for column in columns])
         else:
             found = conformal_quantile(deviation)
         return (found * (WIDER / WIDTH)).masked_fill(self.heads.categorical, math.nan)
+
+    def joint_scale(self, std_scale: Tensor) -> Tensor:
+        """What to multiply intervals with so that those of all heads hold together for 90 %, scalar.
+
+        The score is the largest of a sample's normalized residuals, so that the promise is that of `conformal_scale`.
+        0 where no head has an order, or nothing was counted.
+
+        Args:
+            std_scale: What standard deviations are multiplied with already, `(head,)`.
+        """
+        with self.sync_context():
+            return self.joint_of(dim_zero_cat(self.deviations) / std_scale)
+
+    def joint_of(self, deviation: Tensor) -> Tensor:
+        """The same of errors over scaled standard deviations, `(sample, head)`, NaN where a head does not act."""
+        if not self.ordered:
+            return deviation.new_zeros(())
+        largest = deviation[:, self.ordered].nan_to_num(0.0).amax(dim=1, keepdim=True)
+        return (conformal_quantile(largest)[0] * (WIDER / WIDTH)).nan_to_num(0.0)
 
 
 def conformal_quantile(deviation: Tensor) -> Tensor:
@@ -189,3 +277,19 @@ def conformal_quantile(deviation: Tensor) -> Tensor:
         return deviation.new_full(deviation.shape[1:], math.nan)
     rank = min(math.ceil(INTERVAL * (len(deviation) + 1)), len(deviation))
     return deviation.kthvalue(rank, dim=0).values
+
+
+def worst_tenth(deviation: Tensor, place: Tensor) -> Tensor:
+    """Coverage of each head in the tenth of the samples where it is lowest, `(head,)`; NaN where it never acts.
+
+    Args:
+        deviation: Errors in scaled standard deviations, `(sample, head)`, NaN where a head does not act.
+        place: What the samples are ordered by before they are cut into tenths, in turn, `(sample, key)`.
+    """
+    covered, counts = deviation <= WIDTH, ~deviation.isnan()
+    shares = []
+    for order in place.argsort(dim=0, stable=True).unbind(dim=1):
+        for tenth in order.tensor_split(TENTHS):
+            n_samples = counts[tenth].sum(dim=0)
+            shares.append(torch.where(n_samples > 0, covered[tenth].sum(dim=0) / n_samples, 1.0))
+    return torch.stack(shares).amin(dim=0).masked_fill(~counts.any(dim=0), math.nan)

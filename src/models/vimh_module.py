@@ -20,6 +20,7 @@ from src.models.decoders import Prediction
 from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, TrainingSetup, is_replayed
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
+from src.models.spread import Spread
 from src.param_tensors import ParamTensors
 from src.params import ParamSpec
 
@@ -30,7 +31,7 @@ STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
 SMALLEST_SCALE = 1e-3  # of a network without any error
 FLAT_OPTIMIZERS = (torch.optim.LBFGS,)  # they view gradients as flat vectors, which channels-last ones are not
-FOUND = ("std_scale", "best_acc")  # results of the validation of the weights
+FOUND = ("std_scale", "joint_scale", "best_acc")  # results of the validation of the weights
 
 
 class VIMHLitModule(LightningModule):
@@ -42,13 +43,16 @@ class VIMHLitModule(LightningModule):
 
     Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
     `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
-    `coverage` and `{name}_coverage`; of categories `{name}_acc` and `{name}_f1` alone. `val/acc_best` is the best
-    accuracy so far. Loggers also get the learning rate at the beginning of each epoch, as `lr-{optimizer}`.
+    `coverage` and `{name}_coverage`, and for test the other figures of intervals; of categories `{name}_acc` and
+    `{name}_f1` alone. `val/acc_best` is the best accuracy so far. Loggers also get the learning rate at the beginning
+    of each epoch, as `lr-{optimizer}`.
 
-    Standard deviations of predictions are those of the loss times `std_scale`, a factor per head that the checkpoint
-    carries. After every validation of a training it is set such that 90 % of the validation samples lie within 1.645
-    standard deviations. `val/coverage` is computed before that, with the scale of the validation before it (ones in the
-    first), so that it is measured on new predictions.
+    Standard deviations of predictions are those of the loss times `std_scale`, a factor per head, times `spread`, a
+    factor per head and sound. A checkpoint carries both. After every validation of a training, `std_scale` is set such
+    that 90 % of the validation samples lie within 1.645 standard deviations. `val/coverage` is computed before that,
+    with the scale of the validation before it (ones in the first), so that it is measured on new predictions. The
+    factors of `spread` are 1 while a network trains; `src.tasks.calibration` finds them for its weights afterwards.
+    `joint_scale` is what intervals are multiplied with so that those of all heads hold together; 0: not known.
 
     Args:
         net: Takes an image and conditioning inputs, returns logits per head.
@@ -76,6 +80,7 @@ class VIMHLitModule(LightningModule):
     best_acc: Tensor
     std_scale: Tensor
     graph_maker: type[GraphMaker] = CudaGraphs
+    joint_scale: Tensor
 
     def __init__(
         self,
@@ -104,7 +109,6 @@ class VIMHLitModule(LightningModule):
         self.names = tuple(spec.name for spec in self.specs)
         self.net = net
         self.loss = loss
-        self.head_sizes = [loss.head_size(spec) for spec in self.specs]
         self.heads = ParamTensors(self.specs)
         self.decoder = loss.decoder(self.heads)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
@@ -119,10 +123,15 @@ class VIMHLitModule(LightningModule):
         self.step_graphs: StepGraphs | None = None  # of a training whose steps are replayed
         self.n_accumulated = 0  # batches since the last step
         self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
-        self.counts = {stage: HeadMetrics(self.heads, coverage=stage != "train") for stage in STAGES}
+        self.counts = {
+            stage: HeadMetrics(self.heads, coverage=stage != "train", tenths=stage == "test") for stage in STAGES
+        }
         self.metrics = nn.ModuleDict({f"{stage}_metrics": counts for stage, counts in self.counts.items()})
         self.register_buffer("best_acc", torch.zeros(()))
         self.register_buffer("std_scale", torch.ones(len(self.specs)))
+        self.register_buffer("joint_scale", torch.zeros(()))
+        self.spread = Spread(sum(loss.head_size(spec) for spec in self.specs), len(self.specs))
+        self.register_load_state_dict_pre_hook(add_unfitted)
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
 
     def forward(self, image: Tensor, aux: Tensor) -> dict[str, Tensor]:
@@ -145,8 +154,9 @@ class VIMHLitModule(LightningModule):
     def read(self, image: Tensor, aux: Tensor) -> Prediction:
         """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
         logits = self(image, aux)
-        prediction = self.decoder([logits[name] for name in self.names])
-        return prediction._replace(std=prediction.std * self.std_scale)
+        outputs = [logits[name] for name in self.names]
+        prediction = self.decoder(outputs)
+        return prediction._replace(std=prediction.std * (self.std_scale * self.spread(outputs)))
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
@@ -192,7 +202,7 @@ class VIMHLitModule(LightningModule):
             self._optimizer.zero_grad()
         share = self.accumulate_grad_batches
         self.manual_backward(loss / share if share > 1 else loss)
-        return self._outcome(loss.detach(), {name: of_head.detach() for name, of_head in logits.items()})
+        return loss.detach(), [logits[name].detach() for name in self.names]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, after callbacks have seen them; where steps are replayed, make the whole step."""
@@ -203,7 +213,8 @@ class VIMHLitModule(LightningModule):
 
     def _clip(self) -> None:
         if self.gradient_clip_val:
-            self.clip_gradients(self._optimizer, self.gradient_clip_val)
+            (optimizer,) = self.trainer.optimizers
+            self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def on_validation_model_zero_grad(self) -> None:
         """Called by Lightning before a validation; gradients that wait for their step are kept."""
@@ -226,13 +237,8 @@ class VIMHLitModule(LightningModule):
         outcomes = []
         for batch in chunk:
             logits = self(batch["image"], batch["aux"])
-            outcomes.append(self._outcome(self.compute_loss(logits, batch), logits))
+            outcomes.append((self.compute_loss(logits, batch), [logits[name] for name in self.names]))
         self._count(stage, chunk, outcomes)
-
-    def _outcome(self, loss: Tensor, logits: Mapping[str, Tensor]) -> Outcome:
-        """What is counted of a batch: the sum of its samples' losses, and the logits of all heads, joined."""
-        joined = torch.cat([logits[name] for name in self.names], dim=1)
-        return loss * len(joined), joined
 
     @torch.no_grad()
     def _count(self, stage: str, chunk: Sequence[TensorBatch], outcomes: Sequence[Outcome]) -> None:
@@ -241,15 +247,26 @@ class VIMHLitModule(LightningModule):
             return
         losses, logits = zip(*outcomes, strict=True)
         index, normalized = ([batch[key] for batch in chunk[: len(outcomes)]] for key in ("index", "normalized"))
-        prediction = self.decoder(torch.cat(logits).split(self.head_sizes, dim=1))
+        sizes = torch.tensor([len(of_batch) for of_batch in index]).to(self.device, non_blocking=True)
+        outputs = [torch.cat(of_head) for of_head in zip(*logits, strict=True)]
+        prediction = self.decoder(outputs)
+        if stage != "train":
+            prediction = prediction._replace(std=prediction.std * self.spread(outputs))
         self.counts[stage].update(
-            torch.stack(losses).sum(), prediction, torch.cat(index), torch.cat(normalized), self.std_scale
+            (torch.stack(losses) * sizes).sum(),
+            prediction,
+            torch.cat(index),
+            torch.cat(normalized),
+            self.std_scale,
+            torch.cat([batch["aux"] for batch in chunk[: len(outcomes)]]),
+            self.joint_scale,
         )
 
     def on_train_start(self) -> None:
         """Choose how steps are made. Discard counts of an interrupted epoch, and continue after its last batch."""
         self.step_graphs = self._step_graphs()
         self.n_accumulated = 0
+        self.spread.reset()  # of a checkpoint that is trained on: it would be that of other weights
         for stage in ("train", "val"):
             self.counts[stage].reset()
         if self.n_resumed:  # Lightning drops it where the length of the training was read before
@@ -309,6 +326,7 @@ class VIMHLitModule(LightningModule):
             figures["val/acc_best"] = self.best_acc.clone()
             scale = self.counts["val"].conformal_scale().clamp(min=SMALLEST_SCALE)
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
+            self.joint_scale.copy_(self.counts["val"].joint_scale(self.std_scale))
         self._log(figures)
         self.counts["val"].reset()
 
@@ -402,3 +420,19 @@ class VIMHLitModule(LightningModule):
         n_batches = sum(self._train_loader.lengths[: trainer.num_training_batches])
         n_steps = math.ceil(n_batches / self.accumulate_grad_batches) * max(trainer.max_epochs or 0, 1)
         return n_steps if trainer.max_steps == -1 else min(n_steps, trainer.max_steps)
+
+
+def add_unfitted(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Called before weights are loaded: a checkpoint from before error bars were fitted to each sound has one scale."""
+    for name, tensor in unfitted(module).items():
+        state_dict.setdefault(prefix + name, tensor)
+
+
+def unfitted(module: nn.Module) -> dict[str, Tensor]:
+    """What an older checkpoint lacks, by name, as it is before anything is fitted: factors of 1."""
+    heads = cast(VIMHLitModule, module)
+    neutral = Spread(len(heads.spread.mean), len(heads.spread.bias))
+    return {
+        "joint_scale": torch.zeros(()),
+        **{f"spread.{name}": tensor for name, tensor in neutral.state_dict().items()},
+    }

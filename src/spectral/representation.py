@@ -5,7 +5,7 @@ same grid. `src/spectral/waveform.py` has those without a spectrogram.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -372,16 +372,16 @@ class _Tally(TorchFunctionMode):
         return result
 
 
-def working_memory(representation: Representation, n_samples: int) -> int:
-    """Bytes of everything that making the image of a sound computes: more of it than is ever in memory at once.
+def working_memory(compute: Callable[[Tensor], object], waveform: Tensor) -> int:
+    """Bytes a sound of everything that is computed of sounds: more than is ever in memory at once.
 
     Args:
-        representation: Is tried on silence.
-        n_samples: Length of the sound.
+        compute: Is tried.
+        waveform: On such sounds, `(sound, time)`.
     """
     with _Tally() as tally:
-        representation.to_image(torch.zeros(1, n_samples))
-    return tally.n_bytes
+        compute(waveform)
+    return tally.n_bytes // len(waveform)
 
 
 def placed(channels: Mapping[str, Channel], grid: Grid) -> dict[str, View]:

@@ -12,6 +12,7 @@ disk, where numba's cache would not notice that an equation in `kernels` has cha
 the environment numba's simulator runs them in Python, on tensors of the CPU.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -62,6 +63,7 @@ arrays = torch  # the library whose arrays the functions take
 THREADS = 64  # of a block of threads
 TILE = 8  # samples that a thread of the decimation makes
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # few voices may be rendered as well
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -135,21 +137,22 @@ class _Tables:
     def __init__(self) -> None:
         self.start: dict[int, int] = {}  # size, as `place_tables` takes it, to the table's first point
         self.shift: dict[int, int] = {}
-        self.points: Tensor | None = None
+        self.points = torch.zeros(0)
+        self._lock = threading.Lock()
 
     def add(self, make: Callable[[int], np.ndarray], sizes: list[int], device: torch.device) -> Tensor:
         """All tables, `(point,)`, those of some sizes among them."""
-        known = torch.zeros(0, device=device) if self.points is None else self.points
-        first, pieces = known.numel(), [known]
-        for size in sizes:
-            if size not in self.start:
-                table = make(size)
-                self.start[size], self.shift[size] = first, 41 - table.size.bit_length()
-                first += table.size
-                pieces.append(torch.tensor(table, device=device))
-        if len(pieces) > 1 or self.points is None:
-            self.points = torch.cat(pieces)
-        return self.points
+        with self._lock:
+            first, pieces = self.points.numel(), [self.points.to(device)]
+            for size in sizes:
+                if size not in self.start:
+                    table = make(size)
+                    self.start[size], self.shift[size] = first, 41 - table.size.bit_length()
+                    first += table.size
+                    pieces.append(torch.tensor(table, device=device))
+            if len(pieces) > 1:
+                self.points = torch.cat(pieces)
+            return self.points
 
 
 @lru_cache(maxsize=8)
@@ -190,16 +193,16 @@ def _launch(kernel: Any, y: Tensor, *arguments: Any, n_tiles: int = 1) -> Tensor
     n_samples, n_voices = y.shape
     if not y.numel():
         return y.T
-    grid, block = (-(-n_voices // THREADS), n_tiles), (THREADS, 1)
+    grid = (n_tiles, -(-n_voices // THREADS))
     if SIMULATED:
         plain = [item.numpy() if isinstance(item, Tensor) else item for item in (y.view(-1), n_samples, *arguments)]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)  # phases are to wrap around
-            kernel[grid, block](*plain)
+            kernel[grid, THREADS](*plain)
     else:
         with torch.cuda.device(y.device):
             stream = cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-            kernel[grid, block, stream](y.view(-1), n_samples, *arguments)
+            kernel[grid, THREADS, stream](y.view(-1), n_samples, *arguments)
     return y.T
 
 
@@ -212,7 +215,7 @@ def _envelope(decay_rate: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
 
 @cuda.jit(fastmath=True)
 def _saw_kernel(y, n_samples, band_limited, tables, start, shift, increment, phase, amplitude, at_block, in_block):
-    voice = cuda.grid(1)
+    voice = cuda.blockIdx.y * THREADS + cuda.threadIdx.x
     if voice >= increment.size:
         return
     first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
@@ -301,7 +304,7 @@ def _moog_kernel(
     highest,
     lead,
 ):
-    voice = cuda.grid(1)
+    voice = cuda.blockIdx.y * THREADS + cuda.threadIdx.x
     if voice >= increment.size:
         return
     first_point, table_shift, step, at = start[voice], shift[voice], increment[voice], phase[voice]
@@ -335,7 +338,7 @@ def _moog_kernel(
 
 @cuda.jit(fastmath=True)
 def _decimate_kernel(y, n_samples, x, n_voices, weights, factor):
-    voice, tile = cuda.grid(2)
+    voice, tile = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
     if voice >= n_voices:
         return
     total = cuda.local.array(TILE, np.float32)

@@ -1,14 +1,16 @@
-"""All numba code of the synths.
+"""The equations of the synths, and all of their numba code for the CPU.
 
-It stays in one file because numba's on-disk cache notices changes in this file only. Scalar functions come first; they
-are inlined into functions that work on blocks of samples, and those serve functions that render a group of up to
-`LANES` voices. At the end, Python functions hand the groups to threads: compiled code releases the GIL, and compared
-with numba's own parallel loops this halves the compile time and stays clear of its trouble with forks and concurrent
-callers.
+It stays in one file because numba's on-disk cache notices changes in this file only. Scalar functions come first: plain
+Python, which numba inlines here into functions that work on blocks of samples, and in `src.synth.cuda` into the threads
+of a GPU. The functions of blocks serve functions that render a group of up to `LANES` voices. At the end, Python
+functions hand the groups to threads: compiled code releases the GIL, and compared with numba's own parallel loops this
+halves the compile time and stays clear of its trouble with forks and concurrent callers.
 
 The ladder works on `LANES` voices side by side: the innermost loops go over lanes, so that the compiler turns them into
 vector instructions. What the lanes need lies in flat arrays: quantity q of lane i is at `work[q + i]` and sample n of a
 block at `x[n * LANES + i]`. Every q and LANES is a constant, so that the compiler sees that nothing overlaps.
+The order in which lanes read quantities decides how the compiler groups sums, and so the last bits of a sound: datasets
+that exist were rendered with this one.
 """
 
 import math

@@ -28,6 +28,7 @@ from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
 from src.evaluation.estimates import Estimate, network_values, reference_estimates
 from src.evaluation.refinement import refine, refinement_figures
+from src.evaluation.ridges import Ridge, covariance_of, ridges_of
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.files import write_atomically
 from src.generation import generate
@@ -92,6 +93,7 @@ class Evaluation:
         estimates: The first is the one to listen to in the report.
         scores: Of each estimate, in the same order.
         refinement: Summary of the refinement, plain data; None without it.
+        own_images: Whether the recipe makes images as the dataset has them, so that ridges can be found.
     """
 
     recipe: Recipe
@@ -99,6 +101,7 @@ class Evaluation:
     estimates: Sequence[Estimate]
     scores: Sequence[Scores]
     refinement: dict[str, Any] | None
+    own_images: bool = False
 
     def sound(self, number: int) -> Sound:
         """One of the sounds, to listen to beside what was estimated of it."""
@@ -113,7 +116,16 @@ class Evaluation:
             std = None if own.std is None else own.std[number]
             metrics = {metric: float(values[number]) for metric, values in scores.metrics.items()}
             sides.append(Side(name, waveform, db, own.value[number], std, metrics))
-        return Sound(f"test {number}", sides)
+        return Sound(f"test {number}", sides, ridges=self._ridges(number))
+
+    def _ridges(self, number: int) -> list[Ridge]:
+        """Pairs of parameters that a sound does not tell apart, at the first answer."""
+        if not self.own_images:
+            return []
+        image, spec_range = (array[number : number + 1] for array in (self.batch.image, self.batch.spec_range))
+        value = self.estimates[0].value[number]
+        covariance = covariance_of(self.recipe, image, spec_range if spec_range.size else None, value[None])
+        return [] if covariance is None else ridges_of(self.recipe, covariance[0], value)
 
     @property
     def answers(self) -> list[tuple[Estimate, Scores]]:
@@ -249,7 +261,7 @@ def evaluate(run: Run, datamodule: VIMHDataModule, recipe: Recipe, settings: Aud
         estimates += reference_estimates(samples, training, statistics, recipe.space, advance)
     with progress(len(estimates) * len(batch.value), "Rendering and comparing", "sounds") as advance:
         scores = [score(estimate, recipe, batch.value, advance) for estimate in estimates]
-    return Evaluation(recipe, batch, estimates, scores, figures)
+    return Evaluation(recipe, batch, estimates, scores, figures, own_images=info.generator is not None)
 
 
 def refine_estimate(

@@ -36,12 +36,16 @@ from src.readings import (
     describe,
     distance_text,
     gain_cell,
+    held_together,
+    interval,
+    joint_scale_of,
     read_audio,
     refine_reading,
     refined_line,
     trained_on,
     value_cells,
     warnings_of,
+    with_ridges,
 )
 from src.recordings import AudioFile, find_files
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
@@ -51,6 +55,7 @@ from src.vimh.reader import VIMHReader
 
 log = RankedLogger(__name__)
 
+LONGEST_LINE = 400  # characters of a sentence with names out of a file
 LONGEST_STEM = 150  # bytes of a name that a file of a sound takes over
 SHORTEST_NAME, LONGEST_NAME = 14, 24  # characters that names of files are cut to in a table
 HEADING = 12  # characters of a line of a heading
@@ -74,6 +79,7 @@ class PredictSettings(Section):
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
     refine: Flag
+    joint: Flag
     seed: WholeNumber
     trusted_modules: Modules
 
@@ -108,6 +114,8 @@ def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictS
         NothingReadError: If none could be used.
     """
     files = find_files(audio)
+    if settings.joint:
+        joint_scale_of(run)  # refuses what no recording could be read with
     trained = trained_on(run, settings.seed, settings.trusted_modules)
     readings, skipped = [], {}
     with progress(len(files), "Predicting", "recordings") as advance:
@@ -127,9 +135,12 @@ def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictS
 def read_file(path: Path, trained: TrainedOn, settings: PredictSettings) -> tuple[RecordingReading, Sound]:
     """What the network reads from a file, and the sound to listen to beside its resynthesis."""
     reading = read_audio(AudioFile.open(path), trained, settings.normalize, settings.peak)
+    if settings.joint:
+        reading = held_together(reading, trained.run)
     if not settings.refine:
+        reading = with_ridges(reading, trained.recipe)
         return reading, resynthesize(reading, trained)
-    refined = refine_reading(reading, trained.recipe)
+    refined = with_ridges(refine_reading(reading, trained.recipe), trained.recipe)
     return refined, resynthesize(refined, trained, reading)
 
 
@@ -161,7 +172,7 @@ def resynthesize(reading: RecordingReading, trained: TrainedOn, before: Recordin
         db = recipe.spectrogram_db(rendered)[0]
         sides.append(Side(name, rendered[0], db, answer.value, answer.std, metrics))
     notes = (reading.about_domain, *reading.notes, *warnings_of(reading, trained))
-    return Sound(name_of(reading.recording.path.name), sides, notes, far=reading.zone == "far")
+    return Sound(name_of(reading.recording.path.name), sides, notes, reading.zone == "far", reading.ridges)
 
 
 # ----- what is written
@@ -211,6 +222,8 @@ def print_readings(
     terminal = console()
     if len(readings) == 1:
         terminal.print(reading_table(readings[0], entries[0]["parameters"]))
+        for ridge in entries[0]["ridges"]:
+            terminal.print(one_line(ridge["words"], LONGEST_LINE), style="italic")
     else:
         print_overview(entries, terminal)
     lines = {
@@ -239,7 +252,7 @@ def print_overview(entries: Sequence[dict[str, Any]], terminal: Terminal) -> Non
     table, n_left = overview_table(entries, terminal.width)
     terminal.print(table)
     texts = [
-        "distance: 95 % of the training's sounds are within 1; answers about far sounds mean little",
+        "distance: 95 % of the training's sounds are within 1; far answers mean little",
         "±: half of a 90 % interval; ≤, ≥: at or beyond an end of the range",
     ]
     if n_left:
@@ -269,11 +282,10 @@ def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[Plain
 
 
 def short_names(files: Sequence[str], most: int) -> list[str]:
-    """Names of files without the directory that all of them are in, of so many characters at most."""
+    """Names of files, without their directory where it is the same for all, of so many characters at most."""
     directories = {os.path.dirname(file) for file in files}
-    shared = len(os.path.commonprefix([f"{directory}{os.sep}" for directory in directories if directory]))
-    whole = len(directories) == 1 and "" not in directories
-    return [fitted(one_line(file[shared:] if whole else file), most) for file in files]
+    shown = [os.path.basename(file) for file in files] if len(directories) == 1 else files
+    return [fitted(one_line(file), most) for file in shown]
 
 
 def as_fits(cells: dict[str, list[str]], room: int) -> list[str]:
@@ -313,7 +325,8 @@ def reading_table(reading: RecordingReading, parameters: dict[str, dict[str, Any
     """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
     about = [one_line(reading.about_domain), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
     table = PlainTable("\n".join([name_of(reading.recording.path), *about]), title_style="", show_edge=True)
-    for column in ("parameter", "value", "90 % interval", "units", f"steps/{GAIN:g} dB"):
+    interval = "90 % interval" if reading.together is None else "90 % together"
+    for column in ("parameter", "value", interval, "units", f"steps/{GAIN:g} dB"):
         table.add_column(
             column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
         )
@@ -357,18 +370,23 @@ def predict_dataset(run: Run, data_dir: str, settings: PredictSettings, output_d
     if not len(samples):
         raise ConfigError(f"{data_dir}: its split {settings.split} is empty. Choose another: split=train")
     to_tensors = BatchFormat(run.info.parameters, datamodule.aux, datamodule.measure)
+    scale = joint_scale_of(run) if settings.joint else 1.0
     rows = []
     with progress(len(samples), "Predicting", "samples") as advance:
         for first in range(0, len(samples), AT_ONCE):
             batch = to_tensors(samples.read(np.arange(first, min(first + AT_ONCE, len(samples)))))
             value, std = network_values(run.module, batch["image"], batch["aux"])
             (true, _), said = (
-                plain_values(run.info.parameters, *columns) for columns in ((batch["value"].numpy(),), (value, std))
+                plain_values(run.info.parameters, *pair) for pair in ((batch["value"].numpy(),), (value, std))
             )
-            cells = np.stack([*said, true], axis=2).reshape(len(value), -1)
+            ends = interval(run.info.space, value, scale * std) if settings.joint else np.empty((*value.shape, 0))
+            known = np.not_equal(said[1], None)[..., None]
+            ends = np.where(known, ends, None)
+            cells = np.concatenate([np.stack([*said, true], axis=2), ends], axis=2).reshape(len(value), -1)
             rows += [[n, *(csv_cell(cell, 7) for cell in row)] for n, row in enumerate(cells, first)]
             advance(len(value))
-    names = [f"{spec.name}{end}" for spec in run.info.parameters for end in ("", "_std", "_true")]
+    columns = ("", "_std", "_true", *(("_low", "_high") if settings.joint else ()))
+    names = [f"{spec.name}{end}" for spec in run.info.parameters for end in columns]
     path = output_dir / "predictions.csv"
     write_atomically(path, csv_text(["sample", *names], rows).encode())
     console().print(f"Predictions: {name_of(path)}", soft_wrap=True)

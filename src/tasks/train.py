@@ -30,6 +30,7 @@ from src.programs.loggers import hide_lost_steps, instantiate_callbacks, instant
 from src.programs.output import RankedLogger, process_rank, say_where
 from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
+from src.tasks.calibration import calibrate
 from src.tasks.devices import check_accelerator
 from src.tasks.results import report_results
 from src.tasks.what_runs import announce_run, early_end, waiting
@@ -61,10 +62,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     with cpu_threads(n_threads(cfg, trainer, model, datamodule)):
         if cfg.train:
             trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
-        seconds = time.monotonic() - start
-        if cfg.train:
-            for said in filter(None, (early_end(trainer), waiting(datamodule, seconds))):
+            for said in filter(None, (early_end(trainer), waiting(datamodule, time.monotonic() - start))):
                 log.info("%s", said)
+            calibrate(trainer, model, datamodule)
+        seconds = time.monotonic() - start
         metrics = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
         about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), seconds)
         if cfg.test:

@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from src import api as nsm
+from src import readings
 from src.checkpoints.run import ENTRY
 
 RUN = "example/2026-01-31_12-00-00"
@@ -58,3 +59,12 @@ def net(place) -> nsm.TrainedNetwork:
 def data(saw_dir) -> nsm.Dataset:
     """The dataset."""
     return nsm.Dataset(saw_dir)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_calibration():
+    """Distances and error bars are calibrated on few sounds, to save time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings, "N_CLEAN", 24)
+        patch.setattr(readings, "N_PERTURBED", 72)
+        yield

@@ -50,10 +50,11 @@ def kinds():
             spec_range=np.float32([-80, 0]),
             value=value,
             std=np.float32([0.1, 0.1, 0.05]),
-            percentile=percentile,
+            distance=distance,
+            apart=None,
             true_value=value,
         )
-        for number, (value, percentile) in enumerate(zip(values, (50.0, None), strict=True))
+        for number, (value, distance) in enumerate(zip(values, (0.5, None), strict=True))
     ]
     return nsm.Answer(info, tuple(readings), None, None)
 
@@ -66,8 +67,9 @@ def test_values_are_natural_and_what_does_not_act_is_nan(kinds):
     assert kinds["wave"].tolist() == ["saw <b>", "sine"]
     assert np.allclose(kinds["width"], [0.5, np.nan], equal_nan=True)
     assert kinds.units == ("", "", "<i>Hz")
-    assert kinds.outside.tolist() == [False, False]
-    assert np.isnan(kinds.percentile).tolist() == [False, True]
+    assert kinds.zone == ("inside", "")
+    assert np.isnan(kinds.distance).tolist() == [False, True]
+    assert np.isnan(kinds.db_away).all()
     assert np.array_equal(kinds.true_values, kinds.values, equal_nan=True)
 
 

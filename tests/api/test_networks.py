@@ -95,7 +95,10 @@ def test_nothing_has_gradients_and_the_network_does_not_learn(net, wave):
     answer = net.predict(torch.tensor(wave, requires_grad=True), RATE)
     assert not net.run.module.training
     assert not any(weight.requires_grad for weight in net.run.module.parameters())
-    assert all(type(found) is np.ndarray for found in (answer.values, answer.std, answer.interval, answer.percentile))
+    assert all(
+        type(found) is np.ndarray
+        for found in (answer.values, answer.std, answer.interval, answer.distance, answer.db_away)
+    )
 
 
 def test_samples_of_a_dataset_are_read_with_their_true_values(net, data):

@@ -1,6 +1,8 @@
 from itertools import chain
 
 import numpy as np
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -127,3 +129,17 @@ def test_a_loader_goes_on_where_another_one_ended(n_given):
 )
 def test_a_chunk_is_about_so_many_samples_and_no_more_than_fits(batch_size, n_bytes, expected):
     assert batches_per_chunk(None, "train", batch_size, n_bytes) == expected
+
+
+@pytest.mark.parametrize(("batch_size", "n_bytes", "expected"), [(128, 1024, 32), (2048, 1024, 16), (4096, 8192, 1)])
+def test_on_a_gpu_a_chunk_has_several_batches_whatever_their_size(batch_size, n_bytes, expected):
+    everything = {"limit_train_batches": 1.0, "val_check_interval": 1.0, "max_steps": -1, "min_steps": None}
+    of_gpu = SimpleNamespace(root_device=torch.device("cuda"))
+    trainer = SimpleNamespace(**everything, callbacks=[], strategy=of_gpu)
+    assert batches_per_chunk(trainer, "train", batch_size, n_bytes) == expected
+
+
+def test_the_order_on_a_device_is_the_same():
+    order = at(3, 50, 8, seed=1)
+    for numbers, same in zip(order, order.on(torch.device("cpu")), strict=True):
+        assert torch.equal(numbers, same)

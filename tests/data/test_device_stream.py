@@ -322,7 +322,7 @@ SIMULATED = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config_name", ["simple_saw"])
+@pytest.mark.parametrize("config_name", ["simple_saw", "moog_envelope"])
 def test_voices_of_cuda_make_the_same_sounds_in_numbas_simulator(config_name):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SIMULATED), config_name],

@@ -11,7 +11,6 @@ from src.tasks.train import train
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec", "ignore:Checkpoint directory"),
 ]
 GPU = torch.device("cuda")

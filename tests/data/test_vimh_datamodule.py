@@ -484,3 +484,58 @@ def test_devices_that_cannot_share_a_batch_are_refused_before_they_start(saw_dir
     datamodule.check_devices(3)
     with pytest.raises(ConfigError, match=r"batch_size 33 cannot be shared evenly by 2 devices.*multiple of 2"):
         datamodule.check_devices(2)
+
+
+# ----- sounds that calibrate error bars
+
+
+def source_of_numbers(asked):
+    """A source of fresh sounds that notes which ones it was asked for; they are samples of the set."""
+
+    def source(info, reader=None):
+        def make(start, stop):
+            asked.append((start, stop))
+            return reader.train.read(np.arange(stop - start) % len(reader.train))
+
+        return make
+
+    return source
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_sounds"), [({}, 46), ({"calibration_size": 30}, 30), ({"stream": True, "stream_size": 1500}, 1500)]
+)
+def test_fresh_sounds_calibrate_and_no_stream_reaches_them(saw_dir, settings, n_sounds):
+    asked = []
+    source = functools.partial(source_of_numbers(asked), reader=VIMHReader(saw_dir))
+    datamodule = VIMHDataModule(saw_dir, val_fraction=0.1, seed=3, stream_source=source, **settings)
+    assert len(datamodule.train_set) == 46
+    fit, scale = (list(batches) for batches in datamodule.calibration_sets())
+    assert sum(len(batch["index"]) for batch in fit) == 2 * n_sounds // 3
+    assert sum(len(batch["index"]) for batch in scale) == n_sounds - 2 * n_sounds // 3
+    numbers = np.concatenate([np.arange(*span) for span in asked])
+    assert len(np.unique(numbers)) == n_sounds
+    assert numbers.min() == 3 * 2**40 + 2**39  # far beyond every epoch, within the sounds of the seed
+    assert all(stop - start <= 500 for start, stop in asked)
+
+
+def test_without_a_source_or_when_told_so_nothing_calibrates(saw_dir):
+    assert VIMHDataModule(saw_dir).calibration_sets() is None
+    source = functools.partial(source_of_numbers([]), reader=None)
+    assert VIMHDataModule(saw_dir, stream_source=source, calibration_size=0).calibration_sets() is None
+
+
+def test_a_set_of_another_program_is_calibrated_on_validation_samples_if_there_are_enough(saw_dir, monkeypatch):
+    whole = VIMHDataModule(saw_dir, val_fraction=0.5)
+    everything = whole.val_set[:]["value"].sort(dim=0).values
+    datamodule = VIMHDataModule(saw_dir, val_fraction=0.5)
+    foreign = datamodule.info.model_copy(update={"generator": None})
+    monkeypatch.setattr(VIMHDataModule, "info", foreign)
+    assert datamodule.calibration_sets() is None  # 26 are too few: all of them validate
+    assert len(datamodule.val_set) == len(whole.val_set)
+    monkeypatch.setattr(vimh_datamodule, "LEAST_PART", 8)
+    divided = VIMHDataModule(saw_dir, val_fraction=0.5)
+    fit, scale = (torch.cat([batch["value"] for batch in part]) for part in divided.calibration_sets())
+    chosen = divided.val_set[:]["value"]
+    found = torch.cat([chosen, fit, scale])
+    assert torch.equal(found.sort(dim=0).values, everything)

@@ -47,7 +47,7 @@ class Loop:
         per_head = [logits[spec.name] for spec in PARAMETERS]
         loss = self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads).mean()
         loss.backward()
-        return loss.detach(), torch.cat(per_head, dim=1).detach()
+        return loss.detach(), [of_head.detach() for of_head in per_head]
 
     def clip_all(self):
         if self.clip:
@@ -76,7 +76,8 @@ class Loop:
     def tensors(self):
         state = self.optimizer.state_dict()["state"]
         of_optimizer = {f"{number} {key}": tensor for number, of in state.items() for key, tensor in of.items()}
-        outcomes = {f"{n} {part}": tensor for n, each in enumerate(self.outcomes) for part, tensor in enumerate(each)}
+        outcomes = {f"loss {number}": loss for number, (loss, _) in enumerate(self.outcomes)}
+        outcomes |= {f"logits {number}": torch.cat(list(logits), 1) for number, (_, logits) in enumerate(self.outcomes)}
         return self.net.state_dict() | of_optimizer | outcomes
 
 

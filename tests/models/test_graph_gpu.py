@@ -84,11 +84,10 @@ def test_an_optimizer_goes_on_on_any_device(first, then):
     ended.optimizer.load_state_dict(started.optimizer.state_dict())
     ended.scheduler.load_state_dict(started.scheduler.state_dict())
     ended.n_steps = 8
-    ended.run(12, make_batches(then))
-    expected = Loop(None, make_scheduler=halving).run(20, make_batches())
-    found = {name: tensor.cpu() for name, tensor in ended.net.state_dict().items()}
-    # Convolutions and norms of two devices differ more than two runs on one.
-    assert_same(found, expected.net.state_dict(), rtol=1e-2, atol=RATE / 10)
+    ended.run(WARM_UP + 2, make_batches(then)[:1])
+    expected = Loop(None, make_scheduler=halving).run(8, make_batches()).run(WARM_UP + 2, make_batches()[:1])
+    # Kernels of two devices differ by more than two runs on one. Without its state, Adam would differ by steps.
+    assert_same(on_cpu(ended.net.state_dict()), expected.net.state_dict(), rtol=1e-2, atol=RATE / 4)
 
 
 def test_a_step_that_waits_for_the_device_is_not_recorded(caplog):
@@ -122,7 +121,8 @@ def train(prepare, monkeypatch):
 def everything(module, trainer):
     state = trainer.optimizers[0].state_dict()["state"]
     of_optimizer = {f"{number} {key}": tensor for number, of in state.items() for key, tensor in of.items()}
-    return on_cpu(module.net.state_dict() | of_optimizer | dict(trainer.callback_metrics))
+    losses = {name: figure for name, figure in trainer.callback_metrics.items() if name.endswith("/loss")}
+    return on_cpu(module.net.state_dict() | of_optimizer | losses)
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,13 @@ def test_a_training_with_replayed_steps_is_the_same_training(train, overrides):
 
 def test_a_training_on_a_gpu_may_be_resumed_on_any_device(train, tmp_path):
     settings = ["++trainer.enable_checkpointing=true"]
-    module, trainer = train("true", *settings, "trainer.max_epochs=1")
+    _, trainer = train("true", *settings, "trainer.max_epochs=1")
     trainer.save_checkpoint(tmp_path / "kept.ckpt")
     expected, _ = train("true", *settings)
-    for overrides in (["trainer.max_epochs=3"], ["trainer.accelerator=cpu"]):
-        graph = "auto" if "trainer.accelerator=cpu" in overrides else "true"
-        found, trainer = train(graph, *settings, *overrides, ckpt_path=tmp_path / "kept.ckpt")
+    of_devices = {"gpu": ("true", ROUNDING), "cpu": ("auto", {"rtol": 1e-2, "atol": RATE / 4})}
+    for device, (graph, tolerance) in of_devices.items():
+        found, trainer = train(graph, *settings, f"trainer.accelerator={device}", ckpt_path=tmp_path / "kept.ckpt")
         assert trainer.global_step == 18
-        tolerance = ROUNDING if graph == "true" else {"rtol": 1e-2, "atol": RATE / 10}
         assert_same(on_cpu(found.net.state_dict()), on_cpu(expected.net.state_dict()), **tolerance)
 
 

@@ -46,6 +46,8 @@ def predictor_of(compose_run, saw_dir, tmp_path_factory):
             elif isinstance(part, Film) and part.linear is not None:
                 nn.init.normal_(part.linear.weight, std=0.1)
         module.std_scale.uniform_(0.5, 2.0)
+        for name, buffer in module.spread.named_buffers():
+            buffer.uniform_(0.5, 2.0) if name == "std" else buffer.normal_(std=0.3)
         return Predictor(module), n_aux
 
     return make

@@ -121,7 +121,9 @@ def test_the_keys_of_metrics_are_the_same_with_one_head_or_three(build, recipe_o
     assert set(trainer.callback_metrics) == expected | {"val/acc_best", "epochs"}
     assert set(trainer.progress_bar_metrics) == {"train/loss", "train/acc", "val/loss", "val/acc", "val/acc_best"}
     trainer.test(module, datamodule=datamodule, verbose=False)
-    assert set(trainer.callback_metrics) == {f"test/{figure}" for figure in figures | covered}
+    tenths = {"coverage_together", "coverage_joint"}
+    tenths |= {f"{of}{key}" for of in ("", *(f"{name}_" for name in names)) for key in ("coverage_worst", "width")}
+    assert set(trainer.callback_metrics) == {f"test/{figure}" for figure in figures | covered | tenths}
     assert all(math.isfinite(figure) for figure in trainer.callback_metrics.values())
 
 

@@ -130,7 +130,7 @@ def orphan(place):
 
 @pytest.fixture
 def faulty(tmp_path, monkeypatch):
-    """Runs the bench with parts that do harm, side by side, for some seconds at the most; gives its exit code and JSON."""
+    """Runs the bench with parts that do harm, side by side, for some seconds; gives its exit code and JSON."""
     (tmp_path / "scripts" / "gpu_parts").mkdir(parents=True)
     (tmp_path / "scripts" / "gpu_parts" / "faults.py").write_text(FAULTS)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from src import readings
 from src.checkpoints.run import load_run
 
 ROOT = Path(__file__).parents[2]
@@ -96,3 +97,12 @@ def program(monkeypatch, capfd):
     logging.root.handlers[:], logging.root.level = before
     for signum, handler in listening.items():  # Lightning leaves them ignored: the program is at its end
         signal.signal(signum, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_calibration():
+    """Distances and error bars are calibrated on few sounds, to save time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings, "N_CLEAN", 24)
+        patch.setattr(readings, "N_PERTURBED", 72)
+        yield

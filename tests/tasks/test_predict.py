@@ -1,3 +1,4 @@
+import copy
 import csv
 import json
 import math
@@ -5,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,20 @@ from scripts.faults.recordings import odd_recordings
 from src import readings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
-from src.errors import ConfigError, VIMHError
+from src.errors import CheckpointError, ConfigError, VIMHError
 from src.hydra_versions import initialize_configs
 from src.models.predictor import Predictor
 from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
-from src.readings import OUTSIDE, acts_on_level_alone, read_audio, read_parameters, trained_on
+from src.readings import (
+    acts_on_level_alone,
+    describe,
+    held_together,
+    joint_scale_of,
+    read_audio,
+    read_parameters,
+    trained_on,
+)
 from src.recipe import Recipe
 from src.recordings import AudioFile, read_recording, resample
 from src.tasks import predict as tasks_predict
@@ -148,9 +158,10 @@ def test_sounds_of_the_dataset_are_in_the_domain_and_noise_is_not(sounds, run, c
     predict(compose_predict(f"audio={sounds}"))
     *inside, noise = predictions(tmp_path)["recordings"]
     assert noise["file"].endswith("noise.wav")
-    assert not noise["in_domain"]
-    assert noise["percentile"] > OUTSIDE
-    assert sum(entry["in_domain"] for entry in inside) >= N - 1
+    assert noise["zone"] != "inside"
+    assert noise["distance"] > 3 * max(entry["distance"] for entry in inside)
+    assert noise["db_away"] > max(entry["db_away"] for entry in inside)
+    assert sum(entry["zone"] == "inside" for entry in inside) >= N - 1
 
 
 def test_what_is_no_sound_is_skipped_named_and_counted(sounds, compose_predict, tmp_path, capsys, caplog):
@@ -214,7 +225,7 @@ def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys)
     assert list(found["skipped"]) == [name_of(bad)]
     printed = capsys.readouterr().out
     for path in paths:
-        assert name_of(path)[-20:].replace(" ", "") in "".join(printed.split())
+        assert name_of(path)[-8:].replace(" ", "") in "".join(printed.split())
     assert "\x1b[31m" not in printed
     assert len([wav.name.encode("utf-8") for wav in (tmp_path / "out" / "wav").iterdir()]) == len(paths)
 
@@ -369,3 +380,34 @@ def test_the_program_ends_with_0_where_something_was_read_and_with_2_where_nothi
     assert "text.wav: cannot be read as audio" in none.stderr
     assert "Traceback" not in some.stderr + none.stderr
     assert len(predictions(tmp_path)["recordings"]) == N
+
+
+def test_joint_intervals_are_wider_by_what_the_checkpoint_says(run, sounds):
+    trained = trained_on(run)
+    synth = trained.recipe.synth
+    recording = read_recording(sounds / "0.wav", synth.sample_rate, synth.duration, trained.lead)
+    each = read_parameters(recording, trained, None)
+    joint = held_together(each, run)
+    scale = float(run.module.joint_scale)
+    assert scale > 1
+    assert np.array_equal(joint.std, each.std)
+    np.testing.assert_allclose(joint.reach_std, scale * each.std)
+    assert describe(joint, trained)["together"] == scale
+    assert describe(each, trained)["together"] is None
+
+
+def test_joint_intervals_of_a_dataset_are_columns(run, saw_dir, compose_predict, tmp_path):
+    predict(compose_predict(f"dataset={saw_dir}", "joint=true"))
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        row = next(csv.DictReader(file))
+    for spec in run.info.parameters:
+        low, high, value, std = (float(row[f"{spec.name}{end}"]) for end in ("_low", "_high", "", "_std"))
+        half = 1.645 * float(run.module.joint_scale) * std
+        assert (low, high) == pytest.approx((max(spec.min, value - half), min(spec.max, value + half)), rel=1e-4)
+
+
+def test_a_checkpoint_without_a_joint_scale_says_so(run):
+    module = copy.deepcopy(run.module)
+    module.joint_scale.zero_()
+    with pytest.raises(CheckpointError, match="joint=true: the checkpoint does not say"):
+        joint_scale_of(replace(run, module=module))

@@ -28,7 +28,8 @@ HEADS = {"note_velocity": "MIDI", "log10_decay_time": "log10 s"}
 OF_HEADS = ("acc", "acc1", "mae", "steps", "nmae")
 FIGURES = {"loss", "acc", "acc1", "steps", "nmae"} | {f"{head}_{figure}" for head in HEADS for figure in OF_HEADS}
 COVERAGE = {"coverage"} | {f"{head}_coverage" for head in HEADS}
-TEST_FIGURES = FIGURES | COVERAGE
+OF_TENTHS = {f"{of}{key}" for of in ("", *(f"{head}_" for head in HEADS)) for key in ("coverage_worst", "width")}
+TEST_FIGURES = FIGURES | COVERAGE | OF_TENTHS | {"coverage_together", "coverage_joint"}
 N_BATCHES = 3  # of an epoch: 46 training samples, 16 to the batch
 
 
@@ -42,7 +43,7 @@ def checkpoint(run):
 
 def test_training_returns_every_metric(trained_run):
     expected = {f"{stage}/{figure}" for stage in ("train", "val", "test") for figure in FIGURES} | {"val/acc_best"}
-    expected |= {f"{stage}/{figure}" for stage in ("val", "test") for figure in COVERAGE}
+    expected |= {f"val/{figure}" for figure in COVERAGE} | {f"test/{figure}" for figure in TEST_FIGURES}
     rates = {name for name in trained_run.metrics if name.startswith("lr-")}
     assert set(trained_run.metrics) - rates == expected
     assert all(math.isfinite(figure) for figure in trained_run.metrics.values())
@@ -106,9 +107,21 @@ def test_evaluation_reproduces_the_test_metrics_exactly(trained_run, evaluated, 
 
 def test_evaluation_on_the_validation_samples_reproduces_the_last_epoch(trained_run, evaluated):
     metrics = evaluated(trained_run.run_dir / "checkpoints" / "last.ckpt", "split=val")
-    covered = {metrics.pop(f"val/{figure}") for figure in COVERAGE}  # now with the scale found on these very samples
+    covered = {metrics.pop(f"val/{figure}") for figure in COVERAGE}  # with the scale found on others after the training
     assert metrics == {f"val/{figure}": trained_run.metrics[f"val/{figure}"] for figure in FIGURES}
-    assert all(share >= 0.9 for share in covered)
+    assert all(share >= 0.5 for share in covered)
+
+
+def test_best_and_last_checkpoints_are_calibrated_on_sounds_of_their_own(trained_run):
+    state = {path.name: torch.load(path, weights_only=True) for path in trained_run.run_dir.glob("checkpoints/*.ckpt")}
+    assert len(state) == 2
+    for name, saved in state.items():
+        weights = saved["state_dict"]
+        assert weights["joint_scale"] > 0, name
+        assert (weights["spread.bias"] != 0).all(), name  # one factor for all sounds: there are few
+        assert (weights["spread.weight"] == 0).all(), name
+    log = (trained_run.run_dir / "train.log").read_text()
+    assert "Error bars have one scale for all sounds, set on 46 held-out sounds: 1,000 are needed to fit them" in log
 
 
 def test_evaluation_takes_another_place_and_batch_size(trained_run, evaluated, saw_dir, tmp_path):
@@ -281,7 +294,10 @@ def test_a_run_that_does_not_train_is_a_test(program, arguments, tmp_path, overr
     assert code == 0, err
     (run,) = runs(tmp_path)
     results = json.loads((run / "results.json").read_text())
-    assert set(results["metrics"]) == {f"test/{figure}" for figure in TEST_FIGURES}
+    joint = (
+        {"test/coverage_joint"} if overrides == ["trainer.max_epochs=0"] else set()
+    )  # what was never validated has none
+    assert set(results["metrics"]) == {f"test/{figure}" for figure in TEST_FIGURES - {"coverage_joint"}} | joint
     assert results["epochs"] == 0
     assert all(name in out for name in HEADS)
 
