@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         rows = [row for path in options.checkpoints for row in rows_of(path, options.sounds)]
     except NSMError as error:
-        console(stderr=True).print(str(error))
+        console(stderr=True).print(str(error), soft_wrap=True)
         return 1
     lines = "\n".join(table(COLUMNS, rows))
     if options.page:

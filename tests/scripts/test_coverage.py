@@ -3,6 +3,11 @@ import pytest
 from scripts import coverage
 
 
+@pytest.fixture(scope="module")
+def ckpt_path(trained_run):
+    return trained_run.run_dir / "checkpoints" / "last.ckpt"
+
+
 def test_every_network_has_a_row_with_one_scale_and_one_for_each_sound(ckpt_path):
     one, each = coverage.rows_of(ckpt_path, 60)
     assert len(one) == len(each) == len(coverage.COLUMNS)
