@@ -34,6 +34,7 @@ from src.errors import NSMError  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.generation import fresh_sounds  # noqa: E402
 from src.models.metrics import HeadMetrics  # noqa: E402
+from src.models.spread import LEAST_SOUNDS  # noqa: E402
 from src.models.vimh_module import VIMHLitModule  # noqa: E402
 from src.programs.command_line import OptionParser  # noqa: E402
 from src.programs.output import console  # noqa: E402
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         rows = [row for path in options.checkpoints for row in rows_of(path, options.sounds)]
     except NSMError as error:
-        console(stderr=True).print(str(error))
+        console(stderr=True).print(str(error), soft_wrap=True)
         return 1
     lines = "\n".join(table(COLUMNS, rows))
     if options.page:
@@ -74,8 +75,8 @@ def rows_of(path: Path, n_sounds: int) -> list[list[str]]:
     datamodule.stream_source = partial(fresh_sounds, instantiate=instantiate_trusted)
     names = [datamodule.data_dir.name, type(run.module.net).__name__]
     figures = {}
-    for kind, least in (("one scale", sys.maxsize), ("each sound", None)):
-        calibrate_module(run.module, datamodule, **({} if least is None else {"least": least}))
+    for kind, least in (("one scale", sys.maxsize), ("each sound", LEAST_SOUNDS)):
+        calibrate_module(run.module, datamodule, least)
         figures[kind] = measure(run.module, test_batches(datamodule, n_sounds))
     before = figures["one scale"]
     return [[*names, kind, *cells(found, run.module.names, before)] for kind, found in figures.items()]

@@ -6,6 +6,7 @@ the answer's picture leaves unexplained, together with a prior, the variance of 
 (Laplace's approximation; MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27.)
 """
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -78,11 +79,11 @@ def ridges_of(recipe: Recipe, covariance: np.ndarray, value: np.ndarray) -> list
     correlation = covariance / np.maximum(np.outer(std, std), 1e-12)
     pairs = [
         (p, q)
-        for p, q in zip(*np.triu_indices(len(std), 1), strict=True)
+        for p, q in itertools.combinations(range(len(std)), 2)
         if abs(correlation[p, q]) >= LEAST_CORRELATION and min(std[p], std[q]) >= LEAST_STD
     ]
     pairs.sort(key=lambda pair: -abs(correlation[pair]))
-    return [Ridge(int(p), int(q), float(correlation[p, q]), _ends(recipe, covariance, value, [p, q])) for p, q in pairs]
+    return [Ridge(p, q, float(correlation[p, q]), _ends(recipe, covariance, value, [p, q])) for p, q in pairs]
 
 
 def _ends(recipe: Recipe, covariance: np.ndarray, value: np.ndarray, pair: list[int]) -> np.ndarray:

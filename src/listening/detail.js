@@ -37,7 +37,7 @@ export class Detail {
     find("#sound-notes").replaceChildren(...sound.notes.map((note) => element("p", { class: "note" }, note)));
     this.#showParameters(sound);
     find("#parameters").classList.toggle("far", sound.far);
-    find("#ridges").replaceChildren(...(compared === 1 ? sound.ridges.map((ridge) => ridgeFigure(ridge, 1)) : []));
+    find("#ridges").replaceChildren(...(compared === 1 ? sound.ridges.map((ridge) => ridgeFigure(ridge)) : []));
     this.#showMetrics(sound);
     this.draw();
   }

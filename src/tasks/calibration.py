@@ -112,7 +112,7 @@ def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: in
     model.spread.reset()
     with sign_of_life("Calibrating the error bars ..."):
         fit, scale = ([torch.cat(column) for column in zip(*seen(model, part), strict=True)] for part in sets)
-        fitted = bool(model.spread.fit(*fit, least=least).any())
+        fitted = bool(model.spread.fit(fit[0], fit[1], least=least).any())
         if not fitted:
             scale = [torch.cat(pair) for pair in zip(fit, scale, strict=True)]
         set_scale(model, *scale)

@@ -380,8 +380,8 @@ def predict_dataset(run: Run, data_dir: str, settings: PredictSettings, output_d
                 plain_values(run.info.parameters, *pair) for pair in ((batch["value"].numpy(),), (value, std))
             )
             ends = interval(run.info.space, value, scale * std) if settings.joint else np.empty((*value.shape, 0))
-            known = np.not_equal(said[1], None)[..., None]
-            ends = np.where(known, ends, None)
+            ends = ends.astype(object)
+            ends[[[cell is None for cell in row] for row in said[1]]] = None
             cells = np.concatenate([np.stack([*said, true], axis=2), ends], axis=2).reshape(len(value), -1)
             rows += [[n, *(csv_cell(cell, 7) for cell in row)] for n, row in enumerate(cells, first)]
             advance(len(value))

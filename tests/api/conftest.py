@@ -30,6 +30,7 @@ def place(trained_run, saw_dir, tmp_path_factory) -> Path:
         checkpoint = torch.load(path, weights_only=True)
         checkpoint[ENTRY]["config"]["experiment_name"] = "example"
         torch.save(checkpoint, path)
+    (run_dir / "results.json").touch()  # or the run would seem to be resumed since
     (root / "data").mkdir()
     (root / "data" / saw_dir.name).symlink_to(saw_dir)
     (root / "sounds").mkdir()
