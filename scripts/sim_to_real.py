@@ -400,8 +400,7 @@ def names_of(space: ParameterSpace) -> list[str]:
 
 def trained_how(recipe: Recipe) -> str:
     """Whether the training's sounds were clean."""
-    perturb = recipe.config.get("perturb") or {}
-    return f"perturbed ({', '.join(perturb)})" if perturb else "clean"
+    return "on perturbed sounds" if recipe.config.get("perturb") else "on clean sounds"
 
 
 # ----- what is shown

@@ -556,3 +556,21 @@ def test_in_a_blind_test_x_is_one_of_both_sounds_at_the_same_position(page):
     page.press("\ue00c")
     page.press(" ")
     assert page.playing() == "True"
+
+
+def test_answers_about_far_sounds_are_grey_and_say_so(driver, tmp_path):
+    first, second, *_ = make_prediction().sounds
+    sounds = [replace(first, name="near"), replace(second, name="far", far=True, notes=("FAR from the training",))]
+    (tmp_path / "far.html").write_text(render_report(replace(make_prediction(), sounds=sounds)), encoding="utf-8")
+    page = Page(driver, (tmp_path / "far.html").as_uri())
+    colours = {}
+    for number, name in enumerate(("near", "far")):
+        driver.execute_script(f"document.querySelector('#rows tr[data-sound=\"{number}\"]').click()")
+        assert driver.find_element("id", "sound-name").text == name
+        cell = driver.find_element("css selector", "#parameters tbody td")
+        colours[name] = cell.value_of_css_property("color")
+        grey = "grayscale" in driver.find_element("css selector", ".range-cell").value_of_css_property("filter")
+        assert grey == (name == "far")
+    assert "FAR from the training" in driver.find_element("id", "sound-notes").text
+    assert colours["near"] != colours["far"]
+    assert page.complaints() == []
