@@ -35,14 +35,14 @@ class Part:
 PARTS = (
     Part("parity", "sounds and images beside those of the CPU", "parity.measure", 51, beside=True, simulated=True),
     Part("tests", "the tests that need a GPU", "tests.measure", 51, beside=True, needs_gpu=True),
-    Part("data", "sets of 16,384 sounds for the trainings, made on the CPU", "data.measure", 51, beside=True),
+    Part("data", "sets of 16,384 sounds for the trainings", "data.measure", 51, beside=True),
     Part("generation", "sounds and samples in a second, at several block sizes", "generation.measure", 28),
-    Part("steps", "training steps, eager and captured, and bare loops with generation", "steps.measure", 30),
-    Part("train", "what src/train.py does, with its callbacks, on a stored set and on streams", "speed.measure", 60),
+    Part("steps", "training steps, eager and captured; bare loops", "steps.measure", 30),
+    Part("train", "src/train.py with its callbacks: a stored set, streams", "speed.measure", 60),
     Part("envelope", "a training of three minutes: envelope, cnn_64k", "training.envelope", 180),
     Part("basic", "a training of one minute: basic, cnn_tiny", "training.basic", 60),
     Part("resonance", "a training of one minute: resonance, cnn_64k", "training.resonance", 60),
-    Part("memory", "memory over five minutes of a stream, or what time is left", "training.memory", 300, fills=True),
+    Part("memory", "memory over five minutes of a stream", "training.memory", 300, fills=True),
 )
 BY_NAME = {part.name: part for part in PARTS}
 

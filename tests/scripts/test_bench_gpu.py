@@ -367,15 +367,19 @@ def test_memory_that_grows_in_a_straight_line_has_its_slope_after_it_has_settled
 
 @pytest.mark.slow
 def test_a_rehearsal_on_the_cpu_runs_every_part_and_is_no_measurement(tmp_path):
-    command = [sys.executable, "scripts/bench_gpu.py", "--device=cpu", "--small", "--seconds=1800"]
+    command = [
+        sys.executable,
+        "scripts/bench_gpu.py",
+        "--device=cpu",
+        "--small",
+        "--seconds=5400",
+    ]  # of which it takes two minutes where nothing else runs
     done = subprocess.run(
-        [*command, f"--output={tmp_path / 'out'}"], cwd=ROOT, capture_output=True, text=True, timeout=1900, check=False
+        [*command, f"--output={tmp_path / 'out'}"], cwd=ROOT, capture_output=True, text=True, timeout=5500, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads((tmp_path / "out" / "gpu.json").read_text())
-    assert list(content["parts"]) == [part.name for part in PARTS if not part.needs_gpu] or set(content["parts"]) == {
-        part.name for part in PARTS if not part.needs_gpu
-    }
+    assert set(content["parts"]) == {part.name for part in PARTS if not part.needs_gpu}
     assert all(part["found"] for part in content["parts"].values())
     assert content["parts"]["envelope"]["found"]["training envelope cnn_64k"]["sounds"] == 512
     with pytest.raises(ConfigError, match="is of a rehearsal, and no measurement"):
