@@ -233,7 +233,7 @@ def row(alike: Sequence[Cell], runs: Runs) -> tuple[str, ...]:
     if not found:
         return (*start, "", "", synthesis, "", "not measured yet", "", "")
     if "acc" not in found[0]:
-        return (*start, "", "", synthesis, "not an epoch", "", "", "")
+        return (*start, "", "", synthesis, "no time left", "", "", "")
     seconds = spread([run["run_seconds"] for run in found], 0)
     counts = (f"{statistics.fmean(run[key] for run in found):,.0f}" for key in ("different_sounds", "seen_sounds"))
     scores = (spread([run[key] for run in found], digits) for key, digits in (("acc", 3), ("nmae", 4)))
