@@ -283,6 +283,7 @@ def draw_errors(runs: Runs) -> bytes:
                 panel.plot(minutes, nmae, "k_", markersize=14, label="goal" if minutes == BUDGETS[0] else None)
         panel.set(xscale="log", yscale="log", title=f"{name}, {model}", xlabel="minutes of one core")
         panel.set(ylabel="error / range")
+        panel.margins(0.12, 0.15)
         plain_ticks(panel)
         panel.set_xticks(BUDGETS, [str(minutes) for minutes in BUDGETS])
         panel.grid(alpha=0.25, lw=0.6)
