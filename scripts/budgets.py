@@ -13,6 +13,7 @@ settings were chosen, on sounds and with weights of another seed, into docs/resu
 """
 
 import argparse
+import math
 import re
 import threading
 import time
@@ -47,7 +48,7 @@ from scripts.budgets_page import (  # noqa: E402
     trials,
 )
 from scripts.pages import read_json  # noqa: E402
-from scripts.setups import compose_config, moog_set, run_program, set_up, sound_seconds  # noqa: E402
+from scripts.setups import Spent, compose_config, moog_set, run_program, set_up, sound_seconds  # noqa: E402
 from src.files import claim_directory  # noqa: E402
 from src.models.costs import keep_freed_memory  # noqa: E402
 from src.overrides import quoted  # noqa: E402
@@ -72,8 +73,8 @@ NETWORKS_TIMED = ("cnn_micro", "cnn_tiny", "cnn_64k")
 
 def overrides_of(cell: Cell) -> tuple[str, ...]:
     """Overrides of `train.py` that a cell means, but for the length of the training."""
-    stream = ("data.stream=true", f"data.stream_size={STREAMED}") if cell.data == STREAM else ()
-    return f"experiment=moog_cnn_{cell.set}", f"model={cell.model}", *moog_set(cell.set, *cell.dataset), *stream
+    stream = f"data.stream={str(cell.data == STREAM).lower()}"
+    return f"experiment=moog_cnn_{cell.set}", f"model={cell.model}", *moog_set(cell.set, *cell.dataset), stream
 
 
 def speed_of(overrides: Iterable[str]) -> tuple[float, float]:
@@ -84,17 +85,21 @@ def speed_of(overrides: Iterable[str]) -> tuple[float, float]:
     return sound_seconds(*set_up(compose_config("train", *overrides, *settings)), time.thread_time)
 
 
-def planned_epochs(left: float, n_train: int, n_val: int, step: float, make: float) -> int:
-    """Epochs that fit into the seconds that are left for training; 0 if not even one does.
+def planned(left: float, seconds_per_epoch: float) -> tuple[int, float]:
+    """Epochs that use up the seconds that are left for training, and the share of its sounds that each has.
+
+    Whole epochs would leave up to one of them unused; with a few sounds less, one more fits.
 
     Args:
         left: Core seconds.
-        n_train: Sounds of an epoch.
-        n_val: Sounds that it ends with, which take a third of the time.
-        step: Core seconds a sound and step.
-        make: Core seconds to make a sound that is streamed.
+        seconds_per_epoch: With all sounds.
+
+    Returns:
+        No epochs where nothing is left.
     """
-    return int(SHARE_TO_TRAIN * left / (n_train * (step + make) + n_val * step / 3))
+    fitting = max(0.0, SHARE_TO_TRAIN * left / seconds_per_epoch)
+    epochs = math.ceil(fitting)
+    return epochs, fitting / max(1, epochs)
 
 
 def synthesis_of(cell: Cell) -> float:
@@ -115,40 +120,47 @@ def synthesis_of(cell: Cell) -> float:
 
 
 def measure(cell: Cell) -> dict[str, Any]:
-    """Train and test within the budget, repeated with fewer epochs while it is exceeded.
+    """Train and test within the budget, repeated with less where it is exceeded.
 
     Returns:
-        What is kept of the run; only `step_us` and `synthesis_seconds` where not even an epoch fits.
+        What is kept of the run; without figures where synthesis and test alone take longer.
     """
     with PREPARING:
         synthesis, overrides = synthesis_of(cell), overrides_of(cell)
         step, make = speed_of(overrides)
     about = {"synthesis_seconds": synthesis, "step_us": round(1e6 * step, 1), "make_us": round(1e6 * make, 1)}
-    left = 60 * cell.minutes - synthesis - START_UP - PER_SOUND * cell.dataset[0]
-    n_val = cell.n_train_and_val - cell.n_train
-    epochs = planned_epochs(left, STREAMED if make else cell.n_train, n_val, step, make)
+    budget = 60 * cell.minutes - synthesis
+    left = budget - START_UP - PER_SOUND * cell.dataset[0]
+    n_epoch = STREAMED if cell.data == STREAM else cell.n_train
+    epoch = n_epoch * (step + make) + (cell.n_train_and_val - cell.n_train) * step / 3
+    epochs, share = planned(left, epoch)
     while epochs > 0:
-        results, spent = train(cell.key, (*overrides, f"seed={cell.seed}"), epochs)
-        total = synthesis + spent.core
-        if total <= 60 * cell.minutes:
+        results, spent = train(cell.key, (*overrides, *length_of(cell, epochs, share), f"seed={cell.seed}"))
+        if spent.core <= budget:
             return about | figures(cell, results, spent)
-        epochs = min(epochs - 1, int(epochs * (left - (total - 60 * cell.minutes)) / left))
+        share *= SHARE_TO_TRAIN * left / (spent.core - (budget - left))
     return about
 
 
-def train(name: str, overrides: Iterable[str], epochs: int) -> tuple[dict[str, Any], Any]:
+def length_of(cell: Cell, epochs: int, share: float) -> tuple[str, str]:
+    """Overrides of so many epochs with a share of a cell's sounds."""
+    if cell.data == STREAM:
+        return f"trainer.max_epochs={epochs}", f"data.stream_size={round(share * STREAMED)}"
+    return f"trainer.max_epochs={epochs}", f"data.train_size={math.floor(share * cell.n_train_and_val)}"
+
+
+def train(name: str, overrides: Iterable[str]) -> tuple[dict[str, Any], Spent]:
     """Train and test on one thread, in a process of its own.
 
     Returns:
         The run's `results.json`, and the seconds it took.
     """
     run_dir = claim_directory(ROOT / "logs" / "budgets" / re.sub(r"\W+", "_", f"{name}_{time.time():.0f}"))
-    settings = (*overrides, *QUIET, f"trainer.max_epochs={epochs}", f"hydra.run.dir={quoted(str(run_dir))}")
-    spent = run_program("src/train.py", *settings, **ONE_THREAD)
+    spent = run_program("src/train.py", *overrides, *QUIET, f"hydra.run.dir={quoted(str(run_dir))}", **ONE_THREAD)
     return read_json(run_dir / "results.json"), spent
 
 
-def figures(cell: Cell, results: Mapping[str, Any], spent: Any) -> dict[str, Any]:
+def figures(cell: Cell, results: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
     """What is kept of a run that was within its budget, with the figures of the common test sounds."""
     tested = results["metrics"] if cell.tests_itself else test(cell, results["checkpoint"])
     seen = results["training_samples"] * (1 if cell.data == STREAM else results["epochs"])
@@ -179,7 +191,7 @@ def test(cell: Cell, checkpoint: str) -> dict[str, float]:
 
 def try_out(trial: Trial) -> dict[str, Any]:
     """Train with settings that are tried, and keep how well the validation sounds are read."""
-    results, spent = train(f"tuning {trial.key}", trial.overrides(moog_set), trial.epochs)
+    results, spent = train(f"tuning {trial.key}", (*trial.overrides(moog_set), f"trainer.max_epochs={trial.epochs}"))
     found = {key: results["validation"][key] for key in ("acc", "nmae", "loss")}
     return {"run_seconds": round(spent.core, 1), "wall_seconds": round(spent.wall, 1), **found}
 

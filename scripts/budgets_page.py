@@ -233,7 +233,7 @@ def row(alike: Sequence[Cell], runs: Runs) -> tuple[str, ...]:
     if not found:
         return (*start, "", "", synthesis, "", "not measured yet", "", "")
     if "acc" not in found[0]:
-        return (*start, "", "", synthesis, "not an epoch", "", "", "")
+        return (*start, "", "", synthesis, "no time left", "", "", "")
     seconds = spread([run["run_seconds"] for run in found], 0)
     counts = (f"{statistics.fmean(run[key] for run in found):,.0f}" for key in ("different_sounds", "seen_sounds"))
     scores = (spread([run[key] for run in found], digits) for key, digits in (("acc", 3), ("nmae", 4)))
@@ -283,6 +283,7 @@ def draw_errors(runs: Runs) -> bytes:
                 panel.plot(minutes, nmae, "k_", markersize=14, label="goal" if minutes == BUDGETS[0] else None)
         panel.set(xscale="log", yscale="log", title=f"{name}, {model}", xlabel="minutes of one core")
         panel.set(ylabel="error / range")
+        panel.margins(0.12, 0.15)
         plain_ticks(panel)
         panel.set_xticks(BUDGETS, [str(minutes) for minutes in BUDGETS])
         panel.grid(alpha=0.25, lw=0.6)

@@ -149,6 +149,8 @@ PARTS = (
             "scripts/bench.py",
             "scripts/bench_gpu.py",
             "scripts/benchmark_models.py",
+            "scripts/budgets.py",
+            "scripts/budgets_page.py",
             "scripts/gpu_page.py",
             "scripts/gpu_parts/*",
             "scripts/gpu_wheels",
@@ -157,10 +159,11 @@ PARTS = (
             "tests/scripts/test_bench.py",
             "tests/scripts/test_bench_gpu.py",
             "tests/scripts/test_benchmark_models.py",
+            "tests/scripts/test_budgets.py",
             "tests/scripts/test_gpu_page.py",
             "tests/scripts/test_robustness.py",
         ),
-        r"\bbenchmark_models\b|\bbench\.py|\bbenchmarks\.md|\bresults_page\b|\bpedalboard\b|\bresults\.md|"
+        r"\bbenchmark_models\b|\bbudgets(\.py|_page)\b|\bbench\.py|\bbenchmarks\.md|\bresults_page\b|\bpedalboard\b|\bresults\.md|"
         r"\bbench[-_]gpu\b|\bgpu_(page|parts|wheels)\b|\bMeasure a GPU\b|\brobustness\b",
         needs=("moog", "vit", "convnext", "mlp", "conv6", "wave", "trivial", "digits"),
     ),

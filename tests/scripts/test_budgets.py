@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scripts import budgets, budgets_page
-from scripts.budgets import finish, overrides_of, planned_epochs
+from scripts.budgets import SHARE_TO_TRAIN, finish, overrides_of, planned
 from scripts.budgets_page import (
     BUDGETS,
     COMMON,
@@ -29,7 +29,7 @@ from scripts.budgets_page import (
     verdict,
 )
 from scripts.pages import between_marks, read_json
-from scripts.setups import compose_config, moog_set
+from scripts.setups import Spent, compose_config, moog_set
 from src.errors import NSMError
 from src.params import ParameterSpace, ParamSpec
 
@@ -52,16 +52,35 @@ def test_every_budget_is_measured_with_every_source_of_sounds():
     assert found >= {(name, minutes, data) for name in ("basic", "envelope") for minutes in BUDGETS for data in sources}
 
 
-def test_planned_epochs_fit_and_one_more_would_not():
+def test_a_plan_fills_the_time_that_is_left_and_no_more():
     rng = np.random.default_rng(0)
-    for left, step, make in zip(
-        rng.uniform(1, 900, 50), rng.uniform(5e-5, 4e-4, 50), rng.uniform(0, 4e-4, 50), strict=True
-    ):
-        epochs = planned_epochs(left, 90_000, 10_000, step, make)
-        epoch = 90_000 * (step + make) + 10_000 * step / 3
-        assert epochs * epoch <= left
-        assert (epochs + 1) * epoch > 0.9 * left
-    assert planned_epochs(3.0, 90_000, 10_000, 1e-4, 0.0) == planned_epochs(-5.0, 90_000, 10_000, 1e-4, 0.0) == 0
+    for left, epoch in rng.uniform((1, 0.5), (900, 200), (200, 2)):
+        epochs, share = planned(left, epoch)
+        assert 0 < share <= 1
+        assert epochs * share * epoch == pytest.approx(SHARE_TO_TRAIN * left)
+        assert (epochs - 1) * epoch < left
+    assert planned(-1.0, 10.0)[0] == planned(0.0, 10.0)[0] == 0
+
+
+def test_a_run_that_took_too_long_is_repeated_with_less(monkeypatch):
+    lengths = []
+
+    def train(name, overrides):
+        (size,) = (int(text.partition("=")[2]) for text in overrides if text.startswith("data.train_size="))
+        (epochs,) = (int(text.partition("=")[2]) for text in overrides if text.startswith("trainer.max_epochs="))
+        lengths.append(epochs * size)
+        return RUN, Spent(20 + 1.3e-4 * epochs * size, 0.0)
+
+    monkeypatch.setattr(budgets, "synthesis_of", lambda cell: 20.0)
+    monkeypatch.setattr(budgets, "speed_of", lambda overrides: (1e-4, 0.0))
+    monkeypatch.setattr(budgets, "train", train)
+    monkeypatch.setattr(budgets, "figures", lambda cell, results, spent: {"run_seconds": spent.core})
+    found = budgets.measure(HEADLINE)
+    assert len(lengths) == 2
+    assert lengths[1] < lengths[0]
+    assert 0.9 * 160 < found["run_seconds"] <= 160
+    monkeypatch.setattr(budgets, "synthesis_of", lambda cell: 200.0)
+    assert "run_seconds" not in budgets.measure(HEADLINE)
 
 
 def test_no_cell_is_trained_on_a_sound_that_it_is_tested_on():
@@ -149,7 +168,7 @@ def test_a_row_says_what_was_reached_missed_not_measured_or_impossible():
     assert "0.962, 0.0055: missed, 2 seeds" in row(alike, worse)
     assert verdict(replace(HEADLINE, set="resonance"), [RUN]) == ""
     assert "not measured yet" in row(alike, {})
-    assert "not an epoch" in row(alike, {**runs, HEADLINE.key: {"synthesis_seconds": 200.0}})
+    assert "no time left" in row(alike, {**runs, HEADLINE.key: {"synthesis_seconds": 200.0}})
 
 
 def test_pictures_are_the_same_for_the_same_numbers():
