@@ -90,7 +90,7 @@ def test_a_loud_sound_is_one(recipe_of):
 def test_fresh_sounds_are_looked_at_too(recipe_of):
     recipe = recipe_of(*SMALL)
     broken = failing(recipe, np.nan, SIZE + 5)
-    with pytest.raises(NSMError, match=r"^Sample 5 \(note_velocity"):
+    with pytest.raises(NSMError, match=rf"^Sample {SIZE + 5} \(note_velocity"):
         broken.make_fresh(2, 9)
     assert len(broken.make_fresh(0, 5).image) == 5
 
