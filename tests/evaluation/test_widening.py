@@ -29,7 +29,7 @@ def factors(distance, widening=WIDENING):
 
 def test_coverage_is_90_percent_at_every_distance():
     distance, deviation = outside(20_000, seed=2)
-    for low, high in ((0, 1), (1, 3), (3, 7), (7, 10)):
+    for low, high in ((0, 1), (1, 2), (2, 3), (3, FAR)):
         band = (distance > low) & (distance <= high)
         covered = np.mean(deviation[band] <= factors(distance[band]), axis=0)
         assert (covered > 0.87).all(), (low, high, covered)
@@ -63,7 +63,7 @@ def test_no_error_bar_is_wider_than_the_range():
 
 def test_too_few_sounds_widen_nothing():
     few = Widening.fit(np.linspace(2, 3, 5), np.full((5, 2), 100.0))
-    assert (factors([0.5, 2.5, 9.0], few) == 1).all()
+    assert (factors([0.5, 2.5, FAR], few) == 1).all()
 
 
 def test_what_does_not_count_is_left_out():

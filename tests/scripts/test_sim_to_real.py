@@ -37,7 +37,7 @@ def test_parts_put_together_are_the_voice(basic):
     of_parts = BY_NAME["ours, polyBLEP saw"].render(recipe, value, patch)
     for sound, other in zip(naive, of_parts, strict=True):
         assert np.corrcoef(sound, other)[0, 1] > 0.97
-        assert np.abs(sound).max() == pytest.approx(np.abs(other).max(), rel=0.1)
+        assert np.abs(sound).max() == pytest.approx(np.abs(other).max(), rel=0.2)
 
 
 def test_at_another_rate_it_is_the_same_sound_but_for_the_highest_band(basic):
