@@ -466,6 +466,14 @@ def test_a_dataset_whose_test_sounds_were_trained_on_is_used_with_a_warning(cont
     assert "the seed 42" in message
 
 
+def test_a_dataset_smaller_than_what_was_trained_on_is_read_as_a_whole(content, saved):
+    data = content[ENTRY]["config"]["data"]
+    for train_size, n_trained in ((40, 36), (100_000, 46)):
+        data["train_size"] = train_size
+        datamodule = restore_datamodule(Run(None, dataset_of(content), content[ENTRY]["config"]))
+        assert (len(datamodule.train_set), len(datamodule.test_set)) == (n_trained, 13)
+
+
 def test_a_class_of_a_trusted_module_is_taken(content, saved, tmp_path, monkeypatch):
     (tmp_path / "friend.py").write_text("from src.models.losses import CrossEntropy\nclass Loss(CrossEntropy): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
