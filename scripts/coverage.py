@@ -37,8 +37,8 @@ from src.models.metrics import HeadMetrics  # noqa: E402
 from src.models.spread import LEAST_SOUNDS  # noqa: E402
 from src.models.vimh_module import VIMHLitModule  # noqa: E402
 from src.programs.command_line import OptionParser  # noqa: E402
-from src.programs.output import console  # noqa: E402
 from src.tasks.calibration import calibrate_module  # noqa: E402
+from src.text import complain, prepare_streams, say  # noqa: E402
 
 PAGE = ROOT / "docs" / "prediction.md"
 MARKS = "<!-- coverage: made by scripts/coverage.py -->", "<!-- end -->"
@@ -49,6 +49,7 @@ COLUMNS = ("set", "network", "intervals", "each", "worst head", "worst tenth", "
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the checkpoints that are named; returns the exit code."""
+    prepare_streams()
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="of train.py")
     parser.add_argument("--sounds", type=int, default=16_000, help="test sounds; default: 16,000")
@@ -57,14 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         rows = [row for path in options.checkpoints for row in rows_of(path, options.sounds)]
     except NSMError as error:
-        console(stderr=True).print(str(error), soft_wrap=True)
+        complain(error)
         return 1
     lines = "\n".join(table(COLUMNS, rows))
     if options.page:
         page = between_marks(PAGE.read_text(encoding="utf-8"), MARKS, f"\n\n{lines}\n\n")
         write_atomically(PAGE, page.encode())
     else:
-        console().print(lines, soft_wrap=True)
+        say(lines)
     return 0
 
 

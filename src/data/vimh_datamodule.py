@@ -54,8 +54,8 @@ class VIMHDataModule(LightningDataModule):
         stream_source: Takes the dataset's description, and returns what makes the sounds `start` to `stop - 1` of an
             endless list of sounds of its kind that are not in it, with the attributes of `vimh.reader.Batch`. If it is
             a `DeviceSource`, a GPU that trains makes them.
-        calibration_size: Most sounds that calibrate the error bars after a training, two thirds to fit them to each sound
-            and one third to scale them; as many as an epoch has where that is fewer. 0: none.
+        calibration_size: Most sounds that calibrate the error bars after a training, two thirds to fit them to each
+            sound and one third to scale them; as many as an epoch has where that is fewer. 0: none.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
 
     Attributes:
@@ -199,7 +199,8 @@ class VIMHDataModule(LightningDataModule):
         n_samples = self.info.train_samples if self.train_size is None else self.train_size
         if not 0 < n_samples <= self.info.train_samples:
             raise ConfigError(
-                f"data.train_size is {n_samples}, but {self.data_dir} has {self.info.train_samples} samples to train on."
+                f"data.train_size is {n_samples}, but {self.data_dir} has {self.info.train_samples} samples to train "
+                "on."
             )
         n_val = round(n_samples * self.val_fraction)
         if not 0 < n_val < n_samples:
@@ -357,9 +358,12 @@ class VIMHDataModule(LightningDataModule):
             self._workers.append(WorkerBatches(samples, order, **settings))
             return self._in_chunks(self._workers[-1], order, stage)
         device, pins = self._device, self._pins
-        if isinstance(samples, MemoryDataset) and device != CPU:
-            if self.in_memory is True or samples.n_bytes <= memory_budget(device):
-                samples, pins = samples.to(device), False
+        if (
+            isinstance(samples, MemoryDataset)
+            and device != CPU
+            and (self.in_memory is True or samples.n_bytes <= memory_budget(device))
+        ):
+            samples, pins = samples.to(device), False
         return self._in_chunks(Batches(samples, order, pins), order, stage)
 
     def _in_chunks(self, batches: Any, sampler: Any, stage: str) -> Chunks:

@@ -23,7 +23,9 @@ Measure = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
 
 
 class BatchFormat:
-    """Turns samples into the input and targets of networks, a dict of tensors:
+    """Turns samples into the input and targets of networks.
+
+    It gives a dict of tensors:
 
     image
         uint8, `(batch, channel, freq, time)`.

@@ -1,8 +1,7 @@
 from itertools import chain
-
-import numpy as np
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 

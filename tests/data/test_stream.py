@@ -9,13 +9,13 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from src.checkpoints.trusted import instantiate_trusted
 from src.data.stream import AHEAD, SOUNDS_OF_A_SEED, Stream
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import ConfigError
-from src.recipe import Recipe
 from src.generation import fresh_sounds
+from src.recipe import Recipe
 from src.spectral.features import measure
-from src.checkpoints.trusted import instantiate_trusted
 from src.vimh.reader import read_info
 
 SOURCE = functools.partial(fresh_sounds, instantiate=instantiate_trusted)

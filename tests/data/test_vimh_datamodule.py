@@ -1,8 +1,8 @@
-import multiprocessing
 import functools
 import hashlib
 import itertools
 import json
+import multiprocessing
 import pickle
 import shutil
 from types import SimpleNamespace
@@ -440,7 +440,7 @@ def test_a_place_that_can_hold_no_dataset_is_refused_at_once(tmp_path, monkeypat
     monkeypatch.setattr(src.generation.subprocess, "run", None)
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(VIMHError, match="cannot be read|no file can have this name"):
+    with pytest.raises(VIMHError, match=r"cannot be read|no file can have this name"):
         VIMHDataModule(tmp_path / name, make_dataset=make).prepare_data()
 
 

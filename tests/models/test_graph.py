@@ -63,7 +63,7 @@ def test_a_tape_reads_memory_anew_and_freezes_what_python_decides():
         {"make_optimizer": partial(Adam, maximize=True), "net": "vit", "conditioning": "film", "dropout": 0.2},
         {"net": "wave_cnn_patches", "make_scheduler": halving, "dropout": 0.5},
     ],
-    ids=str,
+    ids=["adamw", "halved rates", "plateau and clipping", "amsgrad and dropout", "maximize and film", "patches"],
 )
 def test_replayed_steps_train_what_steps_made_one_by_one_train(some_batches, settings):
     n_steps = 3 * len(SIZES)
@@ -297,7 +297,7 @@ class Watch(Callback):
         ([], [Watch()], "Watch must be called"),
         (["model.graph=false"], [], None),
     ],
-    ids=str,
+    ids=["clipping and adam", "nadam", "accumulation", "anomalies", "a callback", "not wanted"],
 )
 def test_a_training_knows_what_it_is(prepare, overrides, callbacks, reason):
     datamodule, module, trainer = prepare(*overrides, callbacks=callbacks)
