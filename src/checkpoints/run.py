@@ -193,7 +193,7 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
     # As an argument of its own: ${…} in the name of a directory is no interpolation.
     datamodule = instantiate_trusted(section, data_dir, slot="datamodule", trusted_modules=trusted_modules)
     datamodule.prepare_data()
-    if (section.get("train_size") or 0) > datamodule.info.train_samples:  # another, smaller set
+    if (section.get("train_size") or 0) > datamodule.info.train_samples:  # another set, smaller than the training's
         section = section | {"train_size": None}
         datamodule = instantiate_trusted(section, data_dir, slot="datamodule", trusted_modules=trusted_modules)
     check_same_heads(run.info, datamodule.info, str(datamodule.data_dir))
