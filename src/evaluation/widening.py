@@ -1,15 +1,11 @@
 """`Widening`: by how much error bars grow with the distance from the training, calibrated on perturbed sounds."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from src.errors import CheckpointError
 from src.evaluation.domain import FAR
 from src.models.metrics import INTERVAL, WIDER, WIDTH
 from src.params import ParameterSpace
@@ -59,40 +55,6 @@ class Widening:
         knots = [1.0, *(float(np.median(distance[group])) for group in groups), float(distance[beyond].max())]
         factors = np.stack([_quantile(deviation[group]) for group in groups])
         return cls(np.array(knots), np.maximum.accumulate(np.concatenate([one, factors, factors[-1:]])))
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], n_parameters: int) -> "Widening":
-        """The widening that `to_dict` made a dict of.
-
-        Args:
-            plain: From `to_dict`.
-            n_parameters: How many there are.
-
-        Raises:
-            CheckpointError: If it is something else.
-        """
-        try:
-            distance, factor = (
-                torch.as_tensor(plain[key], dtype=torch.float64).numpy() for key in ("distance", "factor")
-            )
-        except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:  # PyTorch raises all of them
-            raise CheckpointError(
-                "The widening of the error bars is damaged: distance and factor are expected, as numbers."
-            ) from error
-        fits = distance.ndim == 1 and len(distance) and factor.shape == (len(distance), n_parameters)
-        if not fits or not all(
-            np.isfinite(item).all() and (item >= 1).all() and (np.diff(item, axis=0) >= 0).all()
-            for item in (distance, factor)
-        ):
-            raise CheckpointError(
-                f"The widening of the error bars must be rising numbers from 1 on, for {n_parameters} parameters; its "
-                f"shapes are {distance.shape} and {factor.shape}."
-            )
-        return cls(distance, factor)
-
-    def to_dict(self) -> dict[str, Tensor]:
-        """As a checkpoint keeps it."""
-        return {"distance": torch.from_numpy(self.distance), "factor": torch.from_numpy(self.factor)}
 
     def widened(self, std: np.ndarray, distance: np.ndarray, space: ParameterSpace) -> np.ndarray:
         """Standard deviations of values at distances from the training, of the same shape.

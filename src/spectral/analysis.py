@@ -81,7 +81,7 @@ class Analysis:
 
     def scaled(self, window: Tensor) -> F.Constants:
         """What a frame is multiplied with for a window that is made from this one, scaled as this one."""
-        return F.Constants(window * (2 / self.window.sum().item()))
+        return F.Constants(F.full_scale(window, self.window))
 
     def spectrum(self, waveform: Tensor, taps: F.Constants) -> Tensor:
         """STFT with a window as `scaled` returns it, `(..., n_fft // 2 + 1, n_frames)`."""

@@ -117,26 +117,17 @@ def power_of(spectrum: Tensor) -> Tensor:
     return torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag)
 
 
-def power_spectrogram(waveform: Tensor, window: Tensor, n_fft: int, hop_length: int, n_frames: int) -> Tensor:
-    """Power spectrogram in which a sinusoid of amplitude 1 has power 1, that is, 0 dB full scale.
+def full_scale(weights: Tensor, window: Tensor) -> Tensor:
+    """Weights scaled so that a sinusoid of amplitude 1 has power 1, that is, 0 dB full scale, in frames of the window.
 
-    |X|^2 of `stft` with the weights 2 w / sum of w, the window's coherent gain (Harris, "On the use of windows for
-    harmonic analysis with the discrete Fourier transform", Proc. IEEE 66, 1978).
-
-    Frame t sees the samples from t * hop_length to t * hop_length + win_length; what lies past the end is zero.
+    The factor is 2 over the sum of the window, its coherent gain (Harris, "On the use of windows for harmonic analysis
+    with the discrete Fourier transform", Proc. IEEE 66, 1978).
 
     Args:
-        waveform: `(..., time)`; half precision is upcast, since the FFT needs float32.
+        weights: The window, or what is made from it, such as its derivative, `(win_length,)`.
         window: `(win_length,)`.
-        n_fft: FFT length, samples, at least `win_length`.
-        hop_length: Samples from frame to frame.
-        n_frames: Frames to compute.
-
-    Returns:
-        Power, `(..., n_fft // 2 + 1, n_frames)`.
     """
-    weights = window * (2 / window.sum().item())
-    return power_of(stft(waveform, weights, n_fft, hop_length, n_frames))
+    return weights * (2 / window.sum().item())
 
 
 def mel_filterbank(

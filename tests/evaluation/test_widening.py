@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from src.errors import CheckpointError
 from src.evaluation.domain import FAR
 from src.evaluation.widening import Widening, deviation_of, perturbation_of, perturbed
 from src.models.metrics import WIDTH
@@ -82,24 +81,6 @@ def test_deviations_are_of_what_acts_and_has_an_order():
     found = deviation_of(value, np.full((2, 2), 0.1), true, space)
     assert np.isnan(found).tolist() == [[True, True], [True, False]]
     assert found[1, 1] == pytest.approx(4 / WIDTH)
-
-
-def test_what_a_checkpoint_keeps_is_the_same_again():
-    again = Widening.from_dict(WIDENING.to_dict(), 2)
-    assert np.array_equal(again.distance, WIDENING.distance)
-    assert np.array_equal(again.factor, WIDENING.factor)
-
-
-@pytest.mark.parametrize("key", ["distance", "factor"])
-@pytest.mark.parametrize("damage", [None, ["a"], [[1.0], [2.0, 3.0]], [0.5], [float("nan")], [3.0, 2.0], {}], ids=str)
-def test_a_damaged_widening_is_refused(key, damage):
-    with pytest.raises(CheckpointError, match="widening of the error bars"):
-        Widening.from_dict(WIDENING.to_dict() | {key: damage}, 2)
-
-
-def test_a_widening_is_of_as_many_parameters():
-    with pytest.raises(CheckpointError, match="for 3 parameters"):
-        Widening.from_dict(WIDENING.to_dict(), 3)
 
 
 def test_sounds_are_perturbed_the_same_way_in_every_call_and_by_any_strength():
