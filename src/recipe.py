@@ -405,9 +405,7 @@ class Recipe:
         try:
             voice: Any = self.synth  # has the method, as `renders_on` has found
             waveform: Tensor = voice.render_cuda(dict(zip(self._given_names, given, strict=True)))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
+        except NSMError as error:  # whatever else fails there is no sound's fault, and would fail thousands one by one
             row, reason = self._first_failure(dict(zip(self._given_names, begun.sound.numpy(), strict=True)), error)
             raise ConfigError(self._failed(begun.first + row, begun.value[row], reason)) from error
         return waveform

@@ -205,9 +205,11 @@ def _launch(kernel: Any, y: Tensor, *arguments: Any, n_tiles: int = 1) -> Tensor
             warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)  # phases are to wrap around
             kernel[grid, THREADS](*plain)
     else:
+        # As arrays: numba-cuda takes tensors by DLPack, and may call the default stream what PyTorch refuses there.
         with torch.cuda.device(y.device):
+            flat, *there = (cuda.as_cuda_array(i) if isinstance(i, Tensor) else i for i in (y.view(-1), *arguments))
             stream = cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-            kernel[grid, THREADS, stream](y.view(-1), n_samples, *arguments)
+            kernel[grid, THREADS, stream](flat, n_samples, *there)
     return y.T
 
 

@@ -205,13 +205,14 @@ def test_a_sound_that_cannot_be_made_is_named_as_on_the_cpu(source_with, stream_
     assert stream.waited > 0
 
 
-def test_a_device_without_memory_left_is_not_taken_for_a_bad_synth(source_with, stream_of, monkeypatch):
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), RuntimeError("CUDA error")], ids=str)
+def test_what_fails_on_the_device_is_not_taken_for_a_bad_sound(source_with, stream_of, monkeypatch, error):
     def fail(synth, parameters):
-        raise torch.OutOfMemoryError("out of memory")
+        raise error
 
     source = source_with(SawThere)
     monkeypatch.setattr(SawThere, "render_cuda", fail)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error), match=str(error)):
         batches(stream_of(source), 0)
 
 
