@@ -409,11 +409,11 @@ HEADINGS = ("implementation", "vel.", "decay", "cutoff", "res.", "cov.", "dist."
 BEFORE = """# From our simulation to others
 
 The nearest to hardware that anybody can try: the voice of the Moog set basic (sawtooth, velocity, ladder, exponential
-decay) by other implementations, read by networks that know only ours. `make sim-to-real RUNS="RUN …"` makes this page;
-`scripts/sim_to_real.py` says what each row is, and what has to be installed.
+decay) by other implementations, read by networks that know only ours. `make sim-to-real RUNS="RUN …" ARGS=--docs` makes
+this page; `scripts/sim_to_real.py` says what each row is, and what has to be installed.
 
-Each row has the same values, drawn anew. Sounds are read as recordings are, their gain being unknown: their peak
-becomes that of the training's sounds. Below velocity, decay, cutoff and resonance is the mean absolute error in grid
+All rows have the same values, which no network was trained on. Sounds are read as recordings are, their gain being
+unknown: their peak becomes that of the training's sounds. Below velocity, decay, cutoff and resonance is the mean absolute error in grid
 steps. `cov.` is the share of true values within the 90 % intervals, over all parameters, `dist.` the median
 [distance](prediction.md) from the training (95 % of its sounds are within 1), `dB` the median difference of a sound and
 of the answer's sound, and `far` the share of sounds that are far from the training.

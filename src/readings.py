@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
@@ -15,7 +15,7 @@ import torch
 from src.checkpoints.run import Run
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import CheckpointError, VIMHError
+from src.errors import CheckpointError, NSMError, VIMHError
 from src.evaluation.domain import PERCENTILE, Domain, Zone, zone_of
 from src.evaluation.estimates import network_values
 from src.evaluation.refinement import decibels_apart, refine
@@ -24,9 +24,10 @@ from src.evaluation.scoring import edges_of, plain_values
 from src.evaluation.widening import Widening, deviation_of, perturbed
 from src.models.metrics import WIDTH
 from src.params import ParameterSpace, ParamSpec
-from src.recipe import Recipe
+from src.recipe import PERTURB, Recipe
 from src.recordings import AudioSource, Recording, RecordingError, cut_to_sound, find_onset
 from src.text import name_of
+from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch
 
 BEYOND = "at or beyond "  # stands before a value at an end of its range
@@ -59,7 +60,8 @@ class NetworkInput:
         run: The trained network.
         to_tensors: Makes batches of images.
         domain: Statistics of its training images; None where the checkpoint has none.
-        recipe: Renders its parameters, and makes the images that it reads; None where it is not known how.
+        recipe: Renders its parameters, makes the images that it reads, and perturbs as its training's sounds were; None
+            where it is not known how.
     """
 
     run: Run
@@ -223,8 +225,27 @@ def input_of(run: Run, trusted_modules: Sequence[str] = ()) -> NetworkInput:
     make = partial(instantiate_trusted, trusted_modules=trusted_modules)
     measure = make(data["measure"], slot="measure") if data.get("measure") else None
     domain = None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape)
-    recipe = None if run.info.generator is None else Recipe.from_info(run.info, make)
+    recipe = None if run.info.generator is None else recipe_of(run.info, make)
     return NetworkInput(run, BatchFormat(run.info.parameters, data["aux"], measure), domain, recipe)
+
+
+def recipe_of(info: DatasetInfo, instantiate: Callable[..., Any]) -> Recipe:
+    """What made the sounds of a training, perturbed as they were; clean where what perturbed them cannot be made.
+
+    Args:
+        info: The dataset's JSON.
+        instantiate: Makes an object from a section of the generator configuration, which came out of a file.
+
+    Raises:
+        VIMHError: If the JSON does not say enough.
+    """
+    clean = Recipe.from_info(info, instantiate)
+    if not clean.config.get(PERTURB):
+        return clean
+    try:
+        return Recipe.from_config(clean.config, instantiate)
+    except NSMError:
+        return clean
 
 
 def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> TrainedOn:
@@ -431,7 +452,7 @@ def judged(
 
 
 def calibrate(network_input: NetworkInput, peak: float | None, level_only: Sequence[bool] = ()) -> Calibration | None:
-    """Measure a network's distances on fresh sounds of the training's kind, and its errors on perturbed ones.
+    """Measure a network's distances on fresh sounds of the training's kind, and its errors on others, perturbed (more).
 
     Args:
         network_input: The network.

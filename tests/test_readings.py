@@ -17,6 +17,7 @@ from src.perturb import functional as F
 from src.perturb.draws import keys_of
 from src.readings import hear, judged, reach, read_parameters, refine_reading, trained_on
 from src.recordings import Recording
+from src.vimh.info import DatasetInfo
 
 ROOT = Path(__file__).parents[1]
 N = 24
@@ -158,6 +159,19 @@ def test_no_fit_narrows_the_interval_of_a_far_sound(trained):
     assert reading.zone == "far"
     assert "FAR from the training" in reading.about_domain
     assert np.array_equal(refine_reading(reading, trained.recipe).std, reading.std)
+
+
+def test_distances_of_a_training_on_perturbed_sounds_are_in_units_of_those(trained):
+    info = trained.run.info.to_dict()
+    noise = {"_target_": "src.perturb.effects.WhiteNoise", "ratio": 20}
+    info["generator"] = {"config": info["generator"]["config"] | {"perturb": {"noise": noise}}}
+    other = trained_on(replace(trained.run, info=DatasetInfo.from_dict(info, "a test")))
+    value = values_of(trained, 200, seed=5)
+    sounds = other.recipe.recorded(value, 1000)
+    assert not np.array_equal(sounds, other.recipe.render(value))
+    distance = hear(sounds, other, other.recipe, None, ()).distance
+    assert np.mean(distance / other.calibration.unit <= 1) == pytest.approx(0.95, abs=0.05)
+    assert np.mean(distance / trained.calibration.unit <= 1) < 0.1
 
 
 def test_calibration_is_the_same_every_time(trained, monkeypatch):
