@@ -16,7 +16,6 @@ import torch
 from hydra import compose
 
 from scripts.faults.recordings import odd_recordings
-from src import readings
 from src.checkpoints.run import load_run
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, VIMHError
@@ -24,15 +23,10 @@ from src.hydra_versions import initialize_configs
 from src.models.predictor import Predictor
 from src.programs.arguments import hydra_arguments
 from src.programs.run_dirs import register_resolvers
-from src.readings import (
-    acts_on_level_alone,
-    describe,
-    held_together,
-    joint_scale_of,
-    read_audio,
-    read_parameters,
-    trained_on,
-)
+from src.readings import reading
+from src.readings.network import acts_on_level_alone, trained_on
+from src.readings.reading import held_together, joint_scale_of, read_audio, read_parameters
+from src.readings.words import describe
 from src.recipe import Recipe
 from src.recordings import AudioFile, read_recording, resample
 from src.tasks import predict as tasks_predict
@@ -233,8 +227,8 @@ def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("module", "where", "error"),
     [
-        (readings, "cut_to_sound", OSError(5, "Input/output error")),
-        (readings, "read_parameters", MemoryError()),
+        (reading, "cut_to_sound", OSError(5, "Input/output error")),
+        (reading, "read_parameters", MemoryError()),
         (tasks_predict, "resynthesize", RuntimeError("a bug")),
     ],
 )
