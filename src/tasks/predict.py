@@ -269,8 +269,8 @@ def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[Plain
     shown = as_fits(cells, width - max(map(cells_of, ["file", *names])) - len("  distance  inside"))
     table = PlainTable(f"{len(entries)} recordings, the nearest to the training first", title_style="")
     table.collapse_padding, table.pad_edge = True, False
-    for heading, justify in {"file": "left", "distance": "right", "zone": "left"}.items():
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for heading in ("file", "distance", "zone"):
+        table.add_column(heading, justify="right" if heading == "distance" else "left", no_wrap=True)
     for name in shown:
         table.add_column("\n".join(heading_lines(name)), justify="right", no_wrap=True)
     known = [np.inf if entry["distance"] is None else entry["distance"] for entry in entries]
