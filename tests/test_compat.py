@@ -57,7 +57,7 @@ B = Stored(
     ("synth/generate_moog_envelope", ("dataset.size=96",)),
     (
         *("data=moog_envelope", "data.make_dataset=null", "model=vit_micro", "model.net.conditioning=concat"),
-        *("loss=gaussian", "trainer.max_epochs=4"),
+        *("loss=gaussian", "trainer.max_epochs=4", "data.aux=[spec_min,spec_max]"),
     ),
 )
 EACH = pytest.mark.parametrize("stored", [A, B], ids=lambda stored: stored.name)
@@ -122,6 +122,8 @@ def test_training_can_go_on(stored, tmp_path):
     assert n_steps == read_checkpoint(stored.ckpt_path)["global_step"]
     with pytest.raises(CheckpointError, match=r"data\.seed=42, this run has 7"):
         check_resumable(stored.ckpt_path, module, datamodule.info, {**cfg.data, "seed": 7})
+    with pytest.raises(CheckpointError, match=r"data\.aux=\[spec_min,spec_max\], this run has \[level\]"):
+        check_resumable(stored.ckpt_path, module, datamodule.info, {**cfg.data, "aux": ["level"]})
 
 
 @pytest.mark.slow

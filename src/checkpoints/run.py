@@ -274,6 +274,12 @@ def check_resumable(ckpt_path: str | Path, model: VIMHLitModule, info: DatasetIn
                 f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
                 f"that were trained on. Resume with data.{key}={before}."
             )
+    before, now = (list(section.get("aux") or ()) for section in (entry["config"]["data"], data))
+    if before != now:
+        raise CheckpointError(
+            f"{ckpt_path}: was trained with the inputs data.aux=[{_listed(before)}], this run has [{_listed(now)}]. "
+            f"Resume with data.aux=[{_listed(before)}]."
+        )
     check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
     found = {name: tuple(weight.shape) for name, weight in (unfitted(model) | weights).items()}
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -287,6 +293,11 @@ def check_resumable(ckpt_path: str | Path, model: VIMHLitModule, info: DatasetIn
     if not isinstance(steps, int) or not 0 <= steps < 2**63:
         raise CheckpointError(f"{ckpt_path}: lacks the length of its training (global_step), so no run can resume.")
     return steps
+
+
+def _listed(names: Sequence[Any]) -> str:
+    """Names that came out of a file, as an override has them."""
+    return ",".join(item if isinstance(item, str) and item.isidentifier() else shown(item) for item in names)
 
 
 def _check_callbacks(checkpoint: Mapping[str, Any], ckpt_path: str | Path) -> None:

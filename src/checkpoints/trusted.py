@@ -34,6 +34,8 @@ class Slot:
         methods: That all have.
         inside: Key of the section to the slot of what stands there; `*` for every key that is not named.
         is_partial: Whether the file may say `_partial_`.
+        reading: Classes of ours that read files at paths out of the section. A path in a stranger's file would read
+            what is on this machine, so that they stand on no list: `trusted_modules` admits them.
     """
 
     classes: tuple[str, ...]
@@ -41,6 +43,7 @@ class Slot:
     methods: tuple[str, ...] = ()
     inside: Mapping[str, str] = field(default_factory=dict)
     is_partial: bool = False
+    reading: tuple[str, ...] = ()
 
 
 def _inside(package: str, names: str) -> tuple[str, ...]:
@@ -124,10 +127,11 @@ SLOTS = {
     "effect": Slot(
         _inside(
             "src.perturb.effects",
-            "Equalizer Gain HighPass Hum LowPass MP3 MeasuredRoom Offset Ogg Onset PinkNoise Quantize Resample Room "
-            "SoftClip Tilt VoiceParameter WhiteNoise",
+            "Equalizer Gain HighPass Hum LowPass MP3 Offset Ogg Onset PinkNoise Quantize Resample Room SoftClip Tilt "
+            "VoiceParameter WhiteNoise",
         ),
         kind="src.perturb.effects.Effect",
+        reading=("src.perturb.effects.MeasuredRoom",),
     ),
 }
 
@@ -206,7 +210,7 @@ def check_section(section: Any, slot: str, trusted_modules: Sequence[str] = ()) 
             raise _refusal(target, "where no class may stand")
         named = _is_dotted(target) and (target in SLOTS[wanted].classes or _is_inside(target, trusted_modules))
         if not named:
-            raise _refusal(target, f"which is not on the list of a {wanted}")
+            raise _not_listed(target, wanted)
         targets.append((target, wanted))
     for key, item, wanted in settings:
         _check_option(key, item, wanted)
@@ -313,10 +317,18 @@ def _origin(error: BaseException) -> BaseException:
     return cause or error
 
 
-def _refusal(target: Any, why: str) -> CheckpointError:
+def _not_listed(target: Any, slot: str) -> CheckpointError:
+    """The error about a class that may not stand in a slot, which for one that reads files says so."""
+    if target in SLOTS[slot].reading:
+        why = f"which is not on the list of a {slot} because it reads files where that file says"
+        return _refusal(target, why, target.rpartition(".")[0])
+    return _refusal(target, f"which is not on the list of a {slot}")
+
+
+def _refusal(target: Any, why: str, package: str = "PACKAGE") -> CheckpointError:
     return CheckpointError(
         f"The file names _target_: {shown(target, 120)}, {why}. Nothing of it was run."
-        " If you trust the file and that package, set trusted_modules=[PACKAGE] (--trusted-modules PACKAGE where "
+        f" If you trust the file and that package, set trusted_modules=[{package}] (--trusted-modules {package} where "
         "options begin with dashes)"
     )
 

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 import src
 from src.checkpoints.trusted import SLOTS, check_section, instantiate_own, instantiate_trusted
 from src.errors import CheckpointError, ConfigError
+from src.perturb import effects
 from src.spectral.features import measure
 
 ROOT = Path(__file__).parents[2]
@@ -248,6 +249,18 @@ def test_classes_with_effects_have_none(slot, marked):
     for section in ({"_target_": WRITER, "log_dir": str(marked)}, {"_target_": MNIST, "root": str(marked / "new")}):
         with pytest.raises(CheckpointError, match="not on the list"):
             instantiate_trusted(section, slot=slot)
+
+
+@pytest.mark.parametrize(("slot", "target"), [(slot, name) for slot in SLOTS for name in SLOTS[slot].reading])
+def test_what_reads_files_where_a_file_says_is_made_for_those_who_trust_the_file(slot, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(effects, "read_rooms", lambda *_: pytest.fail("a directory was read"))
+    section = {"_target_": target, "directory": str(tmp_path)}
+    with pytest.raises(CheckpointError, match="because it reads files") as refusal:
+        instantiate_trusted(section, slot=slot)
+    package = target.rpartition(".")[0]
+    assert f"trusted_modules=[{package}]" in str(refusal.value)
+    assert type(instantiate_trusted(section, slot=slot, trusted_modules=[package])).__name__ == target.split(".")[-1]
+    assert type(instantiate_own(section, slot=slot)).__name__ == target.split(".")[-1]
 
 
 # ----- a user's own packages

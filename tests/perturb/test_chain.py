@@ -1,6 +1,7 @@
 """Laws of perturbations: drawn by number, the same everywhere, refused where they cannot be."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -318,6 +319,20 @@ def test_a_directory_without_impulse_responses_is_refused(tmp_path):
     (tmp_path / "silence.wav").write_bytes(b"no sound")
     with pytest.raises(ConfigError, match=r"An impulse response cannot be used: .*silence\.wav"):
         chain(room=effects.MeasuredRoom(directory=str(tmp_path)))
+
+
+def test_a_measured_room_out_of_a_file_is_read_for_those_who_trust_the_file(recipe_of, tmp_path):
+    write_rooms(tmp_path, 0)
+    recipe = recipe_of("dataset.size=8", "perturb=measured_room", f"perturb.measured_room.directory={tmp_path}")
+    info, batch = recipe.info("x"), recipe.make(0, 2)
+    playback = Playback(info, instantiate_trusted)
+    np.testing.assert_array_equal(playback.sounds(batch, "train", 0), recipe.render(batch.value))
+    assert "without what perturbed them" in playback.how
+    with pytest.raises(NSMError, match=r"because it reads files .* trusted_modules=.src\.perturb\.effects."):
+        fresh_sounds(info, instantiate_trusted)
+    trusting = partial(instantiate_trusted, trusted_modules=["src.perturb.effects"])
+    np.testing.assert_array_equal(Playback(info, trusting).sounds(batch, "train", 0), recipe.recorded(batch.value, 0))
+    np.testing.assert_array_equal(fresh_sounds(info, trusting)(0, 2).image, recipe.make_fresh(0, 2).image)
 
 
 @pytest.mark.parametrize("effect", [effects.MP3(bitrate=64), effects.Ogg(compression=0)])

@@ -1,4 +1,3 @@
-import json
 import re
 from dataclasses import replace
 
@@ -34,7 +33,14 @@ from src.errors import NSMError
 from src.params import ParameterSpace, ParamSpec
 
 RUN = {
-    **{"run_seconds": 120.0, "wall_seconds": 150.0, "epochs": 12, "different_sounds": 94_372, "seen_sounds": 1_132_464},
+    **{
+        "synthesis_seconds": 21.4,
+        "run_seconds": 120.0,
+        "wall_seconds": 150.0,
+        "epochs": 12,
+        "different_sounds": 94_372,
+        "seen_sounds": 1_132_464,
+    },
     **{"acc": 0.97, "nmae": 0.005, "steps": 0.04},
 }
 HEADLINE = Cell("basic", "cnn_tiny", "131k", 3)
@@ -167,6 +173,7 @@ def test_a_row_says_what_was_reached_missed_not_measured_or_impossible():
     worse = {**runs, alike[1].key: RUN | {"nmae": 0.0070}}
     assert "0.962, 0.0055: missed, 2 seeds" in row(alike, worse)
     assert verdict(replace(HEADLINE, set="resonance"), [RUN]) == ""
+    assert verdict(HEADLINE, [RUN | {"run_seconds": 170.0}]) == "0.962, 0.0055: reached in 191 s, 1 seed"
     assert "not measured yet" in row(alike, {})
     assert "no time left" in row(alike, {**runs, HEADLINE.key: {"synthesis_seconds": 200.0}})
 
@@ -183,4 +190,4 @@ def test_pictures_are_the_same_for_the_same_numbers():
 def test_the_page_is_what_the_results_say():
     page = PAGE.read_text(encoding="utf-8")
     assert between_marks(page, MARKS, tables(read_json(budgets.RUNS), read_json(budgets.TUNING))) == page
-    assert json.dumps(read_json(budgets.RUNS))
+    assert page.count(MARKS[0]) == page.count(MARKS[1]) == 1
