@@ -11,7 +11,7 @@ from src.errors import CheckpointError, VIMHError
 from src.evaluation.domain import Zone, zone_of
 from src.evaluation.estimates import network_values
 from src.evaluation.refinement import decibels_apart, refine
-from src.evaluation.ridges import Ridge, covariance_of, ridges_of
+from src.evaluation.ridges import Ridge, find_ridges
 from src.readings.network import NetworkInput, TrainedOn, hear, judged, places
 from src.recipe import Recipe
 from src.recordings import AudioSource, Recording, RecordingError, cut_to_sound
@@ -59,8 +59,8 @@ class Reading:
 
     @property
     def known_range(self) -> np.ndarray | None:
-        """Its `spec_range` as a batch of one, `(1, 2)`; None where the level means nothing, or is not there."""
-        return None if self.any_gain or not self.spec_range.size else self.spec_range[None]
+        """Its `spec_range`, `(2,)`; None where the level means nothing, or is not there."""
+        return None if self.any_gain or not self.spec_range.size else self.spec_range
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -206,13 +206,14 @@ def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:
         reading: From the network.
         recipe: Renders the parameters.
     """
-    found = refine(recipe, reading.image[None], reading.known_range, reading.value[None])
+    known_range = None if reading.known_range is None else reading.known_range[None]
+    found = refine(recipe, reading.image[None], known_range, reading.value[None])
     # What is not explained is taken for noise, as scipy's curve_fit does without absolute_sigma.
     std = found.std[0] * recipe.space.step * max(1.0, float(found.residual[0]))
     if reading.zone == "far":  # the synth cannot make it, so that no fit tells its parameters
         std = reading.std
     apart = decibels_apart(
-        recipe, reading.image[None], reading.spec_range[None], found.value, level_counts=reading.known_range is not None
+        recipe, reading.image[None], reading.spec_range[None], found.value, level_counts=known_range is not None
     )
     about = {
         "residual_before": float(found.residual_before[0]),
@@ -236,10 +237,7 @@ def with_ridges(reading: AnyReading, recipe: Recipe) -> AnyReading:
         reading: From the network, or refined.
         recipe: Renders the parameters.
     """
-    covariance = covariance_of(recipe, reading.image[None], reading.known_range, reading.value[None])
-    if covariance is None:
-        return reading
-    return replace(reading, ridges=(*ridges_of(recipe, covariance[0], reading.value),))
+    return replace(reading, ridges=(*find_ridges(recipe, reading.image, reading.known_range, reading.value),))
 
 
 def held_together(reading: AnyReading, run: Run) -> AnyReading:
