@@ -221,17 +221,17 @@ bg bench-gpu: $(ENV)
 bm benchmark-models: $(ENV)
 	@$(PYTHON) scripts/benchmark_models.py $(ARGS)
 
-## str sim-to-real: What networks of the Moog set basic say of other implementations of its voice (RUNS="RUN …")
-str sim-to-real: $(ENV)
-	@$(PYTHON) scripts/sim_to_real.py $$RUNS $(ARGS)
+## bu budgets: Train within 3 and 15 minutes of one core, by where sounds come from, and tabulate; hours, resumable
+bu budgets: $(ENV)
+	@$(PYTHON) scripts/budgets.py $(ARGS)
 
 ## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
 rob robustness: $(ENV)
 	@$(PYTHON) scripts/robustness.py $(ARGS)
 
-## bu budgets: What networks reach with 3 and 15 minutes of one core, by where their sounds come from; hours, resumable
-bu budgets: $(ENV)
-	@$(PYTHON) scripts/budgets.py $(ARGS)
+## str sim-to-real: Read other implementations of the Moog voice with networks of the set basic, and tabulate (RUNS="RUN …")
+str sim-to-real: $(ENV)
+	@set -f; $(PYTHON) scripts/sim_to_real.py $$RUNS $(ARGS)
 
 ## st study: Compare representations and end-to-end networks, 256 to 65,536 sounds, about 2 hours and 30 GB; resumable
 st study: $(ENV)

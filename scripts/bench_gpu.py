@@ -241,7 +241,7 @@ def joined_logs(directory: Path, parts: Sequence[Part]) -> bytes:
     return printable("".join(texts)).encode()
 
 
-def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parsed() -> argparse.Namespace:
     """The command line."""
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=TOTAL, help="for all parts together (480)")
@@ -250,7 +250,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "logs" / "bench_gpu", help="for the results")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="a rehearsal: tiny sets and short trainings")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args()
     arguments.output = [arguments.output.absolute(), *map(Path, filter(None, [os.environ.get("OUT")]))]
     return arguments
 

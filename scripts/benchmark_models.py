@@ -10,6 +10,7 @@ each with its own `--only`: most networks take one core.
 import argparse
 import re
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -45,16 +46,15 @@ from scripts.results_page import (  # noqa: E402
     keep,
     run_key,
 )
-from scripts.setups import compose_config, moog_set, run_program, seconds_of, set_up, sound_seconds  # noqa: E402
+from scripts.setups import QUIET, compose_config, moog_set, results_of, run_program, seconds_of, set_up, sound_seconds  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
-from src.files import claim_directory  # noqa: E402
 from src.models.costs import multiply_adds, useful_threads  # noqa: E402
 from src.overrides import quoted  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.programs.output import console  # noqa: E402
 from src.text import prepare_streams  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
-from src.programs.command_line import OptionParser  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
 
 SHARE_TO_TRAIN = 0.75  # of what a budget leaves after starting and testing: the machine is not always equally fast
 START_UP = 12.0  # seconds of imports, dataset, first step and test, on two cores
@@ -123,16 +123,10 @@ def run_training(entry: Entry, seed: int, epochs: int) -> tuple[dict[str, Any], 
     Returns:
         The run's `results.json`, and the seconds from the command to the result.
     """
-    name = re.sub(r"[^\w]+", "_", f"{entry.name}_{seed}_{time.time():.0f}")
-    run_dir = claim_directory(ROOT / "logs" / "benchmark_models" / name)
-    spent = run_program(
-        *("src/train.py", *overrides_of(entry)),
-        *("trainer=cpu", f"seed={seed}", f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"),
-        *("callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
-        "++callbacks.audio_examples=null",
-        *("extras.print_config=false", "+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
-    )
-    return read_json(run_dir / "results.json"), spent.wall
+    length = f"seed={seed}", f"trainer.max_epochs={epochs}"
+    name = f"benchmark_models/{entry.name}_{seed}"
+    results, spent = results_of(name, "src/train.py", *overrides_of(entry), *QUIET, *length)
+    return results, spent.wall
 
 
 def synthesis(name: str) -> float:
@@ -224,7 +218,7 @@ def errors(normalized: np.ndarray, test_set: Mapping[str, np.ndarray], parameter
     return means(heads, float(error.mean()))
 
 
-def main() -> None:
+def main() -> int:
     """Run what is not there yet."""
     prepare_streams()
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -251,7 +245,8 @@ def main() -> None:
     if not arguments.list:
         keep({})
         terminal.print(f"Results: {PAGE}", soft_wrap=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(reporting(main))

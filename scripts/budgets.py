@@ -48,8 +48,16 @@ from scripts.budgets_page import (  # noqa: E402
     trials,
 )
 from scripts.pages import read_json  # noqa: E402
-from scripts.setups import Spent, compose_config, moog_set, run_program, set_up, sound_seconds  # noqa: E402
-from src.files import claim_directory  # noqa: E402
+from scripts.setups import (  # noqa: E402
+    QUIET,
+    Spent,
+    compose_config,
+    moog_set,
+    results_of,
+    run_program,
+    set_up,
+    sound_seconds,
+)
 from src.models.costs import keep_freed_memory  # noqa: E402
 from src.overrides import quoted  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
@@ -62,11 +70,6 @@ PER_SOUND = 25e-6  # core seconds to read and measure a stored sound
 SHARE_TO_TRAIN = 0.94  # of what a budget leaves: a step takes longer where other programs use the same memory
 STREAMED = 65_536  # sounds that a stream calls an epoch
 MEASURED_ON = 8_192  # sounds that the speed is measured with
-QUIET = (
-    *("trainer=cpu", "threads=1", "callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
-    *("++callbacks.audio_examples=null", "extras.print_config=false"),
-    *("+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
-)
 PREPARING = threading.Lock()  # Hydra composes one configuration at a time
 NETWORKS_TIMED = ("cnn_micro", "cnn_tiny", "cnn_64k")
 
@@ -155,9 +158,7 @@ def train(name: str, overrides: Iterable[str]) -> tuple[dict[str, Any], Spent]:
     Returns:
         The run's `results.json`, and the seconds it took.
     """
-    run_dir = claim_directory(ROOT / "logs" / "budgets" / re.sub(r"\W+", "_", f"{name}_{time.time():.0f}"))
-    spent = run_program("src/train.py", *overrides, *QUIET, f"hydra.run.dir={quoted(str(run_dir))}", **ONE_THREAD)
-    return read_json(run_dir / "results.json"), spent
+    return results_of(f"budgets/{name}", "src/train.py", *overrides, *QUIET, "threads=1", **ONE_THREAD)
 
 
 def figures(cell: Cell, results: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
@@ -178,15 +179,14 @@ def figures(cell: Cell, results: Mapping[str, Any], spent: Spent) -> dict[str, A
 
 def test(cell: Cell, checkpoint: str) -> dict[str, float]:
     """Metrics of a checkpoint on the test sounds of the set of 16,384, none of which it was trained on."""
-    run_dir = claim_directory(ROOT / "logs" / "budgets" / re.sub(r"\W+", "_", f"test_{cell.key}_{time.time():.0f}"))
     with PREPARING:
         data_dir = compose_config("train", *moog_set(cell.set, *COMMON)).data.data_dir
-    run_program(
-        *("src/eval.py", f"ckpt_path={quoted(checkpoint)}", f"data_dir={quoted(data_dir)}", "trainer=cpu"),
-        *("callbacks=none", "extras.print_config=false", f"hydra.run.dir={quoted(str(run_dir))}"),
+    results, _ = results_of(
+        *(f"budgets/test {cell.key}", "src/eval.py", f"ckpt_path={quoted(checkpoint)}", f"data_dir={quoted(data_dir)}"),
+        *("trainer=cpu", "callbacks=none", "extras.print_config=false"),
         **ONE_THREAD,
     )
-    return dict(read_json(run_dir / "results.json")["metrics"])
+    return dict(results["metrics"])
 
 
 def try_out(trial: Trial) -> dict[str, Any]:

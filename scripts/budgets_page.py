@@ -1,7 +1,6 @@
 """What `scripts/budgets.py` measures, and its results as JSON, tables in docs/results.md and pictures."""
 
 import io
-import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ import matplotlib.ticker  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
+from scripts.pages import added, read_json, table, write_between  # noqa: E402
 from scripts.results_page import spread  # noqa: E402
 from scripts.study_page import STYLE  # noqa: E402
-from src.files import lock_directory, write_atomically  # noqa: E402
+from src.files import write_atomically  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "budgets.json"
 TUNING = ROOT / "docs" / "results" / "tuning.json"
@@ -179,30 +178,19 @@ def trials() -> Iterator[Trial]:
 
 def keep(new: Mapping[str, Any]) -> None:
     """Add to the results, and write them, the tables and the pictures, each in one step."""
-    lock = lock_directory(RUNS.parent, wait=True)  # another process may write to it as well
-    try:
-        runs = read_json(RUNS) | new
-        write_json(runs, RUNS)
+    with added(new, RUNS) as runs:
         write_page(runs, read_json(TUNING))
-    finally:
-        os.close(lock)
 
 
 def keep_trial(new: Mapping[str, Any]) -> None:
     """The same for trials."""
-    lock = lock_directory(RUNS.parent, wait=True)
-    try:
-        tuning = read_json(TUNING) | new
-        write_json(tuning, TUNING)
+    with added(new, TUNING) as tuning:
         write_page(read_json(RUNS), tuning)
-    finally:
-        os.close(lock)
 
 
 def write_page(runs: Runs, tuning: Runs) -> None:
     """Write the tables between the marks of the page, and the pictures of what is there."""
-    page = PAGE.read_text(encoding="utf-8")
-    write_atomically(PAGE, between_marks(page, MARKS, tables(runs, tuning)).encode())
+    write_between(MARKS, tables(runs, tuning), PAGE)
     if any("nmae" in run for run in runs.values()):
         write_atomically(RUNS.with_name("budgets_error.svg"), draw_errors(runs))
     if RATES in runs:

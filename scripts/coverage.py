@@ -24,21 +24,19 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from scripts.pages import between_marks, table  # noqa: E402
+from scripts.pages import table, write_between  # noqa: E402
 from src.checkpoints.run import load_run, restore_datamodule  # noqa: E402
 from src.checkpoints.trusted import instantiate_trusted  # noqa: E402
 from src.data.stream import SOUNDS_OF_A_SEED  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.data.vimh_dataset import BatchFormat  # noqa: E402
-from src.errors import NSMError  # noqa: E402
-from src.files import write_atomically  # noqa: E402
 from src.generation import fresh_sounds  # noqa: E402
 from src.models.metrics import HeadMetrics  # noqa: E402
 from src.models.spread import LEAST_SOUNDS  # noqa: E402
 from src.models.vimh_module import VIMHLitModule  # noqa: E402
-from src.programs.command_line import OptionParser  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.tasks.calibration import calibrate_module  # noqa: E402
-from src.text import complain, prepare_streams, say  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
 
 PAGE = ROOT / "docs" / "prediction.md"
 MARKS = "<!-- coverage: made by scripts/coverage.py -->", "<!-- end -->"
@@ -55,18 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sounds", type=int, default=16_000, help="test sounds; default: 16,000")
     parser.add_argument("--page", action="store_true", help="write the table into docs/prediction.md")
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         rows = [row for path in options.checkpoints for row in rows_of(path, options.sounds)]
-    except NSMError as error:
-        complain(error)
-        return 1
-    lines = "\n".join(table(COLUMNS, rows))
-    if options.page:
-        page = between_marks(PAGE.read_text(encoding="utf-8"), MARKS, f"\n\n{lines}\n\n")
-        write_atomically(PAGE, page.encode())
-    else:
-        say(lines)
-    return 0
+        lines = "\n".join(table(COLUMNS, rows))
+        if options.page:
+            write_between(MARKS, f"\n\n{lines}\n\n", PAGE)
+        else:
+            say(lines)
+        return 0
+
+    return reporting(work)
 
 
 def rows_of(path: Path, n_sounds: int) -> list[list[str]]:

@@ -21,9 +21,8 @@ import rootutils
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
 from scripts.gpu_parts.plan import BY_NAME  # noqa: E402
-from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
+from scripts.pages import added, read_json, table, write_between  # noqa: E402
 from src.errors import ConfigError  # noqa: E402
-from src.files import write_atomically  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.text import one_line, prepare_streams, say  # noqa: E402
 
@@ -237,7 +236,7 @@ def pages(parts: Parts) -> Iterator[tuple[Path, str]]:
         yield ROOT / "docs" / name, "\n".join(["", *on_what(parts), "", *make(parts), ""])
 
 
-def added(path: Path) -> Parts:
+def measured(path: Path) -> Parts:
     """The parts of a measurement that found something, each with the machine that it ran on.
 
     Raises:
@@ -257,11 +256,9 @@ def added(path: Path) -> Parts:
 
 def keep(new: Parts) -> None:
     """Add parts to those that were measured, and write the pages."""
-    parts = read_json(MEASURED) | dict(new)
-    if new:
-        write_json(parts, MEASURED)
-    for path, text in pages(parts):
-        write_atomically(path, between_marks(path.read_text(encoding="utf-8"), MARKS, text).encode())
+    with added(new, MEASURED) as parts:
+        for path, text in pages(parts):
+            write_between(MARKS, text, path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -272,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> int:
-        keep({} if arguments.add is None else added(arguments.add))
+        keep({} if arguments.add is None else measured(arguments.add))
         say(*(f"Tables: {path}" for path, _ in pages({})))
         return 0
 

@@ -7,6 +7,7 @@ AUDIO is an audio file; without one, a sound of a generator's configuration is t
 
 import argparse
 import html
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -36,9 +37,10 @@ from src.overrides import quoted  # noqa: E402
 from src.pages.encoding import as_text, encode_wav  # noqa: E402
 from src.perturb.chain import Perturbation  # noqa: E402
 from src.pictures.plots import STYLE, png  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.recordings import AudioFile, find_files  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
-from src.text import all_printable, prepare_streams, printable, say  # noqa: E402
+from src.text import all_printable, prepare_streams, say  # noqa: E402
 
 GENERATOR = "synth/generate_simple_saw"
 SEED = 42
@@ -235,34 +237,32 @@ def write(given: Given, changed: Sequence[Changed], output: Path) -> None:
     write_atomically(output / "perturb.png", sheet_of(given, changed))
 
 
-def main() -> None:
+def main() -> int:
     """Parse the arguments, and write."""
     prepare_streams()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("audio", nargs="?", default="", help="an audio file; of a directory or a pattern the first")
     parser.add_argument("--output", type=Path, default=ROOT / "logs" / "perturb")
     parser.add_argument("--rooms", help="directory of measured impulse responses")
     parser.add_argument("--number", type=int, default=0, help="which draw, and without AUDIO which sound")
     parser.add_argument("--config-name", default=GENERATOR, help="of the generator, without AUDIO")
     arguments = parser.parse_args()
-    try:
-        check_number("--number", arguments.number, whole=True, least=0)
-        given = (
-            from_file(find_files(arguments.audio)[0], arguments.number)
-            if arguments.audio
-            else from_voice(arguments.config_name, arguments.number)
-        )
-        options = [option for option in groups()["perturb"] if option != "none"]
-        changed = [changed_by(option, given, arguments.rooms, arguments.number) for option in options]
-        write(given, changed, arguments.output)
-    except NSMError as error:
-        raise SystemExit(printable(str(error))) from error
+    check_number("--number", arguments.number, whole=True, least=0)
+    given = (
+        from_file(find_files(arguments.audio)[0], arguments.number)
+        if arguments.audio
+        else from_voice(arguments.config_name, arguments.number)
+    )
+    options = [option for option in groups()["perturb"] if option != "none"]
+    changed = [changed_by(option, given, arguments.rooms, arguments.number) for option in options]
+    write(given, changed, arguments.output)
     for one in changed:
         say(f"{one.name}: {one.about}")
     n_written = sum(one.waveform is not None for one in changed)
     say(f"Before and after of {n_written} perturbations, WAV files: {arguments.output}")
     say(f"A page to look at and to listen to: {arguments.output / 'perturb.html'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(reporting(main))

@@ -1,6 +1,5 @@
 """What `scripts/benchmark_models.py` measures, and its results as JSON, as a page and as the README's table."""
 
-import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ import rootutils
 
 ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
 
-from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
-from src.files import lock_directory, write_atomically  # noqa: E402
+from scripts.pages import added, table, write_between  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "runs.json"
 PAGE = ROOT / "docs" / "results.md"
@@ -116,14 +114,9 @@ def run_key(entry: Entry, seed: int) -> str:
 
 def keep(new: Mapping[str, Any]) -> None:
     """Add to the runs, and write them, the page and the README's table, each in one step."""
-    lock = lock_directory(RUNS.parent, wait=True)  # another process may write to it as well
-    try:
-        runs = read_json(RUNS) | new
-        write_json(runs, RUNS)
-        for path, new_text in ((PAGE, tables(runs)), (README, summary(runs))):
-            write_atomically(path, between_marks(path.read_text(encoding="utf-8"), MARKS, new_text).encode())
-    finally:
-        os.close(lock)
+    with added(new, RUNS) as runs:
+        write_between(MARKS, tables(runs), PAGE)
+        write_between(MARKS, summary(runs), README)
 
 
 def spread(figures: Sequence[float], digits: int) -> str:

@@ -8,9 +8,9 @@ can be made in parts: delete an entry to measure it again. `docs/robustness.md` 
 """
 
 import argparse
-import os
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,20 +31,19 @@ import numpy as np  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 from scripts.benchmark_models import SHARE_TO_TRAIN, START_UP, seconds_per_epoch  # noqa: E402
-from scripts.pages import between_marks, read_json, table, write_json  # noqa: E402
-from scripts.setups import compose_config, recipe_of, run_program, set_up  # noqa: E402
+from scripts.pages import added, read_json, table, write_between  # noqa: E402
+from scripts.setups import QUIET, compose_config, recipe_of, results_of, set_up  # noqa: E402
 from src.checkpoints.run import Run, load_run  # noqa: E402
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.evaluation.estimates import network_values  # noqa: E402
-from src.files import claim_directory, lock_directory, write_atomically  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.metrics import WIDTH  # noqa: E402
 from src.overrides import quoted  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.perturb.chain import Perturbation  # noqa: E402
-from src.programs.command_line import OptionParser  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.programs.output import console  # noqa: E402
-from src.readings import input_of  # noqa: E402
+from src.readings.network import input_of  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.recordings import resample  # noqa: E402
 from src.text import prepare_streams  # noqa: E402
@@ -138,15 +137,8 @@ def train(cell: Cell, budget: float, size: int, data_root: Path) -> tuple[dict[s
     with cpu_threads(1):
         epoch = seconds_per_epoch(module, datamodule)
     epochs = max(1, int(SHARE_TO_TRAIN * (budget - START_UP) / epoch))
-    name = re.sub(r"[^\w]+", "_", f"{cell.key}_{time.time():.0f}")
-    run_dir = claim_directory(ROOT / "logs" / "robustness" / name)
-    spent = run_program(
-        *("src/train.py", *overrides, "trainer=cpu", "threads=1", f"trainer.max_epochs={epochs}"),
-        *(f"hydra.run.dir={quoted(str(run_dir))}", "callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
-        *("++callbacks.audio_examples=null", "extras.print_config=false", "+trainer.enable_progress_bar=false"),
-        "+trainer.enable_model_summary=false",
-    )
-    results = read_json(run_dir / "results.json")
+    length = "threads=1", f"trainer.max_epochs={epochs}"
+    results, spent = results_of(f"robustness/{cell.key}", "src/train.py", *overrides, *QUIET, *length)
     kept = {"seconds": round(spent.core, 1), "epochs": epochs, "training_sounds": results["training_samples"]}
     return kept, Path(results["checkpoint"])
 
@@ -307,25 +299,17 @@ def goals(results: Mapping[str, Any]) -> list[str]:
 
 def write_page(results: Mapping[str, Any], page: Path) -> None:
     """Replace the tables of the page."""
-    text = page.read_text(encoding="utf-8")
-    new = "\n".join(["", *goals(results), "", tables(results)])
-    write_atomically(page, between_marks(text, MARKS, new).encode())
+    write_between(MARKS, "\n".join(["", *goals(results), "", tables(results)]), page)
 
 
 def keep(entries: Mapping[str, Any], path: Path, page: Path | None) -> None:
-    """Add cells to those that are there, whatever else is measured beside; then write the page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = lock_directory(path.parent, wait=True)
-    try:
-        results = read_json(path) | dict(entries)
-        write_json({cell.key: results[cell.key] for cell in cells() if cell.key in results}, path)
+    """Add cells to those that are there; then write the page."""
+    with added(entries, path) as results:
         if page is not None:
             write_page(results, page)
-    finally:
-        os.close(lock)
 
 
-def main() -> None:
+def main() -> int:
     """Measure what is not there yet."""
     prepare_streams()
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -357,7 +341,8 @@ def main() -> None:
     if not arguments.list:
         keep({}, arguments.results, page)
         terminal.print(f"Results: {page or arguments.results}", soft_wrap=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(reporting(main))

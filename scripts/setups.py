@@ -25,10 +25,12 @@ from omegaconf import DictConfig  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.optim import Optimizer  # noqa: E402
 
+from scripts.pages import read_json  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.errors import NSMError  # noqa: E402
+from src.files import claim_directory  # noqa: E402
 from src.hydra_versions import initialize_configs, instantiate  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.overrides import quoted  # noqa: E402
@@ -36,6 +38,12 @@ from src.programs.run_dirs import register_resolvers  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 
 CONFIGS = ROOT / "configs"
+# Overrides of train.py for a run of which results.json is all that is read.
+QUIET = (
+    *("trainer=cpu", "callbacks.rich_progress_bar=null", "callbacks.head_figures=null"),
+    *("++callbacks.audio_examples=null", "extras.print_config=false"),
+    *("+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false"),
+)
 
 
 def compose_config(name: str, *overrides: str) -> DictConfig:
@@ -96,6 +104,23 @@ def run_program(*command: str, **environment: str) -> Spent:
     return Spent(used.ru_utime + used.ru_stime, time.monotonic() - start)
 
 
+def results_of(name: str, *command: str, **environment: str) -> tuple[dict[str, Any], Spent]:
+    """Run a program that writes `results.json`, in a process and in a directory below `logs` of its own.
+
+    Args:
+        name: Of the directory, as PLACE/WHAT; the time is added to it.
+        *command: File and arguments.
+        **environment: Variables on top of those of this process.
+
+    Returns:
+        What it wrote, and what it took.
+    """
+    place, _, what = name.partition("/")
+    run_dir = claim_directory(ROOT / "logs" / place / re.sub(r"\W+", "_", f"{what}_{time.time():.0f}"))
+    spent = run_program(*command, f"hydra.run.dir={quoted(str(run_dir))}", **environment)
+    return read_json(run_dir / "results.json"), spent
+
+
 def moog_set(name: str, size: int, seed: int = 42) -> tuple[str, ...]:
     """Overrides of `train.py` that name a Moog set of any size and seed, and make it where it is missing.
 
@@ -142,6 +167,6 @@ def median_seconds(call: Callable[[], Any], repeats: int = 7, clock: Callable[[]
     return statistics.median(seconds_of(call, clock) for _ in range(repeats))
 
 
-def core_seconds(call: Callable[[], Any], repeats: int = 25) -> float:
+def core_seconds(call: Callable[[], Any]) -> float:
     """Median time that a call keeps one core busy; what else the machine does stays out of it, but for its memory."""
-    return median_seconds(call, repeats, time.thread_time)
+    return median_seconds(call, 25, time.thread_time)

@@ -43,7 +43,8 @@ from src.models.metrics import WIDTH  # noqa: E402
 from src.params import ParameterSpace  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.programs.output import console, plain_table, progress, say_where  # noqa: E402
-from src.readings import TrainedOn, distance_text, hear, judged, trained_on  # noqa: E402
+from src.readings.network import TrainedOn, hear, judged, trained_on  # noqa: E402
+from src.readings.words import distance_text  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.recordings import resample  # noqa: E402
 from src.runs import choose_run  # noqa: E402

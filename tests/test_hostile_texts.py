@@ -30,7 +30,7 @@ from src.pictures.contact_sheet import Sheet, contact_sheet
 from src.pictures.plots import matplotlib, png
 from src.playback import Playback
 from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
-from src.readings import RecordingReading
+from src.readings.reading import RecordingReading
 from src.recordings import Recording
 from src.sheet.content import SheetContent, SplitContent
 from src.sheet.saved import saved_page

@@ -8,14 +8,16 @@ import pytest
 import scipy.stats
 import torch
 
-from src import readings
 from src.checkpoints.run import load_run
 from src.evaluation.domain import FAR, Domain
 from src.evaluation.refinement import decibels_apart
 from src.models.metrics import WIDTH
 from src.perturb import functional as F
 from src.perturb.draws import keys_of
-from src.readings import hear, judged, reach, read_parameters, refine_reading, trained_on
+from src.readings import network
+from src.readings.network import hear, judged, trained_on
+from src.readings.reading import read_parameters, refine_reading
+from src.readings.words import about_domain, describe_values, reach, value_cells
 from src.recordings import Recording
 from src.vimh.info import DatasetInfo
 
@@ -28,8 +30,8 @@ RATIOS = (60, 50, 40, 30, 20, 10, 0)
 def brief_calibration():
     """Distances and error bars are calibrated on fewer sounds, to save time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "N_CLEAN", 80)
-        patch.setattr(readings, "N_PERTURBED", 240)
+        patch.setattr(network, "N_CLEAN", 80)
+        patch.setattr(network, "N_PERTURBED", 240)
         yield
 
 
@@ -148,8 +150,8 @@ def test_refinement_comes_nearer_and_says_so(trained):
     reading = read_parameters(recording_of(trained, sound), trained, trained.peak)
     refined = refine_reading(reading, trained.recipe)
     assert refined.apart <= reading.apart + 0.05
-    assert f"the answer's sound is {reading.apart:.1f} dB away" in reading.about_domain
-    assert f"the nearest sound this synth can make is {refined.apart:.1f} dB away" in refined.about_domain
+    assert f"the answer's sound is {reading.apart:.1f} dB away" in about_domain(reading)
+    assert f"the nearest sound this synth can make is {refined.apart:.1f} dB away" in about_domain(refined)
     assert (refined.distance, refined.zone) == (reading.distance, reading.zone)
 
 
@@ -157,7 +159,7 @@ def test_no_fit_narrows_the_interval_of_a_far_sound(trained):
     noise = np.random.default_rng(13).standard_normal(trained.recipe.representation.n_samples)
     reading = read_parameters(recording_of(trained, noise), trained, trained.peak)
     assert reading.zone == "far"
-    assert "FAR from the training" in reading.about_domain
+    assert "FAR from the training" in about_domain(reading)
     assert np.array_equal(refine_reading(reading, trained.recipe).std, reading.std)
 
 
@@ -175,8 +177,8 @@ def test_distances_of_a_training_on_perturbed_sounds_are_in_units_of_those(train
 
 
 def test_calibration_is_the_same_every_time(trained, monkeypatch):
-    monkeypatch.setattr(readings, "N_PERTURBED", 80)
-    first, second = (readings.calibrate(trained, None) for _ in range(2))
+    monkeypatch.setattr(network, "N_PERTURBED", 80)
+    first, second = (network.calibrate(trained, None) for _ in range(2))
     assert first.unit == second.unit
     assert np.array_equal(first.widening.factor, second.widening.factor)
 
@@ -186,7 +188,7 @@ def test_without_statistics_nothing_is_known_and_nothing_widened(trained):
     sound = recording_of(trained, trained.recipe.render(values_of(trained, 1, seed=14))[0])
     reading = read_parameters(sound, blind, None)
     assert (reading.distance, reading.zone, blind.calibration) == (None, None, None)
-    assert "unknown" in reading.about_domain
+    assert "unknown" in about_domain(reading)
     known = hear(sound.waveform[None], trained, trained.recipe, None, trained.level_only)
     assert np.array_equal(reading.std, known.std[0])
 
@@ -198,6 +200,6 @@ def test_a_value_on_an_edge_is_at_or_beyond_it(trained):
     )
     for end, value, sign in (("low", space.low, 0.05), ("high", space.high, -0.05), (None, space.low, 0.5)):
         at = replace(reading, value=value + sign * space.step)
-        for found in readings.describe_values(space, at).values():
+        for found in describe_values(space, at).values():
             assert found["edge"] == end
-            assert readings.value_cells(found)[0].startswith("at or beyond ") == (end is not None)
+            assert value_cells(found)[0].startswith("at or beyond ") == (end is not None)

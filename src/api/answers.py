@@ -12,19 +12,16 @@ from src.evaluation.scoring import plain_values
 from src.params import ParameterSpace, ParamSpec
 from src.pictures.figures import ReadSound, read_figure
 from src.pictures.plots import Picture, value_texts
-from src.readings import (
-    GAIN,
-    Reading,
-    RecordingReading,
-    SampleReading,
-    TrainedOn,
+from src.readings.network import GAIN, TrainedOn
+from src.readings.reading import Reading, RecordingReading, SampleReading, refine_reading
+from src.readings.words import (
+    about_domain,
     describe,
     describe_distance,
     describe_values,
     gain_cell,
     interval,
     reach,
-    refine_reading,
     refined_line,
     value_cells,
     warnings_of,
@@ -293,7 +290,7 @@ class Answer:
     def _title(self) -> str:
         """Name of the only sound, what was done to it, and its domain."""
         (reading,) = self.readings
-        return f"{reading.name}\n{'; '.join([reading.about_domain, *reading.notes])}"
+        return f"{reading.name}\n{'; '.join([about_domain(reading), *reading.notes])}"
 
     def _refined(self) -> str:
         (reading,) = self.readings
@@ -303,7 +300,7 @@ class Answer:
         return self.readings[number_of(number, len(self), "sound")]
 
     def _warnings(self, reading: Reading) -> list[str]:
-        outside = [reading.about_domain] if reading.zone in ("near", "far") else []
+        outside = [about_domain(reading)] if reading.zone in ("near", "far") else []
         if self.trained is not None and isinstance(reading, RecordingReading):
             return outside + warnings_of(reading, self.trained)
         return outside

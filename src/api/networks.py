@@ -18,17 +18,8 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, check_number
 from src.params import ParamSpec
 from src.playback import Playback
-from src.readings import (
-    NetworkInput,
-    Reading,
-    TrainedOn,
-    held_together,
-    input_of,
-    read_audio,
-    read_samples,
-    trained_on,
-    with_ridges,
-)
+from src.readings.network import NetworkInput, TrainedOn, input_of, trained_on
+from src.readings.reading import Reading, held_together, read_audio, read_samples, with_ridges
 from src.runs import CHECKPOINTS, TRAIN, RunRecord, choose_run, read_run
 from src.text import name_of
 from src.vimh.info import DatasetInfo

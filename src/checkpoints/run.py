@@ -274,11 +274,11 @@ def check_resumable(ckpt_path: str | Path, model: VIMHLitModule, info: DatasetIn
                 f"{ckpt_path}: was trained with data.{key}={before}, this run has {now}. It would validate on samples "
                 f"that were trained on. Resume with data.{key}={before}."
             )
-    before, now = (list(section.get("aux") or ()) for section in (entry["config"]["data"], data))
-    if before != now:
+    known, given = (list(section.get("aux") or ()) for section in (entry["config"]["data"], data))
+    if known != given:
         raise CheckpointError(
-            f"{ckpt_path}: was trained with the inputs data.aux=[{_listed(before)}], this run has [{_listed(now)}]. "
-            f"Resume with data.aux=[{_listed(before)}]."
+            f"{ckpt_path}: was trained with the inputs data.aux=[{_listed(known)}], this run has [{_listed(given)}]. "
+            f"Resume with data.aux=[{_listed(known)}]."
         )
     check_same_heads(DatasetInfo.from_dict(entry["dataset_info"], str(ckpt_path)), info, "the dataset of this run")
     found = {name: tuple(weight.shape) for name, weight in (unfitted(model) | weights).items()}

@@ -67,6 +67,19 @@ def covariance_of(
     return np.where(both, np.linalg.inv(alone), 0.0)
 
 
+def find_ridges(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, value: np.ndarray) -> list[Ridge]:
+    """The ridges at the answer to one sound; none where images of this kind show no spectrogram.
+
+    Args:
+        recipe: Renders.
+        image: Observed, uint8, `(channel, freq, time)`.
+        spec_range: dB, `(2,)`; None where the level means nothing.
+        value: The answer, `(parameter,)`.
+    """
+    covariance = covariance_of(recipe, image[None], None if spec_range is None else spec_range[None], value[None])
+    return [] if covariance is None else ridges_of(recipe, covariance[0], value)
+
+
 def ridges_of(recipe: Recipe, covariance: np.ndarray, value: np.ndarray) -> list[Ridge]:
     """The ridges of an answer, the strongest first.
 

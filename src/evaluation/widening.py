@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from src.evaluation.domain import FAR
-from src.models.metrics import INTERVAL, WIDER, WIDTH
+from src.models.metrics import WIDER, WIDTH, conformal_quantile
 from src.params import ParameterSpace
 from src.perturb.chain import Perturbation
 from src.perturb.draws import Span
@@ -74,13 +74,9 @@ class Widening:
 
 def _quantile(deviation: np.ndarray) -> np.ndarray:
     """What 90 % of new deviations stay below, at least 1, `(parameter,)`, from those of some, `(sound, parameter)`."""
-    found = np.ones(deviation.shape[1])
-    for p, column in enumerate(deviation.T):
-        known = np.sort(column[np.isfinite(column)])
-        if len(known):
-            rank = min(int(np.ceil(INTERVAL * (len(known) + 1))), len(known))
-            found[p] = max(1.0, known[rank - 1])
-    return found
+    known = (torch.from_numpy(column[np.isfinite(column)])[:, None] for column in deviation.T)
+    found = torch.cat([conformal_quantile(column) for column in known]).numpy()
+    return np.nan_to_num(found, nan=1.0).clip(min=1.0)
 
 
 def deviation_of(value: np.ndarray, std: np.ndarray, true_value: np.ndarray, space: ParameterSpace) -> np.ndarray:

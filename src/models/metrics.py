@@ -198,12 +198,12 @@ class HeadMetrics(Metric):
             for figure, (per_head, heads) in rows.items()
             if heads and figure not in ("mae", "coverage_worst")
         }
-        heads = {
+        alone = {
             f"{self.heads.names[head]}_{figure}": per_head[head]
             for figure, (per_head, heads) in rows.items()
             for head in heads
         }
-        return {"loss": self.loss / self.n_samples, **means, **together, **heads}
+        return {"loss": self.loss / self.n_samples, **means, **together, **alone}
 
     def _together(self, deviation: Tensor, worst: Tensor) -> dict[str, Tensor]:
         """Figures of all heads together; arguments as in `compute`, `(sample, head)` and `(head,)`."""

@@ -28,7 +28,7 @@ from src.evaluation.audio_metrics import METRICS
 from src.evaluation.audit import observe, rounding_std
 from src.evaluation.estimates import Estimate, network_values, reference_estimates
 from src.evaluation.refinement import refine, refinement_figures
-from src.evaluation.ridges import Ridge, covariance_of, ridges_of
+from src.evaluation.ridges import Ridge, find_ridges
 from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
 from src.files import write_atomically
 from src.generation import generate
@@ -122,10 +122,9 @@ class Evaluation:
         """Pairs of parameters that a sound does not tell apart, at the first answer."""
         if not self.own_images:
             return []
-        image, spec_range = (array[number : number + 1] for array in (self.batch.image, self.batch.spec_range))
+        image, spec_range = self.batch.image[number], self.batch.spec_range[number]
         value = self.estimates[0].value[number]
-        covariance = covariance_of(self.recipe, image, spec_range if spec_range.size else None, value[None])
-        return [] if covariance is None else ridges_of(self.recipe, covariance[0], value)
+        return find_ridges(self.recipe, image, spec_range if spec_range.size else None, value)
 
     @property
     def answers(self) -> list[tuple[Estimate, Scores]]:

@@ -29,23 +29,24 @@ from src.pages.encoding import encode_wav
 from src.programs.command_line import FULL_ERROR
 from src.programs.output import WIDEST, PlainTable, RankedLogger, Terminal, cells_of, console, fitted, progress
 from src.programs.run_dirs import checkpoint_to_read
-from src.readings import (
-    GAIN,
+from src.readings.network import GAIN, TrainedOn, trained_on
+from src.readings.reading import (
     RecordingReading,
-    TrainedOn,
-    describe,
-    distance_text,
-    gain_cell,
     held_together,
-    interval,
     joint_scale_of,
     read_audio,
     refine_reading,
+    with_ridges,
+)
+from src.readings.words import (
+    about_domain,
+    describe,
+    distance_text,
+    gain_cell,
+    interval,
     refined_line,
-    trained_on,
     value_cells,
     warnings_of,
-    with_ridges,
 )
 from src.recordings import AudioFile, find_files
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
@@ -171,7 +172,7 @@ def resynthesize(reading: RecordingReading, trained: TrainedOn, before: Recordin
             metrics["distance"] = answer.distance
         db = recipe.spectrogram_db(rendered)[0]
         sides.append(Side(name, rendered[0], db, answer.value, answer.std, metrics))
-    notes = (reading.about_domain, *reading.notes, *warnings_of(reading, trained))
+    notes = (about_domain(reading), *reading.notes, *warnings_of(reading, trained))
     return Sound(name_of(reading.recording.path.name), sides, notes, reading.zone == "far", reading.ridges)
 
 
@@ -268,8 +269,8 @@ def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[Plain
     shown = as_fits(cells, width - max(map(cells_of, ["file", *names])) - len("  distance  inside"))
     table = PlainTable(f"{len(entries)} recordings, the nearest to the training first", title_style="")
     table.collapse_padding, table.pad_edge = True, False
-    for heading, justify in {"file": "left", "distance": "right", "zone": "left"}.items():
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for heading in ("file", "distance", "zone"):
+        table.add_column(heading, justify="right" if heading == "distance" else "left", no_wrap=True)
     for name in shown:
         table.add_column("\n".join(heading_lines(name)), justify="right", no_wrap=True)
     known = [np.inf if entry["distance"] is None else entry["distance"] for entry in entries]
@@ -323,7 +324,7 @@ def short_cell(found: dict[str, Any]) -> str:
 
 def reading_table(reading: RecordingReading, parameters: dict[str, dict[str, Any]]) -> PlainTable:
     """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
-    about = [one_line(reading.about_domain), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
+    about = [one_line(about_domain(reading)), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
     table = PlainTable("\n".join([name_of(reading.recording.path), *about]), title_style="", show_edge=True)
     interval = "90 % interval" if reading.together is None else "90 % together"
     for column in ("parameter", "value", interval, "units", f"steps/{GAIN:g} dB"):

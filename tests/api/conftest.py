@@ -12,8 +12,8 @@ import torch
 from omegaconf import OmegaConf
 
 from src import api as nsm
-from src import readings
 from src.checkpoints.run import ENTRY
+from src.readings import network
 
 RUN = "example/2026-01-31_12-00-00"
 
@@ -66,6 +66,6 @@ def data(saw_dir) -> nsm.Dataset:
 def brief_calibration():
     """Distances and error bars are calibrated on few sounds, to save time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "N_CLEAN", 24)
-        patch.setattr(readings, "N_PERTURBED", 72)
+        patch.setattr(network, "N_CLEAN", 24)
+        patch.setattr(network, "N_PERTURBED", 72)
         yield

@@ -13,7 +13,7 @@ from src import api as nsm
 from src.api.shown import MOST_ROWS, Audio, TextTable
 from src.models.metrics import WIDTH
 from src.params import ParameterSpace, ParamSpec
-from src.readings import SampleReading
+from src.readings.reading import SampleReading
 from src.vimh.info import new_info
 from src.vimh.reader import VIMHReader, numbers_of
 

@@ -12,10 +12,10 @@ from scripts.gpu_page import (
     MEASURED,
     MISSING,
     TRAININGS,
-    added,
     keep,
     limits,
     main,
+    measured,
     memory_table,
     on_what,
     pages,
@@ -75,7 +75,7 @@ def parts(tmp_path):
     """The parts of a measurement."""
     path = tmp_path / "gpu.json"
     path.write_text(json.dumps(ALL))
-    return added(path)
+    return measured(path)
 
 
 def cells(lines, first):
@@ -205,7 +205,7 @@ def test_what_is_no_measurement_is_not_added(content, says, tmp_path):
     path = tmp_path / "gpu.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match=says):
-        added(path)
+        measured(path)
 
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path, capsys):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from src import readings
 from src.checkpoints.run import load_run
+from src.readings import network
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,6 +103,6 @@ def program(monkeypatch, capfd):
 def brief_calibration():
     """Distances and error bars are calibrated on few sounds, to save time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "N_CLEAN", 24)
-        patch.setattr(readings, "N_PERTURBED", 72)
+        patch.setattr(network, "N_CLEAN", 24)
+        patch.setattr(network, "N_PERTURBED", 72)
         yield
