@@ -1,10 +1,10 @@
 """A trained network and what it was trained on: how sounds go into it, and what its distances and error bars mean."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ import torch
 from src.checkpoints.run import Run
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import VIMHError
+from src.errors import NSMError, VIMHError
 from src.evaluation.domain import PERCENTILE, Domain
 from src.evaluation.estimates import network_values
 from src.evaluation.refinement import decibels_apart
 from src.evaluation.widening import Widening, deviation_of, perturbed
 from src.params import ParameterSpace, ParamSpec
-from src.recipe import Recipe
+from src.recipe import PERTURB, Recipe
 from src.recordings import find_onset
+from src.vimh.info import DatasetInfo
 
 N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
 ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
@@ -50,7 +51,8 @@ class NetworkInput:
         run: The trained network.
         to_tensors: Makes batches of images.
         domain: Statistics of its training images; None where the checkpoint has none.
-        recipe: Renders its parameters, and makes the images that it reads; None where it is not known how.
+        recipe: Renders its parameters, makes the images that it reads, and perturbs as its training's sounds were; None
+            where it is not known how.
     """
 
     run: Run
@@ -102,8 +104,27 @@ def input_of(run: Run, trusted_modules: Sequence[str] = ()) -> NetworkInput:
     make = partial(instantiate_trusted, trusted_modules=trusted_modules)
     measure = make(data["measure"], slot="measure") if data.get("measure") else None
     domain = None if run.domain is None else Domain.from_dict(run.domain, run.info.image_shape)
-    recipe = None if run.info.generator is None else Recipe.from_info(run.info, make)
+    recipe = None if run.info.generator is None else recipe_of(run.info, make)
     return NetworkInput(run, BatchFormat(run.info.parameters, data["aux"], measure), domain, recipe)
+
+
+def recipe_of(info: DatasetInfo, instantiate: Callable[..., Any]) -> Recipe:
+    """What made the sounds of a training, perturbed as they were; clean where what perturbed them cannot be made.
+
+    Args:
+        info: The dataset's JSON.
+        instantiate: Makes an object from a section of the generator configuration, which came out of a file.
+
+    Raises:
+        VIMHError: If the JSON does not say enough.
+    """
+    clean = Recipe.from_info(info, instantiate)
+    if not clean.config.get(PERTURB):
+        return clean
+    try:
+        return Recipe.from_config(clean.config, instantiate)
+    except NSMError:
+        return clean
 
 
 def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> TrainedOn:
@@ -261,7 +282,7 @@ def judged(
 
 
 def calibrate(network_input: NetworkInput, peak: float | None, level_only: Sequence[bool] = ()) -> Calibration | None:
-    """Measure a network's distances on fresh sounds of the training's kind, and its errors on perturbed ones.
+    """Measure a network's distances on fresh sounds of the training's kind, and its errors on others, perturbed (more).
 
     Args:
         network_input: The network.
