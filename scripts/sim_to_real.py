@@ -415,9 +415,9 @@ this page; `scripts/sim_to_real.py` says what each row is, and what has to be in
 
 All rows have the same values, which no network was trained on. Sounds are read as recordings are, their gain being
 unknown: their peak becomes that of the training's sounds. Below velocity, decay, cutoff and resonance is the mean
-absolute error in grid steps. `cov.` is the share of true values within the 90 % intervals, over all parameters, `dist.` the median
-[distance](prediction.md) from the training (95 % of its sounds are within 1), `dB` the median difference of a sound and
-of the answer's sound, and `far` the share of sounds that are far from the training.
+absolute error in grid steps. `cov.` is the share of true values within the 90 % intervals, over all parameters,
+`dist.` the median [distance](prediction.md) from the training (95 % of its sounds are within 1), `dB` the median
+difference of a sound and of the answer's sound, and `far` the share of sounds that are far from the training.
 """
 AFTER = """
 A cutoff is the frequency that each of them calls so. Ladders differ in how they are tuned, csound's `moogvcf2` and
