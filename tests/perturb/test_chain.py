@@ -354,7 +354,7 @@ def test_what_has_the_cpu_alone_is_refused_elsewhere():
         perturbation.apply(sounds().to("meta"), perturbation.draws(0, 8, 1))
 
 
-@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_every_device_perturbs_alike(recording, device):
     draws = recording.draws(0, 40)
     clean = torch.from_numpy(recording.sounds(recording.values(0, 40), 0, draws))

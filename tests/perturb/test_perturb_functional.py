@@ -11,7 +11,7 @@ from src.perturb import functional as F
 from src.perturb.draws import Span, keys_of, normal, rows_of, words
 
 RATE, N_SAMPLES = 8000, 8000
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def keys(n_sounds, name="test", seed=1, start=0):

@@ -53,7 +53,7 @@ GAIN_FREE = MappingProxyType(
     }
 )
 ALL = {**LOG, **GAIN_FREE}
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu), *(["mps"] if torch.mps.is_available() else [])]
 
 
 def representation(channels=ALL, **changes):
