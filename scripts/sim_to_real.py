@@ -413,10 +413,10 @@ decay) by other implementations, read by networks that know only ours. `make sim
 this page; `scripts/sim_to_real.py` says what each row is, and what has to be installed.
 
 All rows have the same values, which no network was trained on. Sounds are read as recordings are, their gain being
-unknown: their peak becomes that of the training's sounds. Below velocity, decay, cutoff and resonance is the mean absolute error in grid
-steps. `cov.` is the share of true values within the 90 % intervals, over all parameters, `dist.` the median
-[distance](prediction.md) from the training (95 % of its sounds are within 1), `dB` the median difference of a sound and
-of the answer's sound, and `far` the share of sounds that are far from the training.
+unknown: their peak becomes that of the training's sounds. Below velocity, decay, cutoff and resonance is the mean
+absolute error in grid steps. `cov.` is the share of true values within the 90 % intervals, over all parameters, `dist.`
+the median [distance](prediction.md) from the training (95 % of its sounds are within 1), `dB` the median difference of
+a sound and of the answer's sound, and `far` the share of sounds that are far from the training.
 """
 AFTER = """
 A cutoff is the frequency that each of them calls so. Ladders differ in how they are tuned, csound's `moogvcf2` and
@@ -427,8 +427,8 @@ takes away. Ladders that saturate otherwise than ours, or not at all, have anoth
 
 It reads cutoff and resonance of pedalboard's ladder, csound's `moogvcf2` and Faust's `ve.moog_vcf` worse than the clean
 training does, measured by the values that were set. Part of that is what the values mean. Of 32 sounds each, refinement
-started at those values found the nearest sounds of our voice (their residual is 23 to 41 times that of rounding, so that
-none is the same), and grid steps from their values and from those set are:
+started at those values found the nearest sounds of our voice (their residual is 23 to 41 times that of rounding, so
+that none is the same), and mean absolute differences in grid steps are:
 
 | implementation | nearest, from set: cutoff, res. | clean, from nearest | perturbed, from nearest |
 |---|---|---|---|
