@@ -26,7 +26,7 @@ class Verdict:
     """The first words of a report.
 
     Attributes:
-        sentence: How near the sounds come; empty where no metric is known.
+        sentence: How far sounds are from the training's, and how near resynthesis comes; empty where neither is known.
         details: Sentences about the parameters.
         measure: What the distances are, a sentence; empty where none are known.
     """
@@ -39,11 +39,12 @@ class Verdict:
 def verdict(report: Report) -> Verdict:
     """What a report says, in a sentence about the sounds and others about the parameters."""
     metric = next((metric for metric in report.metrics if metric.name == report.judged_by), None)
+    distance = _about_distance(report)
     if metric is None:
-        return Verdict("", _about_parameters(report))
+        return Verdict(distance, _about_parameters(report))
     definition = metric.definition[:1].lower() + metric.definition[1:]
     measure = f"Judged by {metric.name}: {definition}." if definition else ""
-    return Verdict(_about_sounds(report, metric), _about_parameters(report), measure)
+    return Verdict(f"{distance} {_about_sounds(report, metric)}".strip(), _about_parameters(report), measure)
 
 
 def worst_median_best(report: Report) -> list[int]:
@@ -77,6 +78,18 @@ def _middle(values: np.ndarray, heard: np.ndarray) -> int:
 
 
 # ----- sounds
+
+
+def _about_distance(report: Report) -> str:
+    """How many sounds are far from those of the training; empty where none is."""
+    n_far, n_sounds = sum(sound.far for sound in report.sounds), len(report.sounds)
+    if not n_far:
+        return ""
+    one = "is far from the training's sounds: its answers mean little."
+    if n_sounds == 1:
+        return f"The {report.kind[:-1]} {one}"
+    many = "are far from the training's sounds: their answers mean little."
+    return f"{n_far:,} of {n_sounds:,} {report.kind} {one if n_far == 1 else many}"
 
 
 def _about_sounds(report: Report, metric: Metric) -> str:

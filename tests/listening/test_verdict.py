@@ -79,6 +79,21 @@ def test_recordings_have_no_truth_and_no_reference():
     assert verdict(report).details == []
 
 
+def test_that_sounds_are_far_comes_first():
+    report = make_prediction()
+    far = [replace(changed(sound, 1, metrics=None), far=i < 3) for i, sound in enumerate(report.sounds)]
+    few = [
+        "3 of 5 recordings are far from the training's sounds: their answers mean little.",
+        "1 of 3 recordings is far from the training's sounds: its answers mean little.",
+    ]
+    found = [verdict(replace(report, sounds=sounds)).sentence for sounds in (far, far[2:])]
+    assert found == few
+    assert verdict(replace(report, sounds=far[:1])).sentence.startswith("The recording is far from the training's")
+    heard = [replace(sound, far=i < 3) for i, sound in enumerate(report.sounds)]
+    assert verdict(replace(report, sounds=heard)).sentence == f"{few[0]} {verdict(report).sentence}"
+    assert verdict(replace(report, sounds=far[3:])).sentence == ""
+
+
 def test_without_metrics_nothing_is_claimed():
     report = make_prediction()
     nothing = replace(report, sounds=[changed(sound, 1, metrics=None) for sound in report.sounds])
