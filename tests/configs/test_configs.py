@@ -9,7 +9,7 @@ from omegaconf import OmegaConf, open_dict
 
 from scripts.list_configs import CONFIGS, groups, is_complete
 from src.checkpoints.run import build_model
-from src.checkpoints.trusted import instantiate_trusted
+from src.checkpoints.trusted import instantiate_own, instantiate_trusted
 from src.errors import ConfigError
 from src.hydra_versions import instantiate
 from src.programs.loggers import LOGGER_PACKAGES, instantiate_callbacks, instantiate_loggers
@@ -63,7 +63,7 @@ def test_every_effect_has_its_settings_in_its_file(option):
     if option == "measured_room":
         cfg.measured_room.directory = "rooms"
     ((name, section),) = OmegaConf.to_container(cfg, throw_on_missing=True).items()
-    effect = instantiate_trusted(section, slot="effect")
+    effect = instantiate_own(section, slot="effect")
     assert name == option and set(section) - {"_target_"} == set(type(effect).model_fields)
     assert option == "measured_room" or effect.check(8000, 8000) == ""
 

@@ -57,14 +57,6 @@ def test_poly_blep_keeps_the_harmonics_and_lowers_the_aliases():
     assert np.square(rounded[between]).sum() < 0.1 * np.square(naive[between]).sum()
 
 
-def test_pedalboard_renders_where_it_is_there(basic):
-    pytest.importorskip("pedalboard")
-    sounds = BY_NAME["pedalboard ladder, polyBLEP"].render(*basic)
-    assert sounds.shape == (6, RATE)
-    assert np.isfinite(sounds).all()
-    assert (np.abs(sounds).max(axis=1) > 0.05).all()
-
-
 def test_what_is_not_there_is_named():
     nothing = Implementation("other", "", BY_NAME["ours"].render, ("no_such_program", "numpy"))
     assert nothing.missing == ["no_such_program"]
