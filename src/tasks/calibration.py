@@ -120,8 +120,8 @@ def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: in
     if fitted:
         return f"Error bars were fitted to each sound on {n_fit:,} held-out sounds, and scaled on {n_scale:,} others."
     return (
-        f"Error bars have one scale for all sounds, set on {n_scale:,} held-out sounds: {least:,} are needed to "
-        f"fit them to each sound, and there were {n_fit:,}."
+        f"Error bars have one scale for all sounds, set on {n_scale:,} held-out ones; with {3 * least // 2:,} they "
+        "would be fitted to each sound."
     )
 
 
