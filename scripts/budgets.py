@@ -58,6 +58,7 @@ from scripts.setups import (  # noqa: E402
     set_up,
     sound_seconds,
 )
+from src.hydra_versions import instantiate  # noqa: E402
 from src.models.costs import keep_freed_memory  # noqa: E402
 from src.overrides import quoted  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
@@ -180,10 +181,11 @@ def figures(cell: Cell, results: Mapping[str, Any], spent: Spent) -> dict[str, A
 def test(cell: Cell, checkpoint: str) -> dict[str, float]:
     """Metrics of a checkpoint on the test sounds of the set of 16,384, none of which it was trained on."""
     with PREPARING:
-        data_dir = compose_config("train", *moog_set(cell.set, *COMMON)).data.data_dir
+        data = compose_config("train", *moog_set(cell.set, *COMMON)).data
+        instantiate(data).prepare_data()
     results, _ = results_of(
-        *(f"budgets/test {cell.key}", "src/eval.py", f"ckpt_path={quoted(checkpoint)}", f"data_dir={quoted(data_dir)}"),
-        *("trainer=cpu", "callbacks=none", "extras.print_config=false"),
+        *(f"budgets/test {cell.key}", "src/eval.py", f"ckpt_path={quoted(checkpoint)}"),
+        *(f"data_dir={quoted(data.data_dir)}", "trainer=cpu", "callbacks=none", "extras.print_config=false"),
         **ONE_THREAD,
     )
     return dict(results["metrics"])
