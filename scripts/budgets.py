@@ -181,7 +181,7 @@ def figures(cell: Cell, results: Mapping[str, Any], spent: Spent) -> dict[str, A
 def test(cell: Cell, checkpoint: str) -> dict[str, float]:
     """Metrics of a checkpoint on the test sounds of the set of 16,384, none of which it was trained on."""
     with PREPARING:
-        data = compose_config("train", *moog_set(cell.set, *COMMON)).data
+        data = compose_config("train", f"data=moog_{cell.set}", *moog_set(cell.set, *COMMON)).data
         instantiate(data).prepare_data()
     results, _ = results_of(
         *(f"budgets/test {cell.key}", "src/eval.py", f"ckpt_path={quoted(checkpoint)}"),
