@@ -193,9 +193,17 @@ PARTS = (
 TEMPLATE = Part(
     "template",
     "what makes forks, and the history of this template",
-    ("CHANGELOG.md", "scripts/draw_overview.py", "scripts/forks/*", "scripts/start.py", "tests/scripts/test_start.py"),
+    (
+        "CHANGELOG.md",
+        "scripts/draw_device.py",
+        "scripts/draw_overview.py",
+        "scripts/forks/*",
+        "scripts/start.py",
+        "tests/scripts/test_draw_device.py",
+        "tests/scripts/test_start.py",
+    ),
     r"\bvalue (NAME|KEEP)\b|\bscripts/start\b|\bmake (start|fork)\b|"
-    r"\bscripts[./]forks\b|\bdraw_overview\b|\bCHANGELOG\b",
+    r"\bscripts[./]forks\b|\bdraw_(overview|device)\b|\bCHANGELOG\b",
 )
 BY_NAME = {part.name: part for part in PARTS}
 # Where every file is of one part or kept.
