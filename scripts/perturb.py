@@ -26,6 +26,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.image import AxesImage  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 from scripts.list_configs import groups  # noqa: E402
@@ -46,6 +47,7 @@ GENERATOR = "synth/generate_simple_saw"
 SEED = 42
 LONGEST = 4.0  # s that are read of a file
 DEPTH = 90.0  # dB of a spectrogram
+CHANGE = 20.0  # dB of a change, either way
 PAGE_STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; padding: 1rem; max-width: 72rem; }
@@ -141,8 +143,8 @@ def described(perturbation: Perturbation, number: int) -> str:
 # ----- what is written
 
 
-def draw(axes: Axes, waveform: np.ndarray, sample_rate: int, title: str) -> None:
-    """A spectrogram, 0 to 90 dB under full scale."""
+def level_of(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A spectrogram, 0 to 90 dB under full scale, `(freq, time)`."""
     representation = SpectralRepresentation(
         sample_rate=sample_rate,
         duration=len(waveform) / sample_rate,
@@ -152,33 +154,41 @@ def draw(axes: Axes, waveform: np.ndarray, sample_rate: int, title: str) -> None
         n_fft=1024,
         top_db=DEPTH,
     )
-    level = representation.spectrogram_db(torch.from_numpy(waveform))[0][0].numpy()
-    extent = (0, len(waveform) / sample_rate, 0, sample_rate / 2000)
-    axes.imshow(level, "magma", aspect="auto", origin="lower", extent=extent, vmin=-DEPTH, vmax=0)
-    axes.set_title(title)
+    return np.maximum(representation.spectrogram_db(torch.from_numpy(waveform))[0][0].numpy(), -DEPTH)
 
 
-def picture_of(waveform: np.ndarray, sample_rate: int) -> bytes:
+def draw(axes: Axes, decibels: np.ndarray, given: Given, colours: str, low: float, high: float) -> AxesImage:
+    """A picture with the axes of a sound, decibels from `low` to `high`."""
+    extent = (0, len(given.waveform) / given.sample_rate, 0, given.sample_rate / 2000)
+    return axes.imshow(decibels, colours, aspect="auto", origin="lower", extent=extent, vmin=low, vmax=high)
+
+
+def picture_of(waveform: np.ndarray, given: Given) -> bytes:
     """A spectrogram as PNG."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.5, 2.2), layout="constrained")
         axes = figure.subplots()
-        draw(axes, waveform, sample_rate, "")
+        draw(axes, level_of(waveform, given.sample_rate), given, "magma", -DEPTH, 0)
         axes.set(xlabel="time (s)", ylabel="frequency (kHz)")
         return png(figure)
 
 
 def sheet_of(given: Given, changed: Sequence[Changed]) -> bytes:
-    """All spectrograms on one picture, the sound itself first, as PNG."""
-    shown = [("before", given.waveform), *((one.name, one.waveform) for one in changed if one.waveform is not None)]
-    n_rows = -(-len(shown) // 4)
+    """The sound, and by how many decibels each perturbation changes its spectrogram, on one picture, as PNG."""
+    before, after = level_of(given.waveform, given.sample_rate), [one for one in changed if one.waveform is not None]
+    n_rows = -(-(1 + len(after)) // 4)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 1.7 * n_rows), layout="constrained")
-        plots = figure.subplots(n_rows, 4, sharex=True, sharey=True).ravel()
-        for axes, (name, waveform) in zip(plots, shown, strict=False):
-            draw(axes, waveform, given.sample_rate, name)
-        for axes in plots[len(shown) :]:
+        first, *plots = figure.subplots(n_rows, 4, sharex=True, sharey=True).ravel()
+        first.set_title("the sound")
+        level = draw(first, before, given, "magma", -DEPTH, 0)
+        for axes, one in zip(plots, after, strict=False):
+            axes.set_title(one.name)
+            change = draw(axes, level_of(one.waveform, given.sample_rate) - before, given, "RdBu_r", -CHANGE, CHANGE)
+        for axes in plots[len(after) :]:
             axes.set_visible(False)
+        for image, label in ((level, "level (dB full scale)"), (change, "change (dB)")):
+            figure.colorbar(image, ax=[first, *plots], label=label, shrink=0.3, pad=0.01)
         figure.supxlabel("time (s)", fontsize=8)
         figure.supylabel("frequency (kHz)", fontsize=8)
         return png(figure)
@@ -186,10 +196,10 @@ def sheet_of(given: Given, changed: Sequence[Changed]) -> bytes:
 
 def page_of(given: Given, changed: Sequence[Changed]) -> str:
     """A page that holds all sounds and pictures, and may load none."""
-    before = figure_of("before", given.waveform, given.sample_rate)
+    before = figure_of("before", given.waveform, given)
     sections = [f"<h1>{shown(given.name)}</h1>"]
     for one in changed:
-        after = "" if one.waveform is None else figure_of("after", one.waveform, given.sample_rate)
+        after = "" if one.waveform is None else figure_of("after", one.waveform, given)
         pair = f'<div class="pair">{before}{after}</div>' if after else ""
         sections.append(f"<h2>{shown(one.name)}</h2><p>{shown(one.about)}</p>{pair}")
     style_hash = as_text(sha256(PAGE_STYLE.encode()).digest())
@@ -206,10 +216,10 @@ def page_of(given: Given, changed: Sequence[Changed]) -> str:
     )
 
 
-def figure_of(label: str, waveform: np.ndarray, sample_rate: int) -> str:
+def figure_of(label: str, waveform: np.ndarray, given: Given) -> str:
     """A sound to look at and to listen to, as HTML."""
-    picture = as_text(picture_of(waveform, sample_rate))
-    sound = as_text(encode_wav(audible(waveform), sample_rate))
+    picture = as_text(picture_of(waveform, given))
+    sound = as_text(encode_wav(audible(waveform), given.sample_rate))
     return (
         f'<figure><figcaption>{label}</figcaption><img alt="Spectrogram" src="data:image/png;base64,{picture}">'
         f'<audio controls preload="none" src="data:audio/wav;base64,{sound}"></audio></figure>'

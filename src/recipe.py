@@ -83,7 +83,7 @@ class Begun(NamedTuple):
         code: uint8, `(sample, parameter)`.
         sound: Their waveforms, float32, `(sample, time)`; or, where a device is to render them, what the synth is given
             there, natural units, float64, `(parameter, sample)`.
-        rendered: Whether they are waveforms.
+        given: Names of what the synth is given there, in order; None if the sounds are rendered.
         draws: What is drawn for their perturbation.
     """
 
@@ -91,7 +91,7 @@ class Begun(NamedTuple):
     value: np.ndarray
     code: np.ndarray
     sound: Tensor
-    rendered: bool
+    given: tuple[str, ...] | None
     draws: Draws
 
 
@@ -355,10 +355,9 @@ class Recipe:
         """
         code, draws = self.space.encode(value), self.draws(first, len(value))
         if there:
-            given = np.stack(list(self.given(value, draws).values()))
-            return Begun(first, value, code, torch.from_numpy(given), rendered=False, draws=draws)
-        waveform = torch.from_numpy(self.sounds(value, first, draws))
-        return Begun(first, value, code, waveform, rendered=True, draws=draws)
+            given = self.given(value, draws)
+            return Begun(first, value, code, torch.from_numpy(np.stack([*given.values()])), tuple(given), draws)
+        return Begun(first, value, code, torch.from_numpy(self.sounds(value, first, draws)), None, draws)
 
     def finish(self, begun: Begun, device: torch.device = CPU) -> Made:
         """The rest, on a device: the only place where the sounds of samples become images.
@@ -386,12 +385,12 @@ class Recipe:
     def _waveforms(self, begun: Begun, device: torch.device) -> Iterator[Tensor]:
         """Sounds on a device, in their order, by groups whose images are made together, `(sample, time)` each."""
         size = BLOCK if device == CPU else self._n_represented(device)
-        if begun.rendered:
+        if begun.given is None:
             yield from (group.to(device) for group in begun.sound.split(size))
             return
         peaks = []
         for given in begun.sound.to(device).split(self._n_rendered(device), dim=1):
-            for group in self._render_there(begun, given).split(size):
+            for group in self._render_there(begun, dict(zip(begun.given, given, strict=True))).split(size):
                 waveform = group.contiguous()  # a synth may have written all voices of an instant side by side
                 low, high = waveform.aminmax(dim=1)
                 peaks.append(torch.maximum(-low, high))
@@ -400,21 +399,15 @@ class Recipe:
         if not bool((peak <= LOUDEST).all()):  # the one place that waits for the device
             self._refuse_louder(peak.cpu().numpy(), begun.value, begun.first)
 
-    def _render_there(self, begun: Begun, given: Tensor) -> Tensor:
-        """Waveforms of what a synth is given on a device, `(parameter, sample)`."""
+    def _render_there(self, begun: Begun, given: Mapping[str, Tensor]) -> Tensor:
+        """Waveforms of what the synth is given on a device, `(sample,)` each."""
         try:
             voice: Any = self.synth  # has the method, as `renders_on` has found
-            waveform: Tensor = voice.render_cuda(dict(zip(self._given_names, given, strict=True)))
+            waveform: Tensor = voice.render_cuda(given)
         except NSMError as error:  # whatever else fails there is no sound's fault, and would fail thousands one by one
-            row, reason = self._first_failure(dict(zip(self._given_names, begun.sound.numpy(), strict=True)), error)
+            row, reason = self._first_failure(dict(zip(given, begun.sound.numpy(), strict=True)), error)
             raise ConfigError(self._failed(begun.first + row, begun.value[row], reason)) from error
         return waveform
-
-    @cached_property
-    def _given_names(self) -> list[str]:
-        """Names of what the synth is given, in order."""
-        own = [*(spec.name for spec in self.space.varying), *(fixed.name for fixed in self.space.fixed)]
-        return own if self.perturbation is None else [*own, *self.perturbation.voice_parameters.values()]
 
     def renders_on(self, device: torch.device) -> bool:
         """Whether the synth renders on a device; otherwise it renders on the CPU, and its sounds travel there."""

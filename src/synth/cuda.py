@@ -367,14 +367,7 @@ def _decimate_kernel(y, n_samples, x, n_voices, weights, factor):
 def render_saw(oscillator: Oscillator, amplitude: Tensor, decay_rate: Tensor, n_samples: int) -> Tensor:
     """Sawtooth with exponential decay.
 
-    Args:
-        oscillator: What each voice plays.
-        amplitude: Peak value, float32, `(voice,)`.
-        decay_rate: Decay in nepers per sample, float64, `(voice,)`.
-        n_samples: Samples to render.
-
-    Returns:
-        Waveforms, float32, `(voice, time)`.
+    Arguments and result are those of `kernels.render_saw`, as tensors on one device.
     """
     y = torch.empty(n_samples, len(amplitude), device=amplitude.device)
     return _launch(_saw_kernel, y, *oscillator, amplitude, *_envelope(decay_rate, n_samples))
@@ -391,17 +384,7 @@ def render_moog(
 ) -> Tensor:
     """Sawtooth → ladder whose cutoff an ADSR sweeps → exponential decay.
 
-    Args:
-        oscillator: What each voice plays.
-        parameters: Rows AMPLITUDE … RELEASE_RATE, the cutoff as a ratio to the sample rate, float32, `(row, voice)`.
-        decay_rate: Amplitude decay in nepers per sample, float64, `(voice,)`.
-        note_end: Sample at which release begins.
-        cutoff_limits: Lowest and highest cutoff as ratios to the sample rate.
-        lead: Zeros before the sound.
-        n_samples: Samples to return, `lead` included.
-
-    Returns:
-        Waveforms, float32, `(voice, time)`.
+    Arguments and result are those of `kernels.render_moog`, as tensors on one device.
     """
     y = torch.empty(n_samples, len(decay_rate), device=decay_rate.device)
     scalars = (np.float32(scalar) for scalar in (note_end, *cutoff_limits))
