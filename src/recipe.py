@@ -182,7 +182,8 @@ class Recipe:
         """
         if info.generator is None:
             synth, space = _synth_by_names(info)
-            return cls({}, synth, _plain_stft(synth, info.height, info.width), space)
+            view = _plain_stft(synth.sample_rate, synth.duration, info.height, info.width)
+            return cls({}, synth, view, space)
         stored = info.generator.get("config")
         config: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {}
         missing = [key for key in ("synth", "representation") if key not in config]
@@ -201,9 +202,7 @@ class Recipe:
 
         That is the representation itself, or an STFT where it has no spectrogram.
         """
-        if isinstance(self.representation, SpectralRepresentation):
-            return self.representation
-        return _plain_stft(self.synth, *VIEW_SIZE)
+        return view_of(self.representation, self.synth.sample_rate, self.synth.duration)
 
     def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
         """The view of waveforms, `(sound, time)`, before it is rounded to pixels: dB full scale, `(sound, freq, time)`.
@@ -268,9 +267,7 @@ class Recipe:
 
     def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
-        blocks = [self.representation.to_image(block) for block in torch.from_numpy(waveform).split(BLOCK)]
-        images, spec_ranges = zip(*blocks, strict=True)
-        return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
+        return images_of(self.representation, waveform)
 
     def recorded(self, value: np.ndarray, first: int) -> np.ndarray:
         """The sounds that the images of samples are made of: those of `sounds`, perturbed by their numbers.
@@ -573,6 +570,20 @@ class Recipe:
         )
 
 
+def images_of(representation: Representation, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images of waveforms, float32, `(sound, time)`, by any representation; as `Recipe.represent` returns them."""
+    blocks = [representation.to_image(block) for block in torch.from_numpy(waveform).split(BLOCK)]
+    images, spec_ranges = zip(*blocks, strict=True)
+    return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
+
+
+def view_of(representation: Representation, sample_rate: int, duration: float) -> SpectralRepresentation:
+    """What turns waveforms into spectrograms to look at: the representation itself, or an STFT where it makes none."""
+    if isinstance(representation, SpectralRepresentation):
+        return representation
+    return _plain_stft(sample_rate, duration, *VIEW_SIZE)
+
+
 def share_of_memory(device: torch.device) -> int:
     """Bytes that one of the three things that need them takes of a device's memory: see `SHARE_OF_MEMORY`."""
     total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else MEMORY
@@ -673,13 +684,13 @@ def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
     return synth, ParameterSpace(info.parameters, tuple(FixedParam(*item) for item in constant.items()))
 
 
-def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
+def _plain_stft(sample_rate: int, duration: float, height: int, width: int) -> SpectralRepresentation:
     """An STFT of a size, from its first bin to half the sample rate."""
     return SpectralRepresentation(
-        sample_rate=synth.sample_rate,
-        duration=synth.duration,
+        sample_rate=sample_rate,
+        duration=duration,
         height=height,
         width=width,
-        win_length=min(2 * height, count_samples(synth.sample_rate, synth.duration)),
+        win_length=min(2 * height, count_samples(sample_rate, duration)),
         n_fft=2 * height,
     )

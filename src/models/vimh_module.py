@@ -153,10 +153,17 @@ class VIMHLitModule(LightningModule):
 
     def read(self, image: Tensor, aux: Tensor) -> Prediction:
         """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
-        logits = self(image, aux)
+        return self.predictions(self(image, aux))
+
+    def predictions(self, logits: Mapping[str, Tensor]) -> Prediction:
+        """The same of what `forward` returns."""
         outputs = [logits[name] for name in self.names]
         prediction = self.decoder(outputs)
         return prediction._replace(std=prediction.std * (self.std_scale * self.spread(outputs)))
+
+    def class_probabilities(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """TEMPORARY until the branch of classes is merged."""
+        return {spec.name: outputs[spec.name].float().softmax(dim=-1) for spec in self.specs if spec.categorical}
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
