@@ -44,7 +44,7 @@ from src.models.metrics import WIDTH  # noqa: E402
 from src.params import ParameterSpace  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.programs.output import console, plain_table, progress, say_where  # noqa: E402
-from src.readings.network import TrainedOn, hear, judged, trained_on  # noqa: E402
+from src.readings.network import TrainedOn, at_peak, hear, judged, trained_on  # noqa: E402
 from src.readings.words import distance_text  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.recordings import resample  # noqa: E402
@@ -352,10 +352,10 @@ def measure(trained: TrainedOn, implementation: Implementation, value: np.ndarra
     """What a network says of the sounds of an implementation, as plain data."""
     recipe, space = trained.recipe, trained.run.info.space
     sounds = implementation.render(recipe, value, Patch.of(recipe, value))
-    heard = hear(sounds, trained, recipe, trained.peak, trained.level_only)
-    distance, std = judged(heard.distance, heard.std, trained.calibration_of_any_gain, space)
-    steps = parameter_errors(space, heard.value, value) / space.step
-    covered = np.abs(heard.value - value) <= WIDTH * std
+    heard = hear(at_peak(sounds, trained.peak)[0], trained, trained.representation, trained.level_only)
+    distance, std = judged(heard.distance, heard.answers.std, trained.calibration_of_any_gain, space)
+    steps = parameter_errors(space, heard.answers.value, value) / space.step
+    covered = np.abs(heard.answers.value - value) <= WIDTH * std
     if distance is None or heard.apart is None:
         raise ConfigError("The checkpoint keeps no statistics of its training images: train it anew.")
     zones = [zone_of(one) for one in distance]

@@ -1,7 +1,8 @@
 """The recipe of a dataset: parameter values become waveforms, and waveforms images."""
 
 from src.recipe.device import DeviceMaker
-from src.recipe.recipe import BLOCK, LOUDEST, VIEW_SIZE, WHOLE, Recipe
+from src.recipe.images import BLOCK, VIEW_SIZE, images_of, view_of
+from src.recipe.recipe import LOUDEST, WHOLE, Recipe
 from src.recipe.settings import PERTURB, ROOT, differences, recipe_config
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     "DeviceMaker",
     "Recipe",
     "differences",
+    "images_of",
     "recipe_config",
+    "view_of",
 ]

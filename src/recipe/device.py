@@ -13,7 +13,8 @@ from torch import Tensor
 
 from src.errors import ConfigError, NSMError
 from src.perturb.chain import Draws
-from src.recipe.recipe import BLOCK, LOUDEST, Recipe
+from src.recipe.images import BLOCK
+from src.recipe.recipe import LOUDEST, Recipe
 from src.spectral.representation import working_memory
 from src.synth.base import why_no_cuda_voice
 

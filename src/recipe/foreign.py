@@ -4,8 +4,7 @@ from typing import Any
 
 from src.errors import VIMHError
 from src.params import FixedParam, ParameterSpace
-from src.spectral.representation import SpectralRepresentation
-from src.synth.base import Synth, count_samples
+from src.synth.base import Synth
 from src.synth.voices import MoogVoice, SawVoice
 from src.vimh.info import DatasetInfo
 
@@ -44,15 +43,3 @@ def synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
         settings.pop("note_duration", None)
     synth = kind(**settings | {"sample_rate": round(settings["sample_rate"])})
     return synth, ParameterSpace(info.parameters, tuple(FixedParam(*item) for item in constant.items()))
-
-
-def plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
-    """An STFT of a size, from its first bin to half the sample rate."""
-    return SpectralRepresentation(
-        sample_rate=synth.sample_rate,
-        duration=synth.duration,
-        height=height,
-        width=width,
-        win_length=min(2 * height, count_samples(synth.sample_rate, synth.duration)),
-        n_fft=2 * height,
-    )

@@ -14,7 +14,8 @@ from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import CONFIG_VERSION
 from src.params import ParameterSpace
 from src.perturb.chain import Draws, Perturbation, part_of
-from src.recipe.foreign import plain_stft, synth_by_names
+from src.recipe.foreign import synth_by_names
+from src.recipe.images import BLOCK, images_of, plain_stft, view_of
 from src.recipe.settings import DatasetSection, perturbation_of, recipe_config
 from src.sections import read_section
 from src.spectral.representation import Representation, SpectralRepresentation
@@ -24,10 +25,8 @@ from src.vimh.info import DatasetInfo, Shard, new_info
 from src.vimh.reader import Batch
 
 LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
-BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
-VIEW_SIZE = (128, 128)  # rows and columns of the spectrograms that show sets of samples
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,8 @@ class Recipe:
         """
         if info.generator is None:
             synth, space = synth_by_names(info)
-            return cls({}, synth, plain_stft(synth, info.height, info.width), space)
+            view = plain_stft(synth.sample_rate, synth.duration, info.height, info.width)
+            return cls({}, synth, view, space)
         stored = info.generator.get("config")
         config: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {}
         missing = [key for key in ("synth", "representation") if key not in config]
@@ -120,9 +120,7 @@ class Recipe:
 
         That is the representation itself, or an STFT where it has no spectrogram.
         """
-        if isinstance(self.representation, SpectralRepresentation):
-            return self.representation
-        return plain_stft(self.synth, *VIEW_SIZE)
+        return view_of(self.representation, self.synth.sample_rate, self.synth.duration)
 
     def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
         """The view of waveforms, `(sound, time)`, before it is rounded to pixels: dB full scale, `(sound, freq, time)`.
@@ -187,9 +185,7 @@ class Recipe:
 
     def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
-        blocks = [self.representation.to_image(block) for block in torch.from_numpy(waveform).split(BLOCK)]
-        images, spec_ranges = zip(*blocks, strict=True)
-        return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
+        return images_of(self.representation, waveform)
 
     def recorded(self, value: np.ndarray, first: int) -> np.ndarray:
         """The sounds that the images of samples are made of: those of `sounds`, perturbed by their numbers.
