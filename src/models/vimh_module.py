@@ -15,10 +15,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.errors import ConfigError, check_choice, check_number
+from src.models.augment import Augment
 from src.models.components.network import set_memory_format
 from src.models.decoders import Prediction
 from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, TrainingSetup, is_replayed
-from src.models.losses import HeadLoss, HeadWeights
+from src.models.losses import ClassWeights, HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.models.spread import Spread
 from src.param_tensors import ParamTensors, in_full
@@ -74,6 +75,9 @@ class VIMHLitModule(LightningModule):
         accumulate_grad_batches: Batches whose gradients are averaged for a step; the last batch of an epoch makes a
             step with what there is.
         graph: Whether training steps are replayed as CUDA graphs (`src.models.graph`). `auto`: where they can be.
+        augment: Changes training batches; None: nothing does.
+        class_counts: Training samples of every class, `(head, class)`, for a loss that weighs classes by them; None:
+            the weights are those of a checkpoint that is loaded.
 
     Raises:
         ConfigError: If a setting is invalid.
@@ -101,6 +105,8 @@ class VIMHLitModule(LightningModule):
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
         graph: bool | str = "auto",
+        augment: Augment | None = None,
+        class_counts: Tensor | None = None,
     ) -> None:
         super().__init__()
         check_number("trainer.accumulate_grad_batches", accumulate_grad_batches, whole=True, least=1)
@@ -114,6 +120,7 @@ class VIMHLitModule(LightningModule):
         self.loss = loss
         self.heads = ParamTensors(self.specs)
         self.decoder = loss.decoder(self.heads)
+        self.class_weights = ClassWeights(loss.class_weights, self.heads, class_counts)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -123,6 +130,7 @@ class VIMHLitModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self.graph = graph
+        self.augment = augment if augment is not None and augment.acts else None
         self.step_graphs: StepGraphs | None = None  # of a training whose steps are replayed
         self.n_accumulated = 0  # batches since the last step
         self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
@@ -182,14 +190,25 @@ class VIMHLitModule(LightningModule):
         }
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
-        """Weighted mean over the heads, a scalar."""
-        per_head = [logits[name] for name in self.names]
-        losses = self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads)
-        return self.head_weights(losses, self.heads.present(batch["index"]))
+        """Weighted mean over the heads, a scalar. A batch of mixtures has two targets a sample, by their shares."""
+        outputs, normalized, index = [logits[name] for name in self.names], batch["normalized"], batch["index"]
+        if mixed := "share" in batch:
+            outputs = [torch.cat([of_head, of_head]) for of_head in outputs]
+            normalized = torch.cat([normalized, batch["other_normalized"]])
+            index = torch.cat([index, batch["other_index"]])
+        weight = self.class_weights(index)
+        if mixed:
+            shares = torch.cat([batch["share"], 1 - batch["share"]]).unsqueeze(1)
+            weight = shares if weight is None else shares * weight
+        losses = self.loss.per_head(outputs, normalized, index, self.heads, weight)
+        return self.head_weights(losses, self.heads.present(index))
 
     def training_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Make an optimizer step for each batch of a chunk, or for each `accumulate_grad_batches`."""
         trainer, scheduler = self.trainer, self.lr_schedulers()
+        if self.augment is not None:
+            first = sum(self._train_loader.lengths[: batch_idx + 1]) - len(chunk)  # a resumed epoch begins within one
+            chunk = self.augment(chunk, self.current_epoch, first, self.global_rank)
         outcomes: list[Outcome] = []
         for number, batch in enumerate(chunk, start=1):
             ends_epoch = trainer.is_last_batch and number == len(chunk)

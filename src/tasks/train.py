@@ -49,7 +49,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     ckpt_path = resolve_ckpt_path(cfg)
     datamodule = prepared_datamodule(cfg)
-    model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    model = build_model(cfg, datamodule.info, datamodule.aux_statistics(), **for_training(cfg, datamodule))
     steps = None if ckpt_path is None else check_resumable(ckpt_path, model, datamodule.info, cfg.data)
     trainer = make_trainer(cfg, datamodule)
     if cfg.train and steps is not None:
@@ -83,6 +83,23 @@ def train(cfg: DictConfig) -> dict[str, float]:
         elif trainer.is_global_zero:
             say_where(Checkpoint=checkpoint_to_test(cfg, trainer, ckpt_path))
     return metrics
+
+
+def for_training(cfg: DictConfig, datamodule: VIMHDataModule) -> dict[str, Any]:
+    """What a module needs to train beside what a checkpoint holds: see `build_model`.
+
+    Raises:
+        ConfigError: If classes are balanced twice.
+    """
+    found = {"augment": instantiate(cfg.augment)}
+    if cfg.loss.get("class_weights") is None:
+        return found
+    if datamodule.balanced is not None:
+        raise ConfigError(
+            f"loss.class_weights is {cfg.loss.class_weights}, but data.balanced={datamodule.balanced} draws classes "
+            "equally often already. Leave one of them out."
+        )
+    return found | {"class_counts": datamodule.class_counts()}
 
 
 def check_settings(cfg: DictConfig) -> None:
