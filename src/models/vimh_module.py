@@ -165,7 +165,10 @@ class VIMHLitModule(LightningModule):
 
     def read(self, image: Tensor, aux: Tensor) -> Prediction:
         """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
-        logits = self(image, aux)
+        return self.predictions(self(image, aux))
+
+    def predictions(self, logits: Mapping[str, Tensor]) -> Prediction:
+        """The same of what `forward` returns."""
         outputs = [logits[name] for name in self.names]
         prediction = self.decoder(outputs)
         return prediction._replace(std=prediction.std * (self.std_scale * self.spread(outputs)))
