@@ -186,11 +186,17 @@ class VIMHDataModule(LightningDataModule):
         """The test samples."""
         if self.info.test_samples == 0:
             raise VIMHError(f"{self.data_dir}: has no test samples. Train with test=false, or use another dataset.")
-        return self._samples(self.reader.test, np.arange(self.info.test_samples))
+        return self._samples(self.reader.test, np.arange(self.info.test_samples), self._test_files())
 
-    def _samples(self, split: VIMHSplit, indices: np.ndarray) -> Samples:
+    def _test_files(self) -> np.ndarray | None:
+        """Number of the file that each test sample comes from, `(sample,)`; None where there is no file of several."""
+        sources = self.reader.sources
+        names, numbers = np.unique([] if sources is None else sources["test"].file, return_inverse=True)
+        return numbers if len(names) < len(numbers) else None
+
+    def _samples(self, split: VIMHSplit, indices: np.ndarray, file: np.ndarray | None = None) -> Samples:
         """Some samples of a split, in memory if they are to be there."""
-        dataset = VIMHDataset(split, indices, self.aux, self.measure)
+        dataset = VIMHDataset(split, indices, self.aux, self.measure, file)
         return MemoryDataset.load(dataset) if self._is_in_memory else dataset
 
     @cached_property

@@ -30,6 +30,7 @@ TensorBatch = Mapping[str, Tensor]
 EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
+CONFUSION = "_confusion"  # ends the name of what is no figure, but a matrix of counts
 SMALLEST_SCALE = 1e-3  # of a network without any error
 FLAT_OPTIMIZERS = (torch.optim.LBFGS,)  # they view gradients as flat vectors, which channels-last ones are not
 FOUND = ("std_scale", "joint_scale", "best_acc")  # results of the validation of the weights
@@ -308,6 +309,7 @@ class VIMHLitModule(LightningModule):
             torch.cat([batch["aux"] for batch in chunk[: len(outcomes)]]),
             self.joint_scale,
             likelihood,
+            torch.cat([batch["file"] for batch in chunk]) if "file" in chunk[0] else None,
         )
 
     def on_train_start(self) -> None:
@@ -377,12 +379,20 @@ class VIMHLitModule(LightningModule):
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
             self.joint_scale.copy_(self.counts["val"].joint_scale(self.std_scale))
         self._log(figures)
+        if self.trainer.state.fn == "validate":
+            self._hand_over_confusions("val")
         self.counts["val"].reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test samples."""
         self._log(self._figures("test"))
+        self._hand_over_confusions("test")
         self.counts["test"].reset()
+
+    def _hand_over_confusions(self, stage: str) -> None:
+        """Put the counts of `HeadMetrics.confusions` beside the metrics: `test/{name}_confusion`."""
+        found = {f"{stage}/{name}{CONFUSION}": counts for name, counts in self.counts[stage].confusions().items()}
+        self.trainer.callback_metrics.update(found)
 
     def _figures(self, stage: str) -> dict[str, Tensor]:
         return {f"{stage}/{name}": figure for name, figure in self.counts[stage].compute().items()}
