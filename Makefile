@@ -70,6 +70,10 @@ sdmr moog-dataset-resonance: $(ENV)
 ## sdma moog-dataset-all: Synthesize all three Moog sets
 sdma moog-dataset-all: sdmb sdme sdmr
 
+## sdsf soundfont-dataset: Synthesize notes of real instruments out of a SoundFont (needs SOUNDFONT=1 sh setup.sh, and a font)
+sdsf soundfont-dataset: $(ENV)
+	$(PYTHON) generate_vimh.py --config-name=synth/generate_soundfont $(ARGS)
+
 ## tv to-vimh: Pack other data into a dataset (ARGS="images DIR", "idx DIR", "cifar DIR" or "audio DIR --sample-rate HZ --duration S")
 tv to-vimh: $(ENV)
 	@$(PYTHON) scripts/to_vimh.py $(ARGS)

@@ -459,7 +459,9 @@ def predictions_of(index, normalized, seed=1):
 def counted(heads, batches):
     metrics = HeadMetrics(heads, coverage=True)
     for index, normalized, said in batches:
-        metrics.update(torch.tensor(0.0), said, index, normalized, torch.ones(len(heads.names)))
+        likelihood = [torch.zeros(len(index), int(n)) for n in heads.n_classes[heads.categorical]]
+        ones = torch.ones(len(heads.names))
+        metrics.update(torch.tensor(0.0), said, index, normalized, ones, log_probability=likelihood)
     return metrics
 
 
@@ -481,15 +483,14 @@ def test_figures_are_those_of_the_samples_on_which_a_parameter_acts():
     assert metrics.conformal_scale().isnan().tolist() == [True, False, True, False]
 
 
-def test_categories_have_accuracy_and_f1_alone():
+def test_categories_have_figures_without_distances_alone():
     index, normalized = batch_of(200)
     said = predictions_of(index, normalized)
     figures = counted(ParamTensors(SPACE.varying), [(index, normalized, said)]).compute()
     for head in (0, 2):
         name = SPACE.varying[head].name
-        assert {key for key in figures if re.fullmatch(f"{name}_(?!rate)[a-z0-9]+", key)} == {
-            f"{name}_acc",
-            f"{name}_f1",
+        assert {key for key in figures if re.fullmatch(f"{name}_(?!rate)[a-z0-9_]+", key)} == {
+            f"{name}_{figure}" for figure in ("acc", "balanced_acc", "f1", "ece")
         }
         wanted = f1_score(index[:, head], said.index[:, head], average="macro")
         assert figures[f"{name}_f1"].item() == pytest.approx(wanted)

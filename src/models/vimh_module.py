@@ -21,7 +21,7 @@ from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, Traini
 from src.models.losses import HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.models.spread import Spread
-from src.param_tensors import ParamTensors
+from src.param_tensors import ParamTensors, in_full
 from src.params import ParamSpec
 
 TensorBatch = Mapping[str, Tensor]
@@ -43,9 +43,9 @@ class VIMHLitModule(LightningModule):
 
     Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
     `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
-    `coverage` and `{name}_coverage`, and for test the other figures of intervals; of categories `{name}_acc` and
-    `{name}_f1` alone. `val/acc_best` is the best accuracy so far. Loggers also get the learning rate at the beginning
-    of each epoch, as `lr-{optimizer}`.
+    `coverage` and `{name}_coverage`, and for test the other figures of intervals; of categories `{name}_acc` and the
+    figures of `ClassMetrics` alone. `val/acc_best` is the best accuracy so far. Loggers also get the learning rate at
+    the beginning of each epoch, as `lr-{optimizer}`.
 
     Standard deviations of predictions are those of the loss times `std_scale`, a factor per head, times `spread`, a
     factor per head and sound. A checkpoint carries both. After every validation of a training, `std_scale` is set such
@@ -53,6 +53,8 @@ class VIMHLitModule(LightningModule):
     with the scale of the validation before it (ones in the first), so that it is measured on new predictions. The
     factors of `spread` are 1 while a network trains; `src.tasks.calibration` finds them for its weights afterwards.
     `joint_scale` is what intervals are multiplied with so that those of all heads hold together; 0: not known.
+    `temperature` is what the logits of each category are divided by so that probabilities of classes hold; it is found
+    along with `spread`, and is 1 before.
 
     Args:
         net: Takes an image and conditioning inputs, returns logits per head.
@@ -81,6 +83,7 @@ class VIMHLitModule(LightningModule):
     std_scale: Tensor
     graph_maker: type[GraphMaker] = CudaGraphs
     joint_scale: Tensor
+    temperature: Tensor
 
     def __init__(
         self,
@@ -130,6 +133,7 @@ class VIMHLitModule(LightningModule):
         self.register_buffer("best_acc", torch.zeros(()))
         self.register_buffer("std_scale", torch.ones(len(self.specs)))
         self.register_buffer("joint_scale", torch.zeros(()))
+        self.register_buffer("temperature", torch.ones(len(self.specs)))
         self.spread = Spread(sum(loss.head_size(spec) for spec in self.specs), len(self.specs))
         self.register_load_state_dict_pre_hook(add_unfitted)
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
@@ -162,8 +166,23 @@ class VIMHLitModule(LightningModule):
         return prediction._replace(std=prediction.std * (self.std_scale * self.spread(outputs)))
 
     def class_probabilities(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """TEMPORARY until the branch of classes is merged."""
-        return {spec.name: outputs[spec.name].float().softmax(dim=-1) for spec in self.specs if spec.categorical}
+        """Probabilities of the classes of every category, which hold for new samples.
+
+        Args:
+            outputs: What `forward` returns.
+
+        Returns:
+            Name of each head whose classes have no order to `(batch, class)`, float32.
+        """
+        return {name: likelihood.exp() for name, likelihood in self.log_probabilities(outputs).items()}
+
+    def log_probabilities(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Logarithms of the same."""
+        return {
+            spec.name: (in_full(outputs[spec.name]) / temperature).log_softmax(dim=-1)
+            for spec, temperature in zip(self.specs, self.temperature, strict=True)
+            if spec.categorical
+        }
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
         """Weighted mean over the heads, a scalar."""
@@ -257,8 +276,10 @@ class VIMHLitModule(LightningModule):
         sizes = torch.tensor([len(of_batch) for of_batch in index]).to(self.device, non_blocking=True)
         outputs = [torch.cat(of_head) for of_head in zip(*logits, strict=True)]
         prediction = self.decoder(outputs)
+        likelihood: Sequence[Tensor] = ()
         if stage != "train":
             prediction = prediction._replace(std=prediction.std * self.spread(outputs))
+            likelihood = [*self.log_probabilities(dict(zip(self.names, outputs, strict=True))).values()]
         self.counts[stage].update(
             (torch.stack(losses) * sizes).sum(),
             prediction,
@@ -267,6 +288,7 @@ class VIMHLitModule(LightningModule):
             self.std_scale,
             torch.cat([batch["aux"] for batch in chunk[: len(outcomes)]]),
             self.joint_scale,
+            likelihood,
         )
 
     def on_train_start(self) -> None:
@@ -274,6 +296,7 @@ class VIMHLitModule(LightningModule):
         self.step_graphs = self._step_graphs()
         self.n_accumulated = 0
         self.spread.reset()  # of a checkpoint that is trained on: it would be that of other weights
+        self.temperature.fill_(1.0)
         for stage in ("train", "val"):
             self.counts[stage].reset()
         if self.n_resumed:  # Lightning drops it where the length of the training was read before
@@ -430,7 +453,7 @@ class VIMHLitModule(LightningModule):
 
 
 def add_unfitted(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Called before weights are loaded: a checkpoint from before error bars were fitted to each sound has one scale."""
+    """Called before weights are loaded: an older checkpoint has one scale for all sounds, and the temperature 1."""
     for name, tensor in unfitted(module).items():
         state_dict.setdefault(prefix + name, tensor)
 
@@ -441,5 +464,6 @@ def unfitted(module: nn.Module) -> dict[str, Tensor]:
     neutral = Spread(len(heads.spread.mean), len(heads.spread.bias))
     return {
         "joint_scale": torch.zeros(()),
+        "temperature": torch.ones(len(heads.specs)),
         **{f"spread.{name}": tensor for name, tensor in neutral.state_dict().items()},
     }

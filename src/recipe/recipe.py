@@ -24,6 +24,8 @@ from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, Shard, new_info
 from src.vimh.reader import Batch
 
+MOST_DRAWS = 1000  # of a sample, until the synth has a sound for its values
+NEXT_DRAW = 2**32  # added to the seed for each
 LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
@@ -152,8 +154,43 @@ class Recipe:
 
     def values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of the samples `start` to `stop - 1`, as stored: float32, `(sample, parameter)`."""
+        return self._sounding(self.first_values(start, stop), start)
+
+    def first_values(self, start: int, stop: int) -> np.ndarray:
+        """The same as they are drawn first, whether the synth has such sounds or not."""
         dataset = self.config["dataset"]
         return self.space.sample(start, stop, dataset["seed"], dataset["sampling"]).astype(np.float32)
+
+    def _sounding(self, value: np.ndarray, first: int) -> np.ndarray:
+        """Values of which those that the synth has no sound for are drawn again, uniformly, until it has one.
+
+        What is drawn depends on the sample's number and on how often it was drawn, and on nothing else.
+
+        Args:
+            value: float32, `(sample, parameter)`.
+            first: Number of the first sample.
+
+        Raises:
+            ConfigError: If there is still none after `MOST_DRAWS`, or the sampling allows no other values.
+        """
+        has_sound = getattr(self.synth, "has_sound", None)
+        if has_sound is None:
+            return value
+        value, left = value.copy(), np.arange(len(value))
+        seed, sampling = (self.config["dataset"][key] for key in ("seed", "sampling"))
+        draws = self.draws(first, len(value))
+        for number in range(1, MOST_DRAWS + 1):
+            drawn = {name: of_effect.rows(torch.from_numpy(left)) for name, of_effect in draws.items()}
+            left = left[~has_sound(self.given(value[left], drawn))]
+            if not left.size:
+                return value
+            if sampling == "grid":
+                reason = "it is silent, and sampling=grid takes every point of the grid once"
+                raise ConfigError(self.failed(first + left[0], value[left[0]], reason))
+            again = self.space.sample(first, first + len(value), seed + number * NEXT_DRAW, "uniform")
+            value[left] = again[left].astype(np.float32)
+        reason = f"it is silent, and so were {MOST_DRAWS - 1} others that were drawn in its place"
+        raise ConfigError(self.failed(first + left[0], value[left[0]], reason))
 
     def render(self, value: np.ndarray) -> np.ndarray:
         """Waveforms of stored values, float32, `(sample, time)`.
@@ -286,9 +323,13 @@ class Recipe:
 
     def fresh_values(self, start: int, stop: int) -> np.ndarray:
         """Parameter values of fresh sounds as they would be stored, float32, `(sample, parameter)`."""
+        return self._sounding(self._fresh_draws(start, stop).astype(np.float32), self.size + start)
+
+    def _fresh_draws(self, start: int, stop: int) -> np.ndarray:
+        """The same as they are drawn first, float64."""
         seed = self.config["dataset"]["seed"]
         if self.config["dataset"]["sampling"] != "grid":
-            return self.space.sample(self.size + start, self.size + stop, seed, "uniform").astype(np.float32)
+            return self.space.sample(self.size + start, self.size + stop, seed, "uniform")
         n_left = self.space.n_grid_points - self.size
         if n_left < 1:
             raise ConfigError(
@@ -301,7 +342,7 @@ class Recipe:
             end = min(first + stop - start, n_left)
             pieces.append(self.space.sample(self.size + first, self.size + end, seed, "grid"))
             start += end - first
-        return np.concatenate(pieces).astype(np.float32)
+        return np.concatenate(pieces)
 
     def check(self) -> None:
         """Refuse what cannot be made before anything is written: the last sample, the ends of ranges, every category.
