@@ -3,8 +3,8 @@
 python src/export.py [run=NAME|last|best]
 
 Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(batch, n_aux)`; outputs are `value` and
-`std`, float32 `(batch, head)` in natural units, and `NAME_probability`, float32 `(batch, class)`, of every category. What
-they mean stands in the file's metadata as JSON, under `nsm`.
+`std`, float32 `(batch, head)` in natural units, and for every category `NAME_probability`, float32 `(batch, class)`.
+What they mean stands in the file's metadata as JSON, under `nsm`.
 """
 
 from pathlib import Path
