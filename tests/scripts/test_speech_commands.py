@@ -164,7 +164,7 @@ def test_words_that_make_no_12_classes_are_refused(corpus_dir, words, facts):
 
 
 def test_another_test_set_is_refused(corpus_dir, tmp_path):
-    with pytest.raises(ConfigError, match=r"13 classes; the test set of 12 classes has ten words"):
+    with pytest.raises(ConfigError, match=r"14 classes; the test set of 12 classes has ten words"):
         choose(corpus_dir, tmp_path / "files", "12", corpus_dir, 42)
 
 

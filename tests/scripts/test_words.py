@@ -54,6 +54,7 @@ def hum(*options):
 def hummed(monkeypatch, tmp_path):
     """A set that was spoken so."""
     monkeypatch.setattr(words, "run_espeak", hum)
+    monkeypatch.setattr(words, "NOISE_SECONDS", 1)
     speak(tmp_path / "words", 2, ("yes", "bed"))
     return tmp_path / "words"
 
@@ -80,7 +81,7 @@ def test_a_family_is_in_one_part_and_a_name_decides_everything():
 
 def test_voices_are_those_that_differ(monkeypatch):
     monkeypatch.setattr(words, "run_espeak", hum)
-    assert [voice.variant for voice in words.voices()] == sorted({*VARIANTS} - {"f1"} if "copy" < "f1" else ())
+    assert [voice.variant for voice in words.voices()] == sorted({*VARIANTS} - {"f1"})  # of alike ones the first
 
 
 def test_without_espeak_ng_a_sentence_says_how_to_get_it(monkeypatch):
@@ -138,7 +139,7 @@ def test_the_power_of_noise_falls_with_a_power_of_the_frequency(exponent):
     noise = colored(np.random.default_rng(0), 2**18, exponent)
     power = np.abs(np.fft.rfft(noise)) ** 2
     frequency = np.fft.rfftfreq(2**18, 1 / SAMPLE_RATE)
-    low, high = (power[(frequency > f) & (frequency < 1.1 * f)].mean() for f in (300, 3000))
+    low, high = (power[(frequency > f) & (frequency < 2 * f)].mean() for f in (300, 3000))
     assert low / high == pytest.approx(10**exponent, rel=0.1)
     assert noise.std() == pytest.approx(1)
 
