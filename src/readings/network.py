@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import torch
 from src.checkpoints.run import Run
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import NSMError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError
 from src.evaluation.domain import PERCENTILE, Domain
 from src.evaluation.estimates import Answers, network_answers, surest, voted
 from src.evaluation.refinement import decibels_apart
@@ -154,8 +154,8 @@ def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> 
     network_input = input_of(run, trusted_modules)
     if network_input.recipe is not None:
         return trained_on_synth(network_input, network_input.recipe, seed)
-    source = (run.info.model_extra or {}).get("source")
-    if isinstance(source, Mapping) and source.get("kind") == RECORDINGS:
+    source = source_of(run.info)
+    if source is not None:
         return trained_on_recordings(network_input, source, trusted_modules)
     raise VIMHError(
         f"{run.info.title} of this checkpoint does not say how its images were made (it "
@@ -216,6 +216,26 @@ def trained_on_recordings(
         lead=0.0,
         level_only=(False,) * len(info.parameters),
     )
+
+
+def with_hop(trained: TrainedOn, hop: float) -> TrainedOn:
+    """The same network, for which recordings are cut into frames every so many seconds.
+
+    Raises:
+        ConfigError: If it reads no frames of recordings, or there are no such frames.
+    """
+    if trained.framing is None:
+        raise ConfigError(
+            f"hop={hop:g} is of networks that were trained on recordings; this one reads one sound of "
+            f"{trained.duration:g} s, from its onset on. Leave it out."
+        )
+    return replace(trained, framing=replace(trained.framing, hop=hop))
+
+
+def source_of(info: DatasetInfo) -> Mapping[str, Any] | None:
+    """How the recordings of a dataset became its samples, as its JSON has it; None where they are no recordings."""
+    source = (info.model_extra or {}).get("source")
+    return source if isinstance(source, Mapping) and source.get("kind") == RECORDINGS else None
 
 
 def sound_of(info: DatasetInfo) -> dict[str, Any]:

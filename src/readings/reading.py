@@ -330,7 +330,11 @@ def with_ridges(reading: AnyReading, recipe: Recipe) -> AnyReading:
 
 def held_together(reading: AnyReading, run: Run) -> AnyReading:
     """A reading whose 90 % intervals hold together: those of all parameters, for 90 % of the sounds."""
-    return replace(reading, together=joint_scale_of(run))
+    scale = joint_scale_of(run)
+    if isinstance(reading, RecordingReading):
+        frames = tuple(replace(frame, together=scale) for frame in reading.frames)
+        return replace(reading, together=scale, frames=frames)
+    return replace(reading, together=scale)
 
 
 def joint_scale_of(run: Run) -> float:

@@ -1,6 +1,7 @@
 """What a network read, in words, in cells of tables and as plain data."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from src.models.metrics import WIDTH
 from src.params import ParameterSpace, ParamSpec
 from src.readings.network import GAIN, TrainedOn
 from src.readings.reading import Reading, RecordingReading
+from src.text import one_line
 
 BEYOND = "at or beyond "  # stands before a value at an end of its range
 
@@ -133,19 +135,24 @@ def value_cells(found: dict[str, Any]) -> tuple[str, str, str]:
         return "not active", "", ""
     std = found["std"]
     if std is None:
-        return found["value"], probability_text(found.get("probability")), found["units"]
+        return found["value"], probability_text(found["probability"]), found["units"]
     digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
     value = f"{found['value']:.{0 if found['kind'] == 'integer' else digits}f}"
     value = f"{BEYOND if found['edge'] else ''}{value}"
     return value, f"{found['low']:.{digits}f} … {found['high']:.{digits}f}", found["units"]
 
 
+def spread_heading(kinds: Sequence[str], joint: bool = False) -> str:
+    """What stands above intervals and probabilities, for parameters of these kinds."""
+    if all(kind == "categorical" for kind in kinds):
+        return "probability"
+    interval = "90 % together" if joint else "90 % interval"
+    return f"{interval}, prob." if "categorical" in kinds else interval
+
+
 def probability_text(probability: float | None) -> str:
-    """A probability in two digits, or as many nines as it has; empty where it is not known."""
-    if probability is None:
-        return ""
-    digits = 2 if probability < 0.995 else min(4, 1 - math.floor(math.log10(max(1 - probability, 1e-9))))
-    return f"{probability:.{digits}f}" if round(probability, digits) < 1 else "1"
+    """A probability in two digits; empty where it is not known."""
+    return "" if probability is None else f"{probability:.2f}"
 
 
 def gain_cell(found: dict[str, Any]) -> str:
@@ -188,13 +195,19 @@ def warnings_of(reading: RecordingReading, trained: TrainedOn) -> list[str]:
     return texts
 
 
+def title_of(reading: Reading) -> str:
+    """Name of a sound, how far it is, and what was done to it, in lines."""
+    about = [one_line(about_domain(reading)), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
+    return "\n".join([reading.name, *about])
+
+
 def about_domain(reading: Reading) -> str:
     """How far a sound is from what the network was trained on."""
     if reading.distance is None:
         return "the checkpoint keeps no statistics of its training images, so the distance from them is unknown"
     words = {
         "inside": "inside the training",
-        "near": "near the training, error bars are wider",
+        "near": "near the training" if reading.apart is None else "near the training, error bars are wider",
         "far": "FAR from the training, answers mean little",
     }
     apart = "" if reading.apart is None else f"; {about_sound(reading)}"
