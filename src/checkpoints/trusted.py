@@ -66,7 +66,7 @@ SLOTS = {
     "network": Slot(
         _inside(
             "src.models.components",
-            "cnn.SpectralCNN conv6.Conv6 convnext.ConvNeXt mlp.MLP vit.VisionTransformer wave_cnn.WaveCNN",
+            "cnn.SpectralCNN conv6.Conv6 convnext.ConvNeXt harmonic.HarmonicCNN mlp.MLP vit.VisionTransformer wave_cnn.WaveCNN",
         ),
         kind="torch.nn.Module",
         inside={"*": "layer"},
