@@ -297,7 +297,7 @@ class Problem:
         Args:
             sound: Numbers of the sounds, `(sound,)`.
             position: `(sound, parameter)`.
-            width: Of the central differences, grid steps to either side, `(sound,)`.
+            width: Of the central differences, grid steps to either side, `(sound,)` or `(sound, parameter)`.
 
         Returns:
             Residuals, `(sound, residual)`, and slopes per grid step, `(sound, parameter, residual)`, both float32.
@@ -305,8 +305,9 @@ class Problem:
         n_sounds, n_parameters = position.shape
         free = self.free(position)
         (columns,) = np.nonzero(free.any(axis=0))
-        below = np.maximum(position - width[:, None] * free, 0)
-        above = np.minimum(position + width[:, None] * free, self.end)
+        width = width.reshape(n_sounds, -1)
+        below = np.maximum(position - width * free, 0)
+        above = np.minimum(position + width * free, self.end)
         moved = np.stack([below, above], axis=1)[..., None, :]  # (sound, side, 1, parameter)
         moved = np.where(np.eye(n_parameters, dtype=bool)[columns], moved, position[:, None, None])
         positions = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)
