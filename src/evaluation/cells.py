@@ -15,8 +15,8 @@ import numpy as np
 import scipy  # loads its parts when they are first used
 import torch
 
-from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE
-from src.evaluation.refinement import BLOCK, CACHED, Problem
+from src.evaluation.audit import LEVEL_NOISE
+from src.evaluation.refinement import BLOCK, CACHED, RANGE_NOISE, Problem
 from src.recipe import Recipe
 
 SAME_LEVEL = 1e-5  # dB, some units in the last place of levels in float32: closer ones are the same
@@ -159,7 +159,9 @@ class Cells(Problem):
         least, first, most = WIDTHS
         width = np.full(position.shape, first)
         for _ in range(2):
-            width = np.clip(HALF / np.abs(self._linear(sound, position, width)[1]).max(axis=2).clip(min=1e-9), least, most)
+            width = np.clip(
+                HALF / np.abs(self._linear(sound, position, width)[1]).max(axis=2).clip(min=1e-9), least, most
+            )
         return self._linear(sound, position, width)
 
     def _linear(self, sound: np.ndarray, position: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -184,7 +186,9 @@ class Cells(Problem):
         tangent = np.divide(-rise, slope[:, None], out=np.zeros_like(rise), where=slope[:, None] != 0) * across
         ends = np.stack(
             [
-                _linear_ends(residual[k], slopes[k], rise[k] if slope[k] else 0 * rise[k], free[k], position[k], self.end)
+                _linear_ends(
+                    residual[k], slopes[k], rise[k] if slope[k] else 0 * rise[k], free[k], position[k], self.end
+                )
                 for k in rows
             ]
         )
@@ -200,7 +204,7 @@ class Cells(Problem):
         )
 
     def inside(self, sound: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions that make the pictures of sounds, searched near others by linear programmes of the largest residual.
+        """Positions that make pictures, searched near others: linear programmes make the largest residual the least.
 
         Args:
             sound: Numbers of the sounds, `(position,)`.
@@ -292,8 +296,13 @@ def _to_middle(
     """The move, `(parameter,)`, that makes the largest residual of a linearized picture the least, on its sheet.
 
     Args:
+        residual: As for `_linear_ends`, and so are the others.
+        slopes: Of the pixels.
+        rise: Of `spec_max`.
         excess: Of `spec_max` over the stored one, dB.
-        residual, slopes, rise, free, position, end: As for `_linear_ends`.
+        free: Which parameters have a slope.
+        position: Where it is.
+        end: Highest positions.
     """
     (columns,) = np.nonzero(free)
     scale = np.abs(slopes[columns]).max(axis=1, initial=0) + 1 / end[columns]

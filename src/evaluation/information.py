@@ -18,6 +18,7 @@ from src.recipe import Recipe
 FIRST_WIDTH, LAST_HALVING = 0.02, 12  # grid steps to either side for a derivative, and how often it is halved
 SAME = 0.01  # change, by which a result may differ from that of the step before
 SURELY = 0.99  # share of the sounds that must have converged
+LEAST = 1e-8  # strength of a direction relative to the strongest: below, float32 does not tell it from nothing
 SNR = 60.0  # dB
 RANGE_OF_SNR = (20.0, 80.0)  # dB
 AT_ONCE = 32  # sounds
@@ -89,10 +90,9 @@ def _halved(recipe: Recipe, value: np.ndarray, snr: float) -> tuple[np.ndarray, 
         columns = np.concatenate([slopes, sound[todo][:, :, None]], axis=2)  # the gain is the last nuisance
         size = np.sqrt((columns**2).sum(axis=1))
         columns /= np.maximum(size, 1e-300)[:, None]
-        found = information_std(columns.mT @ columns)[:, : value.shape[1]]
+        found = information_std(columns.mT @ columns, LEAST)[:, : value.shape[1]]
         found = found * np.sqrt(noise[todo])[:, None] / np.maximum(size[:, : value.shape[1]], 1e-300)
-        same = np.abs(found - before[todo]) <= SAME * np.minimum(found, before[todo])
-        same |= np.isinf(found) & np.isinf(before[todo])
+        same = np.isclose(found, before[todo], rtol=SAME, atol=0)  # infinite ones are the same, too
         new = ~converged[todo]
         std[todo] = np.where(new, found, std[todo])
         converged[todo] |= same

@@ -30,7 +30,7 @@ from src.evaluation.cells import SAME_LEVEL, Cells, Sheets
 from src.evaluation.estimates import nearest_neighbours, network_features
 from src.evaluation.refinement import refine
 from src.params import ParameterSpace
-from src.recipe import Recipe
+from src.recipe import PERTURB, Recipe
 from src.spectral.representation import SpectralRepresentation
 
 N_CHAINS = 8
@@ -129,7 +129,7 @@ def posterior(
     """What the pictures of sounds leave open about their parameters.
 
     Args:
-        recipe: Renders; pictures are those of its clean sounds, without perturbation.
+        recipe: Renders.
         value: Parameters of the sounds, `(sound, parameter)`.
         n_searched: Places, beside the true values, that other cells are searched from; half of them from pictures that
             are alike, half from draws of the prior. 0: the cell of the true values alone.
@@ -138,7 +138,7 @@ def posterior(
         advance: Called with the number of sounds just done.
 
     Raises:
-        ConfigError: If the recipe's pictures are no spectrograms, or its values are drawn on a grid.
+        ConfigError: Where `why_no_posterior` has a reason.
     """
     why_not = why_no_posterior(recipe)
     if why_not:
@@ -162,9 +162,11 @@ def posterior(
 def why_no_posterior(recipe: Recipe) -> str:
     """Why pictures of a recipe have no posterior here, as a sentence without its full stop; empty if they have one."""
     if not isinstance(recipe.representation, SpectralRepresentation):
-        return f"{type(recipe.representation).__name__} makes no spectrogram"
+        return f"{type(recipe.representation).__name__} makes no spectrograms"
     if recipe.config.get("dataset", {}).get("sampling") == "grid":
-        return "the values of this set lie on a grid, which few pictures leave open at all"
+        return "the values of this set lie on a grid, while here they are continuous"
+    if recipe.config.get(PERTURB):
+        return "the pictures of this set are of perturbed sounds, which parameters alone do not make"
     return ""
 
 
@@ -298,9 +300,7 @@ def _places(cells: Cells, library: Library, n_searched: int, rng: np.random.Gene
     return ends
 
 
-def _beyond(
-    cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, Draws]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _beyond(cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, Draws]]) -> tuple[np.ndarray, np.ndarray]:
     """Sounds that have a cell beyond those found, near some positions, and where it is.
 
     Args:
@@ -485,9 +485,7 @@ def factor_of(covariance: np.ndarray, across: np.ndarray, scale: np.ndarray) -> 
     return np.where(both, root, 0) * scale[:, :, None]
 
 
-def draw(
-    cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS
-) -> Draws:
+def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS) -> Draws:
     """Draws from cells, from chains that begin at their ends, in rounds until the chains agree."""
     furthest = cells.furthest(sheets)
     widest = np.sort(furthest.reshape(len(furthest), -1, furthest.shape[-1]), axis=1)
