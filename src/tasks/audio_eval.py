@@ -49,6 +49,7 @@ from src.programs.output import (
 )
 from src.programs.run_dirs import checkpoint_to_read
 from src.programs.sweep import is_sweep, job_title
+from src.readings.network import source_of
 from src.recipe import ROOT, WHOLE, Recipe
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
 from src.tasks.what_runs import network_of
@@ -143,6 +144,11 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     settings = read_section(AudioEvalSettings, cfg)
     ckpt_path = checkpoint_to_read(settings.run, settings.ckpt_path, cfg.paths.log_dir)
     run = load_run(ckpt_path, settings.trusted_modules)
+    if source_of(run.info) is not None:
+        raise ConfigError(
+            f"{run.info.title} of this checkpoint is a set of recordings, and no synth renders its labels, so there is "
+            "nothing to listen to beside them. src/eval.py tests this network, and src/predict.py answers to recordings."
+        )
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)
     log.debug("Dataset: %s", data_dir)
