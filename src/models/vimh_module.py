@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.errors import ConfigError, check_choice, check_number
-from src.models.augment import Augment
+from src.models.augment import Augment, TensorBatch
 from src.models.components.network import set_memory_format
 from src.models.decoders import Prediction
 from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, TrainingSetup, is_replayed
@@ -24,8 +24,6 @@ from src.models.metrics import HeadMetrics
 from src.models.spread import Spread
 from src.param_tensors import ParamTensors, in_full
 from src.params import ParamSpec
-
-TensorBatch = Mapping[str, Tensor]
 
 EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")

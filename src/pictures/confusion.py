@@ -28,7 +28,7 @@ def confusion_figure(spec: ParamSpec, counts: np.ndarray, samples: str = "sample
     cell = CELL if n <= MOST_COUNTS else SMALL_CELL if names else TINY_CELL
     beside = GAP + LETTER * max(map(len, names), default=0)
     side = n * cell
-    page = Page(max(beside + side + MARGIN, 3.2), TOP + side + beside)
+    page = Page(max(beside + side + MARGIN, 4.2), TOP + side + beside)
     axes = page.axes(beside, TOP, side, side)
     of_true = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, of_true, out=np.zeros(counts.shape), where=of_true > 0)

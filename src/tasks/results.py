@@ -47,7 +47,6 @@ CATEGORY_COLUMNS = (
     ("calib.\nerror", "ece", ".3f"),
     ("most\nfreq.", "majority", ".3f"),
 )
-Columns = Sequence[tuple[str, str, str]]
 Confusions = Mapping[str, Sequence[Sequence[int]]]
 
 
@@ -207,7 +206,7 @@ def category_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Plai
     return table
 
 
-def _table(results: Mapping[str, Mapping[str, Any]], title: str, columns: Columns) -> PlainTable:
+def _table(results: Mapping[str, Mapping[str, Any]], title: str, columns: Sequence[tuple[str, str, str]]) -> PlainTable:
     """A row per head, and means."""
     marked = {name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE}
     table = plain_table(title, ("head",), [heading for heading, _, _ in columns])
@@ -229,7 +228,7 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {figure: sum(numbers) / len(numbers) for figure, numbers in found.items() if numbers}
 
 
-def _cells(label: str, row: Mapping[str, Any], columns: Columns) -> list[str]:
+def _cells(label: str, row: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> list[str]:
     """A line of the table; what a head does not have stays empty."""
     units = {"mae": row.get("units", "")}
     return [

@@ -117,6 +117,30 @@ def _by_class(units: Sequence[Unit]) -> dict[Class, list[int]]:
     return dict(sorted(found.items(), key=lambda item: (len(item[1]), item[0])))
 
 
+def spread_groups(groups: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Groups in a random order, any beginning of which has about the same share of each class as the whole.
+
+    Groups of the same classes follow each other at even distances.
+
+    Args:
+        groups: Of each sample, str, `(sample,)`.
+        classes: Number of the class of each sample, int, `(sample,)`.
+        rng: Draws the order.
+
+    Returns:
+        For each group the numbers of its samples, rising.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, samples in enumerate(members):
+        alike[tuple(np.unique(classes[samples]).tolist())].append(number)
+    place = np.empty(len(members))
+    for _, numbers in sorted(alike.items()):
+        place[rng.permutation(numbers)] = (np.arange(len(numbers)) + rng.random()) / len(numbers)
+    return [members[number] for number in np.argsort(place, kind="stable")]
+
+
 def check_enough(classes: Sequence[frozenset[Class]], n_parts: int, what: str) -> None:
     """Refuse what cannot be divided so that every part has every class.
 

@@ -12,7 +12,7 @@ from src.pictures.plots import STYLE
 
 
 def spec_of(n, name="a class of $animals$ with a long name"):
-    return ParamSpec(name, 0, n - 1, 1, names=tuple(f"{name} {number}" for number in range(n)))
+    return ParamSpec("animal", 0, n - 1, 1, names=tuple(f"{name} {number}" for number in range(n)))
 
 
 def test_rows_are_true_classes_and_shares_add_up():
