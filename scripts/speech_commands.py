@@ -136,7 +136,9 @@ def twelve(corpus: Sequence[Spoken], seed: int) -> list[Spoken]:
     """
     words = {spoken.word for spoken in corpus}
     if missing := [word for word in TEN if word not in words]:
-        raise ConfigError(f"The corpus has no folder {', '.join(missing)}; 12 classes need the ten words {', '.join(TEN)}.")
+        raise ConfigError(
+            f"The corpus has no folder {', '.join(missing)}; 12 classes need the ten words {', '.join(TEN)}."
+        )
     if words == {*TEN}:
         raise ConfigError("The corpus has no words but the ten; unknown is made of others.")
     chosen = [spoken for spoken in corpus if spoken.word in TEN]

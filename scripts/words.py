@@ -261,7 +261,7 @@ def measure(cell: Cell, sounds: Path, data_root: Path, epochs: int) -> dict[str,
         "seconds": round(spent.core, 1),
         "epochs": epochs,
         "training_sounds": results["training_samples"],
-        "test_sounds": results["test_samples"],
+        "test_sounds": sum(map(sum, results["heads"]["word"]["confusion"])),
         "parameters": results["parameters"],
         "metrics": {name: round(figure, 5) for name, figure in results["metrics"].items()},
     }

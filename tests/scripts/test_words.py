@@ -64,7 +64,14 @@ def hummed(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("variant", "family"),
-    [("gene2", "gene"), ("Gene", "gene"), ("AnxiousAndy", "andy"), ("f1", "f1"), ("m8", "m8"), ("Mr serious", "mr serious")],
+    [
+        ("gene2", "gene"),
+        ("Gene", "gene"),
+        ("AnxiousAndy", "andy"),
+        ("f1", "f1"),
+        ("m8", "m8"),
+        ("Mr serious", "mr serious"),
+    ],
 )
 def test_variants_of_one_author_are_a_family(variant, family):
     assert family_of(variant) == family
@@ -184,7 +191,16 @@ def test_the_words_are_those_of_the_corpus():
 @pytest.mark.espeak
 def test_words_are_spoken_packed_trained_on_and_known(tmp_path):
     results = tmp_path / "words.json"
-    command = [sys.executable, "scripts/words.py", "--takes", "1", "--epochs", "3", "--only", "12, bc_resnet_5k, seed 42"]
+    command = [
+        sys.executable,
+        "scripts/words.py",
+        "--takes",
+        "1",
+        "--epochs",
+        "3",
+        "--only",
+        "12, bc_resnet_5k, seed 42",
+    ]
     command += ["--data", str(tmp_path), "--results", str(results)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stderr
