@@ -122,8 +122,8 @@ PARTS = (
             "tests/scripts/test_words.py",
             "tests/speech_corpus.py",
         ),
-        r"(?i:bc[-_]?resnet)|BroadcastBlock|SubSpectralNorm|\bspeech_(corpus|commands\.main|commands_)|import speech_commands|pack_speech|\bespeak|\bwords\.(py|md)\b|"
-        r"\bmake (sc|wd)\b|[Kk]nown words",
+        r"(?i:bc[-_]?resnet)|BroadcastBlock|SubSpectralNorm|\bspeech_(corpus|commands\.main|commands_)|"
+        r"import speech_commands|pack_speech|\bespeak|\bwords\.(py|md)\b|\bmake (sc|wd)\b|[Kk]nown words",
     ),
     Part(
         "channels",

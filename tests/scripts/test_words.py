@@ -40,7 +40,7 @@ LISTING = "Pty Language       Age/Gender VoiceName          File                
 
 
 def hum(*options):
-    """What a synthesizer without words would write: a tone whose frequency the options decide; copy says what f1 says."""
+    """What a synthesizer without words would write: a tone that the options decide; copy says what f1 says."""
     if options == ("--voices=variant",):
         return LISTING.encode()
     text = " ".join(options).replace("copy", "f1")
