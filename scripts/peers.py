@@ -59,7 +59,7 @@ CONDITIONS = {
 }
 SEEDS = (1, 2, 3)
 TEST_SEED = 7  # of the test notes; the sets that train have another
-TEST_NOTES = 1400
+TEST_NOTES = 1000
 NEAR = 50.0  # cents: an answer within them is right
 N_RESAMPLED = 2000  # bootstraps over the notes
 BLOCK = 64  # notes at a time
