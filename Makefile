@@ -199,6 +199,10 @@ trs train-small: $(ENV)
 trl train-large: $(ENV)
 	$(PYTHON) src/train.py data=vimh_16kdss $(ARGS)
 
+## kf kfold: Train on all folds of a dataset but one, for each; mean and spread; resumable (ARGS="data.data_dir=DIR model=NAME")
+kf kfold: $(ENV)
+	@$(PYTHON) scripts/kfold.py $(ARGS)
+
 # ----- tests and code
 
 ## t test: Run the fast tests

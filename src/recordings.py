@@ -1,6 +1,7 @@
-"""Recordings as sounds like those of a dataset: mono, at its rate, from their onset on, of its duration.
+"""Recordings as sounds like those of a dataset: mono, at its rate, of its duration.
 
-What was done to a recording (channels joined, resampled, cut) is kept beside it as notes.
+Either one sound from the onset on, as a synth makes them: what was done to it (channels joined, resampled, cut) is kept
+beside it as notes. Or frames, which begin where the file begins: datasets of recordings are cut so.
 """
 
 import math
@@ -8,12 +9,13 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from glob import glob, has_magic
-from itertools import chain
+from itertools import chain, compress, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
@@ -21,7 +23,7 @@ import soundfile
 import soxr
 from soundfile import SoundFile
 
-from src.errors import ConfigError, NSMError
+from src.errors import ConfigError, NSMError, check_number
 from src.text import name_of
 
 SUFFIXES = frozenset(
@@ -36,6 +38,8 @@ RISE = 0.005  # s, that a sound may take from there to -40 dB
 LOOK_BACK = 0.5  # s before -40 dB, that are searched for the onset
 SHORTEST = 0.05  # s
 MAX_SECONDS = 600.0  # read of a file
+MARGIN = 0.05  # s, that resampling is given beyond the end of a frame
+LONGEST_FRAME = 2**26  # samples: 20 minutes at 55 kHz
 BLOCK = 2**18  # samples of all channels together that are read at once
 # Codecs that transform blocks. Before a sound that begins within a block they leave noise up to -20 dB of its peak, the
 # pre-echo (Painter and Spanias, Perceptual Coding of Digital Audio, Proc. IEEE 88, 2000).
@@ -248,16 +252,155 @@ def cut_to_sound(audio: AudioSource, sample_rate: int, duration: float, lead: fl
         raise RecordingError(f"{name_of(path)}: is silent below {min(rate, sample_rate) / 2:,.0f} Hz.")
     left = (length - begin) / rate
     notes = {
-        f"mean of {audio.n_channels} channels": audio.n_channels > 1,
-        f"resampled from {rate:,} to {sample_rate:,} Hz": rate != sample_rate,
-        f"holds nothing above {rate / 2:,.0f} Hz": rate < sample_rate,
         f"begins at {begin / rate:.3f} s": begin > RISE * rate,
         f"cut after {duration:g} s": left > duration * 1.001,
         f"{left:.3f} s long, the rest is silence": left < duration * 0.999,
     }
     waveform = np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
-    valid = tuple(note for note, holds in notes.items() if holds)
-    return Recording(path, waveform, begin / rate, length / rate, valid)
+    valid = (note for note, holds in notes.items() if holds)
+    return Recording(path, waveform, begin / rate, length / rate, (*notes_of(audio, sample_rate), *valid))
+
+
+def notes_of(audio: AudioSource, sample_rate: int) -> list[str]:
+    """What is done to every sample of a recording that becomes mono, at another rate, Hz."""
+    rate = audio.sample_rate
+    notes = {
+        f"mean of {audio.n_channels} channels": audio.n_channels > 1,
+        f"resampled from {rate:,} to {sample_rate:,} Hz": rate != sample_rate,
+        f"holds nothing above {rate / 2:,.0f} Hz": rate < sample_rate,
+    }
+    return [note for note, holds in notes.items() if holds]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How the sounds of a dataset are cut out of recordings; its JSON keeps this under `source` if files are not whole.
+
+    Attributes:
+        sample_rate: Hz, of the frames.
+        duration: s, of a frame.
+        hop: s from the beginning of a frame to that of the next; None: one frame, at the beginning of the recording.
+        silence: dB; frames whose root mean square is more than so far below that of the loudest frame of the same
+            recording are left out. None: only those that are silent, below -100 dB full scale, as all of these are.
+
+    Raises:
+        ConfigError: If there are no such frames.
+    """
+
+    sample_rate: int
+    duration: float
+    hop: float | None = None
+    silence: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("The sample rate of a sound", self.sample_rate, whole=True, above=0, hint=" Hz")
+        check_number("The duration of a sound", self.duration, above=0, hint=" s")
+        if self.sample_rate * self.duration > LONGEST_FRAME:
+            raise ConfigError(
+                f"Sounds of {self.duration:g} s at {self.sample_rate:,} Hz make {self.sample_rate * self.duration:.4g} "
+                f"samples, but {LONGEST_FRAME:,} are the most. Lower one of them."
+            )
+        if self.hop is not None:
+            check_number("The hop of frames", self.hop, least=1 / self.sample_rate, hint=" s")
+        if self.silence is not None:
+            check_number("The level of silence below the loudest frame", self.silence, above=0, hint=" dB")
+
+    @classmethod
+    def of_source(cls, source: Mapping[str, Any], sample_rate: int, duration: float) -> "Framing":
+        """How the sounds of a dataset were cut.
+
+        Args:
+            source: What its JSON has under this key.
+            sample_rate: Hz, of the dataset.
+            duration: s, of the dataset.
+        """
+        return cls(sample_rate, duration, source.get("hop"), source.get("silence"))
+
+    def to_source(self) -> dict[str, Any]:
+        """The same as keys of `source`; none for whole files."""
+        return {} if self.hop is None else asdict(self)
+
+    @property
+    def n_samples(self) -> int:
+        """Length of a frame."""
+        return round(self.sample_rate * self.duration)
+
+    @property
+    def step(self) -> int:
+        """The hop in samples."""
+        return self.n_samples if self.hop is None else round(self.sample_rate * self.hop)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of a recording that are not silent. They are read by iterating: float32, `(time,)` each.
+
+    Attributes:
+        audio: The recording.
+        framing: How it is cut.
+        sounds: Which of all frames they are, bool, `(frame of the recording,)`.
+    """
+
+    audio: AudioSource
+    framing: Framing
+    sounds: np.ndarray
+
+    @property
+    def start(self) -> np.ndarray:
+        """Where each begins in the recording, s, float64, `(frame,)`."""
+        return np.flatnonzero(self.sounds) * (self.framing.step / self.framing.sample_rate)
+
+    @property
+    def n_silent(self) -> int:
+        """How many frames were left out."""
+        return int(np.count_nonzero(~self.sounds))
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.sounds))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return compress(_all_frames(self.audio, self.framing), self.sounds)
+
+
+def cut_into_frames(audio: AudioSource, framing: Framing) -> Frames:
+    """Cut a recording into frames, however long it is.
+
+    They begin at 0, one hop, two hops and so on. What is left behind the last whole frame makes another, padded with
+    silence, if it is at least half a hop, or half a frame where frames are shorter; a recording shorter than a frame
+    makes one. The recording is read twice, since its loudest frame may be the last.
+
+    Raises:
+        RecordingError: If it is silent, or damaged.
+    """
+    levels = [(np.abs(frame).max(), np.sqrt(np.mean(np.square(frame)))) for frame in _all_frames(audio, framing)]
+    peak, power = np.array(levels).T
+    if peak.max() < SILENT:
+        where = "" if framing.hop is not None else f" in its first {framing.duration:g} s"
+        raise RecordingError(f"{name_of(audio.path)}: is silent{where}, below -100 dB full scale.")
+    faintest = 0.0 if framing.silence is None else power.max() * 10 ** (-framing.silence / 20)
+    return Frames(audio, framing, (peak >= SILENT) & (power >= faintest))
+
+
+def _all_frames(audio: AudioSource, framing: Framing) -> Iterator[np.ndarray]:
+    """All frames of a recording, silent ones as well, float32, `(time,)`."""
+    if framing.hop is None:
+        length = math.ceil((framing.n_samples / framing.sample_rate + MARGIN) * audio.sample_rate)
+        yield from islice(_frames_of(audio.blocks(0, length), audio.sample_rate, framing), 1)
+    else:
+        yield from _frames_of(audio.blocks(0, sys.maxsize), audio.sample_rate, framing)
+
+
+def _frames_of(blocks: Iterable[np.ndarray], rate: int, framing: Framing) -> Iterator[np.ndarray]:
+    """Frames of a waveform that comes in blocks at another rate, float64, `(time,)` each."""
+    n_samples, step = framing.n_samples, framing.step
+    rest, least = np.zeros(0), 0.0  # samples that make another frame: the first needs none
+    for block in resampled(blocks, rate, framing.sample_rate):
+        rest = np.concatenate([rest, block])
+        while len(rest) >= max(n_samples, step):
+            yield rest[:n_samples].astype(np.float32)
+            rest, least = rest[step:], max(0, n_samples - step) + min(step, n_samples) / 2
+    if len(rest) >= least:
+        yield np.pad(rest[:n_samples], (0, max(0, n_samples - len(rest)))).astype(np.float32)
 
 
 def find_sound(audio: AudioSource) -> tuple[int, int]:
@@ -352,10 +495,17 @@ def resample(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> np.nd
     Returns:
         float64, `(time,)`.
     """
+    return np.concatenate(list(resampled(blocks, rate, sample_rate)))
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """The same block by block: blocks that together are the waveform at the other rate; some may be empty."""
     if rate == sample_rate:
-        return np.concatenate(list(blocks))
+        yield from blocks
+        return
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float64", quality="VHQ")
-    return np.concatenate([*map(stream.resample_chunk, blocks), stream.resample_chunk(np.zeros(0), last=True)])
+    yield from map(stream.resample_chunk, blocks)
+    yield stream.resample_chunk(np.zeros(0), last=True)
 
 
 @contextmanager

@@ -20,7 +20,9 @@ from src.recipe import Recipe
 from src.recordings import (
     AudioArray,
     AudioFile,
+    Framing,
     RecordingError,
+    cut_into_frames,
     cut_to_sound,
     find_files,
     find_onset,
@@ -458,3 +460,102 @@ def test_samples_in_memory_are_cut_and_resampled_as_those_of_a_file_are(tmp_path
     of_memory = cut_to_sound(AudioArray(Path("a"), 44100, 1, False, sound), RATE, DURATION, lead=0.002)
     assert np.array_equal(of_memory.waveform, of_file.waveform)
     assert (of_memory.onset, of_memory.duration, of_memory.notes) == (of_file.onset, of_file.duration, of_file.notes)
+
+
+# ----- frames
+
+
+def cut(samples, rate=RATE, **framing):
+    settings = {"sample_rate": RATE, "duration": 0.5, "hop": 0.25} | framing
+    return cut_into_frames(AudioArray(Path("a"), rate, 1, False, samples), Framing(**settings))
+
+
+def noise(seconds, rate=RATE):
+    return np.random.default_rng(1).normal(scale=0.1, size=round(seconds * rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 0.6, 0.63, 2.0, 2.4])
+@pytest.mark.parametrize("hop", [0.1, 0.25, 0.5, 0.9])
+def test_frames_are_the_samples_at_their_starts(monkeypatch, seconds, hop):
+    monkeypatch.setattr(recordings, "BLOCK", 100)
+    samples = noise(seconds)
+    found = cut(samples, hop=hop)
+    frames = list(found)
+    assert len(frames) == len(found) == len(found.start)
+    assert found.start.tolist() == pytest.approx([hop * number for number in range(len(found))])
+    padded = np.pad(samples, (0, RATE))
+    for start, frame in zip(found.start, frames, strict=True):
+        first = round(start * RATE)
+        assert np.array_equal(frame, padded[first : first + RATE // 2])
+    end = found.start[-1] + 0.5
+    assert end < seconds + 0.5  # at most one is padded
+    assert seconds - end < max(min(hop, 0.5) / 2, hop - 0.25)  # and what is left over is less than half of a new one
+
+
+def test_without_a_hop_there_is_one_frame_from_the_beginning():
+    samples = noise(2)
+    (frame,) = cut(samples, hop=None)
+    assert np.array_equal(frame, samples[: RATE // 2])
+    (short,) = cut(samples[:100], hop=None)
+    assert np.array_equal(short, np.pad(samples[:100], (0, RATE // 2 - 100)))
+
+
+def test_frames_come_at_the_rate_of_the_dataset():
+    frames = list(cut(cosine(440, 44100, 88200), rate=44100, hop=0.5))
+    whole = resample([cosine(440, 44100, 88200)], 44100, RATE).astype(np.float32)
+    assert np.array_equal(np.concatenate(frames), whole)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_silence_is_what_is_so_far_below_the_loudest_frame(gain):
+    steps = [1.0, 0.1, 0.011, 0.009, 0.0, 0.5]  # 0, -20, -39, -41 dB, nothing, -6 dB
+    samples = gain * np.concatenate([step * cosine(1000, RATE, RATE // 2) for step in steps])
+    found = cut(samples, hop=0.5, silence=40)
+    assert found.start.tolist() == [0, 0.5, 1, 2.5]
+    assert (found.n_silent, len(list(found))) == (2, 4)
+    assert cut(samples, hop=0.5).start.tolist() == [0, 0.5, 1, 1.5, 2.5]  # what is none at all never counts
+
+
+def test_a_long_recording_is_cut_without_holding_it_in_memory(monkeypatch):
+    monkeypatch.setattr(recordings, "BLOCK", 2**12)
+    samples = np.tile(noise(10), 60)  # ten minutes, 38 MB as float64
+    tracemalloc.start()
+    count = sum(1 for _ in cut(samples, hop=0.5))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 1200
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("hop", [None, 0.25])
+def test_recordings_without_sound_have_no_frames(hop):
+    with pytest.raises(RecordingError, match=r"a: is silent.*below -100 dB"):
+        cut(np.zeros(RATE), hop=hop)
+    with pytest.raises(RecordingError, match="a: holds no samples"):
+        cut(np.zeros(0), hop=hop)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample_rate": 0}, "The sample rate of a sound is 0"),
+        ({"sample_rate": 8000.0}, "whole number"),
+        ({"duration": 0}, "The duration of a sound is 0"),
+        ({"duration": 1e9}, "make 8e\\+12 samples, but 67,108,864 are the most"),
+        ({"hop": 0}, "The hop of frames is 0"),
+        ({"hop": 1e-5}, "0.000125 or more s"),
+        ({"hop": "1"}, "'1'"),
+        ({"silence": 0}, "above 0 dB"),
+    ],
+)
+def test_frames_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Framing(**{"sample_rate": RATE, "duration": 0.5} | settings)
+
+
+def test_a_dataset_keeps_how_it_was_cut_as_plain_values():
+    framing = Framing(RATE, 0.5, 0.25, 40.0)
+    assert framing.to_source() == {"sample_rate": RATE, "duration": 0.5, "hop": 0.25, "silence": 40.0}
+    assert Framing.of_source(framing.to_source() | {"kind": "audio"}, RATE, 0.5) == framing
+    assert Framing(RATE, 0.5).to_source() == {}
+    assert Framing.of_source({"kind": "audio"}, RATE, 0.5) == Framing(RATE, 0.5)

@@ -106,6 +106,17 @@ PARTS = (
         r"[Ee]nd[ -]to[ -]end networks?|networks? end[ -]to[ -]end",
     ),
     Part(
+        "words",
+        "spoken words: the networks after BC-ResNet",
+        (
+            "configs/model/bc_resnet*.yaml",
+            "docs/networks/bc_resnet_*.svg",
+            "src/models/components/bc_resnet.py",
+            "tests/models/test_bc_resnet.py",
+        ),
+        r"(?i:bc[-_]?resnet)|BroadcastBlock|SubSpectralNorm",
+    ),
+    Part(
         "channels",
         "channels beside the spectrogram but for other windows: envelopes, modulation, phase",
         (

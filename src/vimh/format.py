@@ -16,7 +16,10 @@ from src.errors import VIMHError
 INFO_NAME = "vimh_dataset_info.json"
 Split = Literal["train", "test"]
 SPLITS = get_args(Split)
-FILE_NAMES = frozenset(f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch"))  # beside it
+SOURCES_NAME = "sources.csv"
+# All that may lie beside it.
+FILE_NAMES = frozenset(f"{split}{suffix}" for split in SPLITS for suffix in ("", "_values.npy", "_batch"))
+FILE_NAMES |= {SOURCES_NAME}
 METADATA_BYTES: Final = 14
 METADATA_BYTES_2_0: Final = 6
 MAX_IMAGE_SIDE = 65535

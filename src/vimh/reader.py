@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,6 +18,7 @@ from src.vimh.folder import Folder, settled
 from src.vimh.format import FILE_NAMES, INFO_NAME, SPLITS, Columns, claimed_image_size, codes_by_id, offsets
 from src.vimh.info import DatasetInfo, FileEntry, json_checksum
 from src.vimh.maps import REGENERATE, map_records, map_values, no_records
+from src.vimh.sources import Sources, sources_in
 
 CHUNK = 4096  # records that a pass over a whole file holds at a time
 MAX_INFO_BYTES = 64_000_000  # of the JSON
@@ -113,6 +114,14 @@ class VIMHSplit:
             self._refuse(~np.isfinite(value), value, np.arange(len(self))[indices], "a finite number was expected")
         return Batch(records["image"], code, spec_range, value)
 
+    def codes(self) -> np.ndarray:
+        """The codes of all samples, uint8, `(sample, parameter)`, without their images.
+
+        Raises:
+            VIMHError: If a record contradicts the dataset's description.
+        """
+        return codes_by_id(self.records, str(self.path))
+
     def check_values(self, batch: Batch, first: int) -> None:
         """Refuse exact values that lie further than half a code from the codes.
 
@@ -169,6 +178,15 @@ class VIMHReader:
         """The split called `train` or `test`."""
         return {"train": self.train, "test": self.test}[name]
 
+    @cached_property
+    def sources(self) -> dict[str, Sources] | None:
+        """Where the samples of `train` and `test` come from; None where the dataset does not say.
+
+        Raises:
+            VIMHError: If the file that says it is damaged.
+        """
+        return read_sources(self.data_dir, self.digest)
+
     def _open(self, digest: str | None, folder: Folder) -> None:
         """Open all there is."""
         self.info, self.digest, _ = _describe(folder, digest)
@@ -219,7 +237,7 @@ class VIMHReader:
             return map_values(file, path, (self.info.n_split(split), len(self.info.parameter_names)))
 
     def validate(self, advance: Callable[[int], None] = lambda n: None) -> str:
-        """Full validation: every record and value, the checksums, pickle copies, and the generator's configuration.
+        """Full validation: records, values, checksums, pickle copies, sources, and the generator's configuration.
 
         Args:
             advance: Called with the number of records done, for a progress bar.
@@ -254,6 +272,7 @@ class VIMHReader:
             )
         for name, entry in self.info.files.items():
             self._check_file(folder, name, entry)
+        sources_in(folder, self.info)
         for split in (self.train, self.test):
             self._check_pickle(folder, split)
         unlisted = [name for name in sorted(FILE_NAMES - self.info.files.keys()) if _is_in(folder, name)]
@@ -406,6 +425,24 @@ def read_description(data_dir: Path, digest: str | None = None) -> Description:
         digest: As for `VIMHReader`.
     """
     return settled(data_dir, partial(_describe, digest=digest))
+
+
+def read_sources(data_dir: str | Path, digest: str | None = None) -> dict[str, Sources] | None:
+    """Where the samples of a dataset's `train` and `test` come from; None where it does not say.
+
+    Args:
+        data_dir: Directory of the dataset.
+        digest: As for `VIMHReader`.
+
+    Raises:
+        VIMHError: If there is no such dataset, or the file that says it is damaged or contradicts the description.
+    """
+    return settled(Path(data_dir), partial(_sources, digest=digest))
+
+
+def _sources(folder: Folder, digest: str | None) -> dict[str, Sources] | None:
+    """The same of the dataset in an open directory."""
+    return sources_in(folder, _describe(folder, digest).info)
 
 
 def _describe(folder: Folder, digest: str | None) -> Description:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,9 +13,10 @@ import numpy as np
 from src.errors import VIMHError
 from src.files import exchange, flush_directory, lock_directory
 from src.vimh import legacy
-from src.vimh.format import FILE_NAMES, INFO_NAME, METADATA_BYTES, SPLITS, pack, record_dtype
+from src.vimh.format import FILE_NAMES, INFO_NAME, METADATA_BYTES, SOURCES_NAME, SPLITS, pack, record_dtype
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import check_directory_name, file_entry
+from src.vimh.sources import Sources, to_csv
 
 UNFINISHED = "unfinished.json"  # description of the dataset in a partial directory
 MAX_LEVEL = 40.0  # dB full scale; beyond it a level is no sound's, but what went wrong in making it
@@ -42,6 +44,7 @@ class VIMHWriter:
         overwrite: Replace a dataset that is there already, once the new one is whole.
         pickle: Write legacy pickle copies as well; this takes memory for a whole split.
         resume: Continue what an interrupted writer of the same description left; `written` counts its samples.
+        sources: Where the samples come from, by part.
 
     Raises:
         BusyError: If another process is writing the same dataset.
@@ -50,7 +53,13 @@ class VIMHWriter:
     """
 
     def __init__(
-        self, data_dir: Path, info: DatasetInfo, overwrite: bool = False, pickle: bool = False, resume: bool = False
+        self,
+        data_dir: Path,
+        info: DatasetInfo,
+        overwrite: bool = False,
+        pickle: bool = False,
+        resume: bool = False,
+        sources: Mapping[str, Sources] | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.partial = partial_dir(data_dir)
@@ -58,6 +67,7 @@ class VIMHWriter:
         self.overwrite = overwrite
         self.pickle = pickle
         self.resume = resume
+        self.sources = sources
         self.written = dict.fromkeys(SPLITS, 0)
         self.dtype = record_dtype(info.image_shape, len(info.parameter_names), METADATA_BYTES)
 
@@ -205,6 +215,9 @@ class VIMHWriter:
                 records = np.asarray(np.memmap(self.partial / split, dtype=self.dtype, mode="r"))
                 _write(self.partial / f"{split}_batch", legacy.dumps(records))
                 names.append(f"{split}_batch")
+        if self.sources is not None:
+            _write(self.partial / SOURCES_NAME, to_csv(self.sources))
+            names.append(SOURCES_NAME)
         files = {name: file_entry(self.partial / name) for name in names}
         _write(self.partial / INFO_NAME, self.info.model_copy(update={"files": files}).sealed().to_json().encode())
         flush_directory(self.partial)

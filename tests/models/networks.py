@@ -2,6 +2,7 @@
 
 import torch
 
+from src.models.components.bc_resnet import BCResNet
 from src.models.components.cnn import SpectralCNN
 from src.models.components.conv6 import Conv6
 from src.models.components.convnext import ConvNeXt
@@ -30,6 +31,10 @@ NETWORKS = {
     "mlp_linear": (MLP, {}),
     "convnext": (ConvNeXt, {"widths": [4, 8], "depths": [1, 2], "hidden": 12, "strides": [4, 2], "kernel_size": 5}),
     "conv6": (Conv6, {"widths": [4, 6, 8, 8, 10, 10], "hidden": 12}),
+    "bc_resnet": (
+        BCResNet,
+        {"widths": [4, 6], "depths": [1, 2], "strides": [1, 2], "stem": 6, "hidden": 12, "block_dropout": 0.0},
+    ),
     "wave_cnn": (WaveCNN, {"widths": [6, 8], "kernel_sizes": [9, 5], "strides": [4, 2], "hidden": 12}),
     "wave_cnn_patches": (
         WaveCNN,

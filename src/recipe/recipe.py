@@ -1,124 +1,42 @@
 """`Recipe`: values to waveforms to images, for a generator configuration or for a dataset of another writer."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from pydantic import Field, FiniteFloat
 from torch import Tensor
 
 from src import __version__
 from src.errors import ConfigError, NSMError, VIMHError
 from src.migration import CONFIG_VERSION
-from src.params import SAMPLINGS, FixedParam, ParameterSpace, Sampling
+from src.params import ParameterSpace
 from src.perturb.chain import Draws, Perturbation, part_of
-from src.sections import Section, WholeNumber, read_section
-from src.spectral.representation import Representation, SpectralRepresentation, working_memory
-from src.synth.base import Synth, count_samples, why_no_cuda_voice
-from src.synth.voices import MoogVoice, SawVoice
+from src.recipe.foreign import synth_by_names
+from src.recipe.images import BLOCK, images_of, plain_stft, view_of
+from src.recipe.settings import DatasetSection, perturbation_of, recipe_config
+from src.sections import read_section
+from src.spectral.representation import Representation, SpectralRepresentation
+from src.synth.base import Synth, count_samples
 from src.vimh.format import METADATA_BYTES, SPLITS, directory_name, record_dtype
 from src.vimh.info import DatasetInfo, Shard, new_info
 from src.vimh.reader import Batch
 
-ROOT = Path(__file__).resolve().parents[1]
-SECTIONS = ("dataset", "synth", "parameters", "representation", "channels")
-ORDERED = ("channels", "perturb")  # sections whose entries mean something by their order
-PERTURB = "perturb"  # a section that is there if it holds something
-NOT_IN_FILES = ("name", "suffix")  # of the section `dataset`: they change where a set lies, not what is in it
-
 MOST_DRAWS = 1000  # of a sample, until the synth has a sound for its values
 NEXT_DRAW = 2**32  # added to the seed for each
 LOUDEST = 100.0  # +40 dB full scale; beyond it there is no sound, but a synth that went wrong
-BLOCK = 32  # sounds that are represented at a time: what they need then stays in the cache
-CPU = torch.device("cpu")
-# On a device: the more voices at once, the better it is used, as far as its memory goes. Shares of the whole memory,
-# and not of what is free, so that every run on such a device works in the same groups.
-SHARE_OF_MEMORY = 1 / 16  # for waveforms, for what representing them needs, and for a block of samples, each
-MEMORY = 2**33  # bytes, of a device that does not say
-MOST_TOGETHER = 65536  # sounds that are rendered together
-MOST_REPRESENTED = 8192  # sounds that are represented together
-SOUND_BYTES = 2**26  # of waveforms that travel to a device together
-BYTES_OF_A_PARAMETER = 16  # of a sample: class, normalized, value
 WHOLE = Shard(index=0, count=1)
 NOTHING = dict.fromkeys(SPLITS, 0)
-VIEW_SIZE = (128, 128)  # rows and columns of the spectrograms that show sets of samples
-# By what `synth_type` contains.
-SYNTHS: dict[str, type[SawVoice | MoogVoice]] = {"simple": SawVoice, "saw": SawVoice, "moog": MoogVoice}
-SYNTH_SETTINGS = ("sample_rate", "duration", "note_duration")  # some datasets list these as fixed parameters
-
-
-class DatasetSection(Section):
-    """The section `dataset` of a generator configuration.
-
-    Attributes:
-        size: Number of samples, train and test together.
-        train_fraction: Share of the samples that train.
-        seed: Of the parameter values.
-        sampling: How the values are drawn: see `ParameterSpace.sample`.
-        sample_rate: Hz.
-        duration: s.
-        synth_type: Short name of the synth, part of the directory's name.
-    """
-
-    size: int = Field(ge=2, description="it must be a whole number of 2 or more: one to train, one to test")
-    train_fraction: float = Field(gt=0, lt=1, description="it must be above 0 and below 1")
-    seed: WholeNumber
-    sampling: Sampling = Field(description=f"choose one of {', '.join(SAMPLINGS)}")
-    sample_rate: int | FiniteFloat = Field(gt=0, description="it must be a number above 0")
-    duration: FiniteFloat = Field(gt=0, description="it must be a number above 0")
-    synth_type: str = Field(pattern="^[^/]*$", description="it must be a short name, without a slash")
-
-
-class Begun(NamedTuple):
-    """Samples of which everything is done that the CPU does.
-
-    Attributes:
-        first: Number of the first.
-        value: Parameter values as stored, float32, `(sample, parameter)`.
-        code: uint8, `(sample, parameter)`.
-        sound: Their waveforms, float32, `(sample, time)`; or, where a device is to render them, what the synth is given
-            there, natural units, float64, `(parameter, sample)`.
-        given: Names of what the synth is given there, in order; None if the sounds are rendered.
-        draws: What is drawn for their perturbation.
-    """
-
-    first: int
-    value: np.ndarray
-    code: np.ndarray
-    sound: Tensor
-    given: tuple[str, ...] | None
-    draws: Draws
-
-
-class Made(NamedTuple):
-    """Samples whose images are on a device; in the order of the attributes of `vimh.reader.Batch`.
-
-    Attributes:
-        image: uint8, `(sample, channel, height, width)`.
-        code: uint8, `(sample, parameter)`.
-        spec_range: `spec_min` and `spec_max` in dB, float32, `(sample, 2)`, on the device.
-        value: Parameter values as stored, float32, `(sample, parameter)`.
-    """
-
-    image: Tensor
-    code: np.ndarray
-    spec_range: Tensor
-    value: np.ndarray
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What makes the sounds and the images of a dataset: values are rendered, waveforms perturbed and represented.
 
-    Samples are perturbed, by their numbers: `samples`, `make`, `make_on`, `make_fresh` and `recorded`. All that begins
-    with values is clean: `render`, `sounds` and `represent`, which others compare with.
+    Samples are perturbed, by their numbers: `samples`, `make`, `make_fresh` and `recorded`. All that begins with values
+    is clean: `render`, `sounds` and `represent`, which others compare with.
 
     Attributes:
         config: The generator configuration, plain and resolved, as in the dataset's JSON; empty for a dataset of
@@ -156,7 +74,7 @@ class Recipe:
             synth,
             instantiate(plain["representation"], slot="representation", channels=plain["channels"]),
             ParameterSpace.from_config(plain["parameters"]),
-            _perturbation(plain, synth, instantiate),
+            perturbation_of(plain, synth, instantiate),
         )
         # Refuses images that no record can hold.
         record_dtype(recipe.representation.image_shape, len(recipe.space.varying), METADATA_BYTES)
@@ -183,8 +101,9 @@ class Recipe:
             VIMHError: If the JSON does not say enough, or no synth knows its parameters.
         """
         if info.generator is None:
-            synth, space = _synth_by_names(info)
-            return cls({}, synth, _plain_stft(synth, info.height, info.width), space)
+            synth, space = synth_by_names(info)
+            view = plain_stft(synth.sample_rate, synth.duration, info.height, info.width)
+            return cls({}, synth, view, space)
         stored = info.generator.get("config")
         config: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {}
         missing = [key for key in ("synth", "representation") if key not in config]
@@ -203,9 +122,7 @@ class Recipe:
 
         That is the representation itself, or an STFT where it has no spectrogram.
         """
-        if isinstance(self.representation, SpectralRepresentation):
-            return self.representation
-        return _plain_stft(self.synth, *VIEW_SIZE)
+        return view_of(self.representation, self.synth.sample_rate, self.synth.duration)
 
     def spectrogram_db(self, waveform: np.ndarray) -> np.ndarray:
         """The view of waveforms, `(sound, time)`, before it is rounded to pixels: dB full scale, `(sound, freq, time)`.
@@ -269,11 +186,11 @@ class Recipe:
                 return value
             if sampling == "grid":
                 reason = "it is silent, and sampling=grid takes every point of the grid once"
-                raise ConfigError(self._failed(first + left[0], value[left[0]], reason))
+                raise ConfigError(self.failed(first + left[0], value[left[0]], reason))
             again = self.space.sample(first, first + len(value), seed + number * NEXT_DRAW, "uniform")
             value[left] = again[left].astype(np.float32)
         reason = f"it is silent, and so were {MOST_DRAWS - 1} others that were drawn in its place"
-        raise ConfigError(self._failed(first + left[0], value[left[0]], reason))
+        raise ConfigError(self.failed(first + left[0], value[left[0]], reason))
 
     def render(self, value: np.ndarray) -> np.ndarray:
         """Waveforms of stored values, float32, `(sample, time)`.
@@ -305,9 +222,7 @@ class Recipe:
 
     def represent(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images, uint8, `(sample, channel, freq, time)`, and their `spec_min`, `spec_max`, `(sample, 2)`."""
-        blocks = [self.representation.to_image(block) for block in torch.from_numpy(waveform).split(BLOCK)]
-        images, spec_ranges = zip(*blocks, strict=True)
-        return torch.cat(images).numpy(), torch.cat(spec_ranges).numpy()
+        return images_of(self.representation, waveform)
 
     def recorded(self, value: np.ndarray, first: int) -> np.ndarray:
         """The sounds that the images of samples are made of: those of `sounds`, perturbed by their numbers.
@@ -321,7 +236,7 @@ class Recipe:
         """
         draws = self.draws(first, len(value))
         waveform = torch.from_numpy(self.sounds(value, first, draws))
-        groups = self._perturbed(waveform.split(BLOCK), draws)
+        groups = self.perturbed(waveform.split(BLOCK), draws)
         return np.concatenate([group.numpy() for group in groups])
 
     def sounds(self, value: np.ndarray, first: int = 0, draws: Draws | None = None) -> np.ndarray:
@@ -339,19 +254,19 @@ class Recipe:
         try:
             waveform = self.synth.render(given)
         except Exception as error:
-            row, reason = self._first_failure(given, error)
-            raise ConfigError(self._failed(first + row, value[row], reason)) from error
+            row, reason = self.first_failure(given, error)
+            raise ConfigError(self.failed(first + row, value[row], reason)) from error
         if waveform.size and not (waveform.min() >= -LOUDEST and waveform.max() <= LOUDEST):
-            self._refuse_louder(np.abs(waveform).max(axis=1), value, first)
+            self.refuse_louder(np.abs(waveform).max(axis=1), value, first)
         return waveform
 
-    def _refuse_louder(self, peak: np.ndarray, value: np.ndarray, first: int) -> None:
+    def refuse_louder(self, peak: np.ndarray, value: np.ndarray, first: int) -> None:
         """Refuse the first sound whose peak, `(sample,)`, is beyond `LOUDEST` or no number; as for `sounds`."""
         row = int(np.argmin(peak <= LOUDEST))
         if not peak[row] <= LOUDEST:
-            raise ConfigError(self._failed(first + row, value[row], f"its peak is {peak[row]:g} of full scale"))
+            raise ConfigError(self.failed(first + row, value[row], f"its peak is {peak[row]:g} of full scale"))
 
-    def _first_failure(self, given: Mapping[str, np.ndarray], error: Exception) -> tuple[int, str]:
+    def first_failure(self, given: Mapping[str, np.ndarray], error: Exception) -> tuple[int, str]:
         """Row of the first sound that fails alone too, and why; the whole batch's error where none does."""
         n_sounds = len(next(iter(given.values())))
         for row in range(n_sounds):
@@ -361,7 +276,7 @@ class Recipe:
                 return row, _reason(alone)
         return 0, f"it cannot be rendered with the {n_sounds - 1} after it, {_reason(error)}"
 
-    def _failed(self, number: int, value: np.ndarray, reason: str) -> str:
+    def failed(self, number: int, value: np.ndarray, reason: str) -> str:
         """The message about a sample whose sound cannot be."""
         values = ", ".join(f"{spec.name} {item:g}" for spec, item in zip(self.space.varying, value, strict=True))
         return (
@@ -376,112 +291,16 @@ class Recipe:
             value: Natural units, `(sample, parameter)`.
             first: Number of the first sample.
         """
-        made = self.finish(self.begin(value, first))
-        return Batch(made.image.numpy(), made.code, made.spec_range.numpy(), made.value)
+        image, spec_range = self.represent(self.recorded(value, first))
+        return Batch(image, self.space.encode(value), spec_range, value)
 
-    def begin(self, value: np.ndarray, first: int = 0, there: bool = False) -> Begun:
-        """The part of samples that is the CPU's; any thread may do it.
-
-        Args:
-            value: Natural units, float32, `(sample, parameter)`.
-            first: Number of the first sample.
-            there: Whether the device that finishes them renders them: see `renders_on`.
-
-        Raises:
-            ConfigError: As `sounds` does, unless they are rendered there.
-        """
-        code, draws = self.space.encode(value), self.draws(first, len(value))
-        if there:
-            given = self.given(value, draws)
-            return Begun(first, value, code, torch.from_numpy(np.stack([*given.values()])), tuple(given), draws)
-        return Begun(first, value, code, torch.from_numpy(self.sounds(value, first, draws)), None, draws)
-
-    def finish(self, begun: Begun, device: torch.device = CPU) -> Made:
-        """The rest, on a device: the only place where the sounds of samples become images.
-
-        A dataset, a stream on the CPU and a block on a GPU alike are made here, a group of sounds at a time.
-
-        Raises:
-            ConfigError: As `sounds` does.
-        """
-        images, spec_ranges = [], []
-        for waveform in self._perturbed(self._waveforms(begun, device), begun.draws):
-            image, spec_range = self.representation.to_image(waveform)
-            images.append(image)
-            spec_ranges.append(spec_range)
-        return Made(torch.cat(images), begun.code, torch.cat(spec_ranges), begun.value)
-
-    def _perturbed(self, groups: Iterable[Tensor], draws: Draws) -> Iterator[Tensor]:
+    def perturbed(self, groups: Iterable[Tensor], draws: Draws) -> Iterator[Tensor]:
         """Groups of sounds, `(sample, time)` each, after the perturbation."""
         start = 0
         for group in groups:
             stop = start + len(group)
             yield group if self.perturbation is None else self.perturbation.apply(group, part_of(draws, start, stop))
             start = stop
-
-    def _waveforms(self, begun: Begun, device: torch.device) -> Iterator[Tensor]:
-        """Sounds on a device, in their order, by groups whose images are made together, `(sample, time)` each."""
-        size = BLOCK if device == CPU else self._n_represented(device)
-        if begun.given is None:
-            yield from (group.to(device) for group in begun.sound.split(size))
-            return
-        peaks = []
-        for given in begun.sound.to(device).split(self._n_rendered(device), dim=1):
-            for group in self._render_there(begun, dict(zip(begun.given, given, strict=True))).split(size):
-                waveform = group.contiguous()  # a synth may have written all voices of an instant side by side
-                low, high = waveform.aminmax(dim=1)
-                peaks.append(torch.maximum(-low, high))
-                yield waveform
-        peak = torch.cat(peaks)
-        if not bool((peak <= LOUDEST).all()):  # the one place that waits for the device
-            self._refuse_louder(peak.cpu().numpy(), begun.value, begun.first)
-
-    def _render_there(self, begun: Begun, given: Mapping[str, Tensor]) -> Tensor:
-        """Waveforms of what the synth is given on a device, `(sample,)` each."""
-        try:
-            voice: Any = self.synth  # has the method, as `renders_on` has found
-            waveform: Tensor = voice.render_cuda(given)
-        except NSMError as error:  # whatever else fails there is no sound's fault, and would fail thousands one by one
-            row, reason = self._first_failure(dict(zip(given, begun.sound.numpy(), strict=True)), error)
-            raise ConfigError(self._failed(begun.first + row, begun.value[row], reason)) from error
-        return waveform
-
-    def renders_on(self, device: torch.device) -> bool:
-        """Whether the synth renders on a device; otherwise it renders on the CPU, and its sounds travel there."""
-        return not self.why_not_on(device)
-
-    def why_not_on(self, device: torch.device) -> str:
-        """Why the synth does not render on a device, as a sentence without its full stop; empty if it does."""
-        kind = "cpu" if numba.config.ENABLE_CUDASIM else "cuda"  # the simulator of CUDA has the CPU as its device
-        return why_no_cuda_voice(self.synth) if device.type == kind else f"synths have no voice for {device.type}"
-
-    def block_size(self, device: torch.device) -> int:
-        """Samples to make together on a device: `MOST_TOGETHER`, or as many as its memory takes.
-
-        Of sounds that the CPU renders, `SOUND_BYTES`.
-        """
-        if not self.renders_on(device):
-            return max(1, SOUND_BYTES // (4 * self.n_samples))
-        n_bytes = math.prod(self.representation.image_shape) + BYTES_OF_A_PARAMETER * len(self.space.varying)
-        return min(MOST_TOGETHER, max(1, share_of_memory(device) // n_bytes))
-
-    def _n_rendered(self, device: torch.device) -> int:
-        """Sounds that are rendered together on a device."""
-        return min(MOST_TOGETHER, max(1, share_of_memory(device) // (4 * self.n_samples)))
-
-    def _n_represented(self, device: torch.device) -> int:
-        """Sounds that are represented together on a device."""
-        return min(MOST_REPRESENTED, max(1, share_of_memory(device) // self._working_memory))
-
-    @cached_property
-    def _working_memory(self) -> int:
-        """Bytes that perturbing and representing a sound needs at the most."""
-
-        def see(waveform: Tensor) -> None:
-            for perturbed in self._perturbed([waveform], self.draws(0, BLOCK)):
-                self.representation.to_image(perturbed)
-
-        return working_memory(see, torch.zeros(BLOCK, self.n_samples))
 
     @property
     def n_samples(self) -> int:
@@ -492,13 +311,6 @@ class Recipe:
         """The samples `start` to `stop - 1`, from nothing but their numbers."""
         return self.samples(self.values(start, stop), start)
 
-    def make_on(self, start: int, stop: int, device: torch.device) -> Made:
-        """The samples `start` to `stop - 1`, the same as `make` gives but for rounding, on a device.
-
-        Their values are the same exactly. What another device rounds otherwise moves a pixel by one level now and then.
-        """
-        return self.finish(self.begin(self.values(start, stop), start, self.renders_on(device)), device)
-
     def make_fresh(self, start: int, stop: int) -> Batch:
         """Sounds `start` to `stop - 1` of an endless list of sounds of the dataset's kind, none of which is in it.
 
@@ -507,14 +319,10 @@ class Recipe:
         and the list is drawn uniformly. With `grid` the list goes through the points that the dataset left, over and
         over.
         """
-        return self.samples(self._fresh_values(start, stop), self.size + start)
+        return self.samples(self.fresh_values(start, stop), self.size + start)
 
-    def begin_fresh(self, start: int, stop: int, there: bool = False) -> Begun:
-        """What `make_fresh` does first, as `begin`; `finish` does the rest."""
-        return self.begin(self._fresh_values(start, stop), self.size + start, there)
-
-    def _fresh_values(self, start: int, stop: int) -> np.ndarray:
-        """Parameter values of fresh sounds, as stored: float32, `(sample, parameter)`."""
+    def fresh_values(self, start: int, stop: int) -> np.ndarray:
+        """Parameter values of fresh sounds as they would be stored, float32, `(sample, parameter)`."""
         return self._sounding(self._fresh_draws(start, stop).astype(np.float32), self.size + start)
 
     def _fresh_draws(self, start: int, stop: int) -> np.ndarray:
@@ -614,113 +422,7 @@ class Recipe:
         )
 
 
-def share_of_memory(device: torch.device) -> int:
-    """Bytes that one of the three things that need them takes of a device's memory: see `SHARE_OF_MEMORY`."""
-    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else MEMORY
-    return round(SHARE_OF_MEMORY * total)
-
-
-def recipe_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration decides the bytes of a dataset, plain and resolved: no paths, threads or batch sizes."""
-    if not isinstance(config, Mapping):
-        raise ConfigError(
-            f"The generator's configuration is {config!r}; it must have the sections {', '.join(SECTIONS)}."
-        )
-    sections: Any = {key: config.get(key) for key in SECTIONS}
-    if config.get(PERTURB):  # without effects it is not there, as in datasets that were made before there was one
-        sections[PERTURB] = config.get(PERTURB)
-    if OmegaConf.is_config(config):  # one out of a file is plain, and nothing in it is resolved
-        sections = OmegaConf.to_container(OmegaConf.create(sections), resolve=True, throw_on_missing=True)
-    for key, section in sections.items():
-        if not isinstance(section, Mapping):
-            raise ConfigError(f"{key} is {section!r}; it must be a section, as {', '.join(SECTIONS)} are.")
-    dataset = {key: item for key, item in sections["dataset"].items() if key not in NOT_IN_FILES}
-    return sections | {"dataset": dataset}
-
-
-def differences(stored: Any, wanted: Any, key: str = "") -> list[str]:
-    """Where two plain configurations differ, a line a key."""
-    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
-        if key in ORDERED and stored.keys() == wanted.keys() and list(stored) != list(wanted):
-            return [f"{key}: in the order {', '.join(stored)} there, {', '.join(wanted)} asked for"]
-        keys = [*stored, *(name for name in wanted if name not in stored)]
-        missing = "(absent)"
-        return [
-            line
-            for name in keys
-            for line in differences(stored.get(name, missing), wanted.get(name, missing), f"{key}.{name}".lstrip("."))
-        ]
-    return [] if stored == wanted else [f"{key}: {stored} there, {wanted} asked for"]
-
-
-def _perturbation(config: Mapping[str, Any], synth: Synth, instantiate: Callable[..., Any]) -> Perturbation | None:
-    """What the section `perturb` of a plain configuration means for sounds of a synth; None if it is not there."""
-    sections = config.get(PERTURB)
-    if not sections:
-        return None
-    effects = {
-        name: instantiate(section, slot="effect") if isinstance(section, Mapping) and "_target_" in section else section
-        for name, section in sections.items()
-    }
-    perturbation = Perturbation(effects, synth.sample_rate, count_samples(synth.sample_rate, synth.duration))
-    for name, parameter in perturbation.voice_parameters.items():
-        if parameter not in synth.defaults:
-            raise ConfigError(
-                f"perturb.{name} varies {parameter}, which {type(synth).__name__} does not know; it knows "
-                f"{', '.join(synth.defaults)}. Leave it out: '~perturb.{name}'."
-            )
-        if parameter in config["parameters"]:
-            raise ConfigError(
-                f"perturb.{name} varies {parameter}, which stands in parameters as well; leave one of them out."
-            )
-    return perturbation
-
-
 def _reason(error: Exception) -> str:
     """An error as part of a sentence: ours as it is, a foreign one with its class."""
     text = " ".join(str(error).split()).rstrip(".")
     return text if isinstance(error, NSMError) else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _synth_by_names(info: DatasetInfo) -> tuple[Synth, ParameterSpace]:
-    """Synth and parameters of a dataset that does not say how it was made.
-
-    Its `synth_type` decides, or without one the simplest synth that knows its parameters is taken.
-    """
-    constant = {name: entry.min for name, entry in info.parameter_mappings.items() if not entry.varies}
-    constant |= {fixed.name: fixed.value for fixed in info.space.fixed}
-    settings: dict[str, Any] = {"sample_rate": info.sample_rate, "duration": info.duration}
-    settings |= {key: constant.pop(key) for key in SYNTH_SETTINGS if key in constant}
-    missing = [key for key, item in settings.items() if item is None]
-    if missing:
-        raise VIMHError(f"{info.title}: its description lacks {', '.join(missing)}, so its sounds cannot be rendered.")
-    kinds = [kind for part, kind in SYNTHS.items() if not info.synth_type or part in info.synth_type.lower()]
-    if not kinds:
-        raise VIMHError(
-            f"{info.title}: was not made by this generator, and its synth_type is {info.synth_type!r}. Only sounds of "
-            f"{', '.join(SYNTHS)} can be rendered without a generator.config."
-        )
-    names = {*info.parameter_names, *constant}
-    kind = next((kind for kind in kinds if names <= set(kind.defaults)), None)
-    if kind is None:
-        known = kinds[-1].defaults
-        raise VIMHError(
-            f"{info.title}: was not made by this generator, and {kinds[-1].__name__} does not know its parameter "
-            f"{', '.join(sorted(names - set(known)))}; it knows {', '.join(known)}."
-        )
-    if kind is SawVoice:
-        settings.pop("note_duration", None)
-    synth = kind(**settings | {"sample_rate": round(settings["sample_rate"])})
-    return synth, ParameterSpace(info.parameters, tuple(FixedParam(*item) for item in constant.items()))
-
-
-def _plain_stft(synth: Synth, height: int, width: int) -> SpectralRepresentation:
-    """An STFT of a size, from its first bin to half the sample rate."""
-    return SpectralRepresentation(
-        sample_rate=synth.sample_rate,
-        duration=synth.duration,
-        height=height,
-        width=width,
-        win_length=min(2 * height, count_samples(synth.sample_rate, synth.duration)),
-        n_fft=2 * height,
-    )
