@@ -14,8 +14,8 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ CONDITIONS = {
 }
 SEEDS = (1, 2, 3)
 TEST_SEED = 7  # of the test notes; the sets that train have another
-TEST_NOTES = 1400
+TEST_NOTES = 1000
 NEAR = 50.0  # cents: an answer within them is right
 N_RESAMPLED = 2000  # bootstraps over the notes
 BLOCK = 64  # notes at a time
@@ -176,7 +176,6 @@ def measure_network(cell: Cell, n_notes: int, data_root: Path) -> dict[str, Any]
     made = run_program("generate_vimh.py", *generation)
     results, spent = results_of(f"peers/{cell.key}", "src/train.py", *training, *QUIET)
     run = load_run(results["checkpoint"])
-    validation = {name.partition("/")[2]: round(value, 4) for name, value in best_of(results).items()}
     with cpu_threads(1):
         read = {font: read_font(run, font, n_notes) for font in FONTS}
     return {
@@ -186,15 +185,9 @@ def measure_network(cell: Cell, n_notes: int, data_root: Path) -> dict[str, Any]
         "epochs": results["epochs"],
         "training_notes": results["training_samples"],
         "config": {name: run.config[name] for name in ("model", "loss")},
-        "validation": validation,
+        "validation": {name: round(value, 4) for name, value in results["validation"].items()},
         "fonts": read,
     }
-
-
-def best_of(results: Mapping[str, Any]) -> dict[str, float]:
-    """Figures of the validation notes, out of what a training wrote."""
-    metrics = results.get("metrics", results)
-    return {name: value for name, value in metrics.items() if name.startswith("val/") and isinstance(value, float)}
 
 
 def read_font(run: Run, font: str, n_notes: int) -> dict[str, Any]:
@@ -244,6 +237,20 @@ def tuned(recipe: Recipe, value: np.ndarray, first: int, shift: np.ndarray) -> n
     """The same keys of the same programs, tuned by some cents more, `(note, time)`."""
     given = recipe.given(value, recipe.draws(first, len(value)))
     return recipe.synth.render(given | {"tuning": shift})
+
+
+def measure(cell: Cell, n_notes: int, data_root: Path) -> dict[str, Any]:
+    """What is kept of a cell.
+
+    Raises:
+        NSMError: If a tracker is not installed.
+    """
+    if cell.seed:
+        return measure_network(cell, n_notes, data_root)
+    try:
+        return measure_tracker(cell, n_notes)
+    except ImportError as error:
+        raise NSMError(f"{cell.name} cannot be imported ({error}). Run PEERS=1 sh setup.sh.") from error
 
 
 # ----- the page
@@ -381,15 +388,8 @@ def main() -> int:
             break
         terminal.print(f"{number} of {len(wanted)}: {cell.key}")
         if not arguments.list:
-            measure: Callable[[], dict[str, Any]] = lambda cell=cell: (
-                measure_network(cell, arguments.notes, arguments.data)
-                if cell.seed
-                else measure_tracker(cell, arguments.notes)
-            )
-            try:
-                keep({cell.key: measure()}, arguments.results, page)
-            except ImportError as error:
-                raise NSMError(f"{cell.name} is not there ({error}). Run PEERS=1 sh setup.sh.") from error
+            found = measure(cell, arguments.notes, arguments.data)
+            keep({cell.key: found}, arguments.results, page)
     if not arguments.list:
         keep({}, arguments.results, page)
         terminal.print(f"Results: {page or arguments.results}", soft_wrap=True)

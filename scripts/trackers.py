@@ -35,7 +35,7 @@ YIN_THRESHOLD = 0.15
 
 
 def yin(waveform: np.ndarray, sample_rate: int) -> float:
-    """de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", JASA 111, 2002.
+    """YIN, of de Cheveigné and Kawahara, J. Acoust. Soc. Am. 111, 2002.
 
     Steps 2 to 5: difference function, cumulative mean, the first dip under a threshold, and a parabola through it. A
     frame without such a dip has no pitch; the note has the median of the others.
@@ -85,7 +85,7 @@ def dip(normalized: np.ndarray, shortest: int) -> float:
 
 def praat(waveform: np.ndarray, sample_rate: int) -> float:
     """Boersma 1993, Praat's autocorrelation method with its usual settings: the median of the voiced frames."""
-    import parselmouth
+    import parselmouth  # noqa: PLC0415  # an optional package
 
     sound = parselmouth.Sound(waveform.astype(np.float64), sample_rate)
     pitch = sound.to_pitch_ac(pitch_floor=LOWEST, pitch_ceiling=HIGHEST)
@@ -102,7 +102,7 @@ def swift_f0(waveform: np.ndarray, sample_rate: int) -> float:
 
 @lru_cache(maxsize=1)
 def _swift_f0() -> Any:
-    import swift_f0 as package
+    import swift_f0 as package  # noqa: PLC0415  # an optional package
 
     return package.SwiftF0(threads=1, spin=False)
 
@@ -115,8 +115,8 @@ BINS_PER_SEMITONE, BASE = 3, 27.5  # of its contours; Hz of the bin in the middl
 def basic_pitch(waveform: np.ndarray, sample_rate: int) -> float:
     """basic-pitch 0.4.0 (Bittner et al., ICASSP 2022): the strongest bin of the contours' mean over the frames.
 
-    Its constants place the first bin at 27.5 Hz. By its comment that is the second one's, the middle of a semitone of
-    three bins, which is what its answers say.
+    Its constants place the first bin at 27.5 Hz. By their comment that is the second one, the middle of a semitone of
+    three bins, and answers agree with the comment.
     """
     sound = resample([waveform.astype(np.float64)], sample_rate, BASIC_PITCH_RATE)
     padded = np.zeros(BASIC_PITCH_LENGTH, np.float32)
@@ -137,7 +137,7 @@ CONTOUR = "StatefulPartitionedCall:0"
 
 @lru_cache(maxsize=1)
 def _basic_pitch() -> Any:
-    import onnxruntime
+    import onnxruntime  # noqa: PLC0415  # beside the other trackers
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

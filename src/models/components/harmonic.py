@@ -1,7 +1,7 @@
 """`HarmonicCNN`: a network over rows at equal musical intervals, whose weights are shared by all pitches."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Film, modulate
-from src.models.components.network import MultiHead, NetIO, Network, check_odd, check_stages
+from src.models.components.network import MultiHead, NetIO, Network, check_odd
 
 
 class HarmonicCNN(Network):
@@ -22,7 +22,7 @@ class HarmonicCNN(Network):
     was not trained on is read like the others.
 
     The head of `pitch` has a class for every candidate, in steps of a row, which begin at `first_row`. Other heads read
-    the mean and the greatest of the candidates' features.
+    the mean and the greatest of the candidates' features. Where no head is the pitch, every row is a candidate.
 
     Args:
         io: Sizes of image, conditioning inputs and heads.
@@ -32,13 +32,13 @@ class HarmonicCNN(Network):
         width: Channels of a candidate.
         depth: Convolutions over the candidates, each of which adds to what it is given.
         harmonics: Multiples of the candidate's frequency at which the picture is looked at, parts of it as well.
-        pitch: Name of the head.
+        pitch: Name of the head, if there is one.
         kernel_size: Rows of all convolutions, odd.
         conditioning: How `aux` joins: `none`, `concat` (beside the features of other heads) or `film`.
         dropout: Share of the features of other heads that is dropped in training.
 
     Raises:
-        ConfigError: If there is no head `pitch`, the candidates do not lie in the picture, or a setting makes no sense.
+        ConfigError: If the candidates do not lie in the picture, or a setting makes no sense.
     """
 
     rows: Tensor
@@ -57,17 +57,17 @@ class HarmonicCNN(Network):
         conditioning: str = "none",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(io, conditioning, dropout)
+        super().__init__(io, conditioning, 0.0)
         n_channels, n_rows, _ = io.input_shape
         check_odd("kernel_size", kernel_size)
-        others = {name: size for name, size in io.head_sizes.items() if name != pitch}
-        n_candidates = io.head_sizes[pitch] if pitch in io.head_sizes else 0
-        if not 0 <= first_row <= first_row + n_candidates - 1 < n_rows:
+        n_candidates = io.head_sizes.get(pitch, 0)
+        if not 0 <= first_row <= n_rows - n_candidates and n_candidates:
             raise ConfigError(
-                f"net.pitch is {pitch}, whose head has {n_candidates} classes from row {first_row} on, but the heads are "
-                f"{', '.join(io.head_sizes)} and the image has {n_rows} rows. Give the head of the pitch, with classes "
-                "one row apart, and the row of the first (net.first_row)."
+                f"The head {pitch} has {n_candidates} classes from row {first_row} (net.first_row) on, but the image "
+                f"has {n_rows} rows. Its classes must be a row apart; give the row of the first."
             )
+        if not n_candidates:
+            first_row, n_candidates = 0, n_rows
         self.stages = nn.ModuleList()
         for n_out in widths:
             self.stages.append(TimeHalving(n_channels, n_out, kernel_size))
@@ -79,9 +79,9 @@ class HarmonicCNN(Network):
         self.gather = nn.Conv1d(n_channels * len(harmonics), width, kernel_size, bias=False)
         self.norm = nn.BatchNorm1d(width)
         self.candidates = nn.ModuleList(Residual(width, kernel_size) for _ in range(depth))
-        self.salience = nn.Conv1d(width, 1, 1)
-        self.heads = PitchHeads(io.head_sizes, pitch, 2 * width + self.n_beside if others else 0)
-        self.has_others = bool(others)
+        self.salience = nn.Conv1d(width, 1, 1) if pitch in io.head_sizes else None
+        self.drop = nn.Dropout(dropout)
+        self.heads = PitchHeads(io.head_sizes, pitch, 2 * width + self.n_beside)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`: the candidates' logits, then the features of other heads."""
@@ -93,10 +93,11 @@ class HarmonicCNN(Network):
         candidates = F.silu(self.norm(self.gather(stacked)))
         for block in self.candidates:
             candidates = block(candidates)
-        logits = self.salience(candidates).squeeze(1)
-        if not self.has_others:
-            return logits
-        return torch.cat([logits, candidates.mean(dim=-1), candidates.amax(dim=-1), beside], dim=1)
+        logits = [] if self.salience is None else [self.salience(candidates).squeeze(1)]
+        if self.heads.others is None:
+            return logits[0]
+        pooled = self.drop(torch.cat([candidates.mean(dim=-1), candidates.amax(dim=-1)], dim=1))
+        return torch.cat([*logits, pooled, beside], dim=1)
 
 
 class TimeHalving(nn.Module):
@@ -143,26 +144,26 @@ class PitchHeads(nn.Module):
 
     Args:
         head_sizes: Name of each head to its number of outputs.
-        pitch: The head whose logits come first.
+        pitch: The head whose logits come first, if there is one.
         n_features: Size of the features after them.
     """
 
-    def __init__(self, head_sizes: dict[str, int], pitch: str, n_features: int) -> None:
+    def __init__(self, head_sizes: Mapping[str, int], pitch: str, n_features: int) -> None:
         super().__init__()
-        self.pitch, self.n_logits, self.names = pitch, head_sizes[pitch], tuple(head_sizes)
+        self.names, self.pitch, self.n_logits = tuple(head_sizes), pitch, head_sizes.get(pitch, 0)
         others = {name: size for name, size in head_sizes.items() if name != pitch}
         self.others = MultiHead(n_features, others) if others else None
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Logits of every head, from `(batch, logit and feature)`."""
-        logits = {self.pitch: features[:, : self.n_logits]}
+        logits = {self.pitch: features[:, : self.n_logits]} if self.n_logits else {}
         if self.others is not None:
             logits |= self.others(features[:, self.n_logits :])
         return {name: logits[name] for name in self.names}
 
 
 def standardized(pixels: Tensor) -> Tensor:
-    """Images with mean 0 and standard deviation 1, `(batch, channel, row, time)`: a gain or another floor is no matter."""
+    """Images with mean 0 and standard deviation 1, `(batch, channel, row, time)`, whatever their gain and floor."""
     mean = pixels.mean(dim=(2, 3), keepdim=True)
     return (pixels - mean) / (pixels - mean).square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-3)
 
