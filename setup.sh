@@ -5,6 +5,8 @@
 #   PYTHON=python3.12 sh setup.sh     another interpreter (3.11 to 3.13)
 #   TORCH_INDEX_URL=... sh setup.sh   another package index for torch and torchaudio (CPU or CUDA builds)
 #   NO_UV=1 sh setup.sh               venv and pip, although uv is there
+#   SOUNDFONT=1 sh setup.sh           tinysoundfont as well: notes of real instruments (make sdsf)
+#   PEERS=1 sh setup.sh               the pitch trackers that make peers measures beside: swift-f0, basic-pitch, Praat
 #
 # What is not named stays as it is in the environment that is there. Another interpreter or index makes it anew.
 #
@@ -15,6 +17,10 @@ cd "$(dirname "$0")"
 venv=.venv
 stamp=$venv/.installed
 made_of=$venv/.made-of # the interpreter, and the index of torch
+extras_of=$venv/.extras # what was asked for beside the usual packages
+# Without their dependencies: pyaudio wants the headers of portaudio, and of basic-pitch the network is used alone.
+soundfont="tinysoundfont==0.3.7"
+peers="swift-f0==0.3.0 basic-pitch==0.4.0 praat-parselmouth==0.4.7"
 
 fail() {
     echo "setup.sh: $*" >&2
@@ -54,8 +60,12 @@ driver=
 if command -v nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia ]; then
     driver=nvidia
 fi
+extras=$(cat "$extras_of" 2>/dev/null || true)
+for name in ${SOUNDFONT:+soundfont} ${PEERS:+soundfont peers}; do
+    case " $extras " in *" $name "*) ;; *) extras="${extras:+$extras }$name" ;; esac
+done
 wanted_of=$(interpreter "$python" && echo "$index")
-wanted=$( (cat requirements.txt setup.sh && echo "$wanted_of$driver") | cksum)
+wanted=$( (cat requirements.txt setup.sh && echo "$wanted_of$driver$extras") | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     echo "The environment in $venv is up to date."
     exit 0
@@ -94,6 +104,13 @@ echo "Installing the other packages ..."
 $installer -r requirements.txt
 # The project itself, so that `from src…` works from any directory.
 $installer --no-deps --editable .
+
+for name in $extras; do
+    eval "packages=\$$name"
+    echo "Installing $packages ..."
+    $installer --no-deps $packages
+done
+printf '%s\n' "$extras" >"$extras_of"
 
 # numba-cuda for the CUDA that torch was built for. Everything works without it, so that nothing fails if it is not there.
 if [ -n "$driver" ]; then

@@ -22,7 +22,8 @@ from scripts.draw_networks import BLUE, BLUE_FILL, FAINT, LINE, MARGIN, ORANGE, 
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.hydra_versions import initialize_configs  # noqa: E402
-from src.recipe import LOUDEST, MOST_REPRESENTED, MOST_TOGETHER, SOUND_BYTES, Recipe  # noqa: E402
+from src.recipe import LOUDEST, Recipe  # noqa: E402
+from src.recipe.device import MOST_REPRESENTED, MOST_TOGETHER, SOUND_BYTES  # noqa: E402
 from src.text import prepare_streams, say  # noqa: E402
 
 BATCH_SIZE = 2048

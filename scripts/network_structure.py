@@ -24,7 +24,7 @@ from scripts.list_configs import takes_samples  # noqa: E402
 from scripts.setups import compose_config, recipe_of  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
 from src.errors import ConfigError  # noqa: E402
-from src.models.components import cnn, conditioning, convnext, vit  # noqa: E402
+from src.models.components import bc_resnet, cnn, conditioning, convnext, vit  # noqa: E402
 from src.models.components.network import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
@@ -38,6 +38,12 @@ WORDS = {
     nn.SiLU: "SiLU",
     nn.GELU: "GELU",
     cnn.Coordinates: "coordinates as two more channels",
+    bc_resnet.SubSpectralNorm: "sub-spectral norm of {0.n_bands} bands",
+}
+# What a block does by itself after one of its layers.
+AFTER = {
+    (vit.TransformerBlock, "qkv"): "attention of {0.n_heads} heads",
+    (bc_resnet.BroadcastBlock, "norm"): "mean over frequency",
 }
 SMALL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.SiLU, nn.GELU, nn.Dropout)
 RESIDUAL = (vit.TransformerBlock, convnext.ConvNeXtBlock)
@@ -157,7 +163,10 @@ def rows_of(net: nn.Module, example: tuple[torch.Tensor, ...]) -> tuple[Row, ...
             excess = prod(unit.input_size[1:]) - prod(shape)
             is_mean = shape[0] > 1 and tuple(unit.input_size[1:]) == shape[1:] and not is_recurrent
             mean = ("mean over the tokens",) if is_mean else ()
-            rows.append(replace(row, operations=mean + row.operations, joins=0 < excess == n_aux))
+            if prod(shape) > shape[0] and (*unit.input_size[1:], 1) == shape[:2]:
+                mean = ("mean over time",)
+            joins = 0 < excess == n_aux * prod(unit.input_size[2:])  # at every position, where there are some
+            rows.append(replace(row, operations=mean + row.operations, joins=joins))
             shape, after_layer, is_recurrent = row.output, not parts, isinstance(unit.module, nn.RNNBase)
     rows = with_own_parameters(rows, net)
     check_sums(rows, net, counts, [name for name, _, _ in blocks])
@@ -227,13 +236,16 @@ def operations_of(block: nn.Module, layers: Sequence[LayerInfo]) -> Iterator[str
         elif isinstance(module, nn.Dropout) and module.p > 0:
             yield f"dropout {module.p:g}"
         elif type(module) in WORDS:
-            yield WORDS[type(module)]
+            yield WORDS[type(module)].format(module)
         elif not list(module.children()) and list(module.parameters()):
             yield type(module).__name__  # of a kind that has no words here
-        if isinstance(block, vit.TransformerBlock) and module is block.qkv:
-            yield f"attention of {block.n_heads} heads"
+        if (type(block), layer.var_name) in AFTER:
+            yield AFTER[type(block), layer.var_name].format(block)
     if isinstance(block, RESIDUAL) or (isinstance(block, cnn.Stage) and len(block) > 3):
         yield "added to the input"
+    elif isinstance(block, bc_resnet.BroadcastBlock):
+        yield "added to every row" + " and to the input" * block.is_residual
+        yield "ReLU"
     elif isinstance(block, conditioning.Film) and block.linear is not None:
         yield "scales and shifts the channels of every stage"
 
@@ -244,7 +256,8 @@ def convolution(module: nn.Conv2d) -> str:
     freq, time = module.stride
     stride = f"{freq}" if freq == time else f"{freq}×{time}"
     words = ["depthwise"] * (module.groups > 1) + ["convolution", kernel]
-    return " ".join(words) + f", stride {stride}" * (freq * time > 1)
+    apart = f", {max(module.dilation)} apart" * (max(module.dilation) > 1)
+    return " ".join(words) + f", stride {stride}" * (freq * time > 1) + apart
 
 
 def with_own_parameters(rows: list[Row], net: nn.Module) -> list[Row]:

@@ -37,13 +37,14 @@ from scripts.pages import write_json  # noqa: E402
 from src.checkpoints.run import load_run  # noqa: E402
 from src.errors import ConfigError  # noqa: E402
 from src.evaluation.domain import zone_of  # noqa: E402
+from src.evaluation.refinement import refine  # noqa: E402
 from src.evaluation.scoring import parameter_errors  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.models.metrics import WIDTH  # noqa: E402
 from src.params import ParameterSpace  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.programs.output import console, plain_table, progress, say_where  # noqa: E402
-from src.readings.network import TrainedOn, hear, judged, trained_on  # noqa: E402
+from src.readings.network import TrainedOn, at_peak, hear, judged, trained_on  # noqa: E402
 from src.readings.words import distance_text  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.recordings import resample  # noqa: E402
@@ -54,6 +55,7 @@ from src.text import prepare_streams, say  # noqa: E402
 
 RATE = 44100  # Hz, of the other implementations
 SEED = 7  # of the values
+REFINED = 32  # sounds of another ladder whose nearest of ours are searched
 READ = ("note_velocity", "log10_decay_time", "filter_cutoff", "filter_resonance")  # of the set basic
 JUCE_LEAST = 0.1  # share of the critical feedback that pedalboard's ladder has with resonance 0
 GAP = 0.25  # s between two sounds in a file
@@ -267,6 +269,11 @@ class Implementation:
     needs: tuple[str, ...] = ()
 
     @property
+    def is_another(self) -> bool:
+        """Whether its ladder is not ours."""
+        return bool(self.needs)
+
+    @property
     def missing(self) -> list[str]:
         """What is not there."""
         return [name for name in self.needs if which(name) is None and find_spec(name) is None]
@@ -345,10 +352,10 @@ def measure(trained: TrainedOn, implementation: Implementation, value: np.ndarra
     """What a network says of the sounds of an implementation, as plain data."""
     recipe, space = trained.recipe, trained.run.info.space
     sounds = implementation.render(recipe, value, Patch.of(recipe, value))
-    heard = hear(sounds, trained, recipe, trained.peak, trained.level_only)
-    distance, std = judged(heard.distance, heard.std, trained.calibration_of_any_gain, space)
-    steps = parameter_errors(space, heard.value, value) / space.step
-    covered = np.abs(heard.value - value) <= WIDTH * std
+    heard = hear(at_peak(sounds, trained.peak)[0], trained, trained.representation, trained.level_only)
+    distance, std = judged(heard.distance, heard.answers.std, trained.calibration_of_any_gain, space)
+    steps = parameter_errors(space, heard.answers.value, value) / space.step
+    covered = np.abs(heard.answers.value - value) <= WIDTH * std
     if distance is None or heard.apart is None:
         raise ConfigError("The checkpoint keeps no statistics of its training images: train it anew.")
     zones = [zone_of(one) for one in distance]
@@ -361,6 +368,33 @@ def measure(trained: TrainedOn, implementation: Implementation, value: np.ndarra
         "inside": zones.count("inside") / len(zones),
         "far": zones.count("far") / len(zones),
     }
+
+
+def beside_nearest(trained: TrainedOn, implementation: Implementation, value: np.ndarray) -> dict[str, Any]:
+    """What a network says of sounds, beside the nearest sounds of our voice, which refinement finds from the values.
+
+    Returns:
+        `residual` of the nearest sounds, in units of rounding, the median; and
+        how far the nearest are from what was set, and the network from them and from what was set: `steps_between`.
+    """
+    recipe, space = trained.recipe, trained.run.info.space
+    sounds = implementation.render(recipe, value, Patch.of(recipe, value))
+    read = hear(sounds, trained, recipe, trained.peak, trained.level_only).value
+    nearest = refine(recipe, *recipe.represent(sounds), value)
+    return {
+        "sounds": len(value),
+        "residual": float(np.median(nearest.residual)),
+        "nearest_from_set": steps_between(space, nearest.value, value),
+        "read_from_nearest": steps_between(space, read, nearest.value),
+        "read_from_set": steps_between(space, read, value),
+    }
+
+
+def steps_between(space: ParameterSpace, value: np.ndarray, other: np.ndarray) -> dict[str, list[float]]:
+    """Mean and mean absolute difference of values from others, grid steps, by parameter."""
+    steps = (value - other) / space.step
+    means = np.stack([steps.mean(axis=0), np.abs(steps).mean(axis=0)], axis=1).tolist()
+    return dict(zip(names_of(space), means, strict=True))
 
 
 def read_all(name: str, n_sounds: int) -> dict[str, Any]:
@@ -382,6 +416,8 @@ def read_all(name: str, n_sounds: int) -> dict[str, Any]:
                 rows[implementation.name] = {"missing": ", ".join(implementation.missing)}
             else:
                 rows[implementation.name] = measure(trained, implementation, value)
+                if implementation.is_another:
+                    rows[implementation.name]["nearest"] = beside_nearest(trained, implementation, value[:REFINED])
             advance(1)
     config = trained.run.config
     about = {
@@ -424,22 +460,13 @@ A cutoff is the frequency that each of them calls so. Ladders differ in how they
 Faust's `ve.moog_vcf` from ours most where the cutoff is high. JUCE's ladder keeps half of the passband that resonance
 takes away. Ladders that saturate otherwise than ours, or not at all, have another idea of what a velocity is.
 
-## Why training on perturbed sounds does not help with every ladder
+## Beside the nearest sounds of our voice
 
-It reads cutoff and resonance of pedalboard's ladder, csound's `moogvcf2` and Faust's `ve.moog_vcf` worse than the clean
-training does, measured by the values that were set. Part of that is what the values mean. Of 32 sounds each, refinement
-started at those values found the nearest sounds of our voice (their residual is 23 to 41 times that of rounding, so
-that none is the same), and mean absolute differences in grid steps are:
-
-| implementation | nearest, from set: cutoff, res. | clean, from nearest | perturbed, from nearest |
-|---|---|---|---|
-| pedalboard ladder | 2.1, 1.2 | 1.2, 1.3 | 1.1, 1.4 |
-| csound moogvcf2 | 4.3, 1.8 | 2.4, 1.3 | 1.3, 1.5 |
-| Faust ve.moog_vcf | 3.6, 1.3 | 1.8, 1.3 | 1.4, 1.4 |
-
-Our nearest sounds have a higher cutoff and less resonance. The cutoff that the perturbed training reads is nearer to
-theirs, and so farther from the one that was set. Of the resonance that explains the direction only: it reads 0.9 to 1.4
-steps less than even the nearest sounds have, and why is unexplained.
+What a value means differs from ladder to ladder. Refinement that starts at the values that were set finds the nearest
+sounds of our voice, which another network may be right to read: `residual` says how far they are, in units of rounding
+(1 would be the same sound). Where a network is nearer to the nearest than to what was set, it answers with what our
+voice would need. Below are mean differences of cutoff and of resonance in grid steps, their mean sizes in
+brackets, over 32 sounds a row.
 """
 
 
@@ -455,6 +482,16 @@ def cells_of(name: str, row: dict[str, Any]) -> list[str]:
         f"{row['far']:.0%}",
     ]
     return [name, *steps, *found]
+
+
+NEAREST_HEADINGS = ("implementation", "residual", "nearest from set", "read from nearest", "read from set")
+
+
+def nearest_cells(name: str, row: dict[str, Any]) -> list[str]:
+    """A row of the table of nearest sounds: cutoff, then resonance."""
+    entries = (row[key] for key in ("nearest_from_set", "read_from_nearest", "read_from_set"))
+    steps = ["; ".join(f"{mean:+.1f} ({size:.1f})" for mean, size in map(entry.get, READ[2:])) for entry in entries]
+    return [name, f"{row['residual']:.0f}", *steps]
 
 
 def page(networks: Sequence[dict[str, Any]]) -> str:
@@ -474,7 +511,12 @@ def page(networks: Sequence[dict[str, Any]]) -> str:
     lines += markdown_table(
         ("implementation", "its resonance r"), ((one.name, one.resonance) for one in IMPLEMENTATIONS)
     )
-    return "\n".join(lines) + "\n" + AFTER
+    lines += [AFTER]
+    for network in networks:
+        found = [(name, row["nearest"]) for name, row in network["rows"].items() if "nearest" in row]
+        lines += [f"Trained {network['about']['training']}:", ""]
+        lines += [*markdown_table(NEAREST_HEADINGS, (nearest_cells(name, row) for name, row in found)), ""]
+    return "\n".join(lines)
 
 
 def main() -> int:

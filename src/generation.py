@@ -22,7 +22,8 @@ from hydra.core.global_hydra import GlobalHydra
 from src.errors import ConfigError, VIMHError, check_number
 from src.hydra_versions import initialize_configs
 from src.overrides import quoted
-from src.recipe import ROOT, WHOLE, Begun, Made, Recipe, differences, recipe_config
+from src.recipe import ROOT, WHOLE, DeviceMaker, Recipe, differences, recipe_config
+from src.recipe.device import Begun, Made
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import Batch, VIMHReader, read_info
@@ -227,21 +228,36 @@ class FreshSounds:
         with _one_voice_thread():
             return self.recipe.make_fresh(start, stop)
 
-    def begin(self, start: int, stop: int, device: torch.device) -> Begun:
-        """The part of them that is the CPU's where a device makes the images."""
+    def on(self, device: torch.device) -> "FreshBlocks":
+        """What makes blocks of them on a device."""
+        return FreshBlocks(DeviceMaker(self.recipe, device))
+
+
+@dataclass(frozen=True)
+class FreshBlocks:
+    """Makes blocks of fresh sounds on a device; as `FreshSounds`, each thread on one core.
+
+    Args:
+        maker: Of the dataset's recipe, for the device.
+    """
+
+    maker: DeviceMaker
+
+    def begin(self, start: int, stop: int) -> Begun:
+        """The part of the sounds `start` to `stop - 1` that is the CPU's."""
         with _one_voice_thread():
-            return self.recipe.begin_fresh(start, stop, self.recipe.renders_on(device))
+            return self.maker.begin_fresh(start, stop)
 
-    def finish(self, begun: Begun, device: torch.device) -> Made:
+    def finish(self, begun: Begun) -> Made:
         """The part of the device."""
-        return self.recipe.finish(begun, device)
+        return self.maker.finish(begun)
 
-    def settings(self, device: torch.device) -> dict[str, int]:
-        """What a `Stream` of that device is told: see there. Logs that the sounds will travel, and why."""
-        if reason := self.recipe.why_not_on(device):
+    def settings(self) -> dict[str, int]:
+        """What a `Stream` of them is told: see there. Logs that the sounds will travel, and why."""
+        if reason := self.maker.why_not_rendered:
             log.info("Sounds are rendered on the CPU: %s.", reason)
         n_threads = max(1, numba.get_num_threads() - 1) if reason else 1  # one core is left to the training
-        return {"block_size": self.recipe.block_size(device), "n_threads": n_threads, "ahead": n_threads}
+        return {"block_size": self.maker.block_size, "n_threads": n_threads, "ahead": n_threads}
 
 
 @contextmanager

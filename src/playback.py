@@ -132,6 +132,7 @@ def representation_of(info: DatasetInfo) -> SpectralRepresentation:
         **{key: stft[key] for key in known if key in stft},
         pre_emphasis=info.pre_emphasis_coefficient,
         mel=None if mel is None else {key: mel[key] for key in Mel.model_fields if key in mel},
+        log_frequency=stft.get("log_frequency"),
     )
 
 

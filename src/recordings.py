@@ -252,16 +252,24 @@ def cut_to_sound(audio: AudioSource, sample_rate: int, duration: float, lead: fl
         raise RecordingError(f"{name_of(path)}: is silent below {min(rate, sample_rate) / 2:,.0f} Hz.")
     left = (length - begin) / rate
     notes = {
-        f"mean of {audio.n_channels} channels": audio.n_channels > 1,
-        f"resampled from {rate:,} to {sample_rate:,} Hz": rate != sample_rate,
-        f"holds nothing above {rate / 2:,.0f} Hz": rate < sample_rate,
         f"begins at {begin / rate:.3f} s": begin > RISE * rate,
         f"cut after {duration:g} s": left > duration * 1.001,
         f"{left:.3f} s long, the rest is silence": left < duration * 0.999,
     }
     waveform = np.pad(sound, (0, n_samples - len(sound))).astype(np.float32)
-    valid = tuple(note for note, holds in notes.items() if holds)
-    return Recording(path, waveform, begin / rate, length / rate, valid)
+    valid = (note for note, holds in notes.items() if holds)
+    return Recording(path, waveform, begin / rate, length / rate, (*notes_of(audio, sample_rate), *valid))
+
+
+def notes_of(audio: AudioSource, sample_rate: int) -> list[str]:
+    """What is done to every sample of a recording that becomes mono, at another rate, Hz."""
+    rate = audio.sample_rate
+    notes = {
+        f"mean of {audio.n_channels} channels": audio.n_channels > 1,
+        f"resampled from {rate:,} to {sample_rate:,} Hz": rate != sample_rate,
+        f"holds nothing above {rate / 2:,.0f} Hz": rate < sample_rate,
+    }
+    return [note for note, holds in notes.items() if holds]
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,20 @@ def test_an_environment_is_made_once(clone):
     assert setup(clone)[1][0].endswith("torch==1.1")
 
 
+def test_what_is_asked_for_beside_is_installed_without_dependencies_and_kept(clone):
+    setup(clone)
+    done, told = setup(clone, SOUNDFONT="1")
+    assert done.returncode == 0, done.stderr
+    assert told[-1].endswith("--no-deps tinysoundfont==0.3.7")
+    for environment in ({}, {"SOUNDFONT": "1"}):
+        assert "up to date" in setup(clone, **environment)[0].stdout
+    told = setup(clone, PEERS="1")[1]
+    assert ["--no-deps" in line for line in told[-2:]] == [True, True]
+    assert "tinysoundfont" in told[-2] and "swift-f0" in told[-1] and "basic-pitch" in told[-1]
+    told = setup(clone, PYTHON=python(clone, "3.12.1"))[1]  # anew, with all of them
+    assert "tinysoundfont" in told[-2] and "swift-f0" in told[-1]
+
+
 def test_another_interpreter_makes_the_environment_anew(clone):
     setup(clone)
     (clone / ".venv" / "old").touch()

@@ -31,10 +31,11 @@ from src.pictures.plots import matplotlib, png
 from src.playback import Playback
 from src.programs.output import PlainTable, console, plain_table, print_config_tree, write_config_tree
 from src.readings.reading import RecordingReading
+from src.readings.words import title_of
 from src.recordings import Recording
 from src.sheet.content import SheetContent, SplitContent
 from src.sheet.saved import saved_page
-from src.tasks.predict import reading_table
+from src.tasks.answer_tables import reading_table
 from src.tasks.results import FIGURES, results_table
 from src.text import IN_ASCII, name_of, printable
 from src.vimh.axes import Axis, ChannelInfo
@@ -102,7 +103,8 @@ def reading_of(text):
     reading = RecordingReading(recording=recording, **arrays, **about)
     found = {"kind": "continuous", "active": True, "std": 0.1, "low": 0.0, "high": 1.0, "value": 0.5, "edge": None}
     found |= {"level_only": False, "steps_per_3_db": 0.0}
-    return reading_table(reading, {"cutoff": found | {"units": text}})
+    entry = {"parameters": {"cutoff": found | {"units": text}}, "zone": None, "together": None, "refinement": None}
+    return reading_table(title_of(reading), entry)
 
 
 def facts_of(text):

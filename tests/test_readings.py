@@ -15,7 +15,7 @@ from src.models.metrics import WIDTH
 from src.perturb import functional as F
 from src.perturb.draws import keys_of
 from src.readings import network
-from src.readings.network import hear, judged, trained_on
+from src.readings.network import at_peak, hear, judged, trained_on
 from src.readings.reading import read_parameters, refine_reading
 from src.readings.words import about_domain, describe_values, reach, value_cells
 from src.recordings import Recording
@@ -65,9 +65,10 @@ def noisy(sounds, ratio):
 
 
 def read(sounds, trained, peak=None):
-    heard = hear(sounds, trained, trained.recipe, peak, trained.level_only)
+    waveform, _ = at_peak(sounds, peak)
+    heard = hear(waveform, trained, trained.representation, None if peak is None else trained.level_only)
     calibration = trained.calibration if peak is None else trained.calibration_of_any_gain
-    return heard, *judged(heard.distance, heard.std, calibration, trained.run.info.space)
+    return heard, *judged(heard.distance, heard.answers.std, calibration, trained.run.info.space)
 
 
 @pytest.mark.parametrize(("name", "with_gain"), [("trained", True), ("trained", False), ("first_version", False)])
@@ -104,17 +105,17 @@ def test_of_fresh_sounds_of_the_training_95_percent_are_inside(trained):
 def test_intervals_hold_in_noise_and_did_not_before(trained, ratio):
     value = values_of(trained, 200, seed=7)
     heard, _, std = read(noisy(trained.recipe.render(value), ratio), trained)
-    error = np.abs(heard.value - value)
+    error = np.abs(heard.answers.value - value)
     covered = np.mean(error <= WIDTH * std)
     assert covered > 0.85
-    assert covered >= np.mean(error <= WIDTH * heard.std)
+    assert covered >= np.mean(error <= WIDTH * heard.answers.std)
 
 
 def test_no_interval_of_a_far_sound_is_under_a_step(trained):
     space = trained.run.info.space
     noise = np.random.default_rng(8).standard_normal((64, trained.recipe.representation.n_samples)).astype(np.float32)
     heard, distance, std = read(noise, trained, trained.peak)
-    low, high = reach(space, heard.value, std)
+    low, high = reach(space, heard.answers.value, std)
     assert (distance > FAR).any()
     assert ((high - low)[distance > FAR] >= space.step * (1 - 1e-6)).all()
 
@@ -171,7 +172,7 @@ def test_distances_of_a_training_on_perturbed_sounds_are_in_units_of_those(train
     value = values_of(trained, 200, seed=5)
     sounds = other.recipe.recorded(value, 1000)
     assert not np.array_equal(sounds, other.recipe.render(value))
-    distance = hear(sounds, other, other.recipe, None, ()).distance
+    distance = hear(sounds, other, other.representation).distance
     assert np.mean(distance / other.calibration.unit <= 1) == pytest.approx(0.95, abs=0.05)
     assert np.mean(distance / trained.calibration.unit <= 1) < 0.1
 
@@ -189,8 +190,8 @@ def test_without_statistics_nothing_is_known_and_nothing_widened(trained):
     reading = read_parameters(sound, blind, None)
     assert (reading.distance, reading.zone, blind.calibration) == (None, None, None)
     assert "unknown" in about_domain(reading)
-    known = hear(sound.waveform[None], trained, trained.recipe, None, trained.level_only)
-    assert np.array_equal(reading.std, known.std[0])
+    known = hear(sound.waveform[None], trained, trained.representation)
+    assert np.array_equal(reading.std, known.answers.std[0])
 
 
 def test_a_value_on_an_edge_is_at_or_beyond_it(trained):

@@ -8,7 +8,7 @@ from torch import Tensor
 from scripts.gpu_parts.child import Place, Row
 from scripts.gpu_parts.timing import seconds_of_call
 from scripts.setups import recipe_of
-from src.recipe import Recipe
+from src.recipe import DeviceMaker, Recipe
 
 SETS = {"ladder": "moog_basic", "saw": "simple_saw", "swept ladder": "moog_envelope"}
 WITH_IMAGE = ("basic", "envelope", "resonance")
@@ -63,11 +63,10 @@ def voices(recipe: Recipe, n: int, device: torch.device, seconds: float) -> dict
 
 def images(recipe: Recipe, n: int, device: torch.device, seconds: float) -> dict[str, float]:
     """Speed of synth and representation together, and of drawing the values, which the CPU does meanwhile."""
-    values = recipe.values(0, n)
-    there = recipe.renders_on(device)
-    drawn = seconds_of_call(lambda: recipe.begin(recipe.values(0, n), 0, there), torch.device("cpu"), seconds / 4)
-    begun = recipe.begin(values, 0, there)
-    took = seconds_of_call(lambda: recipe.finish(begun, device), device, seconds)
-    if not there:  # the sounds are rendered where they begin
+    maker = DeviceMaker(recipe, device)
+    drawn = seconds_of_call(lambda: maker.begin(recipe.values(0, n)), torch.device("cpu"), seconds / 4)
+    begun = maker.begin(recipe.values(0, n))
+    took = seconds_of_call(lambda: maker.finish(begun), device, seconds)
+    if maker.why_not_rendered:  # the sounds are rendered where they begin
         took += drawn
     return {"sounds_per_second": n / took, "begun_per_second": n / drawn}

@@ -10,7 +10,7 @@ import torch
 
 from scripts.gpu_parts.child import Place, Row
 from scripts.setups import recipe_of
-from src.recipe import Recipe
+from src.recipe import DeviceMaker, Recipe
 from src.synth import cuda
 from src.synth.voices import MoogVoice, SawVoice
 
@@ -91,7 +91,7 @@ def difference(voices: Voices, recipe: Recipe, n: int, device: torch.device, sho
 
 def image_difference(recipe: Recipe, n: int, device: torch.device) -> dict[str, Any]:
     """How far the images of a device are from those of the CPU: pixels that differ, and by how many levels."""
-    here, there = recipe.make(0, n), recipe.make_on(0, n, device)
+    here, there = recipe.make(0, n), DeviceMaker(recipe, device).make(0, n)
     levels = np.abs(there.image.cpu().numpy().astype(int) - here.image)
     return {
         "images": n,

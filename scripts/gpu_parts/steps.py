@@ -14,9 +14,9 @@ from scripts.gpu_parts.timing import seconds_of_call, synchronize
 from scripts.setups import compose_config, recipe_of
 from src.checkpoints.run import build_model
 from src.data.vimh_dataset import BatchFormat
-from src.generation import FreshSounds
+from src.generation import FreshBlocks
 from src.hydra_versions import instantiate
-from src.recipe import Recipe
+from src.recipe import DeviceMaker, Recipe
 
 Batch = Mapping[str, Tensor]
 Step = Callable[[Batch], Any]
@@ -49,6 +49,7 @@ class Case:
     def __init__(self, name: str, model: str, device: torch.device) -> None:
         self.device = device
         self.recipe: Recipe = recipe_of(f"synth/generate_moog_{name}")
+        self.maker = DeviceMaker(self.recipe, device)
         self.cfg = compose_config("train", f"experiment=moog_cnn_{name}", f"model={model}", "hydra.output_subdir=null")
         aux = tuple(self.cfg.data.aux)
         self.to_tensors = BatchFormat(self.recipe.space.varying, aux, instantiate(self.cfg.data.measure))
@@ -63,7 +64,7 @@ class Case:
 
     def sounds(self, start: int, stop: int) -> dict[str, Tensor]:
         """Sounds of the set as a batch."""
-        return self.to_tensors.of(*self.recipe.make_on(start, stop, self.device))
+        return self.to_tensors.of(*self.maker.make(start, stop))
 
     def steps(self, size: int, seconds: float) -> dict[str, float]:
         """Milliseconds of a step, eager and recorded."""
@@ -82,19 +83,19 @@ class Case:
 
         A thread draws the values of the next block meanwhile.
         """
-        source = FreshSounds(self.recipe)
-        n = block or self.recipe.block_size(self.device)
+        source = FreshBlocks(self.maker)
+        n = block or self.maker.block_size
         n -= n % size
         step_of = recorded_step if self.device.type == "cuda" else eager_step
         step = step_of(*self.trainable(), self.sounds(0, size))
         with ThreadPoolExecutor(1) as pool:
-            start, pending = n, pool.submit(source.begin, 0, n, self.device)
+            start, pending = n, pool.submit(source.begin, 0, n)
 
             def train_on_block() -> None:
                 nonlocal start, pending
                 begun = pending.result()
-                start, pending = start + n, pool.submit(source.begin, start, start + n, self.device)
-                sounds = self.to_tensors.of(*source.finish(begun, self.device))
+                start, pending = start + n, pool.submit(source.begin, start, start + n)
+                sounds = self.to_tensors.of(*source.finish(begun))
                 for first in range(0, n, size):
                     step({key: tensor[first : first + size] for key, tensor in sounds.items()})
 

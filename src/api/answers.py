@@ -23,6 +23,7 @@ from src.readings.words import (
     interval,
     reach,
     refined_line,
+    spread_heading,
     value_cells,
     warnings_of,
 )
@@ -96,6 +97,15 @@ class Answer:
         return np.where(np.isnan(self.std)[..., None], np.nan, ends)
 
     @property
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """Name of every category to the probabilities of its classes, in the order of `names`, `(sound, class)`."""
+        return {
+            spec.name: np.array([reading.probabilities[spec.name] for reading in self.readings])
+            for spec in self.parameters
+            if spec.categorical and all(spec.name in reading.probabilities for reading in self.readings)
+        }
+
+    @property
     def true_values(self) -> np.ndarray | None:
         """The true values as `values` has them, of samples of a dataset; None of recordings."""
         known = [reading.true_value for reading in self.readings if isinstance(reading, SampleReading)]
@@ -144,6 +154,15 @@ class Answer:
         recipe = self._renderer()
         return replace(self, readings=tuple(refine_reading(reading, recipe) for reading in self.readings))
 
+    def frames(self, number: int = 0) -> "Answer":
+        """What was read from each frame of a recording, where it was cut into frames; without sounds where it was not.
+
+        Args:
+            number: Which.
+        """
+        reading = self._reading(number)
+        return replace(self, readings=reading.frames if isinstance(reading, RecordingReading) else ())
+
     def sound(self, number: int = 0) -> Audio:
         """A sound, rendered from the values that were read.
 
@@ -167,7 +186,7 @@ class Answer:
         """
         reading = self._reading(number)
         if isinstance(reading, RecordingReading):
-            return Audio(reading.waveform, self._renderer().synth.sample_rate, reading.name)
+            return Audio(reading.waveform, self._sample_rate, reading.name)
         if isinstance(reading, SampleReading):
             return self._rendered(reading.true_value, reading.name)
         raise ConfigError(f"{reading.name}: its sound is not known.")
@@ -178,7 +197,8 @@ class Answer:
         rows = [row if one else (name, *row) for r, name in enumerate(self.names) for row in self._rows(r)]
         is_heard = any(isinstance(reading, RecordingReading) for reading in self.readings)
         last = f"steps/{GAIN:g} dB" if is_heard else "true"
-        header = (*(() if one else ("sound",)), "parameter", "value", "90 % interval", "units", last)
+        spread = spread_heading([spec.kind for spec in self.parameters])
+        header = (*(() if one else ("sound",)), "parameter", "value", spread, "units", last)
         about = (self._title(), self._refined()) if one else ("", "")
         return TextTable(header, tuple(rows), ("sound", "parameter", "units"), *about)
 
@@ -200,7 +220,7 @@ class Answer:
         """A DataFrame of pandas, a row for each sound.
 
         The columns of a parameter are `NAME` in natural units or the name of a class, `NAME_std`, `NAME_low` and
-        `NAME_high` (not of categories), and `NAME_true` of samples of a dataset.
+        `NAME_high` (of a category `NAME_probability`), and `NAME_true` of samples of a dataset.
 
         Raises:
             ConfigError: If pandas is not installed.
@@ -211,6 +231,8 @@ class Answer:
             if not spec.categorical:
                 columns[f"{spec.name}_std"] = self.std[:, p]
                 columns[f"{spec.name}_low"], columns[f"{spec.name}_high"] = self.interval[:, p].T
+            elif spec.name in self.probabilities:
+                columns[f"{spec.name}_probability"] = self.probabilities[spec.name].max(axis=1)
             if (true := self._true()) is not None:
                 columns[f"{spec.name}_true"] = true[:, p]
         return dataframe(columns)
@@ -330,6 +352,10 @@ class Answer:
         if self.recipe is None:
             raise ConfigError(f"{self.info.title} does not say how its sounds are rendered.")
         return self.recipe
+
+    @property
+    def _sample_rate(self) -> int:
+        return self._renderer().synth.sample_rate if self.trained is None else self.trained.sample_rate
 
     def _rendered(self, value: np.ndarray, name: str) -> Audio:
         recipe = self._renderer()

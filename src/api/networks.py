@@ -18,7 +18,7 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError, check_number
 from src.params import ParamSpec
 from src.playback import Playback
-from src.readings.network import NetworkInput, TrainedOn, input_of, trained_on
+from src.readings.network import NetworkInput, TrainedOn, input_of, trained_on, with_hop
 from src.readings.reading import Reading, held_together, read_audio, read_samples, with_ridges
 from src.runs import CHECKPOINTS, TRAIN, RunRecord, choose_run, read_run
 from src.text import name_of
@@ -134,11 +134,13 @@ class TrainedNetwork:
         normalize: bool = True,
         peak: float | None = None,
         joint: bool = False,
+        hop: float | None = None,
     ) -> Answer:
         """Read the parameters of sounds.
 
         A recording is treated as by `predict.py`: averaged over its channels, cut to begin where the sound does,
-        resampled, cut or filled up with silence to the duration of the training's sounds, brought to their peak.
+        resampled, cut or filled up with silence to the duration of the training's sounds, brought to their peak. Where
+        the network was trained on recordings, it is cut into frames as they were, and its level stays as it is.
 
         Args:
             audio: A waveform, `(time,)`, or several, `(batch, time)`, NumPy's or PyTorch's, of floats (full scale is 1)
@@ -146,8 +148,11 @@ class TrainedNetwork:
                 `sounds/*.flac`; a list of these. Or samples of a dataset, `data[:16]`, whose images are read.
             sample_rate: Of waveforms, Hz; files know theirs.
             normalize: Whether a recording's gain means nothing. What depends on it then has a wider interval.
-            peak: That a recording is brought to; 1 is full scale. None: the median peak of the training's sounds.
+            peak: That a recording is brought to; 1 is full scale. None: the median peak of the training's sounds, if
+                a synth made them.
             joint: Whether the 90 % intervals of all parameters of a sound hold together, and are wider for it.
+            hop: How often a frame of a recording begins, s, where the network was trained on recordings. None: as often
+                as the training's frames did.
 
         Raises:
             NSMError: If it is no audio, silent, shorter than 0.05 s, or no dataset of this network.
@@ -165,9 +170,12 @@ class TrainedNetwork:
             check_number("peak", peak, above=0, most=1, hint=", which is full scale")
         sources = sources_of(audio, sample_rate)
         trained = self.trained
-        readings: list[Reading] = [
-            with_ridges(read_audio(source, trained, normalize, peak), trained.recipe) for source in sources
-        ]
+        if hop is not None:
+            trained = with_hop(trained, check_number("hop", hop, above=0, hint=" s"))
+        readings: list[Reading] = []
+        for source in sources:
+            reading = read_audio(source, trained, normalize, peak)
+            readings.append(with_ridges(reading, trained.recipe) if trained.recipe else reading)
         return Answer(self.info, self._held(readings, joint), trained.recipe, trained)
 
     def _held(self, readings: Sequence[Reading], joint: bool) -> tuple[Reading, ...]:

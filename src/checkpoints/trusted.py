@@ -66,7 +66,8 @@ SLOTS = {
     "network": Slot(
         _inside(
             "src.models.components",
-            "cnn.SpectralCNN conv6.Conv6 convnext.ConvNeXt mlp.MLP vit.VisionTransformer wave_cnn.WaveCNN",
+            "bc_resnet.BCResNet cnn.SpectralCNN conv6.Conv6 convnext.ConvNeXt harmonic.HarmonicCNN mlp.MLP "
+            "vit.VisionTransformer wave_cnn.WaveCNN",
         ),
         kind="torch.nn.Module",
         inside={"*": "layer"},
@@ -111,7 +112,11 @@ SLOTS = {
         inside={"measure": "measure"},
     ),
     "measure": Slot(("src.spectral.features.measure",), methods=("__call__",), is_partial=True),
-    "synth": Slot(_inside("src.synth.voices", "SawVoice MoogVoice"), methods=("render",)),
+    "synth": Slot(
+        (*_inside("src.synth.voices", "SawVoice MoogVoice"), "src.synth.soundfont.SoundFontVoice"),
+        methods=("render",),
+        reading=("src.synth.soundfont.SoundFontFileVoice",),
+    ),
     "representation": Slot(
         ("src.spectral.representation.SpectralRepresentation", *_inside("src.spectral.waveform", "Waveform BitStream")),
         methods=("to_image", "describe", "describe_mel"),

@@ -156,18 +156,25 @@ def _timed(begin: Callable[[int, int], Any], start: int, stop: int) -> tuple[Any
     return begun, time.thread_time() - before
 
 
+class BlockMaker(Protocol):
+    """Makes blocks of fresh sounds on a device: see `src.generation.FreshBlocks`."""
+
+    def begin(self, start: int, stop: int) -> Any:
+        """What the CPU does for the sounds `start` to `stop - 1`, with their `code` and `value`; runs in threads."""
+
+    def finish(self, begun: Any) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
+        """The rest, on the device, in the thread that trains: what `BatchFormat.of` takes."""
+
+    def settings(self) -> dict[str, int]:
+        """`block_size`, `n_threads` and `ahead` of the stream."""
+
+
 @runtime_checkable
 class DeviceSource(Protocol):
     """A source of fresh sounds whose images a device can make: see `src.generation.FreshSounds`."""
 
-    def begin(self, start: int, stop: int, device: torch.device) -> Any:
-        """What the CPU does for the sounds `start` to `stop - 1`, with their `code` and `value`; runs in threads."""
-
-    def finish(self, begun: Any, device: torch.device) -> tuple[Tensor, np.ndarray, Tensor, np.ndarray]:
-        """The rest, on the device, in the thread that trains: what `BatchFormat.of` takes."""
-
-    def settings(self, device: torch.device) -> dict[str, int]:
-        """`block_size`, `n_threads` and `ahead` of the stream."""
+    def on(self, device: torch.device) -> BlockMaker:
+        """What makes blocks of them on a device."""
 
 
 def device_stream(
@@ -185,14 +192,15 @@ def device_stream(
         n_samples: Sounds an epoch, over all devices.
         **settings: `batch_size`, `seed`, `rank` and `world_size` of the stream.
     """
+    blocks = source.on(device)
 
     def begin(start: int, stop: int) -> tuple[Any, dict[str, Tensor]]:
-        begun = source.begin(start, stop, device)
+        begun = blocks.begin(start, stop)
         return begun, to_tensors.targets(begun.code, begun.value)
 
     def finish(block: tuple[Any, dict[str, Tensor]]) -> dict[str, Tensor]:
         begun, targets = block
-        image, _, spec_range, _ = source.finish(begun, device)
+        image, _, spec_range, _ = blocks.finish(begun)
         return to_tensors.joined(image, spec_range, targets)
 
-    return Stream(begin, n_samples, **settings, **source.settings(device), finish=finish, device=device)
+    return Stream(begin, n_samples, **settings, **blocks.settings(), finish=finish, device=device)

@@ -63,6 +63,8 @@ class VIMHDataModule(LightningDataModule):
             they stand in `train` or in `test`. None: the dataset's own division.
         calibration_size: Most sounds that calibrate the error bars after a training, two thirds to fit them to each
             sound and one third to scale them; as many as an epoch has where that is fewer. 0: none.
+        balanced: Name of a head whose classes an epoch of training draws equally often, see `BatchOrder`; samples on
+            which it does not act are a class of their own. None: every sample once.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
 
     Attributes:
@@ -88,6 +90,7 @@ class VIMHDataModule(LightningDataModule):
         make_dataset: Callable[..., None] | None = None,
         calibration_size: int = 6000,
         fold: int | str | None = None,
+        balanced: str | None = None,
     ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, whole=True, least=1)
@@ -109,6 +112,11 @@ class VIMHDataModule(LightningDataModule):
             raise ConfigError("data.stream is true, but data.fold is set: there are no fresh sounds of some folds.")
         if stream and stream_source is None:
             raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")
+        if stream and balanced is not None:
+            raise ConfigError(
+                f"data.balanced is {balanced!r}, but data.stream makes new sounds, whose classes are equally frequent. "
+                "Leave one of them out."
+            )
         self.data_dir = Path(data_dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -127,6 +135,7 @@ class VIMHDataModule(LightningDataModule):
         self.waited = self.worked = 0.0
         self.calibration_size = calibration_size
         self.fold = fold
+        self.balanced = balanced
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -149,7 +158,7 @@ class VIMHDataModule(LightningDataModule):
             raise VIMHError(
                 f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
                 f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "
-                "--config-name, or name another data.data_dir."
+                "--config-name, pack other data with scripts/to_vimh.py, or name another data.data_dir."
             )
 
     def check_devices(self, n_devices: int) -> None:
@@ -209,20 +218,28 @@ class VIMHDataModule(LightningDataModule):
         """The test samples."""
         if not len(self.division.test):
             raise VIMHError(f"{self.data_dir}: has no test samples. Train with test=false, or use another dataset.")
-        return self._samples(self.division.test)
+        return self._samples(self.division.test, self._test_files())
 
-    def _samples(self, numbers: np.ndarray) -> Samples:
+    def _test_files(self) -> np.ndarray | None:
+        """Number of the file that each test sample comes from, `(sample,)`; None where there is no file of several."""
+        sources = self.sources_of("test")
+        names, numbers = np.unique([] if sources is None else sources.file, return_inverse=True)
+        return numbers if len(names) < len(numbers) else None
+
+    def _samples(self, numbers: np.ndarray, file: np.ndarray | None = None) -> Samples:
         """Some samples, in memory if they are to be there.
 
         Args:
             numbers: Rising; those of `test` follow those of `train`.
+            file: As for `VIMHDataset`.
         """
         n_train = self.info.train_samples
-        parts = (
-            (self.reader.train, numbers[numbers < n_train]),
-            (self.reader.test, numbers[numbers >= n_train] - n_train),
-        )
-        found = [VIMHDataset(split, some, self.aux, self.measure) for split, some in parts if len(some)]
+        is_train = numbers < n_train
+        found = [
+            VIMHDataset(split, numbers[some] - first, self.aux, self.measure, None if file is None else file[some])
+            for split, some, first in ((self.reader.train, is_train, 0), (self.reader.test, ~is_train, n_train))
+            if some.any()
+        ]
         if self._is_in_memory:
             return functools.reduce(MemoryDataset.followed_by, map(MemoryDataset.load, found))
         return found[0] if len(found) == 1 else JoinedSamples(*found)
@@ -292,6 +309,31 @@ class VIMHDataModule(LightningDataModule):
         columns = [self.aux.index(name) for name in SPEC_RANGE] if {*SPEC_RANGE} <= {*self.aux} else []
         return samples["image"], samples["aux"][:, columns]
 
+    def class_counts(self) -> Tensor:
+        """Training samples of every class, int64, `(head, class)`: only those on which a parameter acts count."""
+        index = self._training_classes
+        n_classes = max(spec.n_classes for spec in self.info.parameters)
+        counts = [column[column >= 0].bincount(minlength=n_classes) for column in index.unbind(dim=1)]
+        return torch.stack(counts)
+
+    @cached_property
+    def _training_classes(self) -> Tensor:
+        """Class of every training sample, int64, `(sample, head)`; -1 where a parameter does not act."""
+        index = self._of_all(self.train_set, "index")
+        active = self._active(index)
+        return index if active is None else index.masked_fill(~active, -1)
+
+    def _balanced_classes(self) -> np.ndarray | None:
+        """Class of every training sample by which an epoch is balanced, `(sample,)`; None where it is not."""
+        if self.balanced is None:
+            return None
+        names = self.info.parameter_names
+        if self.balanced not in names:
+            raise ConfigError(
+                f"data.balanced is {self.balanced!r}, which is no head; choose one of {', '.join(names)}."
+            )
+        return self._training_classes[:, list(names).index(self.balanced)].numpy()
+
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always predicting the most frequent class of the training samples, per head.
 
@@ -327,7 +369,12 @@ class VIMHDataModule(LightningDataModule):
 
     def _labels(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
-        samples = self.val_set if stage == "val" else self.test_set
+        return self._of_all(self.val_set if stage == "val" else self.test_set, name)
+
+    def _of_all(self, samples: Samples, name: str) -> Tensor:
+        """The same of some samples."""
+        if isinstance(samples, MemoryDataset):
+            return samples.tensors[name].cpu()
         step = self._affordable(AT_ONCE)
         return torch.cat([samples[first : first + step][name] for first in range(0, len(samples), step)])
 
@@ -374,7 +421,8 @@ class VIMHDataModule(LightningDataModule):
         trainer: Any = self.trainer
         overfits = trainer is not None and trainer.overfit_batches > 0  # the same batches in every epoch
         seed = self.order_seed if stage == "train" and not overfits else None
-        order = BatchOrder(len(samples), seed=seed, equal=stage == "train", **self._share)
+        classes = self._balanced_classes() if stage == "train" else None
+        order = BatchOrder(len(samples), seed=seed, equal=stage == "train", classes=classes, **self._share)
         if self.num_workers:
             settings = {"num_workers": self.num_workers, "pin_memory": self._pins, "persistent_workers": True}
             self._workers.append(WorkerBatches(samples, order, **settings))

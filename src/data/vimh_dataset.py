@@ -144,6 +144,8 @@ class VIMHDataset(Samples):
         indices: Which samples, `(sample,)`.
         aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and features that `measure` computes.
         measure: As for `BatchFormat`.
+        file: Number of the file that each sample comes from, int64, `(sample,)`: batches have it as `file`. None: they
+            have not.
     """
 
     def __init__(
@@ -152,10 +154,12 @@ class VIMHDataset(Samples):
         indices: np.ndarray,
         aux: Sequence[str] = SPEC_RANGE,
         measure: Measure | None = None,
+        file: np.ndarray | None = None,
     ) -> None:
         self.split = split
         self._reopen: Any = split.reopen  # None: the split itself is handed over
         self.indices = indices
+        self.file = file
         self.format = BatchFormat(split.info.parameters, aux, measure)
         if aux and not split.has_spec_range:
             raise ConfigError(f"{split.path}: its records hold no spec_min and spec_max; set data.aux=[].")
@@ -181,7 +185,9 @@ class VIMHDataset(Samples):
 
     def __getitems__(self, items: Numbers) -> dict[str, Tensor]:
         """A batch."""
-        return self.format(self.split.read(self.indices[items if isinstance(items, slice) else np.asarray(items)]))
+        chosen = items if isinstance(items, slice) else np.asarray(items)
+        batch = self.format(self.split.read(self.indices[chosen]))
+        return batch if self.file is None else batch | {"file": torch.from_numpy(self.file[chosen])}
 
 
 class MemoryDataset(Samples):

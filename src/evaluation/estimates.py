@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from src.params import ParameterSpace
 
 MAX_PIXEL = 255.0
 AT_ONCE = 4096  # samples that a network predicts at a time
+TINY = 1e-30  # probabilities and deviations are at least that
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,22 @@ class Estimate:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Values and standard deviations that a trained network estimates, `(sound, parameter)` each.
+class Answers(NamedTuple):
+    """What a network says of sounds.
+
+    Attributes:
+        value: Values, those of integers and categories points of their grid, `(sound, parameter)`.
+        std: Their standard deviations, `(sound, parameter)`.
+        probabilities: Name of every category to the probabilities of its classes, `(sound, class)`.
+    """
+
+    value: np.ndarray
+    std: np.ndarray
+    probabilities: Mapping[str, np.ndarray]
+
+
+def network_answers(module: VIMHLitModule, image: Tensor, aux: Tensor) -> Answers:
+    """What a trained network says of images.
 
     Args:
         module: From `load_run`, on any device.
@@ -45,8 +61,56 @@ def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[n
     with torch.inference_mode():
         batches = zip(image.split(AT_ONCE), aux.split(AT_ONCE), strict=True)
         parts = [predictor(*(part.to(device) for part in pair)) for pair in batches]
-    value, std = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-    return value, std
+    value, std, *classes = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+    names = [spec.name for spec in predictor.categories]
+    return Answers(value, std, dict(zip(names, classes, strict=True)))
+
+
+def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The values and standard deviations of these answers, `(sound, parameter)` each."""
+    answers = network_answers(module, image, aux)
+    return answers.value, answers.std
+
+
+def voted(answers: Answers, space: ParameterSpace) -> Answers:
+    """What frames of a recording say together, a row of each.
+
+    Distributions are averaged by the logarithm of their probabilities: of classes those that the network gives, of
+    numbers normal ones. So the mean weighs a frame the more, the surer it is, and its standard deviation is that of a
+    frame: frames of a recording err together.
+
+    Args:
+        answers: Of the frames.
+        space: The parameters.
+    """
+    weight = 1 / np.maximum(answers.std.astype(np.float64), TINY) ** 2
+    value = np.average(answers.value, axis=0, weights=weight)
+    std = np.sqrt(1 / weight.mean(axis=0))
+    probabilities = {name: voted_classes(frames) for name, frames in answers.probabilities.items()}
+    for p, spec in enumerate(space.varying):
+        if spec.categorical:
+            value[p] = spec.value_from_index(probabilities[spec.name].argmax())
+    rows = (space.clip(value).astype(answers.value.dtype), std.astype(answers.std.dtype))
+    return Answers(rows[0][None], rows[1][None], {name: row[None] for name, row in probabilities.items()})
+
+
+def surest(answers: Answers) -> int:
+    """Number of the frame that is surest of what all say together.
+
+    Args:
+        answers: Of the frames of a recording.
+    """
+    shares = [frames[:, voted_classes(frames).argmax()] for frames in answers.probabilities.values()]
+    if shares:
+        return int(np.sum(np.log(np.maximum(shares, TINY)), axis=0).argmax())
+    return int(np.log(np.maximum(answers.std, TINY)).sum(axis=1).argmin())
+
+
+def voted_classes(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities of classes by the mean logarithm of those of frames, `(frame, class)` to `(class,)`."""
+    likelihood = np.log(np.maximum(probabilities.astype(np.float64), TINY)).mean(axis=0)
+    share = np.exp(likelihood - likelihood.max())
+    return share / share.sum()
 
 
 def reference_estimates(

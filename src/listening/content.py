@@ -12,6 +12,7 @@ from src.evaluation.audio_metrics import METRICS, Metric
 from src.evaluation.ridges import Ridge
 from src.evaluation.scoring import Scores
 from src.params import ParameterSpace, ParamSpec
+from src.spectral.functional import log_centres
 from src.spectral.representation import SpectralRepresentation
 from src.vimh.axes import mel_centres
 
@@ -39,6 +40,8 @@ class Axes:
         mel = representation.describe_mel()
         if mel is not None:
             frequency = mel_centres(*(mel[key] for key in ("n_mels", "f_min", "f_max", "mel_scale")))
+        if representation.log_frequency is not None:
+            frequency = log_centres(representation.height, **vars(representation.log_frequency)).numpy()
         middle = np.arange(representation.width) * representation.hop_length + representation.window.numel() / 2
         return cls(frequency.tolist(), (middle / representation.sample_rate).tolist())
 

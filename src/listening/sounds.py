@@ -1,7 +1,7 @@
 """The block of data of the listening report: what the script draws and plays of every sound."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,7 @@ CARDS = {3: ("Worst", "Median", "Best"), 2: ("Worst", "Best"), 0: ()}
 
 def page_data(report: Report) -> tuple[dict[str, Any], str]:
     """The input of the script, and the block of bytes that it refers to, as text."""
-    loudest = max(float(np.max(side.spectrogram_db)) for sound in report.sounds for side in sound.sides)
-    top = 10.0 * math.ceil(round(loudest, 6) / 10)
+    top = scale_top(float(np.max(side.spectrogram_db)) for sound in report.sounds for side in sound.sides)
     block = Block()
     cards = worst_median_best(report)
     decimals = [_decimals(report, p) for p in range(len(report.parameters))]
@@ -35,7 +34,7 @@ def page_data(report: Report) -> tuple[dict[str, Any], str]:
         "judge": report.judged_by,
         "cards": list(zip(CARDS[len(cards)], cards, strict=True)),
         "figures": _figures(report),
-        "parameters": [_range_of(spec) for spec in report.parameters],
+        "parameters": [range_of(spec) for spec in report.parameters],
         "metrics": [{"name": metric.name, "units": metric.units} for metric in report.metrics],
         "means": _means(report),
         "sounds": [_sound(report, sound, top, block, decimals) for sound in report.sounds],
@@ -45,21 +44,32 @@ def page_data(report: Report) -> tuple[dict[str, Any], str]:
 
 def _axes(report: Report) -> dict[str, Any]:
     """Centres of rows and columns, ends in s, and ticks of the frequencies as fractions of the height."""
-    rows, columns = Axis("Hz", np.asarray(report.axes.frequency)), Axis("s", np.asarray(report.axes.time))
+    rows, columns = (np.asarray(report.axes.frequency), Axis("s", np.asarray(report.axes.time)))
     first, last = columns.edges
     if len(columns.centre) == 1:
         duration = report.sounds[0].sides[0].waveform.size / report.sample_rate
         first, last = columns.centre[0] - duration / 2, columns.centre[0] + duration / 2
-    frequencies = rows.tick_values(MOST_FREQUENCIES)
     return {
-        "rows": rows.centre.round(3).tolist(),
+        "rows": rows.round(3).tolist(),
         "columns": columns.centre.round(6).tolist(),
         "ends": (float(first), float(last)),
-        "frequencies": [
-            (round((place + 0.5) / len(rows.centre), 5), format_hertz(frequency))
-            for place, frequency in zip(rows.position(frequencies).tolist(), frequencies, strict=True)
-        ],
+        "frequencies": frequency_ticks(report.axes.frequency),
     }
+
+
+def frequency_ticks(frequency: Sequence[float]) -> list[tuple[float, str]]:
+    """Ticks of rows as fractions of the height, with their texts; the centres of the rows are in Hz, low to high."""
+    rows = Axis("Hz", np.asarray(frequency))
+    values = rows.tick_values(MOST_FREQUENCIES)
+    return [
+        (round((place + 0.5) / len(rows.centre), 5), format_hertz(value))
+        for place, value in zip(rows.position(values).tolist(), values.tolist(), strict=True)
+    ]
+
+
+def scale_top(loudest: Iterable[float]) -> float:
+    """Level of the last colour for pictures whose loudest points are these, dB: the next multiple of 10."""
+    return 10.0 * math.ceil(round(max(loudest), 6) / 10)
 
 
 def _figures(report: Report) -> list[dict[str, Any]]:
@@ -143,9 +153,9 @@ def _ridge(report: Report, sound: Sound, ridge: Ridge) -> dict[str, Any]:
     assert value is not None  # an answer has values
     return {
         "names": [spec.name for spec in specs],
-        "ranges": [[_text(spec, end, _step_decimals(spec)) for end in (spec.min, spec.max)] for spec in specs],
-        "ends": [[_place(spec, number) for spec, number in zip(specs, end, strict=True)] for end in ridge.ends],
-        "at": [_place(spec, float(value[p])) for spec, p in zip(specs, pair, strict=True)],
+        "ranges": [[text_of(spec, end, step_decimals(spec)) for end in (spec.min, spec.max)] for spec in specs],
+        "ends": [[place_of(spec, number) for spec, number in zip(specs, end, strict=True)] for end in ridge.ends],
+        "at": [place_of(spec, float(value[p])) for spec, p in zip(specs, pair, strict=True)],
     }
 
 
@@ -162,13 +172,13 @@ def _metrics(report: Report, sound: Sound) -> list[list[str]]:
 # ----- parameters
 
 
-def _range_of(spec: ParamSpec) -> dict[str, Any]:
+def range_of(spec: ParamSpec) -> dict[str, Any]:
     """Name, units and ends of a parameter."""
-    ends = [_text(spec, end, _step_decimals(spec)) for end in (spec.min, spec.max)]
+    ends = [text_of(spec, end, step_decimals(spec)) for end in (spec.min, spec.max)]
     return {"name": spec.name, "units": spec.natural_units, "ends": ends}
 
 
-def _step_decimals(spec: ParamSpec) -> int:
+def step_decimals(spec: ParamSpec) -> int:
     """Digits after the point that show a tenth of a step."""
     return max(0, math.ceil(1 - math.log10(spec.step) - 1e-9))
 
@@ -177,17 +187,18 @@ def _decimals(report: Report, p: int) -> int:
     """Digits after the point of a parameter: those that the step and the usual standard deviation of it need."""
     stds = [side.std[p] for sound in report.sounds for side in sound.sides if side.std is not None]
     known = [float(std) for std in stds if np.isfinite(std)]
-    return max(_step_decimals(report.parameters[p]), decimals_of(float(np.median(known))) if known else 0)
+    return max(step_decimals(report.parameters[p]), decimals_of(float(np.median(known))) if known else 0)
 
 
-def _text(spec: ParamSpec, number: float, decimals: int) -> str:
+def text_of(spec: ParamSpec, number: float, decimals: int) -> str:
+    """A value in natural units with so many digits, or the name of a class; `–` for what is no number."""
     if not math.isfinite(number):
         return INACTIVE
     is_plain = spec.kind == "continuous" and spec.scale == "linear"
     return format_number(number, decimals) if is_plain else spec.text(number).replace("-", "−")
 
 
-def _place(spec: ParamSpec, number: float) -> float:
+def place_of(spec: ParamSpec, number: float) -> float:
     """Where a value lies in its range, 0 to 1."""
     return round(float(np.nan_to_num(np.clip(spec.normalized_from_value(number), 0, 1))), 4)
 
@@ -203,8 +214,8 @@ def _true(report: Report, value: np.ndarray, decimals: Sequence[int]) -> list[di
     """Text and place of every true value."""
     told = []
     for spec, number, digits in zip(report.parameters, _active(report, value), decimals, strict=True):
-        marks = [["truth", _place(spec, number), 0]] if math.isfinite(number) else []
-        told.append({"text": _text(spec, number, digits), "marks": marks})
+        marks = [["truth", place_of(spec, number), 0]] if math.isfinite(number) else []
+        told.append({"text": text_of(spec, number, digits), "marks": marks})
     return told
 
 
@@ -215,16 +226,16 @@ def _answer(report: Report, sound: Sound, side: Side, decimals: Sequence[int]) -
     told = []
     for p, spec in enumerate(report.parameters):
         digits, value = decimals[p], values[p]
-        text = _text(spec, value, digits)
+        text = text_of(spec, value, digits)
         entry: dict[str, Any] = {"text": f"at or beyond {text}" if edges.get(spec.name) else text, "marks": []}
         if math.isfinite(value):
-            entry["marks"].append(["guess", _place(spec, value), 0])
+            entry["marks"].append(["guess", place_of(spec, value), 0])
         if sound.true_value is not None:
             entry["error"], entry["steps"] = _error_texts(spec, value, true[p], digits)
         std = math.nan if side.std is None else float(side.std[p])
         if math.isfinite(std) and math.isfinite(value) and not spec.categorical:
             natural = format_number(std, digits) if spec.scale == "linear" else f"{spec.natural_std(value, std):.2g}"
-            low, high = _place(spec, value - std), _place(spec, value + std)
+            low, high = place_of(spec, value - std), place_of(spec, value + std)
             entry["spread"] = f" ± {natural}"
             entry["marks"].insert(0, ["spread", low, round(high - low, 4)])
         told.append(entry)

@@ -39,7 +39,7 @@ class Verdict:
 def verdict(report: Report) -> Verdict:
     """What a report says, in a sentence about the sounds and others about the parameters."""
     metric = next((metric for metric in report.metrics if metric.name == report.judged_by), None)
-    distance = _about_distance(report)
+    distance = about_distance(sum(sound.far for sound in report.sounds), len(report.sounds), report.kind)
     if metric is None:
         return Verdict(distance, _about_parameters(report))
     definition = metric.definition[:1].lower() + metric.definition[1:]
@@ -80,16 +80,21 @@ def _middle(values: np.ndarray, heard: np.ndarray) -> int:
 # ----- sounds
 
 
-def _about_distance(report: Report) -> str:
-    """How many sounds are far from those of the training; empty where none is."""
-    n_far, n_sounds = sum(sound.far for sound in report.sounds), len(report.sounds)
+def about_distance(n_far: int, n_sounds: int, kind: str) -> str:
+    """How many sounds are far from those of the training; empty where none is.
+
+    Args:
+        n_far: So many.
+        n_sounds: Of so many.
+        kind: What they are, in the plural.
+    """
     if not n_far:
         return ""
     one = "is far from the training's sounds: its answers mean little."
     if n_sounds == 1:
-        return f"The {report.kind[:-1]} {one}"
+        return f"The {kind[:-1]} {one}"
     many = "are far from the training's sounds: their answers mean little."
-    return f"{n_far:,} of {n_sounds:,} {report.kind} {one if n_far == 1 else many}"
+    return f"{n_far:,} of {n_sounds:,} {kind} {one if n_far == 1 else many}"
 
 
 def _about_sounds(report: Report, metric: Metric) -> str:

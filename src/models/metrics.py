@@ -1,12 +1,14 @@
 """`HeadMetrics`: accuracy, error and coverage of every head, accumulated as a few tensors."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from src.models.class_metrics import ClassMetrics
 from src.models.decoders import Prediction
 from src.param_tensors import ParamTensors
 
@@ -26,9 +28,8 @@ class HeadMetrics(Metric):
 
     acc
         Share of the samples whose class is right.
-    f1
-        Mean over the classes of 2 * right / (true + predicted), of those that occur (macro F1). Only of categories, and
-        the next ones only of what has an order.
+    balanced_acc, f1, ece, file_acc
+        Only of categories: see `ClassMetrics`. The next ones are only of what has an order.
     acc1
         Share of those whose class is right or next to it.
     mae
@@ -52,12 +53,11 @@ class HeadMetrics(Metric):
 
     Args:
         heads: The parameters.
-        coverage: Whether to check the standard deviations of predictions.
+        coverage: Whether to check the standard deviations of predictions, and the probabilities of classes.
         tenths: Whether to check them by tenths of the samples, and together.
     """
 
     full_state_update = False
-    category_heads: Tensor
     n_samples: Tensor
     n_active: Tensor
     loss: Tensor
@@ -66,7 +66,6 @@ class HeadMetrics(Metric):
     error: Tensor
     covered: Tensor
     deviations: list[Tensor]
-    occurrences: Tensor
     widths: Tensor
     joint: Tensor
     deviations_scaled: list[Tensor]
@@ -78,8 +77,8 @@ class HeadMetrics(Metric):
         self.coverage = coverage
         self.tenths = tenths
         n_heads = len(heads.names)
-        self.register_buffer("category_heads", heads.categorical.nonzero()[:, 0], persistent=False)
-        self.categories = self.category_heads.tolist()
+        self.categories = heads.categorical.nonzero()[:, 0].tolist()
+        self.classes = ClassMetrics(heads, calibration=coverage) if self.categories else None
         self.ordered = (~heads.categorical).nonzero()[:, 0].tolist()
         self.add_state("n_samples", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("n_active", torch.zeros(n_heads, dtype=torch.long), dist_reduce_fx="sum")
@@ -94,9 +93,6 @@ class HeadMetrics(Metric):
             self.add_state("joint", torch.zeros(()), dist_reduce_fx="max")
             self.add_state("deviations_scaled", [], dist_reduce_fx="cat")
             self.add_state("places", [], dist_reduce_fx="cat")
-        if self.categories:  # how often each class was right, true, predicted
-            shape = 3, len(self.categories), len(heads.classes)
-            self.add_state("occurrences", torch.zeros(shape, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -107,6 +103,8 @@ class HeadMetrics(Metric):
         std_scale: Tensor,
         aux: Tensor | None = None,
         joint_scale: Tensor | None = None,
+        log_probability: Sequence[Tensor] = (),
+        files: Tensor | None = None,
     ) -> None:
         """Count some samples.
 
@@ -118,13 +116,15 @@ class HeadMetrics(Metric):
             std_scale: What standard deviations are multiplied with, `(head,)`.
             aux: Conditioning inputs, `(batch, n_aux)`; for tenths of the samples. None: there are none.
             joint_scale: What they are multiplied with so that all heads hold together, scalar; None or 0: not known.
+            log_probability: Of the classes of every category, as `ClassMetrics` takes it.
+            files: Number of each sample's file, likewise.
         """
         miss = (prediction.index - index).abs()
         error = (prediction.normalized - normalized).abs()
         self.n_samples += len(index)
         self.loss += loss.detach()
-        if self.categories:
-            self._count_classes(prediction.index, index)
+        if self.classes is not None:
+            self.classes.update(prediction.index, index, log_probability, files)
         if self.heads.pairs:
             active = self.heads.active_from_index(index)
             miss, error = miss.masked_fill(~active, len(self.heads.classes)), error.masked_fill(~active, 0.0)
@@ -159,16 +159,24 @@ class HeadMetrics(Metric):
         self.deviations_scaled.append(deviation)
         self.places.append(normalized if aux is None else torch.cat([normalized, aux.to(normalized.dtype)], dim=1))
 
-    def _count_classes(self, predicted: Tensor, true: Tensor) -> None:
-        """Count the classes of categories, `(batch, head)` each, where they act."""
-        is_true, is_predicted = (
-            index.index_select(1, self.category_heads).unsqueeze(-1) == self.heads.classes
-            for index in (true, predicted)
-        )
-        if self.heads.pairs:
-            active = self.heads.active_from_index(true).index_select(1, self.category_heads).unsqueeze(-1)
-            is_true, is_predicted = is_true & active, is_predicted & active
-        self.occurrences += torch.stack([is_true & is_predicted, is_true, is_predicted]).sum(dim=1)
+    def reset(self) -> None:
+        """Forget everything counted."""
+        super().reset()
+        if self.classes is not None:
+            self.classes.reset()
+
+    def merge_state(self, incoming_state: "HeadMetrics") -> None:
+        """Add what another one of the same heads has counted."""
+        super().merge_state(incoming_state)
+        if self.classes is not None:
+            self.classes.merge_state(incoming_state.classes)
+
+    def confusions(self) -> dict[str, Tensor]:
+        """How often each class was taken for which, int64, `(true class, predicted class)`, by name of the category."""
+        if self.classes is None:
+            return {}
+        names = [self.heads.names[head] for head in self.categories]
+        return dict(zip(names, self.classes.confusions(), strict=True))
 
     def compute(self) -> dict[str, Tensor]:
         """The figures of everything counted, float32 scalars."""
@@ -189,9 +197,12 @@ class HeadMetrics(Metric):
             figures["width"] = self.widths / self.n_active
             if self.ordered:
                 together = self._together(deviation, figures["coverage_worst"])
-        if self.categories:
-            figures["f1"] = self._f1()
-        of = {"acc": list(range(len(error))), "f1": self.categories}
+        of = {"acc": list(range(len(error)))}
+        if self.classes is not None:
+            for figure, of_categories in self.classes.compute().items():
+                figures[figure] = torch.full_like(error, math.nan)
+                figures[figure][self.categories] = of_categories
+                of[figure] = self.categories
         rows = {figure: (per_head, of.get(figure, self.ordered)) for figure, per_head in figures.items()}
         means = {
             figure: self._mean(per_head, heads)
@@ -215,13 +226,6 @@ class HeadMetrics(Metric):
         if self.joint > 0:
             figures["coverage_joint"] = (largest <= WIDTH * self.joint).float().mean()
         return figures
-
-    def _f1(self) -> Tensor:
-        """Macro F1 of categories, NaN elsewhere, `(head,)`."""
-        right, true, predicted = self.occurrences.float()  # (category, class)
-        occurs = true + predicted > 0
-        f1 = torch.where(occurs, 2 * right / (true + predicted), 0.0).sum(dim=-1) / occurs.sum(dim=-1)
-        return torch.full_like(self.error, math.nan).index_copy(0, self.category_heads, f1)
 
     def _mean(self, per_head: Tensor, heads: list[int]) -> Tensor:
         """Mean over some heads, of those that acted on any sample."""

@@ -5,7 +5,7 @@ import importlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ CHATTY = {
 }
 
 Inputs = tuple[np.ndarray, np.ndarray]
-Outputs = tuple[np.ndarray, np.ndarray]
+Outputs = Sequence[np.ndarray]
 
 
 def check_packages() -> None:
@@ -42,6 +42,11 @@ def check_packages() -> None:
         raise ConfigError(
             f"Exporting needs {', '.join(PACKAGES)}, and {error.name} is missing. Install them: pip install '.[export]'"
         ) from error
+
+
+def output_names(predictor: Predictor) -> list[str]:
+    """Names of the outputs, in their order: `value`, `std`, and `NAME_probability` of every category."""
+    return [*OUTPUTS, *(f"{spec.name}_probability" for spec in predictor.categories)]
 
 
 def to_onnx(predictor: Predictor, description: dict[str, Any]) -> ModelProto:
@@ -58,7 +63,7 @@ def to_onnx(predictor: Predictor, description: dict[str, Any]) -> ModelProto:
             predictor,
             example,
             input_names=INPUTS,
-            output_names=OUTPUTS,
+            output_names=output_names(predictor),
             opset_version=OPSET,
             dynamic_shapes=({0: "batch"}, {0: torch.export.Dim.DYNAMIC}),  # one name for an axis that both share
             dynamo=True,
@@ -109,22 +114,21 @@ def open_session(content: bytes) -> InferenceSession:
 
 
 def run_pytorch(predictor: Predictor, inputs: Inputs) -> Outputs:
-    """Values and standard deviations as PyTorch computes them, `(batch, head)` each."""
+    """All outputs as PyTorch computes them, in their order."""
     with torch.inference_mode():
-        value, std = predictor(*(torch.from_numpy(array) for array in inputs))
-    return value.numpy(), std.numpy()
+        return [output.numpy() for output in predictor(*(torch.from_numpy(array) for array in inputs))]
 
 
 def run_onnx(session: InferenceSession, inputs: Inputs) -> Outputs:
     """The same as onnxruntime computes them."""
-    return session.run(OUTPUTS, dict(zip(INPUTS, inputs, strict=True)))
+    return session.run(None, dict(zip(INPUTS, inputs, strict=True)))
 
 
 def check_agreement(predictor: Predictor, session: InferenceSession, inputs: Inputs, tolerance: float) -> float:
     """Compare onnxruntime with PyTorch.
 
     Returns:
-        The largest difference, as a share of the parameter's range.
+        The largest difference, as a share of the parameter's range; of a category, it may be that of a probability.
 
     Raises:
         CheckpointError: If it is above `tolerance`, or no number.
@@ -133,14 +137,17 @@ def check_agreement(predictor: Predictor, session: InferenceSession, inputs: Inp
     space = ParameterSpace(specs)
     ranges = np.ptp(space.natural_from_value(np.stack([space.low, space.high])), axis=0)
     pairs = zip(run_pytorch(predictor, inputs), run_onnx(session, inputs), strict=True)
-    shares = np.stack([np.abs(ours - theirs) / ranges for ours, theirs in pairs]).max(axis=(0, 1))  # (head,)
-    worst = int(np.argmax(np.where(np.isnan(shares), np.inf, shares)))
-    if not shares[worst] <= tolerance:
+    value, std, *classes = (np.abs(ours - theirs) for ours, theirs in pairs)
+    shares = dict(zip([spec.name for spec in specs], np.maximum(value, std).max(axis=0) / ranges, strict=True))
+    for spec, differences in zip(predictor.categories, classes, strict=True):
+        shares[spec.name] = np.maximum(shares[spec.name], differences.max())
+    name, share = max(shares.items(), key=lambda item: np.nan_to_num(item[1], nan=np.inf))
+    if not share <= tolerance:
         raise CheckpointError(
-            f"{specs[worst].name}: ONNX and PyTorch differ by {shares[worst]:.2g} of its range, more than "
+            f"{name}: ONNX and PyTorch differ by {share:.2g} of its range, more than "
             f"tolerance={tolerance:g}. Nothing was written. Train with a network that overflows nowhere, or allow more."
         )
-    return float(shares[worst])
+    return float(share)
 
 
 def measure_latency(predictor: Predictor, session: InferenceSession, inputs: Inputs, repeats: int) -> dict[str, float]:

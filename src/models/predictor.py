@@ -3,12 +3,13 @@
 from torch import Tensor, nn
 
 from src.models.vimh_module import VIMHLitModule
+from src.params import ParamSpec
 
 
 class Predictor(nn.Module):
-    """A trained module as a function: from images to values and standard deviations.
+    """A trained module as a function: from images to values, standard deviations, and probabilities of classes.
 
-    Values of integers and categories are points of their grid.
+    Values of integers and categories are points of their grid. Only categories have probabilities of classes.
 
     Args:
         module: With its weights.
@@ -21,14 +22,22 @@ class Predictor(nn.Module):
         self.natural = natural
         self.eval()
 
-    def forward(self, image: Tensor, aux: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and standard deviations, `(batch, head)` each.
+    @property
+    def categories(self) -> tuple[ParamSpec, ...]:
+        """The heads that have probabilities of classes, in their order."""
+        return tuple(spec for spec in self.module.specs if spec.categorical)
+
+    def forward(self, image: Tensor, aux: Tensor) -> tuple[Tensor, ...]:
+        """Values and standard deviations, `(batch, head)` each, and probabilities of each category, `(batch, class)`.
 
         Args:
             image: uint8, `(batch, channel, freq, time)`.
             aux: Conditioning inputs, `(batch, n_aux)`.
         """
-        _, normalized, std = self.module.read(image, aux)
+        logits = self.module(image, aux)
+        _, normalized, std = self.module.predictions(logits)
         heads = self.module.heads
         value, std = heads.snapped(heads.value_from_normalized(normalized)), std * heads.step
-        return (heads.natural_from_value(value), heads.natural_std(value, std)) if self.natural else (value, std)
+        if self.natural:
+            value, std = heads.natural_from_value(value), heads.natural_std(value, std)
+        return value, std, *self.module.class_probabilities(logits).values()

@@ -15,20 +15,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.errors import ConfigError, check_choice, check_number
+from src.models.augment import Augment, TensorBatch
 from src.models.components.network import set_memory_format
 from src.models.decoders import Prediction
 from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, TrainingSetup, is_replayed
-from src.models.losses import HeadLoss, HeadWeights
+from src.models.losses import ClassWeights, HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.models.spread import Spread
-from src.param_tensors import ParamTensors
+from src.param_tensors import ParamTensors, in_full
 from src.params import ParamSpec
-
-TensorBatch = Mapping[str, Tensor]
 
 EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
+CONFUSION = "_confusion"  # ends the name of what is no figure, but a matrix of counts
 SMALLEST_SCALE = 1e-3  # of a network without any error
 FLAT_OPTIMIZERS = (torch.optim.LBFGS,)  # they view gradients as flat vectors, which channels-last ones are not
 FOUND = ("std_scale", "joint_scale", "best_acc")  # results of the validation of the weights
@@ -43,9 +43,9 @@ class VIMHLitModule(LightningModule):
 
     Logs once an epoch, for each of train, val and test, the figures of `HeadMetrics`: `loss`, `acc`, `acc1`, `steps`,
     `nmae`, and per head `{name}_acc`, `{name}_acc1`, `{name}_mae`, `{name}_steps`, `{name}_nmae`; for val and test also
-    `coverage` and `{name}_coverage`, and for test the other figures of intervals; of categories `{name}_acc` and
-    `{name}_f1` alone. `val/acc_best` is the best accuracy so far. Loggers also get the learning rate at the beginning
-    of each epoch, as `lr-{optimizer}`.
+    `coverage` and `{name}_coverage`, and for test the other figures of intervals; of categories `{name}_acc` and the
+    figures of `ClassMetrics` alone. `val/acc_best` is the best accuracy so far. Loggers also get the learning rate at
+    the beginning of each epoch, as `lr-{optimizer}`.
 
     Standard deviations of predictions are those of the loss times `std_scale`, a factor per head, times `spread`, a
     factor per head and sound. A checkpoint carries both. After every validation of a training, `std_scale` is set such
@@ -53,6 +53,8 @@ class VIMHLitModule(LightningModule):
     with the scale of the validation before it (ones in the first), so that it is measured on new predictions. The
     factors of `spread` are 1 while a network trains; `src.tasks.calibration` finds them for its weights afterwards.
     `joint_scale` is what intervals are multiplied with so that those of all heads hold together; 0: not known.
+    `temperature` is what the logits of each category are divided by so that probabilities of classes hold; it is found
+    along with `spread`, and is 1 before.
 
     Args:
         net: Takes an image and conditioning inputs, returns logits per head.
@@ -72,6 +74,9 @@ class VIMHLitModule(LightningModule):
         accumulate_grad_batches: Batches whose gradients are averaged for a step; the last batch of an epoch makes a
             step with what there is.
         graph: Whether training steps are replayed as CUDA graphs (`src.models.graph`). `auto`: where they can be.
+        augment: Changes training batches; None: nothing does.
+        class_counts: Training samples of every class, `(head, class)`, for a loss that weighs classes by them; None:
+            the weights are those of a checkpoint that is loaded.
 
     Raises:
         ConfigError: If a setting is invalid.
@@ -81,6 +86,7 @@ class VIMHLitModule(LightningModule):
     std_scale: Tensor
     graph_maker: type[GraphMaker] = CudaGraphs
     joint_scale: Tensor
+    temperature: Tensor
 
     def __init__(
         self,
@@ -98,6 +104,8 @@ class VIMHLitModule(LightningModule):
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
         graph: bool | str = "auto",
+        augment: Augment | None = None,
+        class_counts: Tensor | None = None,
     ) -> None:
         super().__init__()
         check_number("trainer.accumulate_grad_batches", accumulate_grad_batches, whole=True, least=1)
@@ -111,6 +119,7 @@ class VIMHLitModule(LightningModule):
         self.loss = loss
         self.heads = ParamTensors(self.specs)
         self.decoder = loss.decoder(self.heads)
+        self.class_weights = ClassWeights(loss.class_weights, self.heads, class_counts)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -120,6 +129,7 @@ class VIMHLitModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self.graph = graph
+        self.augment = augment if augment is not None and augment.acts else None
         self.step_graphs: StepGraphs | None = None  # of a training whose steps are replayed
         self.n_accumulated = 0  # batches since the last step
         self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
@@ -130,6 +140,7 @@ class VIMHLitModule(LightningModule):
         self.register_buffer("best_acc", torch.zeros(()))
         self.register_buffer("std_scale", torch.ones(len(self.specs)))
         self.register_buffer("joint_scale", torch.zeros(()))
+        self.register_buffer("temperature", torch.ones(len(self.specs)))
         self.spread = Spread(sum(loss.head_size(spec) for spec in self.specs), len(self.specs))
         self.register_load_state_dict_pre_hook(add_unfitted)
         self.example_input_array = (torch.zeros(1, *input_shape, dtype=torch.uint8), torch.zeros(1, n_aux))
@@ -153,20 +164,53 @@ class VIMHLitModule(LightningModule):
 
     def read(self, image: Tensor, aux: Tensor) -> Prediction:
         """The same as tensors over all heads, `(batch, head)`; arguments as for `forward`."""
-        logits = self(image, aux)
+        return self.predictions(self(image, aux))
+
+    def predictions(self, logits: Mapping[str, Tensor]) -> Prediction:
+        """The same of what `forward` returns."""
         outputs = [logits[name] for name in self.names]
         prediction = self.decoder(outputs)
         return prediction._replace(std=prediction.std * (self.std_scale * self.spread(outputs)))
 
+    def class_probabilities(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Probabilities of the classes of every category, which hold for new samples.
+
+        Args:
+            outputs: What `forward` returns.
+
+        Returns:
+            Name of each head whose classes have no order to `(batch, class)`, float32.
+        """
+        return {name: likelihood.exp() for name, likelihood in self.log_probabilities(outputs).items()}
+
+    def log_probabilities(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Logarithms of the same."""
+        return {
+            spec.name: (in_full(outputs[spec.name]) / temperature).log_softmax(dim=-1)
+            for spec, temperature in zip(self.specs, self.temperature, strict=True)
+            if spec.categorical
+        }
+
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
-        """Weighted mean over the heads, a scalar."""
-        per_head = [logits[name] for name in self.names]
-        losses = self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads)
-        return self.head_weights(losses, self.heads.present(batch["index"]))
+        """Weighted mean over the heads, a scalar. A batch of mixtures has two targets a sample, by their shares."""
+        outputs, normalized, index = [logits[name] for name in self.names], batch["normalized"], batch["index"]
+        if mixed := "share" in batch:
+            outputs = [torch.cat([of_head, of_head]) for of_head in outputs]
+            normalized = torch.cat([normalized, batch["other_normalized"]])
+            index = torch.cat([index, batch["other_index"]])
+        weight = self.class_weights(index)
+        if mixed:
+            shares = torch.cat([batch["share"], 1 - batch["share"]]).unsqueeze(1)
+            weight = shares if weight is None else shares * weight
+        losses = self.loss.per_head(outputs, normalized, index, self.heads, weight)
+        return self.head_weights(losses, self.heads.present(index))
 
     def training_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Make an optimizer step for each batch of a chunk, or for each `accumulate_grad_batches`."""
         trainer, scheduler = self.trainer, self.lr_schedulers()
+        if self.augment is not None:
+            first = sum(self._train_loader.lengths[: batch_idx + 1]) - len(chunk)  # a resumed epoch begins within one
+            chunk = self.augment(chunk, self.current_epoch, first, self.global_rank)
         outcomes: list[Outcome] = []
         for number, batch in enumerate(chunk, start=1):
             ends_epoch = trainer.is_last_batch and number == len(chunk)
@@ -250,8 +294,10 @@ class VIMHLitModule(LightningModule):
         sizes = torch.tensor([len(of_batch) for of_batch in index]).to(self.device, non_blocking=True)
         outputs = [torch.cat(of_head) for of_head in zip(*logits, strict=True)]
         prediction = self.decoder(outputs)
+        likelihood: Sequence[Tensor] = ()
         if stage != "train":
             prediction = prediction._replace(std=prediction.std * self.spread(outputs))
+            likelihood = [*self.log_probabilities(dict(zip(self.names, outputs, strict=True))).values()]
         self.counts[stage].update(
             (torch.stack(losses) * sizes).sum(),
             prediction,
@@ -260,6 +306,8 @@ class VIMHLitModule(LightningModule):
             self.std_scale,
             torch.cat([batch["aux"] for batch in chunk[: len(outcomes)]]),
             self.joint_scale,
+            likelihood,
+            torch.cat([batch["file"] for batch in chunk]) if "file" in chunk[0] else None,
         )
 
     def on_train_start(self) -> None:
@@ -267,6 +315,7 @@ class VIMHLitModule(LightningModule):
         self.step_graphs = self._step_graphs()
         self.n_accumulated = 0
         self.spread.reset()  # of a checkpoint that is trained on: it would be that of other weights
+        self.temperature.fill_(1.0)
         for stage in ("train", "val"):
             self.counts[stage].reset()
         if self.n_resumed:  # Lightning drops it where the length of the training was read before
@@ -328,12 +377,20 @@ class VIMHLitModule(LightningModule):
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
             self.joint_scale.copy_(self.counts["val"].joint_scale(self.std_scale))
         self._log(figures)
+        if self.trainer.state.fn == "validate":
+            self._hand_over_confusions("val")
         self.counts["val"].reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test samples."""
         self._log(self._figures("test"))
+        self._hand_over_confusions("test")
         self.counts["test"].reset()
+
+    def _hand_over_confusions(self, stage: str) -> None:
+        """Put the counts of `HeadMetrics.confusions` beside the metrics: `test/{name}_confusion`."""
+        found = {f"{stage}/{name}{CONFUSION}": counts for name, counts in self.counts[stage].confusions().items()}
+        self.trainer.callback_metrics.update(found)
 
     def _figures(self, stage: str) -> dict[str, Tensor]:
         return {f"{stage}/{name}": figure for name, figure in self.counts[stage].compute().items()}
@@ -423,7 +480,7 @@ class VIMHLitModule(LightningModule):
 
 
 def add_unfitted(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Called before weights are loaded: a checkpoint from before error bars were fitted to each sound has one scale."""
+    """Called before weights are loaded: an older checkpoint has one scale for all sounds, and the temperature 1."""
     for name, tensor in unfitted(module).items():
         state_dict.setdefault(prefix + name, tensor)
 
@@ -434,5 +491,6 @@ def unfitted(module: nn.Module) -> dict[str, Tensor]:
     neutral = Spread(len(heads.spread.mean), len(heads.spread.bias))
     return {
         "joint_scale": torch.zeros(()),
+        "temperature": torch.ones(len(heads.specs)),
         **{f"spread.{name}": tensor for name, tensor in neutral.state_dict().items()},
     }

@@ -1,8 +1,8 @@
 """A trained network and what it was trained on: how sounds go into it, and what its distances and error bars mean."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -12,16 +12,18 @@ import torch
 from src.checkpoints.run import Run
 from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_dataset import BatchFormat
-from src.errors import NSMError, VIMHError
+from src.errors import ConfigError, NSMError, VIMHError
 from src.evaluation.domain import PERCENTILE, Domain
-from src.evaluation.estimates import network_values
+from src.evaluation.estimates import Answers, network_answers, surest, voted
 from src.evaluation.refinement import decibels_apart
 from src.evaluation.widening import Widening, deviation_of, perturbed
 from src.params import ParameterSpace, ParamSpec
-from src.recipe import PERTURB, Recipe
-from src.recordings import find_onset
+from src.recipe import PERTURB, Recipe, images_of, view_of
+from src.recordings import Framing, find_onset
+from src.spectral.representation import Representation, SpectralRepresentation
 from src.vimh.info import DatasetInfo
 
+RECORDINGS = "audio"  # the kind of `source` of a dataset of recordings
 N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
 ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
 GAIN = 3.0  # dB either way, to see what depends on the level
@@ -52,7 +54,7 @@ class NetworkInput:
         to_tensors: Makes batches of images.
         domain: Statistics of its training images; None where the checkpoint has none.
         recipe: Renders its parameters, makes the images that it reads, and perturbs as its training's sounds were; None
-            where it is not known how.
+            where its training's sounds came from no synth, or it is not known how.
     """
 
     run: Run
@@ -71,14 +73,20 @@ class TrainedOn(NetworkInput):
     """What a network was trained on, as far as recordings are concerned.
 
     Attributes:
-        recipe: Renders its parameters, and makes the images that it reads.
-        peak: Median of the peaks of its sounds.
+        representation: Makes the images that it reads.
+        sample_rate: Of its sounds, Hz.
+        duration: Of its sounds, s.
+        framing: How its sounds were cut out of recordings; None where a synth made them.
+        peak: Median of the peaks of its sounds; None where they were recordings, whose levels stayed as they were.
         lead: Where its sounds begin to be audible, median, s.
         level_only: Whether a parameter acts on level alone, one each.
     """
 
-    recipe: Recipe
-    peak: float
+    representation: Representation
+    sample_rate: int
+    duration: float
+    framing: Framing | None
+    peak: float | None
     lead: float
     level_only: tuple[bool, ...]
 
@@ -90,7 +98,12 @@ class TrainedOn(NetworkInput):
     @property
     def parameters(self) -> tuple[ParamSpec, ...]:
         """What the network reads."""
-        return self.recipe.space.varying
+        return self.run.info.parameters
+
+    @cached_property
+    def view(self) -> SpectralRepresentation:
+        """Turns sounds of its duration into the spectrograms that are shown of them."""
+        return view_of(self.representation, self.sample_rate, self.duration)
 
 
 def input_of(run: Run, trusted_modules: Sequence[str] = ()) -> NetworkInput:
@@ -136,30 +149,98 @@ def trained_on(run: Run, seed: int = 0, trusted_modules: Sequence[str] = ()) -> 
         trusted_modules: Packages whose classes its configuration may name, beside those that are always allowed.
 
     Raises:
-        VIMHError: If its dataset does not say how its images were made.
+        VIMHError: If its dataset says neither how its images were rendered nor how recordings became them.
     """
-    if run.info.generator is None:
-        raise VIMHError(
-            f"{run.info.title} of this checkpoint does not say how its images were made (it "
-            "has no entry generator), so a recording cannot be made an image of that kind. Its own images can be "
-            "predicted: dataset=DIR, in Python net.predict(Dataset(DIR))."
-        )
     network_input = input_of(run, trusted_modules)
-    recipe = network_input.recipe
-    assert recipe is not None  # of a dataset with a generator
-    space = run.info.space
-    n_parameters = len(space.varying)
-    probes = space.value_from_uniform(np.random.default_rng(seed).random((N_PROBES, n_parameters)))
-    sounds, sample_rate = recipe.render(probes), recipe.synth.sample_rate
-    return TrainedOn(
-        run,
-        network_input.to_tensors,
-        network_input.domain,
-        recipe,
-        peak=float(np.median(np.abs(sounds).max(axis=1))),
-        lead=float(np.median([find_onset(sound, sample_rate) for sound in sounds])) / sample_rate,
-        level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(n_parameters)),
+    if network_input.recipe is not None:
+        return trained_on_synth(network_input, network_input.recipe, seed)
+    source = source_of(run.info)
+    if source is not None:
+        return trained_on_recordings(network_input, source, trusted_modules)
+    raise VIMHError(
+        f"{run.info.title} of this checkpoint does not say how its images were made (it "
+        "has no entry generator, and no recordings as its source), so a recording cannot be made an image of that "
+        "kind. Its own images can be predicted: dataset=DIR, in Python net.predict(Dataset(DIR))."
     )
+
+
+def trained_on_synth(network_input: NetworkInput, recipe: Recipe, seed: int) -> TrainedOn:
+    """The same of sounds of a synth; their peaks, onsets, and what their levels tell are found by rendering."""
+    space, synth = recipe.space, recipe.synth
+    probes = space.value_from_uniform(np.random.default_rng(seed).random((N_PROBES, len(space.varying))))
+    sounds = recipe.render(probes)
+    return TrainedOn(
+        **vars(network_input),
+        representation=recipe.representation,
+        sample_rate=synth.sample_rate,
+        duration=synth.duration,
+        framing=None,
+        peak=float(np.median(np.abs(sounds).max(axis=1))),
+        lead=float(np.median([find_onset(sound, synth.sample_rate) for sound in sounds])) / synth.sample_rate,
+        level_only=tuple(acts_on_level_alone(recipe, probes, p) for p in range(len(space.varying))),
+    )
+
+
+def trained_on_recordings(
+    network_input: NetworkInput, source: Mapping[str, Any], trusted_modules: Sequence[str]
+) -> TrainedOn:
+    """The same of recordings, as `source` of the dataset's JSON says; a `_target_` there is one of the allowed ones.
+
+    Raises:
+        VIMHError: If it does not say enough.
+    """
+    info = network_input.run.info
+    stated, channels = source.get("representation"), source.get("channels")
+    is_whole = isinstance(stated, Mapping) and isinstance(channels, Mapping)
+    if not is_whole or any(not info_key or stated.get(key) != info_key for key, info_key in sound_of(info).items()):
+        raise VIMHError(
+            f"{info.title}: its description does not say how recordings became its images: source.representation, "
+            "source.channels, sample_rate and duration are needed, and have to agree. Pack the set again with "
+            "scripts/to_vimh.py."
+        )
+    make = partial(instantiate_trusted, trusted_modules=trusted_modules)
+    representation = make(stated, slot="representation", channels=channels)
+    if tuple(representation.image_shape) != info.image_shape:
+        raise VIMHError(
+            f"{info.title}: source.representation makes images of {representation.image_shape}, and the network reads "
+            f"{info.image_shape}. Pack the set again with scripts/to_vimh.py."
+        )
+    framing = Framing.of_source(source, **sound_of(info))
+    return TrainedOn(
+        **vars(network_input),
+        representation=representation,
+        sample_rate=framing.sample_rate,
+        duration=framing.duration,
+        framing=framing,
+        peak=None,
+        lead=0.0,
+        level_only=(False,) * len(info.parameters),
+    )
+
+
+def with_hop(trained: TrainedOn, hop: float) -> TrainedOn:
+    """The same network, for which recordings are cut into frames every so many seconds.
+
+    Raises:
+        ConfigError: If it reads no frames of recordings, or there are no such frames.
+    """
+    if trained.framing is None:
+        raise ConfigError(
+            f"hop={hop:g} is of networks that were trained on recordings; this one reads one sound of "
+            f"{trained.duration:g} s, from its onset on. Leave it out."
+        )
+    return replace(trained, framing=replace(trained.framing, hop=hop))
+
+
+def source_of(info: DatasetInfo) -> Mapping[str, Any] | None:
+    """How the recordings of a dataset became its samples, as its JSON has it; None where they are no recordings."""
+    source = (info.model_extra or {}).get("source")
+    return source if isinstance(source, Mapping) and source.get("kind") == RECORDINGS else None
+
+
+def sound_of(info: DatasetInfo) -> dict[str, Any]:
+    """Sample rate and duration of a dataset, None where it does not say."""
+    return {"sample_rate": info.sample_rate, "duration": info.duration}
 
 
 def acts_on_level_alone(recipe: Recipe, probes: np.ndarray, p: int) -> bool:
@@ -193,56 +274,83 @@ class Heard(NamedTuple):
     """What a network makes of sounds, before it is judged.
 
     Attributes:
-        waveform: At the gain that the network gets, float32, `(sound, time)`.
-        gain: That gain, `(sound,)`.
         image: uint8, `(sound, channel, freq, time)`.
         spec_range: dB, `(sound, 2)`.
-        value: `(sound, parameter)`.
-        std: Of sounds of the training's kind, with what an unknown gain adds, `(sound, parameter)`.
+        answers: Of the sounds. Standard deviations are those of sounds of the training's kind, with what an unknown
+            gain adds.
+        others: Of the same sounds 3 dB louder and softer; none where the level was not changed.
         by_gain: As `RecordingReading` has it, `(sound, parameter)`.
         apart: As `Reading` has it, `(sound,)`, or None.
         distance: In units of no meaning, `(sound,)`, or None.
     """
 
-    waveform: np.ndarray
-    gain: np.ndarray
     image: np.ndarray
     spec_range: np.ndarray
-    value: np.ndarray
-    std: np.ndarray
+    answers: Answers
+    others: tuple[Answers, ...]
     by_gain: np.ndarray
     apart: np.ndarray | None
     distance: np.ndarray | None
 
 
+def at_peak(sounds: np.ndarray, peak: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sounds, float32, `(sound, time)`, with a peak, and the gains that they got, `(sound,)`; None: as they are."""
+    gain = np.ones(len(sounds)) if peak is None else peak / np.abs(sounds).max(axis=1).clip(min=TINY).astype(np.float64)
+    return (gain[:, None] * sounds).astype(np.float32), gain
+
+
 def hear(
-    sounds: np.ndarray, network_input: NetworkInput, recipe: Recipe, peak: float | None, level_only: Sequence[bool]
+    waveform: np.ndarray,
+    network_input: NetworkInput,
+    representation: Representation,
+    level_only: Sequence[bool] | None = None,
 ) -> Heard:
     """What the network makes of sounds.
 
     Args:
-        sounds: float32, `(sound, time)`.
+        waveform: At the gain that the network gets, float32, `(sound, time)`.
         network_input: The network.
-        recipe: Makes the images that it reads.
-        peak: As for `read_parameters`.
-        level_only: As `TrainedOn` has it.
+        representation: Makes the images that it reads.
+        level_only: As `TrainedOn` has it, of sounds whose gain is unknown; None: it is known.
     """
-    gain = np.ones(len(sounds)) if peak is None else peak / np.abs(sounds).max(axis=1).clip(min=TINY).astype(np.float64)
-    waveform = (gain[:, None] * sounds).astype(np.float32)
-    levels = [waveform * np.float32(10 ** (db / 20)) for db in (0, GAIN, -GAIN)]
-    images, ranges = recipe.represent(np.concatenate(levels))
-    aux = network_input.to_tensors.aux_of(torch.from_numpy(images), torch.from_numpy(ranges))
-    values, stds = network_values(network_input.run.module, torch.from_numpy(images), aux)
-    (value, louder, softer), std = np.split(values, 3), stds[: len(sounds)]
     space = network_input.run.info.space
-    by_gain = np.maximum(np.abs(louder - value), np.abs(softer - value)) / space.step
-    by_gain = np.where(space.categorical, by_gain > 0, by_gain)
-    if peak is not None:
+    image, spec_range, answers = look(waveform, network_input, representation)
+    others = (
+        *(look(waveform * np.float32(10 ** (db / 20)), network_input, representation)[2] for db in (GAIN, -GAIN)),
+    )
+    by_gain = moved_by(answers, others, space)
+    if level_only is not None:
         uniform_std = space.range / math.sqrt(12)  # where anything is possible
-        std = np.hypot(std, np.where(level_only, uniform_std, by_gain * space.step))
-    seen = images[: len(sounds)], ranges[: len(sounds)], value
-    apart, distance = places(*seen, network_input, level_counts=peak is None)
-    return Heard(waveform, gain, *seen, std, by_gain, apart, distance)
+        answers = answers._replace(std=np.hypot(answers.std, np.where(level_only, uniform_std, by_gain * space.step)))
+    apart, distance = places(image, spec_range, answers.value, network_input, level_counts=level_only is None)
+    return Heard(image, spec_range, answers, others, by_gain, apart, distance)
+
+
+def heard_together(heard: Heard, space: ParameterSpace) -> Heard:
+    """What the frames of a recording say together, as one sound: see `RecordingReading.frames`."""
+    answers, *others = (voted(found, space) for found in (heard.answers, *heard.others))
+    seen = [surest(heard.answers)]
+    apart, distance = (
+        None if found is None else np.median(found, keepdims=True) for found in (heard.apart, heard.distance)
+    )
+    by_gain = moved_by(answers, others, space)
+    return Heard(heard.image[seen], heard.spec_range[seen], answers, (*others,), by_gain, apart, distance)
+
+
+def look(
+    waveform: np.ndarray, network_input: NetworkInput, representation: Representation
+) -> tuple[np.ndarray, np.ndarray, Answers]:
+    """The images of sounds, their `spec_range`, and what the network says of them."""
+    image, spec_range = images_of(representation, waveform)
+    seen = torch.from_numpy(image)
+    aux = network_input.to_tensors.aux_of(seen, torch.from_numpy(spec_range))
+    return image, spec_range, network_answers(network_input.run.module, seen, aux)
+
+
+def moved_by(answers: Answers, others: Sequence[Answers], space: ParameterSpace) -> np.ndarray:
+    """By how many grid steps values move at most, of a category 1 if its class changes, `(sound, parameter)`."""
+    moved = np.max([np.abs(other.value - answers.value) for other in others], axis=0) / space.step
+    return np.where(space.categorical, moved > 0, moved)
 
 
 def places(
@@ -301,8 +409,9 @@ def calibrate(network_input: NetworkInput, peak: float | None, level_only: Seque
     value = space.value_from_uniform(np.random.default_rng(SEED).random((n_sounds, len(space.varying))))
     sounds = recipe.recorded(value.astype(np.float32), 0)
     sounds[n_clean:] = perturbed(sounds[n_clean:], sample_rate)
-    heard = hear(sounds, network_input, recipe, peak, level_only)
+    waveform, _ = at_peak(sounds, peak)
+    heard = hear(waveform, network_input, recipe.representation, None if peak is None else level_only)
     assert heard.distance is not None  # there is a domain
     unit = max(float(np.quantile(heard.distance[:n_clean], PERCENTILE)), TINY)
-    deviation = deviation_of(heard.value, heard.std, value, space)
+    deviation = deviation_of(heard.answers.value, heard.answers.std, value, space)
     return Calibration(unit, Widening.fit(heard.distance[n_clean:] / unit, deviation[n_clean:]))

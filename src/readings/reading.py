@@ -1,20 +1,32 @@
 """What a network reads from a recording or a sample, how far to trust it, and what a search for the sound adds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from src.checkpoints.run import Run
 from src.errors import CheckpointError, VIMHError
 from src.evaluation.domain import Zone, zone_of
-from src.evaluation.estimates import network_values
+from src.evaluation.estimates import network_answers
 from src.evaluation.refinement import decibels_apart, refine
 from src.evaluation.ridges import Ridge, find_ridges
-from src.readings.network import NetworkInput, TrainedOn, hear, judged, places
+from src.readings.network import Heard, NetworkInput, TrainedOn, at_peak, hear, heard_together, judged, places
 from src.recipe import Recipe
-from src.recordings import AudioSource, Recording, RecordingError, cut_to_sound
+from src.recordings import (
+    MARGIN,
+    AudioSource,
+    Frames,
+    Recording,
+    RecordingError,
+    cut_into_frames,
+    cut_to_sound,
+    notes_of,
+    resample,
+)
 from src.text import name_of
 from src.vimh.reader import Batch
 
@@ -29,6 +41,7 @@ class Reading:
         spec_range: dB, `(2,)`; empty where the dataset has none.
         value: `(parameter,)`.
         std: Standard deviations, `(parameter,)`.
+        probabilities: Name of every category to the probabilities of its classes, `(class,)`.
         distance: From the training's sounds; 95 % of these are within 1. None: not known.
         apart: Root mean square difference of the spectrograms of sound and resynthesis, dB; None: not known.
         refinement: What refinement did; None: there was none.
@@ -41,6 +54,7 @@ class Reading:
     spec_range: np.ndarray
     value: np.ndarray
     std: np.ndarray
+    probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
     distance: float | None
     apart: float | None
     refinement: dict[str, float] | None = None
@@ -75,7 +89,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingReading(Reading):
-    """What a network reads from a recording.
+    """What a network reads from a recording, or from a frame of one.
 
     Attributes:
         recording: Where it is from.
@@ -84,6 +98,8 @@ class RecordingReading(Reading):
         normalized: Whether that gain was chosen, a recording's own being arbitrary.
         by_gain: Grid steps by which a value moves when the level changes by 3 dB, `(parameter,)`; of a category 1 if
             its class changes, else 0.
+        frames: What is read from each frame, where a recording is cut into frames. Its own answer is then what they say
+            together, its distance the median of theirs, and its image that of the frame that is surest.
     """
 
     recording: Recording
@@ -91,6 +107,7 @@ class RecordingReading(Reading):
     gain_db: float
     normalized: bool
     by_gain: np.ndarray
+    frames: tuple["RecordingReading", ...] = ()
 
     @property
     def any_gain(self) -> bool:
@@ -100,7 +117,7 @@ class RecordingReading(Reading):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the recording."""
-        return (*self.recording.notes, f"gain {self.gain_db:+.1f} dB")
+        return (*self.recording.notes, *([f"gain {self.gain_db:+.1f} dB"] if self.normalized else []))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +143,16 @@ def read_audio(
         audio: A file that is open, or samples in memory.
         trained: What the network was trained on.
         normalize: Whether the recording's gain is arbitrary: its peak becomes `peak`.
-        peak: 1 is full scale; None: the median peak of the training's sounds.
+        peak: 1 is full scale; None: as the training's sounds have it, the median of their peaks where a synth made
+            them, and that of the recording itself where they were recordings.
 
     Raises:
         RecordingError: If it is damaged, silent, or too short.
     """
-    synth = trained.recipe.synth
-    recording = cut_to_sound(audio, synth.sample_rate, synth.duration, trained.lead)
-    return read_parameters(recording, trained, (peak or trained.peak) if normalize else None)
+    wanted = (peak or trained.peak) if normalize else None
+    if trained.framing is not None:
+        return read_frames(cut_into_frames(audio, trained.framing), trained, wanted)
+    return read_parameters(cut_to_sound(audio, trained.sample_rate, trained.duration, trained.lead), trained, wanted)
 
 
 def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None) -> RecordingReading:
@@ -145,25 +164,91 @@ def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None
         peak: That the recording gets, its gain being arbitrary: what 3 dB either way would change joins the error bars,
             and what acts on level alone is undetermined. None: it stays as it is.
     """
-    heard = hear(recording.waveform[None], trained, trained.recipe, peak, trained.level_only)
-    if not all(np.isfinite(found).all() for found in (heard.spec_range, heard.value, heard.std, heard.by_gain)):
-        raise RecordingError(f"{name_of(recording.path)}: the answers of the network are not finite.")
-    calibration = trained.calibration if peak is None else trained.calibration_of_any_gain
-    distance, std = judged(heard.distance, heard.std, calibration, trained.run.info.space)
+    waveform, gain = at_peak(recording.waveform[None], peak)
+    heard = hear_recording(recording, waveform, trained, any_gain=peak is not None)
     return RecordingReading(
         name=name_of(recording.path),
         recording=recording,
-        waveform=heard.waveform[0],
-        gain_db=20 * float(np.log10(heard.gain[0])),
-        normalized=peak is not None,
-        image=heard.image[0],
-        spec_range=heard.spec_range[0],
-        value=heard.value[0],
-        std=std[0],
+        waveform=waveform[0],
         by_gain=heard.by_gain[0],
-        distance=None if distance is None else float(distance[0]),
-        apart=None if heard.apart is None else float(heard.apart[0]),
+        **level_of(gain[0], peak),
+        **row_of(heard, 0),
     )
+
+
+def read_frames(frames: Frames, trained: TrainedOn, peak: float | None) -> RecordingReading:
+    """What the network reads from the frames of a recording, and from all of them together.
+
+    Args:
+        frames: Of the recording.
+        trained: What the network was trained on.
+        peak: As for `read_parameters`.
+    """
+    recording, name = recorded(frames), name_of(frames.audio.path)
+    whole, gain = at_peak(recording.waveform[None], peak)
+    waveform, level = (gain[0] * np.stack([*frames])).astype(np.float32), level_of(gain[0], peak)
+    heard = hear_recording(recording, waveform, trained, any_gain=peak is not None)
+    read = [
+        RecordingReading(
+            name=f"{name}, {start:.2f} s",
+            recording=replace(recording, onset=start, duration=trained.duration, notes=()),
+            waveform=waveform[n],
+            by_gain=heard.by_gain[n],
+            **level,
+            **row_of(heard, n),
+        )
+        for n, start in enumerate(frames.start.tolist())
+    ]
+    one = heard_together(heard, trained.run.info.space)
+    about = level | row_of(one, 0) | {"by_gain": one.by_gain[0], "frames": (*read,)}
+    return RecordingReading(name=name, recording=recording, waveform=whole[0], **about)
+
+
+def level_of(gain: float, peak: float | None) -> dict[str, Any]:
+    """The gain of a recording, and whether it was chosen, as attributes of `RecordingReading`."""
+    return {"gain_db": 20 * math.log10(gain), "normalized": peak is not None}
+
+
+def recorded(frames: Frames) -> Recording:
+    """The recording that frames are from, mono, at their rate, as far as it is read."""
+    audio, framing = frames.audio, frames.framing
+    most = sys.maxsize if framing.hop else math.ceil((framing.duration + MARGIN) * audio.sample_rate)
+    waveform = resample(audio.blocks(0, most), audio.sample_rate, framing.sample_rate).astype(np.float32)
+    n_samples = framing.n_samples
+    notes = {
+        **dict.fromkeys(notes_of(audio, framing.sample_rate), True),
+        f"{len(frames):,} frame{'s' * (len(frames) > 1)} of {framing.duration:g} s": framing.hop is not None,
+        f"{frames.n_silent:,} silent frame{'s' * (frames.n_silent > 1)} left out": frames.n_silent > 0,
+        f"cut after {framing.duration:g} s": framing.hop is None and len(waveform) > n_samples,
+        f"{len(waveform) / framing.sample_rate:.3f} s long, the rest is silence": len(waveform) < n_samples,
+    }
+    if framing.hop is None:
+        waveform = np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
+    duration = len(waveform) / framing.sample_rate
+    return Recording(
+        audio.path, waveform, float(frames.start[0]), duration, (*(note for note in notes if notes[note]),)
+    )
+
+
+def hear_recording(recording: Recording, waveform: np.ndarray, trained: TrainedOn, any_gain: bool) -> Heard:
+    """What the network makes of a recording, or of its frames; distances and error bars are those that hold.
+
+    Args:
+        recording: For messages.
+        waveform: At the gain that the network gets, float32, `(sound, time)`.
+        trained: What the network was trained on.
+        any_gain: Whether that gain was chosen.
+
+    Raises:
+        RecordingError: If the answers are no numbers.
+    """
+    heard = hear(waveform, trained, trained.representation, trained.level_only if any_gain else None)
+    found = (heard.spec_range, heard.answers.value, heard.answers.std, heard.by_gain)
+    if not all(np.isfinite(numbers).all() for numbers in found):
+        raise RecordingError(f"{name_of(recording.path)}: the answers of the network are not finite.")
+    calibration = trained.calibration_of_any_gain if any_gain else trained.calibration
+    distance, std = judged(heard.distance, heard.answers.std, calibration, trained.run.info.space)
+    return heard._replace(distance=distance, answers=heard.answers._replace(std=std))
 
 
 def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput) -> list[SampleReading]:
@@ -181,22 +266,25 @@ def read_samples(batch: Batch, names: Sequence[str], network_input: NetworkInput
     if to_tensors.aux and not batch.spec_range.size:
         raise VIMHError(f"{names[0]}: its dataset holds no spec_min and spec_max, which the network takes as input.")
     tensors = to_tensors(batch)
-    value, std = network_values(network_input.run.module, tensors["image"], tensors["aux"])
-    apart, distance = places(batch.image, batch.spec_range, value, network_input, level_counts=True)
-    distance, std = judged(distance, std, network_input.calibration, network_input.run.info.space)
-    return [
-        SampleReading(
-            name=name,
-            image=batch.image[n],
-            spec_range=batch.spec_range[n],
-            value=value[n],
-            std=std[n],
-            distance=None if distance is None else float(distance[n]),
-            apart=None if apart is None else float(apart[n]),
-            true_value=batch.value[n],
-        )
-        for n, name in enumerate(names)
-    ]
+    answers = network_answers(network_input.run.module, tensors["image"], tensors["aux"])
+    apart, distance = places(batch.image, batch.spec_range, answers.value, network_input, level_counts=True)
+    distance, std = judged(distance, answers.std, network_input.calibration, network_input.run.info.space)
+    heard = Heard(batch.image, batch.spec_range, answers._replace(std=std), (), np.zeros_like(std), apart, distance)
+    return [SampleReading(name=name, true_value=batch.value[n], **row_of(heard, n)) for n, name in enumerate(names)]
+
+
+def row_of(heard: Heard, number: int) -> dict[str, Any]:
+    """What was heard of one of several sounds, as attributes of `Reading`."""
+    answers = heard.answers
+    return {
+        "image": heard.image[number],
+        "spec_range": heard.spec_range[number],
+        "value": answers.value[number],
+        "std": answers.std[number],
+        "probabilities": {name: shares[number] for name, shares in answers.probabilities.items()},
+        "distance": None if heard.distance is None else float(heard.distance[number]),
+        "apart": None if heard.apart is None else float(heard.apart[number]),
+    }
 
 
 def refine_reading(reading: AnyReading, recipe: Recipe) -> AnyReading:
@@ -242,7 +330,11 @@ def with_ridges(reading: AnyReading, recipe: Recipe) -> AnyReading:
 
 def held_together(reading: AnyReading, run: Run) -> AnyReading:
     """A reading whose 90 % intervals hold together: those of all parameters, for 90 % of the sounds."""
-    return replace(reading, together=joint_scale_of(run))
+    scale = joint_scale_of(run)
+    if isinstance(reading, RecordingReading):
+        frames = tuple(replace(frame, together=scale) for frame in reading.frames)
+        return replace(reading, together=scale, frames=frames)
+    return replace(reading, together=scale)
 
 
 def joint_scale_of(run: Run) -> float:

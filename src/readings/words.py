@@ -1,6 +1,7 @@
 """What a network read, in words, in cells of tables and as plain data."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import numpy as np
 from src.evaluation.domain import zone_of
 from src.evaluation.scoring import edges_of, plain_values
 from src.models.metrics import WIDTH
-from src.params import ParameterSpace
+from src.params import ParameterSpace, ParamSpec
 from src.readings.network import GAIN, TrainedOn
 from src.readings.reading import Reading, RecordingReading
+from src.text import one_line
 
 BEYOND = "at or beyond "  # stands before a value at an end of its range
 
@@ -33,7 +35,10 @@ def interval(space: ParameterSpace, value: np.ndarray, std: np.ndarray) -> np.nd
 
 
 def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[str, Any]]:
-    """What was read of each parameter, by name, as plain data; None for what does not act, or has no error bar."""
+    """What was read of each parameter, by name, as plain data; None for what does not act, or has no error bar.
+
+    A category has the probability of the class that was read, and those of all, `probabilities`, the likeliest first.
+    """
     value, std = reading.value[None], reading.std[None]
     ends = interval(space, value, reading.reach_std[None])[0]
     plain = plain_values(space.varying, value.astype(np.float64), std)
@@ -50,7 +55,25 @@ def describe_values(space: ParameterSpace, reading: Reading) -> dict[str, dict[s
             "units": spec.natural_units,
             "edge": edges[spec.name],
         }
+        if spec.categorical:
+            shares = reading.probabilities.get(spec.name)
+            described[spec.name] |= describe_classes(spec, found, shares)
     return described
+
+
+def describe_classes(spec: ParamSpec, found: str | None, shares: np.ndarray | None) -> dict[str, Any]:
+    """The probabilities of the classes of a category as plain data; None where they are not known, or it does not act.
+
+    Args:
+        spec: The category.
+        found: The class that was read.
+        shares: Probability of each class, `(class,)`.
+    """
+    if found is None or shares is None:
+        return {"probability": None, "probabilities": None}
+    order = np.argsort(-shares, kind="stable").tolist()
+    by_name = {spec.text(spec.value_from_index(n)): float(shares[n]) for n in order}
+    return {"probability": by_name[found], "probabilities": by_name}
 
 
 def describe_distance(reading: Reading) -> dict[str, Any]:
@@ -81,7 +104,8 @@ def describe_ridges(space: ParameterSpace, reading: Reading) -> list[dict[str, A
 def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
     """A reading of a recording as plain data."""
     recording = reading.recording
-    parameters = describe_values(trained.run.info.space, reading)
+    space = trained.run.info.space
+    parameters = describe_values(space, reading)
     for spec, level_only, by_gain in zip(trained.parameters, trained.level_only, reading.by_gain, strict=True):
         moves = {"changes_with_3_db": bool(by_gain)} if spec.categorical else {"steps_per_3_db": float(by_gain)}
         parameters[spec.name] |= {"level_only": level_only, **moves}
@@ -94,22 +118,41 @@ def describe(reading: RecordingReading, trained: TrainedOn) -> dict[str, Any]:
         **describe_distance(reading),
         "parameters": parameters,
         "refinement": reading.refinement,
-        "ridges": describe_ridges(trained.run.info.space, reading),
+        "ridges": describe_ridges(space, reading),
         "together": reading.together,
-    }
+    } | ({} if trained.framing is None else {"frames": [describe_frame(space, frame) for frame in reading.frames]})
+
+
+def describe_frame(space: ParameterSpace, frame: RecordingReading) -> dict[str, Any]:
+    """What was read from a frame of a recording as plain data."""
+    about = {"distance": frame.distance, "zone": frame.zone}
+    return {"start": frame.recording.onset, **about, "parameters": describe_values(space, frame)}
 
 
 def value_cells(found: dict[str, Any]) -> tuple[str, str, str]:
-    """Value, interval and units of a parameter, as `describe_values` has it, for a table."""
+    """Value, interval or probability, and units of a parameter, as `describe_values` has it, for a table."""
     if not found["active"]:
         return "not active", "", ""
     std = found["std"]
     if std is None:
-        return found["value"], "", found["units"]
+        return found["value"], probability_text(found["probability"]), found["units"]
     digits = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 6  # two digits of the standard deviation
     value = f"{found['value']:.{0 if found['kind'] == 'integer' else digits}f}"
     value = f"{BEYOND if found['edge'] else ''}{value}"
     return value, f"{found['low']:.{digits}f} … {found['high']:.{digits}f}", found["units"]
+
+
+def spread_heading(kinds: Sequence[str], joint: bool = False) -> str:
+    """What stands above intervals and probabilities, for parameters of these kinds."""
+    if all(kind == "categorical" for kind in kinds):
+        return "probability"
+    interval = "90 % together" if joint else "90 % interval"
+    return f"{interval}, prob." if "categorical" in kinds else interval
+
+
+def probability_text(probability: float | None) -> str:
+    """A probability in two digits; empty where it is not known."""
+    return "" if probability is None else f"{probability:.2f}"
 
 
 def gain_cell(found: dict[str, Any]) -> str:
@@ -135,8 +178,9 @@ def refined_line(refinement: dict[str, float]) -> str:
 
 def warnings_of(reading: RecordingReading, trained: TrainedOn) -> list[str]:
     """Notes about values that are less certain than they seem."""
-    texts = [ridge["words"] for ridge in describe_ridges(trained.recipe.space, reading)]
-    active = trained.recipe.space.active(reading.value[None])[0]
+    space = trained.run.info.space
+    texts = [ridge["words"] for ridge in describe_ridges(space, reading)]
+    active = space.active(reading.value[None])[0]
     for spec, acts, level_only, by_gain in zip(
         trained.parameters, active, trained.level_only, reading.by_gain, strict=True
     ):
@@ -151,13 +195,19 @@ def warnings_of(reading: RecordingReading, trained: TrainedOn) -> list[str]:
     return texts
 
 
+def title_of(reading: Reading) -> str:
+    """Name of a sound, how far it is, and what was done to it, in lines."""
+    about = [one_line(about_domain(reading)), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
+    return "\n".join([reading.name, *about])
+
+
 def about_domain(reading: Reading) -> str:
     """How far a sound is from what the network was trained on."""
     if reading.distance is None:
         return "the checkpoint keeps no statistics of its training images, so the distance from them is unknown"
     words = {
         "inside": "inside the training",
-        "near": "near the training, error bars are wider",
+        "near": "near the training" if reading.apart is None else "near the training, error bars are wider",
         "far": "FAR from the training, answers mean little",
     }
     apart = "" if reading.apart is None else f"; {about_sound(reading)}"

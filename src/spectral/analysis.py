@@ -32,7 +32,8 @@ class Grid:
         n_fft: FFT length of the first channel, samples.
         window: Name of that window.
         hop_length: Samples from column to column.
-        mel_filters: Filters for an FFT length, `(height, n_fft // 2 + 1)`; None: row r is bin r + 1 of `n_fft`.
+        filters: Weights of bins for a window and an FFT length, `(height, n_fft // 2 + 1)`; None: row r is bin r + 1 of
+            `n_fft`.
     """
 
     sample_rate: int
@@ -43,7 +44,7 @@ class Grid:
     n_fft: int
     window: Window
     hop_length: int
-    mel_filters: Callable[[int], Tensor] | None
+    filters: Callable[[Tensor, int], Tensor] | None
 
 
 class Analysis:
@@ -122,9 +123,8 @@ class Analysis:
 
     def _weights(self, grid: Grid) -> Tensor | None:
         """Bins to rows, `(height, n_fft // 2 + 1)`; None where a row is a bin."""
-        if grid.mel_filters is not None:
-            base = F.analysis_window(grid.window, grid.win_length)
-            return grid.mel_filters(self.n_fft) * (_spread(base, grid.n_fft) / _spread(self.window, self.n_fft))
+        if grid.filters is not None:
+            return grid.filters(self.window, self.n_fft)
         n_bins = self.n_fft // grid.n_fft
         if n_bins == 1:
             return None
@@ -157,7 +157,7 @@ def check_stft_size(n_fft: int, longest: int) -> None:
         )
 
 
-def _spread(window: Tensor, n_fft: int) -> float:
+def spread(window: Tensor, n_fft: int) -> float:
     """Power of a sinusoid of amplitude 1, summed over all bins."""
     return (n_fft * window.double().square().sum() / window.double().sum().square()).item()
 

@@ -169,7 +169,7 @@ class InstantaneousFrequency(_Phase):
             deviation = analysis.row_deviation(moment, spectra.power(analysis))
             return mean_deviation(deviation, spectra.rows(analysis), self.floor_db)
 
-        ends = _symmetric_ends(self.limit, "bins" if grid.mel_filters is None else "bands")
+        ends = _symmetric_ends(self.limit, "bins" if grid.filters is None else "bands")
         return {name: View(measure, ends, {}, analysis.settings | {"floor_db": self.floor_db})}
 
 

@@ -173,6 +173,52 @@ def mel_filterbank(
     return filters
 
 
+def log_filterbank(
+    window: Tensor, n_fft: int, n_rows: int, f_min: float, bins_per_octave: int, sample_rate: int
+) -> Tensor:
+    """Triangles on a logarithmic scale of frequency: a harmonic lies the same number of rows above every fundamental.
+
+    Row r has its centre at f_min 2^(r / bins_per_octave), as the bins of a constant-Q transform (Brown, "Calculation of
+    a constant Q spectral transform", J. Acoust. Soc. Am. 89, 1991), and reaches to the centres of its neighbours. Where
+    these are nearer than a bin of the FFT it reaches a bin to both sides, so that it interpolates between two bins. A
+    sinusoid of amplitude 1 at the centre of a row has power 1 there.
+
+    Args:
+        window: Of the STFT, `(win_length,)`.
+        n_fft: FFT length, samples.
+        n_rows: Rows.
+        f_min: Centre of the first row, Hz.
+        bins_per_octave: Rows to the octave.
+        sample_rate: Hz.
+
+    Returns:
+        Weights of the bins' power, `(n_rows, n_fft // 2 + 1)`.
+
+    Raises:
+        ConfigError: If the rows reach below 0 or beyond half the sample rate.
+    """
+    centre = log_centres(n_rows + 2, f_min * 2 ** (-1 / bins_per_octave), bins_per_octave)  # with a row to both sides
+    bin_width = sample_rate / n_fft  # Hz
+    if centre[1] < bin_width or centre[-1] > sample_rate / 2:
+        raise ConfigError(
+            f"f_min {f_min} Hz and {n_rows} rows, {bins_per_octave} to the octave, reach up to {centre[-1]:.1f} Hz; "
+            f"{bin_width:.1f} to {sample_rate / 2} Hz is possible. Take fewer rows, or another f_min."
+        )
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * bin_width
+    offset = bins - centre[1:-1, None]  # (row, bin), Hz
+    reach = centre.diff().clamp(min=bin_width)[:, None]  # to the row below, and from the last one to that above
+    triangles = (1 - torch.where(offset < 0, -offset / reach[:-1], offset / reach[1:])).clamp(min=0)
+    time = torch.arange(window.numel(), dtype=torch.float64) / sample_rate
+    sinusoids = window.double() * torch.exp(2j * math.pi * centre[1:-1, None] * time)
+    lobes = power_of(torch.fft.fft(sinusoids, n_fft))[:, : n_fft // 2 + 1] / window.double().sum().square()
+    return (triangles / (triangles * lobes).sum(dim=1, keepdim=True)).float()
+
+
+def log_centres(n_rows: int, f_min: float, bins_per_octave: int) -> Tensor:
+    """Centres of the rows of `log_filterbank`, Hz, float64, `(n_rows,)`; arguments as there."""
+    return f_min * 2 ** (torch.arange(n_rows, dtype=torch.float64) / bins_per_octave)
+
+
 def power_to_db(power: Tensor, top_db: float) -> tuple[Tensor, Tensor, Tensor]:
     """Power in decibels, each spectrogram limited to `top_db` under its own maximum.
 

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from src.errors import ConfigError, NSMWarning
 from src.sections import MAX_SAMPLES, PositiveFloat, PositiveInt, SampleRate, Settings, Window
 from src.spectral import functional as F
-from src.spectral.analysis import Analysis, Grid, Spectra, check_stft_size
+from src.spectral.analysis import Analysis, Grid, Spectra, check_stft_size, spread
 from src.spectral.channels import Channel, Ends, View
 
 MAX_VIEWS = 64  # of a sound in an image
@@ -41,6 +41,18 @@ class Mel(Settings):
     mel_scale: str = "slaney"
 
 
+class LogFrequency(Settings):
+    """Settings of rows that are evenly spaced in the logarithm of frequency; the image's height is their number.
+
+    Attributes:
+        f_min: Centre of the first row, Hz.
+        bins_per_octave: Rows to the octave.
+    """
+
+    f_min: PositiveFloat
+    bins_per_octave: PositiveInt = 36
+
+
 class Spectrogram(Settings):
     """What makes a spectrogram of sounds of one length.
 
@@ -56,7 +68,8 @@ class Spectrogram(Settings):
         hop_multiple: The hop that is found is a multiple of this; one period of the sound keeps it pitch-synchronous.
         top_db: Dynamic range of an image, dB.
         pre_emphasis: Coefficient of a first difference before the STFT; 0 for none.
-        mel: A mel filterbank; None for STFT bins.
+        mel: A mel filterbank; None for none.
+        log_frequency: Rows at equal musical intervals; None for none. Without either, rows are STFT bins.
     """
 
     sample_rate: SampleRate
@@ -71,6 +84,7 @@ class Spectrogram(Settings):
     top_db: PositiveFloat = 80.0
     pre_emphasis: float = Field(0.0, ge=0, le=1)  # within which it can be undone
     mel: Mel | None = None
+    log_frequency: LogFrequency | None = None
 
     @property
     def n_samples(self) -> int:
@@ -89,13 +103,15 @@ class Spectrogram(Settings):
         check_stft_size(n_fft, max(self.height, self.width))
         if n_fft < win_length:
             raise ValueError(f"n_fft {n_fft} is less than win_length {win_length}; it must be at least as long.")
+        if self.mel and self.log_frequency:
+            raise ValueError("mel and log_frequency are both given; the rows are of one kind: set one of them to null.")
         if self.hop_length is not None and not 1 <= self.hop_length <= n_samples:
             raise ValueError(
                 f"hop_length is {self.hop_length}; it must be within 1 and the sound's {n_samples} samples, or null."
             )
         if win_length > n_samples:
             raise ValueError(f"win_length {win_length} is longer than the sound's {n_samples} samples.")
-        if n_fft // 2 < self.height:
+        if n_fft // 2 < self.height and not self.log_frequency:
             raise ValueError(
                 f"n_fft {n_fft} has {n_fft // 2} bins above DC, but the image has {self.height} rows. Raise n_fft or "
                 "lower the height."
@@ -145,11 +161,11 @@ class Reversible(Protocol):
 
 
 class SpectralRepresentation:
-    """Log-magnitude STFT or mel spectrogram as an 8-bit image, and other channels on the same grid.
+    """Log-magnitude STFT, mel or log-frequency spectrogram as an 8-bit image, and other channels on the same grid.
 
-    Row 0 is the lowest frequency: bin 1 of the STFT (there is no DC row), or the first mel band. Column t is the window
-    that begins at sample t * hop_length. The first channel is the spectrogram, and the one that `spec_min` and
-    `spec_max` belong to; further ones have fixed ends.
+    Row 0 is the lowest frequency: bin 1 of the STFT (there is no DC row), the first mel band, or `f_min` of rows at
+    equal musical intervals. Column t is the window that begins at sample t * hop_length. The first channel is the
+    spectrogram, and the one that `spec_min` and `spec_max` belong to; further ones have fixed ends.
 
     Args:
         channels: Name to channel, of what follows the spectrogram, in this order.
@@ -160,26 +176,33 @@ class SpectralRepresentation:
     """
 
     def __init__(self, channels: Mapping[str, Channel] | None = None, **settings: Any) -> None:
-        if settings.get("mel") is not None:
-            settings["mel"] = Mel(**settings["mel"])
+        for name, kind in (("mel", Mel), ("log_frequency", LogFrequency)):
+            if settings.get(name) is not None:
+                settings[name] = kind(**settings[name])
         known = Spectrogram(**settings)
         self.sample_rate, self.n_samples = known.sample_rate, known.n_samples
         self.height, self.width = height, width = known.height, known.width
         win_length, self.n_fft = known.win_length, known.n_fft or known.win_length
-        self.top_db, self.pre_emphasis, self.mel = known.top_db, known.pre_emphasis, known.mel
+        self.top_db, self.pre_emphasis = known.top_db, known.pre_emphasis
+        self.mel, self.log_frequency = known.mel, known.log_frequency
         self.window_name, self.window = known.window, F.analysis_window(known.window, win_length)
         self.hop_length = known.hop_length or F.fit_hop_length(self.n_samples, win_length, width, known.hop_multiple)
         self._warn_of_lost_time()
-        self.filters = None if self.mel is None else self._mel_filters(self.mel, self.n_fft)
+        of_window: Callable[[Tensor, int], Tensor] | None = None
+        if self.mel is not None:
+            of_window = partial(self._mel_filters, self.mel)
+        elif self.log_frequency is not None:
+            of_window = partial(self._log_filters, self.log_frequency)
+        self.filters = None if of_window is None else of_window(self.window, self.n_fft)
         grid = Grid(
             *(self.sample_rate, self.n_samples, height, width, win_length, self.n_fft, known.window, self.hop_length),
-            mel_filters=None if self.mel is None else partial(self._mel_filters, self.mel),
+            filters=of_window,
         )
         self._first = Analysis(grid, win_length, known.window)
         self.views = placed(channels or {}, grid)
         views = self.views.values()
         self.image_shape = 1 + len(views), height, width
-        self.channel_labels = ["log_magnitude" if self.mel is None else "log_mel", *self.views]
+        self.channel_labels = [self._label, *self.views]
         self.channel_ranges = [None, *(view.ends for view in views)] if views else None
         self.channel_axes = [{}, *(dict(view.axes) for view in views)] if views else None
 
@@ -278,6 +301,8 @@ class SpectralRepresentation:
             "reference": "a sinusoid of amplitude 1 is 0 dB",
             "first_bin": 1,
         }
+        if self.log_frequency is not None:
+            described["log_frequency"] = vars(self.log_frequency)
         if self.views:
             described["channels"] = {name: dict(view.settings) for name, view in self.views.items()}
         return described
@@ -331,10 +356,27 @@ class SpectralRepresentation:
         """Upper edge of the last mel band, Hz."""
         return self.sample_rate / 2 if mel.f_max is None else mel.f_max
 
-    def _mel_filters(self, mel: Mel, n_fft: int) -> Tensor:
-        """Filters for an FFT length, `(height, n_fft // 2 + 1)`."""
+    @property
+    def _label(self) -> str:
+        """Name of the first channel."""
+        if self.mel is not None:
+            return "log_mel"
+        return "log_magnitude" if self.log_frequency is None else "log_frequency"
+
+    def _mel_filters(self, mel: Mel, window: Tensor, n_fft: int) -> Tensor:
+        """Filters for a window and an FFT length, under which levels are those of the first channel's.
+
+        Returns:
+            `(height, n_fft // 2 + 1)`.
+        """
         bands = (n_fft // 2 + 1, self.height, mel.f_min, self._f_max(mel))
-        return F.mel_filterbank(*bands, self.sample_rate, mel.norm, mel.mel_scale)
+        filters = F.mel_filterbank(*bands, self.sample_rate, mel.norm, mel.mel_scale)
+        return filters * (spread(self.window, self.n_fft) / spread(window, n_fft))
+
+    def _log_filters(self, log_frequency: LogFrequency, window: Tensor, n_fft: int) -> Tensor:
+        """The same of rows at equal intervals."""
+        rows = (self.height, log_frequency.f_min, log_frequency.bins_per_octave)
+        return F.log_filterbank(window, n_fft, *rows, self.sample_rate)
 
     def _warn_of_lost_time(self) -> None:
         """Warn when the columns end before the sound, or long after it."""

@@ -29,6 +29,12 @@ class Synth(Protocol):
     `(voice, time)`, which may be the transposed view of a time-major tensor. Its work goes to PyTorch's current stream.
     A synth without it is rendered on the CPU, and its sounds travel. `why_no_cuda_voice` says which way it is.
 
+    A synth that is silent for some values of its parameters, as instruments are outside of their compass, may have
+
+        def has_sound(self, parameters: Mapping[str, np.ndarray]) -> np.ndarray
+
+    which says for every voice whether it sounds, `(voice,)`. Samples of a dataset that do not are drawn again.
+
     Attributes:
         sample_rate: Samples per second, Hz.
         duration: Length of every sound, s.

@@ -1,13 +1,15 @@
-"""Error bars after a training: fitted to each sound on some held-out sounds, made conformal on others.
+"""Error bars and probabilities after a training, on sounds that were not trained on.
 
-The sounds that choose a checkpoint, that fit the spread and that set its scale are three divisions. Every checkpoint
-that is used afterwards gets its own spread: a training that ends otherwise leaves the scale of its last validation.
+Error bars are fitted to each sound on some of them, and made conformal on others. The sounds that choose a checkpoint,
+that fit the spread and that set its scale are three divisions. Every checkpoint that is used afterwards gets its own
+spread: a training that ends otherwise leaves the scale of its last validation. Probabilities of classes have one number
+to be found, a temperature: both divisions serve, and the validation sounds where there are none.
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
@@ -15,10 +17,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from src.checkpoints.reading import read_checkpoint
-from src.data.vimh_datamodule import VIMHDataModule
+from src.data.vimh_datamodule import CALIBRATION_PIECE, VIMHDataModule
+from src.data.vimh_dataset import Samples
 from src.errors import NSMError
 from src.files import write_atomically
 from src.models.spread import LEAST_SOUNDS, joined
+from src.models.temperature import fit_temperature
 from src.models.vimh_module import VIMHLitModule
 from src.programs.output import RankedLogger, sign_of_life
 
@@ -32,14 +36,10 @@ def calibrate(trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule
     original. The first process does it, on its device; the others wait.
     """
     if not trainer.fast_dev_run and trainer.is_global_zero:  # type: ignore[attr-defined]  # set from outside
-        paths = saved_checkpoints(trainer)
-        try:
-            if paths:
-                calibrate_files(paths, trainer.strategy.root_device, model, datamodule)
-            else:
-                log.info("%s", calibrate_module(model, datamodule))
-        except NSMError as error:
-            log.warning("Error bars have one scale for all sounds: %s", error)
+        if paths := saved_checkpoints(trainer):
+            calibrate_files(paths, trainer.strategy.root_device, model, datamodule)
+        else:
+            log.info("%s", calibrate_module(model, datamodule))
     trainer.strategy.barrier("calibrate")
 
 
@@ -88,35 +88,101 @@ def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def is_found(name: str) -> bool:
     """Whether a name in the state of a module is that of something which is found by calibration."""
-    return name == "joint_scale" or name.startswith("spread.")
+    return name in ("joint_scale", "temperature") or name.startswith("spread.")
+
+
+class Seen(NamedTuple):
+    """What a network says of some sounds, on the CPU.
+
+    Attributes:
+        outputs: Of all heads (`joined`), `(sound, n_inputs)`.
+        deviation: Absolute errors over standard deviations, those of the loss times `std_scale`; NaN for what does not
+            count, `(sound, head)`.
+        index: True class, int64; -1 where a head does not act, `(sound, head)`.
+        logits: Of every category, `(sound, class)`.
+    """
+
+    outputs: Tensor
+    deviation: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    logits: tuple[Tensor, ...]
+
+    def and_others(self, others: "Seen") -> "Seen":
+        """These sounds, and others after them."""
+        logits = tuple(torch.cat(pair) for pair in zip(self.logits, others.logits, strict=True))
+        return Seen(*(torch.cat(pair) for pair in zip(self[:3], others[:3], strict=True)), logits)
 
 
 def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: int = LEAST_SOUNDS) -> str:
-    """Fit and scale the error bars of the weights in a module, which is in eval mode afterwards.
+    """Calibrate the error bars and the probabilities of the weights in a module, which is in eval mode afterwards.
 
     Args:
         model: The module.
         datamodule: Has the sounds to calibrate on.
-        least: Sounds that are needed to fit a head's; with fewer it has one scale for all.
+        least: Sounds that are needed to fit a head's error bars; with fewer it has one scale for all.
 
     Returns:
-        What was done, a sentence.
-
-    Raises:
-        NSMError: If sounds to calibrate on cannot be made.
+        What was done, a sentence or two.
     """
-    sets = datamodule.calibration_sets()
-    if sets is None:
-        return "Error bars have one scale for all sounds, set on the validation sounds: no others are held out."
     model.eval()
     model.spread.reset()
-    with sign_of_life("Calibrating the error bars ..."):
-        fit, scale = ([torch.cat(column) for column in zip(*seen(model, part), strict=True)] for part in sets)
-        fitted = bool(model.spread.fit(fit[0], fit[1], least=least).any())
-        if not fitted:
-            scale = [torch.cat(pair) for pair in zip(fit, scale, strict=True)]
-        set_scale(model, *scale)
-    n_fit, n_scale = len(fit[0]), len(scale[0])
+    said = []
+    with sign_of_life("Calibrating the network ..."):
+        found = held_out(model, datamodule)
+        if not model.heads.categorical.all():
+            said.append(found if isinstance(found, str) else calibrate_error_bars(model, *found, least))
+        if model.heads.any_categorical and isinstance(found, str):
+            said.append(calibrate_probabilities(model, seen(model, in_pieces(datamodule.val_set)), "validation"))
+        elif model.heads.any_categorical:
+            said.append(calibrate_probabilities(model, found[0].and_others(found[1]), "held-out"))
+    return " ".join(said)
+
+
+def held_out(model: VIMHLitModule, datamodule: VIMHDataModule) -> "tuple[Seen, Seen] | str":
+    """What a network says of the sounds that fit error bars, and of those that scale them; or why there are none."""
+    try:
+        sets = datamodule.calibration_sets()
+        if sets is None:
+            return "Error bars have one scale for all sounds, set on the validation sounds: no others are held out."
+        return seen(model, sets[0]), seen(model, sets[1])
+    except NSMError as error:
+        return f"Error bars have one scale for all sounds: {error}"
+
+
+def in_pieces(samples: Samples) -> Iterator[Mapping[str, Tensor]]:
+    """Samples as batches, a piece at a time."""
+    for first in range(0, len(samples), CALIBRATION_PIECE):
+        yield samples[first : first + CALIBRATION_PIECE]
+
+
+@torch.inference_mode()
+def seen(model: VIMHLitModule, batches: Iterable[Mapping[str, Tensor]]) -> Seen:
+    """What a network says of batches, of which there is at least one."""
+    parts = [see(model, batch) for batch in batches]
+    *columns, logits = zip(*parts, strict=True)
+    return Seen(*map(torch.cat, columns), tuple(torch.cat(of_head) for of_head in zip(*logits, strict=True)))
+
+
+def see(model: VIMHLitModule, batch: Mapping[str, Tensor]) -> Seen:
+    """What a network says of a batch."""
+    image, aux, normalized, index = (batch[key].to(model.device) for key in ("image", "aux", "normalized", "index"))
+    logits = model(image, aux)
+    outputs = [logits[name] for name in model.names]
+    said, heads = model.decoder(outputs), model.heads
+    acts = heads.active_from_index(index)
+    error = (said.normalized - normalized).abs() * heads.n_steps
+    deviation = (error / (said.std * model.std_scale)).masked_fill(~acts | heads.categorical, torch.nan)
+    of_categories = tuple(logits[spec.name].cpu() for spec in model.specs if spec.categorical)
+    return Seen(joined(outputs).cpu(), deviation.cpu(), index.masked_fill(~acts, -1).cpu(), of_categories)
+
+
+def calibrate_error_bars(model: VIMHLitModule, fit: Seen, scale: Seen, least: int) -> str:
+    """Fit the error bars to some sounds, and scale them on others; says what was done."""
+    fitted = bool(model.spread.fit(fit.outputs, fit.deviation, least=least).any())
+    if not fitted:
+        scale = fit.and_others(scale)
+    set_scale(model, scale.outputs, scale.deviation)
+    n_fit, n_scale = len(fit.outputs), len(scale.outputs)
     if fitted:
         return f"Error bars were fitted to each sound on {n_fit:,} held-out sounds, and scaled on {n_scale:,} others."
     return (
@@ -125,21 +191,14 @@ def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: in
     )
 
 
-@torch.inference_mode()
-def seen(model: VIMHLitModule, batches: Iterable[Mapping[str, Tensor]]) -> Any:
-    """For each batch the outputs of all heads, and errors over standard deviations, NaN for what does not count.
-
-    Standard deviations are those of the loss times `std_scale`.
-    """
-    for batch in batches:
-        logits = model(batch["image"].to(model.device), batch["aux"].to(model.device))
-        outputs = [logits[name] for name in model.names]
-        said = model.decoder(outputs)
-        heads = model.heads
-        error = (said.normalized - batch["normalized"].to(model.device)).abs() * heads.n_steps
-        counts = heads.active_from_index(batch["index"].to(model.device)) & ~heads.categorical
-        deviation = (error / (said.std * model.std_scale)).masked_fill(~counts, torch.nan)
-        yield joined(outputs).cpu(), deviation.cpu()
+def calibrate_probabilities(model: VIMHLitModule, sounds: Seen, which: str) -> str:
+    """Find the temperature of every category; says what was done."""
+    categories = [head for head, spec in enumerate(model.specs) if spec.categorical]
+    for head, logits in zip(categories, sounds.logits, strict=True):
+        acts = sounds.index[:, head] >= 0
+        model.temperature[head] = fit_temperature(logits[acts], sounds.index[acts, head])
+    found = ", ".join(f"{model.names[head]} {model.temperature[head]:.2f}" for head in categories)
+    return f"Probabilities of classes were calibrated on {len(sounds.index):,} {which} sounds; temperature: {found}."
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@
 python src/export.py [run=NAME|last|best]
 
 Inputs are `image`, uint8 `(batch, channel, freq, time)`, and `aux`, float32 `(batch, n_aux)`; outputs are `value` and
-`std`, float32 `(batch, head)` in natural units. What they mean stands in the file's metadata as JSON, under `nsm`.
+`std`, float32 `(batch, head)` in natural units, and for every category `NAME_probability`, float32 `(batch, class)`.
+What they mean stands in the file's metadata as JSON, under `nsm`.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from src.models.predictor import Predictor
 from src.params import ParamSpec
 from src.programs.output import PlainTable, RankedLogger, console, plain_table, say_where, sign_of_life
 from src.programs.run_dirs import checkpoint_to_read
+from src.readings.network import source_of
 
 log = RankedLogger(__name__)
 
@@ -82,18 +84,24 @@ def default_output(ckpt_path: Path) -> Path:
 def describe(run: Run, ckpt_path: Path) -> dict[str, Any]:
     """Description of the file as plain data: what its inputs mean, order, names and units of its outputs."""
     info = run.info.to_dict()
-    recipe = (info.get("generator") or {}).get("config", {})
+    source = source_of(run.info) or {}
+    recipe = source or (info.get("generator") or {}).get("config", {})
+    temperatures = run.module.temperature.tolist()
     return {
         "project": "neural-spectral-modeling",
         "version": __version__,
         "experiment_name": run.config.get("experiment_name", ""),
         "checkpoint": ckpt_path.name,
-        "heads": [describe_head(spec) for spec in run.info.parameters],
+        "heads": [
+            describe_head(spec) | {"temperature": temperature if spec.categorical else None}
+            for spec, temperature in zip(run.info.parameters, temperatures, strict=True)
+        ],
         "image_shape": list(run.info.image_shape),
         "aux": list(run.config["data"]["aux"]),
         "dataset": info.get("dataset_name", ""),
         **{key: info.get(key) for key in FROM_DATASET},
         **{key: recipe.get(key) for key in ("representation", "channels")},
+        "frames": {key: source.get(key) for key in ("hop", "silence")} if source else None,
     }
 
 

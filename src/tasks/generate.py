@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numba
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -21,6 +22,7 @@ from src.sections import read_section
 from src.synth import kernels
 from src.text import complain, say
 from src.vimh.info import Shard
+from src.vimh.reader import VIMHReader
 from src.vimh.writer import BusyError, ExistsError, partial_dir, wait_for_writer
 
 
@@ -70,6 +72,16 @@ def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_sample
     size = sum(path.stat().st_size for path in data_dir.iterdir())
     rate = f"{made:,} made in {seconds:.1f} s, {made / seconds:,.0f} samples/s"
     say(f"{n_samples:,} samples, {size / 1e6:.1f} MB ({rate}):", data_dir)
+    n_silent = drawn_again(recipe, VIMHReader(data_dir), shard)
+    if n_silent:
+        say(f"{n_silent:,} of the samples drawn first have no sound, and were drawn again.")
+
+
+def drawn_again(recipe: Recipe, reader: VIMHReader, shard: Shard) -> int:
+    """How many samples of a dataset have other values than were drawn first: those had no sound."""
+    ranges = recipe.ranges(shard)
+    others = [reader.split(split).exact != recipe.first_values(*ranges[split]) for split in ranges]
+    return sum(int(np.any(differs, axis=1).sum()) for differs in others)
 
 
 def announce_compiling() -> None:

@@ -1,4 +1,4 @@
-"""Reads parameters from recordings, resynthesizes them, and says how far to trust it.
+"""Reads parameters from recordings, resynthesizes them, and says how far to trust it; or names what is heard.
 
 python src/predict.py audio=door.wav
 python src/predict.py run=best audio='sounds/*.flac' refine=true
@@ -6,11 +6,10 @@ python src/predict.py dataset=data/vimh-32x32x1_8000Hz_1p0s_256dss_simple_2p
 """
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
@@ -20,47 +19,25 @@ from src.checkpoints.run import Run, load_run, restore_datamodule
 from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import BatchFormat
 from src.errors import ConfigError, NSMError
-from src.evaluation.audio_metrics import audio_metrics
 from src.evaluation.estimates import AT_ONCE, network_values
 from src.evaluation.scoring import csv_cell, csv_text, plain_values
 from src.files import write_atomically
-from src.listening.report import Axes, Report, Side, Sound, render_report
-from src.pages.encoding import encode_wav
 from src.programs.command_line import FULL_ERROR
-from src.programs.output import WIDEST, PlainTable, RankedLogger, Terminal, cells_of, console, fitted, progress
+from src.programs.output import RankedLogger, console, progress
 from src.programs.run_dirs import checkpoint_to_read
-from src.readings.network import GAIN, TrainedOn, trained_on
-from src.readings.reading import (
-    RecordingReading,
-    held_together,
-    joint_scale_of,
-    read_audio,
-    refine_reading,
-    with_ridges,
-)
-from src.readings.words import (
-    about_domain,
-    describe,
-    distance_text,
-    gain_cell,
-    interval,
-    refined_line,
-    value_cells,
-    warnings_of,
-)
+from src.readings.network import TrainedOn, trained_on, with_hop
+from src.readings.reading import held_together, joint_scale_of, read_audio
+from src.readings.words import describe, interval, title_of
+from src.recipe import ROOT
 from src.recordings import AudioFile, find_files
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
-from src.text import name_of, one_line
+from src.tasks.answer_tables import frames_csv, print_overview, print_reading, readings_csv
+from src.tasks.exhibits import Exhibits, Hearings, Resyntheses
+from src.text import name_of
 from src.vimh.format import SPLITS, Split
 from src.vimh.reader import VIMHReader
 
 log = RankedLogger(__name__)
-
-LONGEST_LINE = 400  # characters of a sentence with names out of a file
-LONGEST_STEM = 150  # bytes of a name that a file of a sound takes over
-SHORTEST_NAME, LONGEST_NAME = 14, 24  # characters that names of files are cut to in a table
-HEADING = 12  # characters of a line of a heading
-NARROW = 60  # characters of a terminal
 
 
 class NothingReadError(ConfigError):
@@ -79,6 +56,7 @@ class PredictSettings(Section):
     split: Split = Field(description=f"choose one of {', '.join(SPLITS)}")
     normalize: Flag
     peak: float | None = Field(gt=0, le=1, description="it must be above 0 and at most 1, which is full scale")
+    hop: float | None = Field(gt=0, description="it must be a number of seconds above 0")
     refine: Flag
     joint: Flag
     seed: WholeNumber
@@ -106,43 +84,71 @@ def predict(cfg: DictConfig) -> None:
 # ----- recordings
 
 
+class Told(NamedTuple):
+    """What is told of a recording.
+
+    Attributes:
+        title: Its name, how far it is and what was done to it, in lines.
+        entry: The answer as plain data.
+    """
+
+    title: str
+    entry: dict[str, Any]
+
+
 def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictSettings, output_dir: Path) -> None:
-    """Read every recording, and write what was read, resynthesized sounds and the report.
+    """Read every recording, and write what was read, and a page to look at and to listen to.
 
     Whatever goes wrong with one recording, the others are read.
 
     Raises:
+        ConfigError: If the network has no use for a setting.
         NothingReadError: If none could be used.
     """
     files = find_files(audio)
     if settings.joint:
         joint_scale_of(run)  # refuses what no recording could be read with
     trained = trained_on(run, settings.seed, settings.trusted_modules)
-    readings, skipped = [], {}
+    if settings.hop is not None:
+        trained = with_hop(trained, settings.hop)
+    exhibits = exhibits_for(trained, settings.refine)
+    told, skipped = [], {}
     with progress(len(files), "Predicting", "recordings") as advance:
         for path in files:
             try:
-                readings.append(read_file(path, trained, settings))
+                told.append(read_file(path, trained, settings, exhibits))
             except Exception as error:  # of whatever kind: a damaged file, too little memory, what an analysis refuses
                 skipped[name_of(path)] = reason = reason_for(path, error)
                 log.error("Skipped %s", reason, exc_info=os.environ.get(FULL_ERROR) == "1")
             advance(1)
-    if not readings:
+    if not told:
         lines = "\n  ".join(skipped.values())
         raise NothingReadError(f"{len(skipped)} of {len(files)} recordings were skipped:\n  {lines}")
-    write_readings(readings, skipped, trained, ckpt_path, output_dir)
+    places = write_answers([entry for _, entry in told], skipped, trained, ckpt_path, output_dir)
+    print_answers(told, len(skipped), places | exhibits.write(output_dir, facts_of(trained, ckpt_path)))
 
 
-def read_file(path: Path, trained: TrainedOn, settings: PredictSettings) -> tuple[RecordingReading, Sound]:
-    """What the network reads from a file, and the sound to listen to beside its resynthesis."""
+def exhibits_for(trained: TrainedOn, refine: bool) -> Exhibits:
+    """What is shown of recordings: beside their resyntheses where a synth renders them, or by themselves.
+
+    Raises:
+        ConfigError: If there is no synth to refine with.
+    """
+    if trained.recipe is not None:
+        return Resyntheses(trained, trained.recipe, refine)
+    if refine:
+        raise ConfigError(
+            f"refine=true: {trained.run.info.title} is a set of recordings, and no synth renders sounds to search "
+            "among. Leave refine=false."
+        )
+    return Hearings(trained)
+
+
+def read_file(path: Path, trained: TrainedOn, settings: PredictSettings, exhibits: Exhibits) -> Told:
+    """What the network reads from a file, whose reading joins what is shown."""
     reading = read_audio(AudioFile.open(path), trained, settings.normalize, settings.peak)
-    if settings.joint:
-        reading = held_together(reading, trained.run)
-    if not settings.refine:
-        reading = with_ridges(reading, trained.recipe)
-        return reading, resynthesize(reading, trained)
-    refined = with_ridges(refine_reading(reading, trained.recipe), trained.recipe)
-    return refined, resynthesize(refined, trained, reading)
+    reading = exhibits.add(held_together(reading, trained.run) if settings.joint else reading)
+    return Told(title_of(reading), describe(reading, trained))
 
 
 def reason_for(path: Path, error: Exception) -> str:
@@ -153,211 +159,52 @@ def reason_for(path: Path, error: Exception) -> str:
     return f"{name_of(path)}: cannot be used: {kind}{error}"
 
 
-def resynthesize(reading: RecordingReading, trained: TrainedOn, before: RecordingReading | None = None) -> Sound:
-    """A recording beside its resyntheses, with all that the report shows of them.
-
-    Args:
-        reading: The answer.
-        trained: What the network was trained on.
-        before: The same before refinement; None: there was none.
-    """
-    recipe, true = trained.recipe, reading.waveform[None]
-    answers = {"Predicted": reading} if before is None else {"Refined": reading, "Unrefined": before}
-    sides = [Side("Recording", true[0], recipe.spectrogram_db(true)[0], None)]
-    for name, answer in answers.items():
-        rendered = recipe.render(answer.value[None].astype(np.float64))
-        found = audio_metrics(true, rendered, recipe.synth.sample_rate)
-        metrics = {metric: float(values[0]) for metric, values in found.items()}
-        if answer.distance is not None:
-            metrics["distance"] = answer.distance
-        db = recipe.spectrogram_db(rendered)[0]
-        sides.append(Side(name, rendered[0], db, answer.value, answer.std, metrics))
-    notes = (about_domain(reading), *reading.notes, *warnings_of(reading, trained))
-    return Sound(name_of(reading.recording.path.name), sides, notes, reading.zone == "far", reading.ridges)
+def facts_of(trained: TrainedOn, ckpt_path: Path) -> dict[str, str]:
+    """What the page says of the network."""
+    return {
+        "Checkpoint": in_project(ckpt_path),
+        "Dataset": trained.run.info.dataset_name or "not named",
+        "Sample rate": f"{trained.sample_rate:,} Hz",
+    }
 
 
-# ----- what is written
+def in_project(path: Path) -> str:
+    """A path as seen from the project's directory, if it is in it."""
+    absolute = path.absolute()
+    return name_of(absolute.relative_to(ROOT) if absolute.is_relative_to(ROOT) else path)
 
 
-def write_readings(
-    readings: Sequence[tuple[RecordingReading, Sound]],
+def write_answers(
+    entries: Sequence[dict[str, Any]],
     skipped: dict[str, str],
     trained: TrainedOn,
     ckpt_path: Path,
     output_dir: Path,
-) -> None:
-    """Write JSON, CSV, sounds and report, and print what was read."""
-    entries = [describe(reading, trained) for reading, _ in readings]
+) -> dict[str, Path]:
+    """Write JSON and CSV; returns where, by what they are called on the screen."""
     plain = {"checkpoint": name_of(ckpt_path), "recordings": entries, "skipped": skipped}
-    write_atomically(output_dir / "predictions.json", json.dumps(plain, indent=1).encode())
-    write_atomically(output_dir / "predictions.csv", readings_csv(entries).encode())
-    for number, (reading, sound) in enumerate(readings, 1):
-        path = output_dir / "wav" / f"{number:03d}_{plain_stem(reading.recording.path)}.wav"
-        write_atomically(path, encode_wav(sound.sides[1].waveform, trained.recipe.synth.sample_rate))
-    report = compose_report([sound for _, sound in readings], trained, ckpt_path)
-    write_atomically(output_dir / "index.html", render_report(report).encode())
-    print_readings([reading for reading, _ in readings], entries, len(skipped), output_dir)
+    files = {"Predictions": ("predictions.json", json.dumps(plain, indent=1))}
+    files["Table"] = ("predictions.csv", readings_csv(entries, trained.parameters))
+    if trained.framing is not None:
+        files["Frames"] = ("frames.csv", frames_csv(entries, trained.parameters))
+    for name, text in files.values():
+        write_atomically(output_dir / name, text.encode())
+    return {label: output_dir / name for label, (name, _) in files.items()}
 
 
-def readings_csv(entries: Sequence[dict[str, Any]]) -> str:
-    """A line for each recording, as `describe` has them: its distance, and value, error bar and edge of everything."""
-    names = [f"{name}{end}" for name in entries[0]["parameters"] for end in ("", "_std", "_edge")]
-    rows = []
-    for entry in entries:
-        cells = [entry["file"], csv_cell(entry["distance"], 4), entry["zone"] or "", csv_cell(entry["db_away"], 4)]
-        for found in entry["parameters"].values():
-            cells += [csv_cell(found["value"], 7), csv_cell(found["std"], 7), found["edge"] or ""]
-        rows.append(cells)
-    return csv_text(["file", "distance", "zone", "db_away", *names], rows)
-
-
-def plain_stem(path: Path) -> str:
-    """Name of a file without its ending, as one that every file system takes with a number in front."""
-    return name_of(path.stem).replace("\\", "_").encode()[:LONGEST_STEM].decode(errors="ignore")
-
-
-def print_readings(
-    readings: Sequence[RecordingReading], entries: Sequence[dict[str, Any]], n_skipped: int, output_dir: Path
-) -> None:
+def print_answers(told: Sequence[Told], n_skipped: int, places: dict[str, Path]) -> None:
     """Print one recording in full, or a line for each of several, where the rest is, and how many were not read."""
     terminal = console()
-    if len(readings) == 1:
-        terminal.print(reading_table(readings[0], entries[0]["parameters"]))
-        for ridge in entries[0]["ridges"]:
-            terminal.print(one_line(ridge["words"], LONGEST_LINE), style="italic")
+    if len(told) == 1:
+        print_reading(*told[0], terminal)
     else:
-        print_overview(entries, terminal)
-    lines = {
-        name: name_of(output_dir / file)
-        for name, file in (
-            ("Predictions", "predictions.json"),
-            ("Table", "predictions.csv"),
-            ("Sounds", "wav"),
-            ("Report", "index.html"),
-        )
-    }
+        print_overview([entry for _, entry in told], terminal)
+    lines = {label: name_of(path) for label, path in places.items()}
     if n_skipped:
-        n_files = len(readings) + n_skipped
+        n_files = len(told) + n_skipped
         lines["Not read"] = f"{n_skipped} of {n_files} recordings; predictions.json says why, under skipped"
     for name, text in lines.items():
         terminal.print(f"{name + ':':<12} {text}", soft_wrap=True)
-
-
-def print_overview(entries: Sequence[dict[str, Any]], terminal: Terminal) -> None:
-    """Print a line for each recording, the nearest to the training first, and what it means.
-
-    Args:
-        entries: As `describe` has them.
-        terminal: As many parameters are shown as it has room for.
-    """
-    table, n_left = overview_table(entries, terminal.width)
-    terminal.print(table)
-    texts = [
-        "distance: 95 % of the training's sounds are within 1; far answers mean little",
-        "±: half of a 90 % interval; ≤, ≥: at or beyond an end of the range",
-    ]
-    if n_left:
-        texts.append(f"{n_left} more parameter{'s are' if n_left > 1 else ' is'} in the files below")
-    for text in texts:
-        terminal.print(text)
-
-
-def overview_table(entries: Sequence[dict[str, Any]], width: int) -> tuple[PlainTable, int]:
-    """That table, and the number of parameters that it has no room for; arguments as for `print_overview`."""
-    names = short_names([entry["file"] for entry in entries], SHORTEST_NAME if width < NARROW else LONGEST_NAME)
-    cells = {name: [short_cell(entry["parameters"][name]) for entry in entries] for name in entries[0]["parameters"]}
-    shown = as_fits(cells, width - max(map(cells_of, ["file", *names])) - len("  distance  inside"))
-    table = PlainTable(f"{len(entries)} recordings, the nearest to the training first", title_style="")
-    table.collapse_padding, table.pad_edge = True, False
-    for heading in ("file", "distance", "zone"):
-        table.add_column(heading, justify="right" if heading == "distance" else "left", no_wrap=True)
-    for name in shown:
-        table.add_column("\n".join(heading_lines(name)), justify="right", no_wrap=True)
-    known = [np.inf if entry["distance"] is None else entry["distance"] for entry in entries]
-    for n in np.argsort(known, kind="stable").tolist():
-        distance, zone = entries[n]["distance"], entries[n]["zone"] or ""
-        distance_cell = "" if distance is None else distance_text(distance)
-        table.add_row(names[n], distance_cell, zone, *(cells[name][n] for name in shown))
-        table.rows[-1].style = "dim" if zone == "far" else ""
-    return table, len(cells) - len(shown)
-
-
-def short_names(files: Sequence[str], most: int) -> list[str]:
-    """Names of files, without their directory where it is the same for all, of so many characters at most."""
-    directories = {os.path.dirname(file) for file in files}
-    shown = [os.path.basename(file) for file in files] if len(directories) == 1 else files
-    return [fitted(one_line(file), most) for file in shown]
-
-
-def as_fits(cells: dict[str, list[str]], room: int) -> list[str]:
-    """The first names of columns whose headings and cells fit beside each other into a width, `room`."""
-    shown = []
-    for name, texts in cells.items():
-        room -= 2 + max(map(cells_of, [*heading_lines(name), *texts]))
-        if room < 0:
-            break
-        shown.append(name)
-    return shown
-
-
-def heading_lines(name: str) -> list[str]:
-    """The name of a parameter in lines of a word or two."""
-    lines = [""]
-    for word in fitted(name, WIDEST).split("_"):
-        if lines[-1] and cells_of(lines[-1]) + cells_of(word) >= HEADING:
-            lines.append("")
-        lines[-1] += f"{'_' if lines[-1] else ''}{word}"
-    return lines
-
-
-def short_cell(found: dict[str, Any]) -> str:
-    """A value with half of its 90 % interval in few characters; `found` as `describe_values` has it."""
-    if not found["active"]:
-        return "–"
-    if found["std"] is None:
-        return fitted(found["value"], HEADING)
-    half = (found["high"] - found["low"]) / 2
-    digits = max(0, -math.floor(math.log10(half))) if half > 0 else 2
-    sign = {"low": "≤", "high": "≥", None: ""}[found["edge"]]
-    return f"{sign}{found['value']:.{0 if found['kind'] == 'integer' else digits}f} ±{half:.{digits}f}"
-
-
-def reading_table(reading: RecordingReading, parameters: dict[str, dict[str, Any]]) -> PlainTable:
-    """Values of a recording with 90 % intervals, for a terminal; `parameters` as `describe` has them."""
-    about = [one_line(about_domain(reading)), *([one_line("; ".join(reading.notes))] if reading.notes else [])]
-    table = PlainTable("\n".join([name_of(reading.recording.path), *about]), title_style="", show_edge=True)
-    interval = "90 % interval" if reading.together is None else "90 % together"
-    for column in ("parameter", "value", interval, "units", f"steps/{GAIN:g} dB"):
-        table.add_column(
-            column, justify="left" if column in ("parameter", "units") else "right", no_wrap=True, max_width=WIDEST
-        )
-    for name, found in parameters.items():
-        table.add_row(name, *value_cells(found), gain_cell(found))
-        table.rows[-1].style = "dim" if reading.zone == "far" else ""
-    if reading.refinement is not None:
-        table.caption = refined_line(reading.refinement)
-    return table
-
-
-def compose_report(sounds: Sequence[Sound], trained: TrainedOn, ckpt_path: Path) -> Report:
-    """The page to listen to recordings beside their resynthesis."""
-    sample_rate = trained.recipe.synth.sample_rate
-    return Report(
-        title="Predictions from recordings",
-        facts={
-            "Checkpoint": name_of(ckpt_path),
-            "Dataset": trained.run.info.dataset_name or "not named",
-            "Sample rate": f"{sample_rate:,} Hz",
-        },
-        parameters=trained.parameters,
-        sample_rate=sample_rate,
-        axes=Axes.of(trained.recipe.view),
-        scores=[],
-        true_value=None,
-        value=None,
-        sounds=sounds,
-        kind="recordings",
-    )
 
 
 # ----- a dataset

@@ -15,6 +15,7 @@ from src.params import MAX_CODE
 from src.vimh.info import DatasetInfo
 
 MOST = 1e12  # in any unit; what is beyond it is no place of a row or a column
+MOST_OCTAVES = 40.0  # above the first row
 ROUND = (1, 2, 2.5, 5, 10)  # steps from tick to tick, times a power of ten
 
 
@@ -162,6 +163,10 @@ def _frequencies(info: DatasetInfo) -> Axis:
     if _are_numbers(mel, "f_min", "f_max") and mel.get("mel_scale") in ("htk", "slaney"):
         centre = mel_centres(info.height, mel["f_min"], mel["f_max"], mel["mel_scale"])
         return _placed("frequency (Hz)", centre, "row")
+    log = stft.get("log_frequency")
+    if isinstance(log, Mapping) and _are_numbers(log, "f_min", "bins_per_octave") and log["bins_per_octave"]:
+        octaves = np.arange(info.height) / log["bins_per_octave"]
+        return _placed("frequency (Hz)", log["f_min"] * 2.0 ** np.minimum(octaves, MOST_OCTAVES), "row")
     if not mel and _are_numbers(stft, "n_fft") and stft["n_fft"]:
         first = stft["first_bin"] if _are_numbers(stft, "first_bin") else 1
         return _placed("frequency (Hz)", (np.arange(info.height) + first) * (info.sample_rate / stft["n_fft"]), "row")

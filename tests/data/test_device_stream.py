@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import src.recipe
+import src.recipe.device
 from src.checkpoints.trusted import instantiate_trusted
 from src.data import vimh_datamodule
 from src.data.stream import CPU, SOUNDS_OF_A_SEED, DeviceSource, Stream, device_stream
@@ -20,7 +20,7 @@ from src.data.vimh_datamodule import VIMHDataModule
 from src.data.vimh_dataset import BatchFormat
 from src.errors import ConfigError
 from src.generation import FreshSounds, fresh_sounds
-from src.recipe import Recipe
+from src.recipe import DeviceMaker, Recipe
 from src.spectral.features import measure
 from src.synth.voices import SawVoice
 from src.tasks.train import train
@@ -60,7 +60,7 @@ def source_with(recipe, monkeypatch):
     """Fresh sounds of the dataset whose synth is of another kind, rendered there or on the CPU."""
 
     def make(kind, there=True):
-        monkeypatch.setattr(Recipe, "why_not_on", lambda recipe, device: "" if there else "it is elsewhere")
+        monkeypatch.setattr(DeviceMaker, "why_not_rendered", "" if there else "it is elsewhere")
         synth = kind(recipe.synth.sample_rate, recipe.synth.duration)
         return FreshSounds(dataclasses.replace(recipe, synth=synth))
 
@@ -74,8 +74,8 @@ def stream_of(recipe, monkeypatch):
     to_tensors = BatchFormat(recipe.space.varying, AUX, measure)
 
     def make(source, block_size=10**6, n_samples=EPOCH, batch_size=8, **settings):
-        monkeypatch.setattr(src.recipe, "MOST_TOGETHER", block_size)
-        monkeypatch.setattr(src.recipe, "SOUND_BYTES", 4 * source.recipe.n_samples * block_size)
+        monkeypatch.setattr(src.recipe.device, "MOST_TOGETHER", block_size)
+        monkeypatch.setattr(src.recipe.device, "SOUND_BYTES", 4 * source.recipe.n_samples * block_size)
         streams.append(device_stream(source, to_tensors, CPU, n_samples, batch_size=batch_size, **settings))
         return streams[-1]
 
@@ -114,9 +114,10 @@ def test_a_device_makes_the_batches_of_the_cpus_thread(saw_dir, source_with, str
 
 def test_small_groups_change_nothing(recipe, source_with, monkeypatch):
     expected = recipe.make_fresh(3, 80)
-    monkeypatch.setattr(src.recipe, "MEMORY", 16 * 4 * recipe.n_samples * 7)  # seven sounds are rendered together
-    source = source_with(SawThere)
-    found = source.finish(source.begin(3, 80, CPU), CPU)
+    sound = 4 * recipe.n_samples  # bytes
+    monkeypatch.setattr(src.recipe.device, "MEMORY", 16 * 7 * sound)  # seven are rendered together
+    blocks = source_with(SawThere).on(CPU)
+    found = blocks.finish(blocks.begin(3, 80))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -124,7 +125,7 @@ def test_small_groups_change_nothing(recipe, source_with, monkeypatch):
 @pytest.mark.parametrize("there", [True, False])
 def test_a_sample_is_made_of_its_number_on_every_device(recipe, source_with, there):
     source = source_with(SawThere, there)
-    for ours, theirs in zip(source.recipe.make_on(5, 50, CPU), recipe.make(5, 50), strict=True):
+    for ours, theirs in zip(DeviceMaker(source.recipe, CPU).make(5, 50), recipe.make(5, 50), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -217,12 +218,12 @@ def test_what_fails_on_the_device_is_not_taken_for_a_bad_sound(source_with, stre
 
 
 def test_what_is_together_follows_from_the_memory(recipe, monkeypatch):
-    monkeypatch.setattr(Recipe, "why_not_on", lambda recipe, device: "")
+    monkeypatch.setattr(DeviceMaker, "why_not_rendered", "")
     sizes = {}
     for memory in (2**30, 2**36):
-        monkeypatch.setattr(src.recipe, "MEMORY", memory)
-        meta = torch.device("meta")
-        sizes[memory] = recipe.block_size(meta), recipe._n_rendered(meta), recipe._n_represented(meta)
+        monkeypatch.setattr(src.recipe.device, "MEMORY", memory)
+        maker = DeviceMaker(recipe, torch.device("meta"))
+        sizes[memory] = maker.block_size, maker.n_rendered, maker.n_represented
         share = memory / 16
         assert sizes[memory][0] * 1024 <= share
         assert sizes[memory][1] * 4 * 8000 <= share
@@ -266,7 +267,7 @@ def blocks_on_the_cpu(datamodule, source, n_samples):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 def test_a_training_on_blocks_is_the_training_on_batches_and_resumes(compose_run, saw_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(src.recipe, "SOUND_BYTES", 50 * 4 * 8000)
+    monkeypatch.setattr(src.recipe.device, "SOUND_BYTES", 50 * 4 * 8000)
     data = [f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.stream=true", "data.stream_size=96"]
     common = [*data, "data.batch_size=16", "model=cnn_micro", "model.scheduler=null", "test=false"]
 
@@ -295,7 +296,7 @@ SIMULATED = """
     from src.data.stream import CPU, device_stream
     from src.data.vimh_dataset import BatchFormat
     from src.generation import FreshSounds
-    from src.recipe import Recipe
+    from src.recipe import DeviceMaker, Recipe
     from src.hydra_versions import initialize_configs
     from hydra import compose
 
@@ -303,7 +304,7 @@ SIMULATED = """
     with initialize_configs(Path("configs").absolute()):
         cfg = compose(f"synth/generate_{sys.argv[1]}", [*small, "representation.win_length=32", *sys.argv[2:]])
     recipe = Recipe.from_config(cfg, instantiate_own)
-    assert recipe.renders_on(CPU), recipe.why_not_on(CPU)
+    assert not DeviceMaker(recipe, CPU).why_not_rendered
     to_tensors = BatchFormat(recipe.space.varying)
     stream = device_stream(FreshSounds(recipe), to_tensors, CPU, 6, batch_size=3, seed=2)
     for epoch in range(2):

@@ -6,6 +6,7 @@ import torch
 from src.data.stream import device_stream
 from src.data.vimh_dataset import BatchFormat
 from src.generation import FreshSounds
+from src.recipe import DeviceMaker
 from src.spectral.features import measure
 from src.tasks.train import train
 
@@ -25,7 +26,7 @@ def stream_on(recipe_of):
 
     def make(config_name, n_samples, batch_size):
         recipe = recipe_of("dataset.size=64", config_name=config_name)
-        assert recipe.renders_on(GPU), recipe.why_not_on(GPU)
+        assert not DeviceMaker(recipe, GPU).why_not_rendered
         to_tensors = BatchFormat(recipe.space.varying, AUX, measure)
         streams.append(device_stream(FreshSounds(recipe), to_tensors, GPU, n_samples, batch_size=batch_size, seed=5))
         return streams[-1], lambda start, stop: to_tensors(recipe.make_fresh(start, stop))

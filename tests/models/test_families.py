@@ -22,6 +22,8 @@ COUNTS = {
     "cnn_tiny": 8_000,
     "cnn_64k": 64_000,
     "cnn_1m": 1_000_000,
+    "bc_resnet_5k": 5_000,
+    "bc_resnet_9k": 9_600,
     "vit_micro": 8_000,
     "vit_tiny": 25_000,
     "vit_400k": 400_000,
@@ -46,6 +48,8 @@ TRAINING = {
     "cnn_micro": (0.02, 200),
     "cnn_1m": (0.005, 200),
     "wave_cnn": (0.01, 300),
+    "bc_resnet_5k": (0.02, 300),
+    "bc_resnet_9k": (0.02, 300),
     "wave_cnn_64k": (0.005, 300),
 }
 FAST = {"cnn_tiny", "vit_micro", "mlp", "convnext_nano", "wave_cnn"}  # one of each family; conv6 is too large for that

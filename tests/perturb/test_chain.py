@@ -16,7 +16,7 @@ from src.perturb import effects
 from src.perturb.chain import Perturbation, part_of
 from src.perturb.draws import Span
 from src.playback import Playback
-from src.recipe import Recipe, differences, recipe_config
+from src.recipe import DeviceMaker, Recipe, differences, recipe_config
 from src.synth.voices import SawVoice
 from src.vimh.reader import VIMHReader
 
@@ -45,7 +45,7 @@ def test_a_sound_is_perturbed_in_the_same_way_in_every_batch(recording):
         part = recording.make(start, stop)
         np.testing.assert_array_equal(part.image, whole.image[start:stop])
         np.testing.assert_array_equal(part.spec_range, whole.spec_range[start:stop])
-    on_device = recording.make_on(5, 20, torch.device("cpu"))
+    on_device = DeviceMaker(recording, torch.device("cpu")).make(5, 20)
     np.testing.assert_array_equal(on_device.image.numpy(), whole.image[5:20])
 
 
@@ -174,11 +174,11 @@ class RendersThere(SawVoice):
         return torch.from_numpy(self.render({name: item.numpy() for name, item in parameters.items()}))
 
 
-def test_what_a_device_renders_is_perturbed_alike(recipe_of):
+def test_what_a_device_renders_is_perturbed_alike(recipe_of, monkeypatch):
     recipe = recipe_of(*RECORDING)
     there = replace(recipe, synth=RendersThere(recipe.synth.sample_rate, recipe.synth.duration))
-    value = recipe.values(3, 20)
-    found = there.finish(there.begin(value, 3, there=True))
+    monkeypatch.setattr(DeviceMaker, "why_not_rendered", "")
+    found = DeviceMaker(there, torch.device("cpu")).make(3, 20)
     np.testing.assert_array_equal(found.image.numpy(), recipe.make(3, 20).image)
 
 
@@ -213,8 +213,8 @@ def test_fresh_sounds_are_perturbed_by_their_own_numbers(recording):
     make = fresh_sounds(recording.info("x"), instantiate_trusted)
     whole = make(0, 24)
     np.testing.assert_array_equal(make(10, 15).image, whole.image[10:15])
-    n_sounds, device = recording.size, torch.device("cpu")
-    np.testing.assert_array_equal(make.finish(make.begin(10, 15, device), device).image.numpy(), whole.image[10:15])
+    n_sounds, blocks = recording.size, make.on(torch.device("cpu"))
+    np.testing.assert_array_equal(blocks.finish(blocks.begin(10, 15)).image.numpy(), whole.image[10:15])
     value = make(0, 5).value
     np.testing.assert_array_equal(recording.represent(recording.recorded(value, n_sounds))[0], whole.image[:5])
 

@@ -35,7 +35,9 @@ def test_blocks_add_up_to_the_network(networks, model):
 
 
 @pytest.mark.parametrize("conditioning", ["none", "concat", "film"])
-@pytest.mark.parametrize("model", ["cnn_micro", "vit_micro", "convnext_nano", "conv6", "mlp", "mlp_linear"])
+@pytest.mark.parametrize(
+    "model", ["cnn_micro", "vit_micro", "convnext_nano", "bc_resnet_5k", "conv6", "mlp", "mlp_linear"]
+)
 def test_nothing_is_lost_and_conditioning_is_shown(model, conditioning):
     net = instantiate(model_config(model).net, IO, conditioning=conditioning, _convert_="all").eval()
     rows = rows_of(net, EXAMPLE)

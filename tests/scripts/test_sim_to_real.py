@@ -8,9 +8,11 @@ from scripts.sim_to_real import (
     Patch,
     cells_of,
     naive_saw,
+    nearest_cells,
     page,
     poly_blep_saw,
     run_process,
+    steps_between,
 )
 from src.errors import ConfigError
 
@@ -76,3 +78,18 @@ def test_the_page_has_a_row_for_everything():
     text = page([{"about": about, "sounds": 8, "rows": rows}])
     assert all(f"| {name} | 1.25 |" in text for name in BY_NAME)
     assert "| gone: not here |" in text
+
+
+def test_nearest_sounds_have_a_table_of_their_own():
+    steps = {"filter_cutoff": [-0.5, 1.0], "filter_resonance": [0.25, 0.75]}
+    near = {"residual": 23.4, "nearest_from_set": steps, "read_from_nearest": steps, "read_from_set": steps}
+    assert nearest_cells("Faust", near) == ["Faust", "23", *["-0.5 (1.0); +0.2 (0.8)"] * 3]
+
+
+def test_differences_of_values_are_in_steps(basic):
+    recipe, value, _ = basic
+    moved = value + np.array([1, -2, 3, 0]) * recipe.space.step
+    moved[0] = value[0] - np.array([1, -2, 3, 0]) * recipe.space.step
+    found = steps_between(recipe.space, moved, value)
+    assert list(found) == list(READ)
+    np.testing.assert_allclose([*found.values()], [[4 / 6, 1], [-8 / 6, 2], [2, 3], [0, 0]], atol=1e-9)

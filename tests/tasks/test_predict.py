@@ -29,7 +29,7 @@ from src.readings.reading import held_together, joint_scale_of, read_audio, read
 from src.readings.words import describe
 from src.recipe import Recipe
 from src.recordings import AudioFile, read_recording, resample
-from src.tasks import predict as tasks_predict
+from src.tasks import answer_tables, exhibits
 from src.tasks.predict import predict
 from src.text import name_of
 from src.vimh.reader import VIMHReader
@@ -218,7 +218,7 @@ def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys)
     assert [entry["file"] for entry in found["recordings"]] == [name_of(path) for path in paths]
     assert list(found["skipped"]) == [name_of(bad)]
     printed = capsys.readouterr().out
-    shown = tasks_predict.short_names([name_of(path) for path in paths], tasks_predict.LONGEST_NAME)
+    shown = answer_tables.short_names([name_of(path) for path in paths], answer_tables.LONGEST_NAME)
     assert all(name in printed for name in shown)
     assert len(set(shown)) == len(paths)
     assert "\x1b[31m" not in printed
@@ -230,7 +230,7 @@ def test_any_name_is_read_and_written(sounds, compose_predict, tmp_path, capsys)
     [
         (reading, "cut_to_sound", OSError(5, "Input/output error")),
         (reading, "read_parameters", MemoryError()),
-        (tasks_predict, "resynthesize", RuntimeError("a bug")),
+        (exhibits, "resynthesize", RuntimeError("a bug")),
     ],
 )
 def test_whatever_goes_wrong_with_one_recording_the_others_are_read(
