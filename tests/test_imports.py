@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "readings": {"params", "recordings", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
+    "packing": {"hydra_versions", "params", "perturb", "recordings", "spectral", "vimh", "programs"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}

@@ -38,7 +38,8 @@ from src.vimh.info import DatasetInfo, shared_numbers
 log = logging.getLogger(__name__)
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
-DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
+# Of the section `data`: what decides which training samples validate.
+DIVISION = ("seed", "val_fraction", "train_size", "fold")
 STORED_SECTIONS = ("model", "loss", "augment", "data", "seed", "task_name", "experiment_name", "tags")
 
 
