@@ -120,8 +120,8 @@ def read_test_set(directory: Path) -> list[Spoken]:
     ]
     if (words := {spoken.word for spoken in found}) != {*TEN, UNKNOWN, SILENCE}:
         raise ConfigError(
-            f"{directory}: has folders of {len(words)} classes; the test set of 12 classes has ten words, _unknown_ and "
-            "_silence_."
+            f"{directory}: has folders of {len(words)} classes; the test set of 12 classes has ten words, _unknown_ "
+            "and _silence_."
         )
     return found
 
@@ -136,7 +136,9 @@ def twelve(corpus: Sequence[Spoken], seed: int) -> list[Spoken]:
     """
     words = {spoken.word for spoken in corpus}
     if missing := [word for word in TEN if word not in words]:
-        raise ConfigError(f"The corpus has no folder {', '.join(missing)}; 12 classes need the ten words {', '.join(TEN)}.")
+        raise ConfigError(
+            f"The corpus has no folder {', '.join(missing)}; 12 classes need the ten words {', '.join(TEN)}."
+        )
     if words == {*TEN}:
         raise ConfigError("The corpus has no words but the ten; unknown is made of others.")
     chosen = [spoken for spoken in corpus if spoken.word in TEN]
@@ -193,8 +195,8 @@ def stretch_of(path: Path, part: str) -> np.ndarray:
     if last - first < SAMPLE_RATE:
         least = 100 // min(end - start for start, end in STRETCHES.values())
         raise ConfigError(
-            f"{path}: lasts {len(noise) / SAMPLE_RATE:.1f} s; a recording for silence must last {least} s, so that each "
-            "part has a second of its own."
+            f"{path}: lasts {len(noise) / SAMPLE_RATE:.1f} s; a recording for silence must last {least} s, so that "
+            "each part has a second of its own."
         )
     return noise[first:last]
 

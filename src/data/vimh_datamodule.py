@@ -158,7 +158,7 @@ class VIMHDataModule(LightningDataModule):
             raise VIMHError(
                 f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
                 f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "
-                "--config-name, or name another data.data_dir."
+                "--config-name, pack other data with scripts/to_vimh.py, or name another data.data_dir."
             )
 
     def check_devices(self, n_devices: int) -> None:

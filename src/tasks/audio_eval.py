@@ -147,7 +147,7 @@ def audio_eval(cfg: DictConfig) -> dict[str, float]:
     if source_of(run.info) is not None:
         raise ConfigError(
             f"{run.info.title} of this checkpoint is a set of recordings, and no synth renders its labels, so there is "
-            "nothing to listen to beside them. src/eval.py tests this network, and src/predict.py answers to recordings."
+            "nothing to listen to beside them. src/eval.py tests this network, src/predict.py answers to recordings."
         )
     instantiate = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     data_dir = find_dataset(run, settings.data_dir, Path(cfg.paths.data_dir), instantiate)

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from spoken import OTHERS, make_corpus
+from speech_corpus import OTHERS, make_corpus
 
 from scripts import speech_commands
 from scripts.speech_commands import (
@@ -142,7 +142,10 @@ def without_a_file_of_the_list(directory):
     [
         (without("testing_list.txt"), r"has no testing_list\.txt; Speech Commands has both"),
         (without_a_file_of_the_list, r"lists name 1 files that are not there, such as yes/00000008_nohash_0\.wav"),
-        (without("stop", "testing_list.txt", "validation_list.txt"), r"has no validation_list\.txt and no testing_list"),
+        (
+            without("stop", "testing_list.txt", "validation_list.txt"),
+            r"has no validation_list\.txt and no testing_list",
+        ),
         (without(NOISE), r"_background_noise_: holds no recordings, which silence is made of"),
         (with_short_noise, r"white_noise\.wav: lasts 9\.0 s; a recording for silence must last 10 s"),
     ],
@@ -164,7 +167,7 @@ def test_words_that_make_no_12_classes_are_refused(corpus_dir, words, facts):
 
 
 def test_another_test_set_is_refused(corpus_dir, tmp_path):
-    with pytest.raises(ConfigError, match=r"13 classes; the test set of 12 classes has ten words"):
+    with pytest.raises(ConfigError, match=r"14 classes; the test set of 12 classes has ten words"):
         choose(corpus_dir, tmp_path / "files", "12", corpus_dir, 42)
 
 

@@ -73,7 +73,7 @@ def test_the_file_says_what_it_takes_and_gives(exported, run):
 
 
 def test_the_example_of_the_documentation_runs(exported, tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), flags=re.DOTALL)
     shutil.copy(exported[1], tmp_path / "model.onnx")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/export.md", "exec"), {})

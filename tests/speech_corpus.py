@@ -1,4 +1,4 @@
-"""A set of the layout of Speech Commands in which a word is the frequency of a tone, and a speaker its place in time."""
+"""A set of the layout of Speech Commands in which a word is the frequency of a tone, and a speaker its place."""
 
 from pathlib import Path
 
