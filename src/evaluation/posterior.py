@@ -485,7 +485,11 @@ def factor_of(covariance: np.ndarray, across: np.ndarray, scale: np.ndarray) -> 
 
 
 def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS) -> Draws:
-    """Draws from cells, from chains that begin at their ends, in rounds until they agree."""
+    """Draws from cells, in rounds until the chains agree.
+
+    Chains that begin at the ends and at the centre of a cell are compared. Where they do not agree in the end, those
+    from the centre alone are kept: what they have not reached makes their spread too small, and not too large.
+    """
     furthest = cells.furthest(sheets)
     widest = np.sort(furthest.reshape(len(furthest), -1, furthest.shape[-1]), axis=1)
     low, high = widest[:, 0], widest[:, -1]
@@ -502,7 +506,8 @@ def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence
         start[todo], pooled = track[:, :, -1], track.reshape(len(todo), -1, n_parameters)
         low[todo], high[todo] = np.minimum(low[todo], pooled.min(axis=1)), np.maximum(high[todo], pooled.max(axis=1))
         r_hat[todo], n_effective[todo] = agreement(track)
-        kept[todo] = pooled[:, np.linspace(0, pooled.shape[1] - 1, KEPT).astype(int)]
+        agree = (r_hat[todo] < CONVERGED).all(axis=1)[:, None, None]
+        kept[todo] = np.where(agree, _thinned(track), _thinned(track[:, N_CHAINS // 2 :]))
         if n_round == len(steps) or (n_round >= LEAST_ROUNDS and (r_hat[todo] < CONVERGED).all()):
             break
         mean = pooled.mean(axis=1)
@@ -515,11 +520,23 @@ def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence
 
 
 def _starts(sheets: Sheets, furthest: np.ndarray) -> np.ndarray:
-    """Where chains begin, `(cell, chain, parameter)`: at the ends of the parameters that are left open most."""
+    """Where chains begin, `(cell, chain, parameter)`.
+
+    The first half at the ends of the parameters that are left open most, the others at the centre of the cell. Where
+    that is the true value, it is a draw from the posterior itself, and so is all that follows it.
+    """
     width = np.ptp(np.einsum("cpep->cpe", furthest), axis=2)
-    order = np.argsort(-width, axis=1, kind="stable")[:, : max(1, N_CHAINS // 2)]
+    n_ends = N_CHAINS // 2
+    order = np.argsort(-width, axis=1, kind="stable")[:, : max(1, n_ends // 2)]
     chosen = np.take_along_axis(furthest, order[:, :, None, None], axis=1).reshape(len(order), -1, width.shape[1])
-    return chosen[:, np.arange(N_CHAINS) % chosen.shape[1]]
+    centre = np.repeat(sheets.centre[:, None], N_CHAINS - n_ends, axis=1)
+    return np.concatenate([chosen[:, np.arange(n_ends) % chosen.shape[1]], centre], axis=1)
+
+
+def _thinned(track: np.ndarray) -> np.ndarray:
+    """`KEPT` draws of all chains, `(cell, draw, parameter)`, of a track, `(cell, chain, step, parameter)`."""
+    pooled = track.reshape(len(track), -1, track.shape[-1])
+    return pooled[:, np.linspace(0, pooled.shape[1] - 1, KEPT).astype(int)]
 
 
 def _within(sheets: Sheets, precision: np.ndarray) -> np.ndarray:
