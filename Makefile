@@ -179,6 +179,10 @@ emvitgta moog-vit-all: sdma emvit
 ew experiment-wave: $(ENV)
 	$(PYTHON) src/train.py experiment=wave $(ARGS)
 
+## sc speech-commands: Train BC-ResNet on Speech Commands, which scripts/speech_commands.py CORPUS packs
+sc speech-commands: $(ENV)
+	$(PYTHON) src/train.py experiment=speech_commands $(ARGS)
+
 ## ed digits: Train the tiny CNN on scikit-learn's handwritten digits: pictures, no sounds
 ed digits: $(ENV)
 	$(PYTHON) src/train.py experiment=digits $(ARGS)
@@ -198,6 +202,10 @@ trs train-small: $(ENV)
 ## trl train-large: Train with the default configuration on the large set
 trl train-large: $(ENV)
 	$(PYTHON) src/train.py data=vimh_16kdss $(ARGS)
+
+## kf kfold: Train on all folds of a dataset but one, for each; mean and spread; resumable (ARGS="data.data_dir=DIR model=NAME")
+kf kfold: $(ENV)
+	@$(PYTHON) scripts/kfold.py $(ARGS)
 
 # ----- tests and code
 
@@ -236,6 +244,10 @@ rob robustness: $(ENV)
 ## str sim-to-real: Read other implementations of the Moog voice with networks of the set basic, and tabulate (RUNS="RUN …")
 str sim-to-real: $(ENV)
 	@set -f; $(PYTHON) scripts/sim_to_real.py $$RUNS $(ARGS)
+
+## wd words: Have espeak-ng speak words as of Speech Commands, train on some voices, test on others, tabulate; resumable
+wd words: $(ENV)
+	@$(PYTHON) scripts/words.py $(ARGS)
 
 ## st study: Compare representations and end-to-end networks, 256 to 65,536 sounds, about 2 hours and 30 GB; resumable
 st study: $(ENV)

@@ -94,13 +94,18 @@ class ParamTensors(Conversions[Tensor], nn.Module):
         """Whether a head's parameter acts on any sample, bool, `(head,)`, by true classes; None where all always do."""
         return self.active_from_index(index).any(dim=0) if self.pairs else None
 
-    def mean_over_active(self, losses: Tensor, index: Tensor) -> Tensor:
+    def mean_over_active(self, losses: Tensor, index: Tensor, weight: Tensor | None = None) -> Tensor:
         """Mean over the samples on which a head's parameter acts, `(head,)`; 0 where there are none.
 
         Args:
             losses: `(batch, head)`.
             index: True classes, int64, `(batch, head)`.
+            weight: Of each sample, 0 or more, `(batch, head)` or `(batch, 1)`; None: all weigh alike.
         """
+        if weight is not None:
+            weight = weight.expand_as(losses) * self.active_from_index(index)
+            weighted = torch.where(weight > 0, weight * losses, 0.0).sum(dim=0)
+            return weighted / weight.sum(dim=0).clamp(min=torch.finfo(losses.dtype).tiny)
         if not self.pairs:
             return losses.mean(dim=0)
         active = self.active_from_index(index)

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import NamedTuple
 
 import hypothesis
@@ -32,8 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest was started in t
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that are marked `gpu` where there is no CUDA device, and those of `soundfont` without it."""
-    there = {"gpu": torch.cuda.is_available(), "soundfont": find_spec("tinysoundfont") is not None}
+    """Leave out the tests that are marked by what is not here: a CUDA device, a package, a program."""
+    there = {
+        "gpu": torch.cuda.is_available(),
+        "soundfont": find_spec("tinysoundfont") is not None,
+        "espeak": which("espeak-ng") is not None,
+    }
     left_out = [item for item in items if any(item.get_closest_marker(name) and not there[name] for name in there)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

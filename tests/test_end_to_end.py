@@ -106,4 +106,4 @@ def test_an_audit_takes_classes_of_the_users_own(recipe_of, tmp_path, monkeypatc
     generate(recipe_of("synth._target_=own_synth.Voice", "dataset.size=8"), tmp_path / "set")
     with pytest.raises(CheckpointError, match=r"own_synth\.Voice.*--trusted-modules"):
         audit_dataset(tmp_path / "set", 2, 0)
-    assert audit_dataset(tmp_path / "set", 2, 0, ["own_synth"])[1] == 8
+    assert audit_dataset(tmp_path / "set", 2, 0, ["own_synth"]).n_same == 8

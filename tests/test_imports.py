@@ -47,8 +47,9 @@ MAY_IMPORT = {
     "sheet": {"params", "vimh", "playback", "pages"},
     "checkpoints": {"migration", "hydra_versions", "vimh", "models", "plain"},
     "readings": {"params", "recordings", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
-    "callbacks": {"params", "recipe"},
+    "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
+    "packing": {"hydra_versions", "params", "perturb", "recordings", "spectral", "vimh", "programs"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}

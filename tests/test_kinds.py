@@ -54,7 +54,7 @@ from src.tasks.audio_eval import audio_eval
 from src.tasks.evaluate import evaluate
 from src.tasks.export import export
 from src.tasks.predict import predict
-from src.tasks.results import head_results, results_table
+from src.tasks.results import CATEGORY_FIGURES, FIGURES, head_results, results_tables
 from src.tasks.train import train
 from src.vimh.info import DatasetInfo, mapping_from_spec
 from src.vimh.reader import VIMHReader
@@ -69,6 +69,7 @@ PARAMETERS = {
     "lfo_rate": {"scale": "log", "min": 2, "max": 16, "step": 1.1892, "units": "Hz", "active_if": {"lfo": "on"}},
 }
 SPACE = ParameterSpace.from_config(PARAMETERS)
+OF_CATEGORIES = {"acc", "balanced_acc", "f1", "ece", "majority", "names", "confusion", "visible"}
 LOSSES = [CrossEntropy(label_smoothing=0.1), SoftTarget(), WeightedCrossEntropy(), Ordinal(), Regression(), Gaussian()]
 
 
@@ -547,31 +548,40 @@ def test_people_read_names_natural_units_and_nothing_where_nothing_acts():
     assert std[1].tolist() == [None, 0.1, None, None]
 
 
-def test_the_table_of_results_has_f1_where_there_are_categories():
-    metrics = {
-        f"test/{spec.name}_{key}": 0.5 for spec in SPACE.varying for key in ("acc", "acc1", "f1", "mae", "steps")
-    }
-    metrics |= {f"test/{spec.name}_{key}": 0.5 for spec in SPACE.varying for key in ("nmae", "coverage")}
+def test_categories_have_a_table_of_results_of_their_own():
+    keys = (*FIGURES, *CATEGORY_FIGURES)
+    metrics = {f"test/{spec.name}_{key}": 0.5 for spec in SPACE.varying for key in keys}
     figures = dict.fromkeys((spec.name for spec in SPACE.varying), 0.25)
-    results = head_results(metrics, SPACE.varying, figures, figures, {})
-    assert set(results["waveform"]) == {"acc", "f1", "majority", "names", "visible"}
-    console = Console(width=100)
-    with console.capture() as capture:
-        console.print(results_table(results, "tremolo"))
-    lines = capture.get().splitlines()
-    (waveform,) = [line.split() for line in lines if line.startswith("waveform")]
-    assert waveform[1:] == ["0.500", "0.500", "0.250"]
-    assert "macro" in capture.get()
+    confusions = {"waveform": [[3, 1, 0], [5, 2, 0], [0, 0, 1]], "lfo": [[4, 0], [0, 4]]}
+    results = head_results(metrics, SPACE.varying, figures, figures, {}, confusions=confusions)
+    assert set(results["waveform"]) == OF_CATEGORIES
+    assert results["waveform"]["confusion"] == confusions["waveform"]
+    of_files = head_results(
+        metrics | {"test/lfo_file_acc": 0.75}, SPACE.varying, figures, figures, {}, confusions=confusions
+    )
+    console = Console(width=80)
+    shown = []
+    for table in results_tables(of_files, "tremolo"):
+        with console.capture() as capture:
+            console.print(table)
+        shown.append(capture.get())
+    numbers, categories = shown
+    assert "waveform" not in numbers and "within" in numbers
+    assert "octave" not in categories and "within" not in categories
+    (waveform, lfo) = [line.split() for line in categories.splitlines() if line.startswith(("waveform ", "lfo "))]
+    assert waveform[1:] == ["0.500"] * 4 + ["0.250"]
+    assert lfo[1:] == ["0.500"] * 3 + ["0.750", "0.500", "0.250"]
+    assert "waveform: sawtooth for sine, 5 of 7" in categories
+    assert "lfo:" not in categories  # none is taken for another
 
 
 def test_an_audit_moves_categories_to_another_class_and_counts_what_acts(recipe):
     value = recipe.values(0, 24)
     waveform, _, lfo, rate = audit(value, recipe.space.varying, lambda at: observe(recipe, at))
-    assert len(rate.stds) == (value[:, 2] == 1).sum()
-    assert np.isinf(waveform.std)
-    assert np.isinf(lfo.std)
     assert waveform.invisible == lfo.invisible == 0
-    assert np.isfinite(rate.stds).all()
+    acts = value[:, 2] == 1
+    (*_, alone) = audit(value[acts], recipe.space.varying, lambda at: observe(recipe, at))
+    assert (rate.level_rms, rate.invisible) == pytest.approx((alone.level_rms, alone.invisible))
 
 
 def test_refinement_finds_the_classes_and_refines_the_rest(recipe, data_dir):
@@ -641,7 +651,7 @@ def test_the_example_goes_all_the_way(recipe, data_dir, compose_run, tmp_path, c
     run_dir = tmp_path / "run"
     train(compose_run(run_dir, "model=cnn_micro", "loss=cross_entropy", *data, "trainer.max_epochs=3", "logger=none"))
     results = json.loads((run_dir / "results.json").read_text())["heads"]
-    assert set(results["waveform"]) == {"acc", "f1", "majority", "names", "visible"}
+    assert set(results["waveform"]) == OF_CATEGORIES
     assert results["waveform"]["names"] == list(WAVES)
     assert results["lfo_rate"]["units"] == "log10 Hz"
     ckpt_path = run_dir / "checkpoints" / "last.ckpt"

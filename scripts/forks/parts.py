@@ -107,14 +107,23 @@ PARTS = (
     ),
     Part(
         "words",
-        "spoken words: the networks after BC-ResNet",
+        "spoken words: networks after BC-ResNet, Speech Commands, and a set that espeak-ng speaks",
         (
+            "configs/experiment/speech_commands.yaml",
             "configs/model/bc_resnet*.yaml",
             "docs/networks/bc_resnet_*.svg",
+            "docs/results/words.json",
+            "docs/words.md",
+            "scripts/speech_commands.py",
+            "scripts/words.py",
             "src/models/components/bc_resnet.py",
             "tests/models/test_bc_resnet.py",
+            "tests/scripts/test_speech_commands.py",
+            "tests/scripts/test_words.py",
+            "tests/speech_corpus.py",
         ),
-        r"(?i:bc[-_]?resnet)|BroadcastBlock|SubSpectralNorm",
+        r"(?i:bc[-_]?resnet)|BroadcastBlock|SubSpectralNorm|\bspeech_(corpus|commands\.main|commands_)|"
+        r"import speech_commands|pack_speech|\bespeak|\bwords\.(py|md)\b|\bmake (sc|wd)\b|[Kk]nown words",
     ),
     Part(
         "channels",
@@ -155,7 +164,7 @@ PARTS = (
         (
             "docs/benchmarks.md",
             "docs/results.md",
-            "docs/results/*",
+            "docs/results/[!w]*",
             "docs/robustness.md",
             "docs/sim_to_real.md",
             "scripts/bench.py",

@@ -16,6 +16,7 @@ from src.callbacks.periodic import Periodic, predict_batches
 from src.callbacks.tensorboard import tensorboard_writers
 from src.errors import check_number
 from src.params import ParameterSpace, ParamSpec
+from src.pictures.confusion import confusion_figure
 from src.text import one_line
 
 DPI = 72
@@ -53,7 +54,8 @@ class HeadPredictions(NamedTuple):
 class HeadFigures(Periodic):
     """Writes figures to TensorBoard every few epochs, and after the last one.
 
-    `heads/{name}`: confusion matrix of the classes, and predicted over true values where they have an order.
+    `heads/{name}`: confusion matrix of the classes, and predicted over true values where they have an order; after a
+    test `test/{name} confusion` of every category, of all test samples.
     `spectrograms/…`: a few images, each with the predicted and the true value of every head. The samples are the first
     ones that validate, as the first process sees them. Without a TensorBoard logger nothing is drawn.
 
@@ -97,6 +99,15 @@ class HeadFigures(Periodic):
                 writer.add_image(tag, picture, trainer.global_step, dataformats="HWC")
         return True
 
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Called by Lightning after a test."""
+        for writer in tensorboard_writers(trainer):
+            for spec in pl_module.specs:
+                counts = trainer.callback_metrics.get(f"test/{spec.name}_confusion")
+                if counts is not None:
+                    picture = pixels(confusion_figure(spec, counts.cpu().numpy(), "test samples"))
+                    writer.add_image(f"test/{spec.name} confusion", picture, trainer.global_step, dataformats="HWC")
+
     def _predictions(self, trainer: Trainer, pl_module: Any) -> dict[str, HeadPredictions]:
         """Predictions of every head for the samples that are shown."""
         found = predict_batches(trainer, pl_module, self.batches)
@@ -116,12 +127,17 @@ class HeadFigures(Periodic):
 
 
 def head_figure(spec: ParamSpec, true_index: np.ndarray, true_value: np.ndarray, predicted: HeadPredictions) -> Figure:
-    """Confusion matrix and scatter of one head; true classes and values are `(sample,)`."""
+    """Confusion matrix and scatter of one head; true classes and values are `(sample,)`.
+
+    Of a category the confusion matrix alone, with the names of the classes.
+    """
+    if spec.categorical:
+        counts = confusion_matrix(true_index, predicted.index, spec.n_classes)
+        return confusion_figure(spec, counts, "validation samples")
     figure = Figure(figsize=(7.0, 3.4), dpi=DPI)
     # Two ticks an axis, and everything placed by hand: measuring texts to place others would take most of the time.
     draw_confusion(figure.add_axes((0.1, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_index, predicted.index)
-    if not spec.categorical:
-        draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
+    draw_scatter(figure.add_axes((0.6, 0.14, 0.38, 0.7), **_frame(spec)), spec, true_value, predicted.value)
     caption = f"{_name(spec)} in {_units(spec)}" if spec.units else _name(spec)
     figure.text(0.1, 0.94, f"{caption}, {len(predicted.index)} validation samples")
     return figure

@@ -38,8 +38,9 @@ from src.vimh.info import DatasetInfo, shared_numbers
 log = logging.getLogger(__name__)
 
 ENTRY = "nsm_run"  # key of the checkpoint that holds what is not weights
-DIVISION = ("seed", "val_fraction", "train_size")  # of the section `data`: what decides which training samples validate
-STORED_SECTIONS = ("model", "loss", "data", "seed", "task_name", "experiment_name", "tags")
+# Of the section `data`: what decides which training samples validate.
+DIVISION = ("seed", "val_fraction", "train_size", "fold")
+STORED_SECTIONS = ("model", "loss", "augment", "data", "seed", "task_name", "experiment_name", "tags")
 
 
 def build_model(
@@ -47,6 +48,7 @@ def build_model(
     info: DatasetInfo,
     aux_statistics: tuple[list[float], list[float]] | None = None,
     instantiate: Callable[..., Any] = instantiate_own,
+    **training: Any,
 ) -> VIMHLitModule:
     """The network that a configuration describes for a dataset, complete with heads, loss and metrics.
 
@@ -55,13 +57,16 @@ def build_model(
         info: The dataset.
         aux_statistics: Mean and standard deviation of the conditioning inputs; None where weights are loaded after it.
         instantiate: Makes an object from a section with a `_target_`, for a `slot`.
+        **training: What the module needs to train and no checkpoint holds: `augment`, `class_counts`.
     """
     loss = instantiate(config["loss"], slot="loss")
     io = network_io(config, info, loss, aux_statistics)
     make_module = instantiate(config["model"], slot="module", net=None, _partial_=True)
     net = build_network(config, io, instantiate)
     parameters = [asdict(spec) for spec in info.parameters]
-    return make_module(net=net, loss=loss, parameters=parameters, input_shape=io.input_shape, n_aux=io.n_aux)
+    return make_module(
+        net=net, loss=loss, parameters=parameters, input_shape=io.input_shape, n_aux=io.n_aux, **training
+    )
 
 
 def build_network(config: Mapping[str, Any], io: NetIO, instantiate: Callable[..., Any]) -> nn.Module:

@@ -30,6 +30,9 @@ class BatchOrder(Sampler[Tensor]):
     take every `world_size`-th sample each, and all have the same number of batches, because they wait for each other at
     every one; no sample is seen twice.
 
+    Balanced, an epoch has as many samples as ever, but equally many of every class, to within one. Of a class with
+    fewer samples than that each is seen equally often, to within one; of a class with more, others in every epoch.
+
     Args:
         n_samples: Number of samples.
         batch_size: The most that a device gets at a time.
@@ -38,6 +41,7 @@ class BatchOrder(Sampler[Tensor]):
         world_size: Number of devices.
         equal: Leave out the last samples of an epoch's order, fewer than `world_size`, so that all devices have equally
             many: gradients are averaged over devices. Without it no sample is left out: metrics are summed.
+        classes: Of every sample, whole numbers, `(sample,)`: shuffled orders are balanced. None: they are not.
 
     Raises:
         ConfigError: If a device would be left without samples for a batch.
@@ -51,11 +55,13 @@ class BatchOrder(Sampler[Tensor]):
         rank: int = 0,
         world_size: int = 1,
         equal: bool = False,
+        classes: np.ndarray | None = None,
     ) -> None:
         self.n_samples = n_samples
         self.used = n_samples - n_samples % world_size if equal else n_samples
         self.n_batches = -(-self.used // (batch_size * world_size))
         self.seed = seed
+        self.members = [] if classes is None else [np.flatnonzero(classes == c) for c in np.unique(classes)]
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -82,11 +88,23 @@ class BatchOrder(Sampler[Tensor]):
             order = torch.arange(self.n_samples)
         else:
             source = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
-            order = torch.from_numpy(np.random.default_rng(source).permutation(self.n_samples))
+            order = torch.from_numpy(self._shuffled(np.random.default_rng(source)))
         order = order[: self.used][self.rank :: self.world_size]
         if device.type == "cuda":
             order = order.contiguous().pin_memory().to(device, non_blocking=True)
         yield from order.tensor_split(len(self))
+
+    def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
+        """Numbers of the samples of an epoch."""
+        if not self.members:
+            return rng.permutation(self.n_samples)
+        n_each, n_more = divmod(self.n_samples, len(self.members))
+        quotas = n_each + (rng.permutation(len(self.members)) < n_more)
+        drawn = []
+        for members, quota in zip(self.members, quotas.tolist(), strict=True):
+            n_times, n_rest = divmod(quota, len(members))
+            drawn += [*[members] * n_times, rng.choice(members, n_rest, replace=False)]
+        return rng.permutation(np.concatenate(drawn))
 
 
 class Batches:

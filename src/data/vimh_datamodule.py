@@ -1,5 +1,6 @@
 """`VIMHDataModule`: a VIMH dataset as training, validation and test batches."""
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,24 +14,28 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from src.data.batches import Batches, BatchOrder, Chunks, WorkerBatches, batches_per_chunk, page_locked
+from src.data.division import Division
 from src.data.stream import CPU, SOUNDS_OF_A_SEED, DeviceSource, Stream, device_stream
-from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, Measure, MemoryDataset, Samples, VIMHDataset
+from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, JoinedSamples, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_number
 from src.vimh.folder import is_there
 from src.vimh.info import DatasetInfo
-from src.vimh.reader import Batch, VIMHReader, VIMHSplit, read_description
+from src.vimh.reader import Batch, VIMHReader, read_description
+from src.vimh.sources import Sources
 
 MAX_STATISTICS = 65536  # samples that statistics are taken over
 AT_ONCE = 4096  # samples whose images are read along with their labels
 MOST_BYTES = 256_000_000  # of images that are read at once for either
 MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
-LEAST_PART = 1000  # validation sounds that choose a checkpoint, fit error bars, and scale them, each
 CALIBRATION_PIECE = 500  # sounds that are made at a time
 
 
 class VIMHDataModule(LightningDataModule):
     """Training and validation samples are drawn from the dataset's `train` by seed, test samples are its `test`.
+
+    Where the dataset says which file each sample comes from, groups stay together: all frames of a file, or all files
+    of a speaker, train or validate, and what the corpus itself has to validate does.
 
     Devices that train together share every batch: see `BatchOrder`.
 
@@ -54,8 +59,12 @@ class VIMHDataModule(LightningDataModule):
         stream_source: Takes the dataset's description, and returns what makes the sounds `start` to `stop - 1` of an
             endless list of sounds of its kind that are not in it, with the attributes of `vimh.reader.Batch`. If it is
             a `DeviceSource`, a GPU that trains makes them.
+        fold: Name of a fold of the dataset: its samples test, and those of the other folds train and validate, whether
+            they stand in `train` or in `test`. None: the dataset's own division.
         calibration_size: Most sounds that calibrate the error bars after a training, two thirds to fit them to each
             sound and one third to scale them; as many as an epoch has where that is fewer. 0: none.
+        balanced: Name of a head whose classes an epoch of training draws equally often, see `BatchOrder`; samples on
+            which it does not act are a class of their own. None: every sample once.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
 
     Attributes:
@@ -80,6 +89,8 @@ class VIMHDataModule(LightningDataModule):
         stream_source: Callable[..., Callable[[int, int], Batch]] | None = None,
         make_dataset: Callable[..., None] | None = None,
         calibration_size: int = 6000,
+        fold: int | str | None = None,
+        balanced: str | None = None,
     ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, whole=True, least=1)
@@ -97,8 +108,15 @@ class VIMHDataModule(LightningDataModule):
                 f"data.in_memory is true and data.num_workers {num_workers}: processes can only load what is in a "
                 "file. Leave one of them at its default."
             )
+        if stream and fold is not None:
+            raise ConfigError("data.stream is true, but data.fold is set: there are no fresh sounds of some folds.")
         if stream and stream_source is None:
             raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")
+        if stream and balanced is not None:
+            raise ConfigError(
+                f"data.balanced is {balanced!r}, but data.stream makes new sounds, whose classes are equally frequent. "
+                "Leave one of them out."
+            )
         self.data_dir = Path(data_dir)
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -116,6 +134,8 @@ class VIMHDataModule(LightningDataModule):
         self.make_dataset = make_dataset
         self.waited = self.worked = 0.0
         self.calibration_size = calibration_size
+        self.fold = fold
+        self.balanced = balanced
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -138,7 +158,7 @@ class VIMHDataModule(LightningDataModule):
             raise VIMHError(
                 f"{self.data_dir}: no dataset there, and data.make_dataset is null. Make one with `python "
                 f"generate_vimh.py output_dir={self.data_dir.parent} dataset.name={self.data_dir.name}` and its "
-                "--config-name, or name another data.data_dir."
+                "--config-name, pack other data with scripts/to_vimh.py, or name another data.data_dir."
             )
 
     def check_devices(self, n_devices: int) -> None:
@@ -163,64 +183,83 @@ class VIMHDataModule(LightningDataModule):
         return reader
 
     @cached_property
+    def division(self) -> Division:
+        """Who trains, validates and tests."""
+        return Division(self.reader, self.val_fraction, self.train_size, self.seed, self.fold)
+
+    @property
+    def _division(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the validation and of the training samples."""
+        return self.division.parts
+
+    def sources_of(self, stage: str) -> Sources | None:
+        """Where the samples of a stage come from, in their order; None where the dataset does not say.
+
+        Args:
+            stage: `train`, `val` or `test`.
+        """
+        if (sources := self.division.sources) is None:
+            return None
+        numbers = {"train": self._division[1], "val": self._validation_parts[0], "test": self.division.test}
+        return sources.take(numbers[stage])
+
+    @cached_property
     def train_set(self) -> Samples:
         """The training samples of the dataset."""
-        return self._samples(self.reader.train, self._division[1])
+        return self._samples(self._division[1])
 
     @cached_property
     def val_set(self) -> Samples:
         """The validation samples, by which a checkpoint is chosen."""
-        return self._samples(self.reader.train, self._validation_parts[0])
+        return self._samples(self._validation_parts[0])
 
     @cached_property
     def test_set(self) -> Samples:
         """The test samples."""
-        if self.info.test_samples == 0:
+        if not len(self.division.test):
             raise VIMHError(f"{self.data_dir}: has no test samples. Train with test=false, or use another dataset.")
-        return self._samples(self.reader.test, np.arange(self.info.test_samples))
+        return self._samples(self.division.test, self._test_files())
 
-    def _samples(self, split: VIMHSplit, indices: np.ndarray) -> Samples:
-        """Some samples of a split, in memory if they are to be there."""
-        dataset = VIMHDataset(split, indices, self.aux, self.measure)
-        return MemoryDataset.load(dataset) if self._is_in_memory else dataset
+    def _test_files(self) -> np.ndarray | None:
+        """Number of the file that each test sample comes from, `(sample,)`; None where there is no file of several."""
+        sources = self.sources_of("test")
+        names, numbers = np.unique([] if sources is None else sources.file, return_inverse=True)
+        return numbers if len(names) < len(numbers) else None
+
+    def _samples(self, numbers: np.ndarray, file: np.ndarray | None = None) -> Samples:
+        """Some samples, in memory if they are to be there.
+
+        Args:
+            numbers: Rising; those of `test` follow those of `train`.
+            file: As for `VIMHDataset`.
+        """
+        n_train = self.info.train_samples
+        is_train = numbers < n_train
+        found = [
+            VIMHDataset(split, numbers[some] - first, self.aux, self.measure, None if file is None else file[some])
+            for split, some, first in ((self.reader.train, is_train, 0), (self.reader.test, ~is_train, n_train))
+            if some.any()
+        ]
+        if self._is_in_memory:
+            return functools.reduce(MemoryDataset.followed_by, map(MemoryDataset.load, found))
+        return found[0] if len(found) == 1 else JoinedSamples(*found)
 
     @cached_property
     def _is_in_memory(self) -> bool:
         """Whether the samples are held in memory, each split from its first use on."""
         if self.in_memory != "auto":
             return bool(self.in_memory)
-        n_samples = sum(map(len, self._division)) + self.info.test_samples
+        n_samples = sum(map(len, self._division)) + len(self.division.test)
         sample = MemoryDataset.load(VIMHDataset(self.reader.train, np.arange(1), self.aux, self.measure))
         return not self.num_workers and n_samples * sample.n_bytes <= memory_budget(CPU)
 
-    @cached_property
-    def _division(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the validation and of the training samples in `train`, each in rising order."""
-        n_samples = self.info.train_samples if self.train_size is None else self.train_size
-        if not 0 < n_samples <= self.info.train_samples:
-            raise ConfigError(
-                f"data.train_size is {n_samples}, but {self.data_dir} has {self.info.train_samples} samples to train "
-                "on."
-            )
-        n_val = round(n_samples * self.val_fraction)
-        if not 0 < n_val < n_samples:
-            raise ConfigError(
-                f"data.val_fraction {self.val_fraction} of {n_samples} samples leaves {n_val} to validate. Choose "
-                "another fraction, or a larger dataset."
-            )
-        drawn = np.random.default_rng(self.seed or 0).permutation(self.info.train_samples)[:n_samples]
-        return np.sort(drawn[:n_val]), np.sort(drawn[n_val:])
-
-    @cached_property
+    @property
     def _validation_parts(self) -> list[np.ndarray]:
         """Numbers of the validation samples that choose a checkpoint, and of those that fit and that scale error bars.
 
         Where more sounds can be made, or there are too few samples for three parts, all of them choose.
         """
-        drawn = self._division[0]
-        if self.info.generator is not None or len(drawn) < 3 * LEAST_PART:
-            return [drawn]
-        return [drawn[part::3] for part in range(3)]
+        return [self._division[0]] if self.info.generator is not None else self.division.validation_parts
 
     def calibration_sets(self) -> tuple[Iterator[dict[str, Tensor]], Iterator[dict[str, Tensor]]] | None:
         """Batches of the sounds that fit error bars, and of those that scale them; None where there are none.
@@ -249,7 +288,7 @@ class VIMHDataModule(LightningDataModule):
 
     def _in_pieces(self, numbers: np.ndarray) -> Iterator[dict[str, Tensor]]:
         """Some samples of the file, a piece at a time."""
-        samples = self._samples(self.reader.train, numbers)
+        samples = self._samples(numbers)
         for first in range(0, len(samples), CALIBRATION_PIECE):
             yield samples[first : first + CALIBRATION_PIECE]
 
@@ -269,6 +308,31 @@ class VIMHDataModule(LightningDataModule):
         samples = self.spaced_training_samples(AT_ONCE)
         columns = [self.aux.index(name) for name in SPEC_RANGE] if {*SPEC_RANGE} <= {*self.aux} else []
         return samples["image"], samples["aux"][:, columns]
+
+    def class_counts(self) -> Tensor:
+        """Training samples of every class, int64, `(head, class)`: only those on which a parameter acts count."""
+        index = self._training_classes
+        n_classes = max(spec.n_classes for spec in self.info.parameters)
+        counts = [column[column >= 0].bincount(minlength=n_classes) for column in index.unbind(dim=1)]
+        return torch.stack(counts)
+
+    @cached_property
+    def _training_classes(self) -> Tensor:
+        """Class of every training sample, int64, `(sample, head)`; -1 where a parameter does not act."""
+        index = self._of_all(self.train_set, "index")
+        active = self._active(index)
+        return index if active is None else index.masked_fill(~active, -1)
+
+    def _balanced_classes(self) -> np.ndarray | None:
+        """Class of every training sample by which an epoch is balanced, `(sample,)`; None where it is not."""
+        if self.balanced is None:
+            return None
+        names = self.info.parameter_names
+        if self.balanced not in names:
+            raise ConfigError(
+                f"data.balanced is {self.balanced!r}, which is no head; choose one of {', '.join(names)}."
+            )
+        return self._training_classes[:, list(names).index(self.balanced)].numpy()
 
     def majority_share(self, stage: str = "test") -> dict[str, float]:
         """Accuracy of always predicting the most frequent class of the training samples, per head.
@@ -305,7 +369,12 @@ class VIMHDataModule(LightningDataModule):
 
     def _labels(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
-        samples = self.val_set if stage == "val" else self.test_set
+        return self._of_all(self.val_set if stage == "val" else self.test_set, name)
+
+    def _of_all(self, samples: Samples, name: str) -> Tensor:
+        """The same of some samples."""
+        if isinstance(samples, MemoryDataset):
+            return samples.tensors[name].cpu()
         step = self._affordable(AT_ONCE)
         return torch.cat([samples[first : first + step][name] for first in range(0, len(samples), step)])
 
@@ -352,7 +421,8 @@ class VIMHDataModule(LightningDataModule):
         trainer: Any = self.trainer
         overfits = trainer is not None and trainer.overfit_batches > 0  # the same batches in every epoch
         seed = self.order_seed if stage == "train" and not overfits else None
-        order = BatchOrder(len(samples), seed=seed, equal=stage == "train", **self._share)
+        classes = self._balanced_classes() if stage == "train" else None
+        order = BatchOrder(len(samples), seed=seed, equal=stage == "train", classes=classes, **self._share)
         if self.num_workers:
             settings = {"num_workers": self.num_workers, "pin_memory": self._pins, "persistent_workers": True}
             self._workers.append(WorkerBatches(samples, order, **settings))

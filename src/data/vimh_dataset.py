@@ -144,6 +144,8 @@ class VIMHDataset(Samples):
         indices: Which samples, `(sample,)`.
         aux: Names of the conditioning inputs: `spec_min`, `spec_max`, and features that `measure` computes.
         measure: As for `BatchFormat`.
+        file: Number of the file that each sample comes from, int64, `(sample,)`: batches have it as `file`. None: they
+            have not.
     """
 
     def __init__(
@@ -152,10 +154,12 @@ class VIMHDataset(Samples):
         indices: np.ndarray,
         aux: Sequence[str] = SPEC_RANGE,
         measure: Measure | None = None,
+        file: np.ndarray | None = None,
     ) -> None:
         self.split = split
         self._reopen: Any = split.reopen  # None: the split itself is handed over
         self.indices = indices
+        self.file = file
         self.format = BatchFormat(split.info.parameters, aux, measure)
         if aux and not split.has_spec_range:
             raise ConfigError(f"{split.path}: its records hold no spec_min and spec_max; set data.aux=[].")
@@ -181,7 +185,9 @@ class VIMHDataset(Samples):
 
     def __getitems__(self, items: Numbers) -> dict[str, Tensor]:
         """A batch."""
-        return self.format(self.split.read(self.indices[items if isinstance(items, slice) else np.asarray(items)]))
+        chosen = items if isinstance(items, slice) else np.asarray(items)
+        batch = self.format(self.split.read(self.indices[chosen]))
+        return batch if self.file is None else batch | {"file": torch.from_numpy(self.file[chosen])}
 
 
 class MemoryDataset(Samples):
@@ -206,6 +212,10 @@ class MemoryDataset(Samples):
                 tensors[key][chunk] = tensor
         return cls(tensors)
 
+    def followed_by(self, other: "MemoryDataset") -> "MemoryDataset":
+        """These samples, and others behind them."""
+        return MemoryDataset({key: torch.cat([tensor, other.tensors[key]]) for key, tensor in self.tensors.items()})
+
     def to(self, device: torch.device) -> "MemoryDataset":
         """The same samples on a device; the very same tensors if they are there already."""
         return MemoryDataset({key: tensor.to(device) for key, tensor in self.tensors.items()})
@@ -224,3 +234,34 @@ class MemoryDataset(Samples):
             return {key: tensor[items] for key, tensor in self.tensors.items()}
         numbers = torch.as_tensor(items, device=self.device)
         return {key: tensor.index_select(0, numbers) for key, tensor in self.tensors.items()}
+
+
+class JoinedSamples(Samples):
+    """The samples of one set, and behind them those of another, each read on access.
+
+    Args:
+        first: On the CPU, as the other is.
+        second: Its batches have the same tensors.
+    """
+
+    def __init__(self, first: Samples, second: Samples) -> None:
+        self.first = first
+        self.second = second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitems__(self, items: Numbers) -> dict[str, Tensor]:
+        """A batch."""
+        numbers = np.arange(len(self))[items] if isinstance(items, slice) else np.asarray(items)
+        is_first = numbers < len(self.first)
+        batches = [
+            (mask, samples.__getitems__(numbers[mask] - offset))
+            for mask, samples, offset in ((is_first, self.first, 0), (~is_first, self.second, len(self.first)))
+            if mask.any()
+        ]
+        shapes = {key: tensor.new_empty(len(numbers), *tensor.shape[1:]) for key, tensor in batches[0][1].items()}
+        for mask, batch in batches:
+            for key, tensor in batch.items():
+                shapes[key][torch.from_numpy(mask)] = tensor
+        return shapes

@@ -1,7 +1,8 @@
 """Analysis by synthesis: from a prediction to the parameters whose spectrogram is nearest to the one observed.
 
-The residuals are those of the audit: levels of the image before it is rounded, and `spec_min` and `spec_max`, each over
-the standard deviation of its noise. So a residual of 1 is what rounding alone leaves.
+The residuals are those of the audit: levels of the image before it is rounded, and `spec_min` and `spec_max`. Pixels
+are over the standard deviation of rounding, so that a residual of 1 is what rounding alone leaves; the ends of the
+range, which are exact, weigh so much that they hold the level, and so little that the search does not stop at them.
 
 Spectrograms in decibels have deep notches where harmonics meet within a band, and a derivative at a point says little
 about the next notch. Derivatives are therefore central differences, wide at first and narrower once nothing is gained.
@@ -14,10 +15,11 @@ sound is explained, and the best result counts. What does not act on a sound sta
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numba
@@ -25,12 +27,13 @@ import numpy as np
 import torch
 
 from src.errors import ConfigError
-from src.evaluation.audit import LEVEL_NOISE, RANGE_NOISE, information_std, observe_waveform
+from src.evaluation.audit import LEVEL_NOISE, information_std, observe_waveform
 from src.evaluation.scoring import parameter_errors
 from src.params import ParameterSpace, ParamSpec
 from src.recipe import Recipe
 from src.spectral.representation import Reversible
 
+RANGE_NOISE = 0.01  # dB of `spec_min` and `spec_max` that weigh as much as LEVEL_NOISE of a pixel
 WIDTHS = (0.1, 0.02, 0.004, 0.001)  # grid steps to either side for a derivative, one stage after the other
 OUTLIER = 10.0  # standard deviations from which on a residual counts linearly (Huber 1964)
 TOLERANCE = 0.1  # of the cost, half a sum of squares; 0.5 is one standard deviation of one parameter
@@ -46,7 +49,7 @@ AT_ONCE = 256  # sounds that are searched side by side
 BLOCK = 1 << 22  # samples rendered at a time
 CACHED = 32  # sounds represented at a time: what they need then stays in the cache
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-8, 1e6
-MEDIAN_OF_GAUSSIAN = 0.6745  # median absolute error of a Gaussian, in standard deviations
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Refinement:
         value: Possible values, float64, `(sound, parameter)`.
         residual_before: Root mean square of the residuals at the start, standard deviations of the noise, `(sound,)`.
         residual: The same at `value`; about 1 where nothing but rounding is left.
-        std: Standard deviation under rounding noise at `value`, grid steps, `(sound, parameter)`; infinite for what
-            does not show, and for integers and categories. Where the residual is far above 1, the errors are far above
-            it.
+        std: Standard deviation that Gaussian noise of the size of rounding would leave at `value`, grid steps,
+            `(sound, parameter)`; infinite for what does not show, and for integers and categories. Where the residual
+            is 1, errors are below it, since rounding is no such noise; where it is far above 1, they are far above.
         n_renders: Renders of the sound, `(sound,)`, each of the sound itself and two more per parameter.
         milliseconds: Wall time per sound.
     """
@@ -175,7 +178,11 @@ def _decibels(image: np.ndarray, spec_range: np.ndarray, level_counts: bool) -> 
 
 
 def refinement_figures(
-    found: Refinement, start: np.ndarray, true_value: np.ndarray, std: np.ndarray, parameters: Sequence[ParamSpec]
+    found: Refinement,
+    start: np.ndarray,
+    true_value: np.ndarray,
+    parameters: Sequence[ParamSpec],
+    beside: Mapping[str, np.ndarray] = NOTHING,
 ) -> dict[str, Any]:
     """What refinement did, as plain data: medians over sounds, errors in grid steps.
 
@@ -183,15 +190,14 @@ def refinement_figures(
         found: By `refine`.
         start: Where it began, `(sound, parameter)`.
         true_value: `(sound, parameter)`.
-        std: Standard deviations under rounding noise at the true values, grid steps, `(sound, parameter)`.
         parameters: In the order of the columns.
+        beside: Further figures of each parameter, `(parameter,)`.
 
     Returns:
         `milliseconds` a sound, `renders`, `residual_before`, `residual`, and `parameters`: name to the median absolute
-        `error_before` and `error`, the `rounding_std`, the `reachable` median error (0.67 of it, as Gaussian errors of
-        that standard deviation have it) and the `ratio` of error and reachable, the last three None where the standard
-        deviation is infinite. Of a category `wrong_before` and `wrong`: shares of wrong classes. Only sounds on which a
-        parameter acts count; without any, it is left out.
+        `error_before` and `error`, or of a category `wrong_before` and `wrong`, shares of wrong classes; and to what is
+        beside, None where that is no finite number. Only sounds on which a parameter acts count; without any, it is
+        left out.
     """
     rows: dict[str, dict[str, float | None]] = {}
     space = ParameterSpace(tuple(parameters))
@@ -203,16 +209,11 @@ def refinement_figures(
         if spec.categorical:
             before, after = (float(error[acts, p].mean()) for error in errors)
             rows[spec.name] = {"wrong_before": before, "wrong": after}
-            continue
-        before, after = (np.median(error[acts, p]) / spec.step for error in errors)
-        median_std = float(np.median(std[acts, p]))
-        reachable = MEDIAN_OF_GAUSSIAN * median_std
-        limits = {"rounding_std": median_std, "reachable": reachable, "ratio": float(after) / reachable}
-        rows[spec.name] = {
-            "error_before": float(before),
-            "error": float(after),
-            **(limits if np.isfinite(median_std) else dict.fromkeys(limits)),
-        }
+        else:
+            before, after = (float(np.median(error[acts, p])) / spec.step for error in errors)
+            rows[spec.name] = {"error_before": before, "error": after}
+        figures = {name: float(column[p]) for name, column in beside.items()}
+        rows[spec.name] |= {name: figure if np.isfinite(figure) else None for name, figure in figures.items()}
     return {
         "milliseconds": found.milliseconds,
         "renders": float(np.median(found.n_renders)),
@@ -297,7 +298,7 @@ class Problem:
         Args:
             sound: Numbers of the sounds, `(sound,)`.
             position: `(sound, parameter)`.
-            width: Of the central differences, grid steps to either side, `(sound,)`.
+            width: Of the central differences, grid steps to either side, `(sound,)` or `(sound, parameter)`.
 
         Returns:
             Residuals, `(sound, residual)`, and slopes per grid step, `(sound, parameter, residual)`, both float32.
@@ -305,8 +306,9 @@ class Problem:
         n_sounds, n_parameters = position.shape
         free = self.free(position)
         (columns,) = np.nonzero(free.any(axis=0))
-        below = np.maximum(position - width[:, None] * free, 0)
-        above = np.minimum(position + width[:, None] * free, self.end)
+        width = width.reshape(n_sounds, -1)
+        below = np.maximum(position - width * free, 0)
+        above = np.minimum(position + width * free, self.end)
         moved = np.stack([below, above], axis=1)[..., None, :]  # (sound, side, 1, parameter)
         moved = np.where(np.eye(n_parameters, dtype=bool)[columns], moved, position[:, None, None])
         positions = np.concatenate([position[:, None], moved.reshape(n_sounds, -1, n_parameters)], axis=1)

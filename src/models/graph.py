@@ -30,7 +30,8 @@ from src.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-INPUTS = ("image", "aux", "normalized", "index")  # what a step reads of a batch
+# What a step reads of a batch, as far as it is there.
+INPUTS = ("image", "aux", "normalized", "index", "share", "other_normalized", "other_index")
 WARM_UP = 3  # batches of a shape before it is recorded: as many as PyTorch warms up with
 MOST_SHAPES = 2  # that are recorded: the batches of an epoch are equal to within one sample
 WITHIN_BACKWARD = ("on_before_backward", "on_after_backward")  # hooks that a replay does not call
@@ -239,7 +240,7 @@ class CapturedStep:
         optimizer: Optimizer,
         graphs: GraphMaker,
     ) -> None:
-        self.batch = {key: batch[key].clone() for key in INPUTS}
+        self.batch = {key: batch[key].clone() for key in INPUTS if key in batch}
         self.optimizer = optimizer
         self.groups = optimizer.param_groups
         self.weights = [weight for group in self.groups for weight in group["params"]]
@@ -335,7 +336,7 @@ class StepGraphs:
 
     def _find(self, batch: Mapping[str, Tensor]) -> CapturedStep | None:
         """The step for a batch, recorded now if its shape has come often enough; None: make it one by one."""
-        shape = tuple((batch[key].shape, batch[key].dtype) for key in INPUTS)
+        shape = tuple((batch[key].shape, batch[key].dtype) for key in INPUTS if key in batch)
         captured = self.captured.get(shape)
         if captured is None:
             self.n_seen[shape] += 1

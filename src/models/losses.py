@@ -36,6 +36,7 @@ class HeadLoss(nn.Module):
     """What every loss can do."""
 
     non_negative = True  # whether the loss has 0 as its floor, so that it can be divided by what remains of it
+    class_weights: str | None = None  # how the classes of categories weigh: see `ClassWeights`
 
     def head_size(self, spec: ParamSpec) -> int:
         """Number of outputs that a head for this parameter needs.
@@ -45,7 +46,14 @@ class HeadLoss(nn.Module):
         """
         raise NotImplementedError
 
-    def per_head(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
+    def per_head(
+        self,
+        logits: Sequence[Tensor],
+        normalized: Tensor,
+        index: Tensor,
+        heads: ParamTensors,
+        weight: Tensor | None = None,
+    ) -> Tensor:
         """Mean loss of a batch for every head, `(head,)`, over the samples on which its parameter acts.
 
         Args:
@@ -53,8 +61,9 @@ class HeadLoss(nn.Module):
             normalized: True positions in the range, `(batch, head)`.
             index: True classes, int64, `(batch, head)`.
             heads: The parameters.
+            weight: Of each sample in the mean, `(batch, head)` or `(batch, 1)`; None: all weigh alike.
         """
-        return heads.mean_over_active(self.per_sample(logits, normalized, index, heads), index)
+        return heads.mean_over_active(self.per_sample(logits, normalized, index, heads), index, weight)
 
     def per_sample(self, logits: Sequence[Tensor], normalized: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
         """Loss of every sample and head, `(batch, head)`; arguments as for `per_head`."""
@@ -73,11 +82,13 @@ class CrossEntropy(HeadLoss):
 
     Args:
         label_smoothing: Share of the target that is spread over all classes.
+        class_weights: How the classes of categories weigh: see `ClassWeights`.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: float = 0.0, class_weights: str | None = None) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
 
     def head_size(self, spec: ParamSpec) -> int:
         """One output per class."""
@@ -135,13 +146,14 @@ class SoftTarget(OrderedClasses):
 
     Args:
         sigma: Standard deviation of the Gaussian, grid steps.
+        class_weights: How the classes of categories weigh: see `ClassWeights`.
 
     Raises:
         ConfigError: If `sigma` is not above 0.
     """
 
-    def __init__(self, sigma: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, sigma: float = 0.5, class_weights: str | None = None) -> None:
+        super().__init__(class_weights=class_weights)
         self.sigma = check_number("loss.sigma", sigma, above=0)
 
     def of_likelihood(self, likelihood: Tensor, steps: Tensor, index: Tensor, heads: ParamTensors) -> Tensor:
@@ -158,6 +170,8 @@ class SoftTarget(OrderedClasses):
 class WeightedCrossEntropy(OrderedClasses):
     """Cross entropy, and a price for probability on wrong classes that grows with their distance.
 
+    The price is weighted, not the classes: that is `class_weights`, here as in every loss of classes.
+
     For a true class c and predicted probabilities p_i the loss is
 
         -log p_c  -  weight * sum over i of |i - c|^alpha * log(1 - p_i)
@@ -168,13 +182,14 @@ class WeightedCrossEntropy(OrderedClasses):
     Args:
         alpha: How the price grows with distance in grid steps: 1 linearly, 2 with its square.
         weight: Of the sum. 0 is plain cross entropy.
+        class_weights: How the classes of categories weigh: see `ClassWeights`.
 
     Raises:
         ConfigError: If `alpha` is not above 0 or `weight` is below 0.
     """
 
-    def __init__(self, alpha: float = 1.0, weight: float = 0.3) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 1.0, weight: float = 0.3, class_weights: str | None = None) -> None:
+        super().__init__(class_weights=class_weights)
         self.alpha = check_number("loss.alpha", alpha, above=0)
         self.weight = check_number("loss.weight", weight, least=0)
 
@@ -199,13 +214,16 @@ class Ordinal(OrderedClasses):
         distance: `l1`, `l2` (half the square) or `huber`.
         delta: Where Huber's loss turns from half the square to linear, grid steps.
         weight: Of the cross entropy.
+        class_weights: How the classes of categories weigh: see `ClassWeights`.
 
     Raises:
         ConfigError: If `distance` is unknown, `delta` is not above 0, or `weight` is below 0.
     """
 
-    def __init__(self, distance: str = "huber", delta: float = 1.0, weight: float = 1.0) -> None:
-        super().__init__()
+    def __init__(
+        self, distance: str = "huber", delta: float = 1.0, weight: float = 1.0, class_weights: str | None = None
+    ) -> None:
+        super().__init__(class_weights=class_weights)
         self.distance = check_choice("loss.distance", distance, DISTANCES)
         self.delta = check_number("loss.delta", delta, above=0)
         self.weight = check_number("loss.weight", weight, least=0)
@@ -290,6 +308,45 @@ class Gaussian(HeadLoss):
     def decoder(self, heads: ParamTensors) -> Decoder:
         """For mean and standard deviation."""
         return MeanStdDecoder(heads)
+
+
+class ClassWeights(nn.Module):
+    """How much a sample weighs in the loss of a category, by its class.
+
+    Args:
+        weights: None: all classes alike. `balanced`: in inverse proportion to how often a class occurs in training, so
+            that all classes weigh the same together and a sample weighs 1 in the mean; a class that does not occur
+            weighs 1. The weights are part of the checkpoint.
+        heads: The parameters. What has an order always weighs 1.
+        counts: Training samples of every class, `(head, class)`; None where weights are loaded after it.
+
+    Raises:
+        ConfigError: If `weights` is unknown, or there is no category.
+    """
+
+    weight: Tensor
+
+    def __init__(self, weights: str | None, heads: ParamTensors, counts: Tensor | None = None) -> None:
+        super().__init__()
+        self.kind = weights
+        if weights is None:
+            return
+        if weights != "balanced":
+            raise ConfigError(f"loss.class_weights is {weights!r}; give null or balanced.")
+        if not heads.any_categorical:
+            raise ConfigError(
+                f"loss.class_weights is balanced, but none of the heads {', '.join(heads.names)} is a category, and "
+                "numbers are not weighed. Leave it at null."
+            )
+        weight = torch.ones(len(heads.names), len(heads.classes))
+        if counts is not None:
+            balanced = counts.sum(dim=1, keepdim=True) / ((counts > 0).sum(dim=1, keepdim=True) * counts)
+            weight = torch.where(heads.categorical.unsqueeze(1) & (counts > 0), balanced, weight)
+        self.register_buffer("weight", weight)
+
+    def forward(self, index: Tensor) -> Tensor | None:
+        """Weights of samples, `(batch, head)`, from their classes, int64, of the same shape; None: all weigh 1."""
+        return None if self.kind is None else self.weight.gather(1, index.T).T
 
 
 class HeadWeights(nn.Module):

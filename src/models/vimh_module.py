@@ -15,20 +15,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.errors import ConfigError, check_choice, check_number
+from src.models.augment import Augment, TensorBatch
 from src.models.components.network import set_memory_format
 from src.models.decoders import Prediction
 from src.models.graph import CudaGraphs, GraphMaker, Outcome, StepGraphs, TrainingSetup, is_replayed
-from src.models.losses import HeadLoss, HeadWeights
+from src.models.losses import ClassWeights, HeadLoss, HeadWeights
 from src.models.metrics import HeadMetrics
 from src.models.spread import Spread
 from src.param_tensors import ParamTensors, in_full
 from src.params import ParamSpec
 
-TensorBatch = Mapping[str, Tensor]
-
 EPOCHS = "epochs"  # metric: how many were trained
 STAGES = ("train", "val", "test")
 SHOWN = ("loss", "acc", "acc_best")  # in the progress bar
+CONFUSION = "_confusion"  # ends the name of what is no figure, but a matrix of counts
 SMALLEST_SCALE = 1e-3  # of a network without any error
 FLAT_OPTIMIZERS = (torch.optim.LBFGS,)  # they view gradients as flat vectors, which channels-last ones are not
 FOUND = ("std_scale", "joint_scale", "best_acc")  # results of the validation of the weights
@@ -74,6 +74,9 @@ class VIMHLitModule(LightningModule):
         accumulate_grad_batches: Batches whose gradients are averaged for a step; the last batch of an epoch makes a
             step with what there is.
         graph: Whether training steps are replayed as CUDA graphs (`src.models.graph`). `auto`: where they can be.
+        augment: Changes training batches; None: nothing does.
+        class_counts: Training samples of every class, `(head, class)`, for a loss that weighs classes by them; None:
+            the weights are those of a checkpoint that is loaded.
 
     Raises:
         ConfigError: If a setting is invalid.
@@ -101,6 +104,8 @@ class VIMHLitModule(LightningModule):
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
         graph: bool | str = "auto",
+        augment: Augment | None = None,
+        class_counts: Tensor | None = None,
     ) -> None:
         super().__init__()
         check_number("trainer.accumulate_grad_batches", accumulate_grad_batches, whole=True, least=1)
@@ -114,6 +119,7 @@ class VIMHLitModule(LightningModule):
         self.loss = loss
         self.heads = ParamTensors(self.specs)
         self.decoder = loss.decoder(self.heads)
+        self.class_weights = ClassWeights(loss.class_weights, self.heads, class_counts)
         self.head_weights = HeadWeights(head_weights, self.names, loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -123,6 +129,7 @@ class VIMHLitModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.accumulate_grad_batches = accumulate_grad_batches
         self.graph = graph
+        self.augment = augment if augment is not None and augment.acts else None
         self.step_graphs: StepGraphs | None = None  # of a training whose steps are replayed
         self.n_accumulated = 0  # batches since the last step
         self.n_resumed = 0  # batches of the epoch that a resumed checkpoint was trained on
@@ -185,14 +192,25 @@ class VIMHLitModule(LightningModule):
         }
 
     def compute_loss(self, logits: Mapping[str, Tensor], batch: TensorBatch) -> Tensor:
-        """Weighted mean over the heads, a scalar."""
-        per_head = [logits[name] for name in self.names]
-        losses = self.loss.per_head(per_head, batch["normalized"], batch["index"], self.heads)
-        return self.head_weights(losses, self.heads.present(batch["index"]))
+        """Weighted mean over the heads, a scalar. A batch of mixtures has two targets a sample, by their shares."""
+        outputs, normalized, index = [logits[name] for name in self.names], batch["normalized"], batch["index"]
+        if mixed := "share" in batch:
+            outputs = [torch.cat([of_head, of_head]) for of_head in outputs]
+            normalized = torch.cat([normalized, batch["other_normalized"]])
+            index = torch.cat([index, batch["other_index"]])
+        weight = self.class_weights(index)
+        if mixed:
+            shares = torch.cat([batch["share"], 1 - batch["share"]]).unsqueeze(1)
+            weight = shares if weight is None else shares * weight
+        losses = self.loss.per_head(outputs, normalized, index, self.heads, weight)
+        return self.head_weights(losses, self.heads.present(index))
 
     def training_step(self, chunk: Sequence[TensorBatch], batch_idx: int) -> None:
         """Make an optimizer step for each batch of a chunk, or for each `accumulate_grad_batches`."""
         trainer, scheduler = self.trainer, self.lr_schedulers()
+        if self.augment is not None:
+            first = sum(self._train_loader.lengths[: batch_idx + 1]) - len(chunk)  # a resumed epoch begins within one
+            chunk = self.augment(chunk, self.current_epoch, first, self.global_rank)
         outcomes: list[Outcome] = []
         for number, batch in enumerate(chunk, start=1):
             ends_epoch = trainer.is_last_batch and number == len(chunk)
@@ -289,6 +307,7 @@ class VIMHLitModule(LightningModule):
             torch.cat([batch["aux"] for batch in chunk[: len(outcomes)]]),
             self.joint_scale,
             likelihood,
+            torch.cat([batch["file"] for batch in chunk]) if "file" in chunk[0] else None,
         )
 
     def on_train_start(self) -> None:
@@ -358,12 +377,20 @@ class VIMHLitModule(LightningModule):
             self.std_scale.copy_(torch.where(scale.isfinite(), scale, self.std_scale))
             self.joint_scale.copy_(self.counts["val"].joint_scale(self.std_scale))
         self._log(figures)
+        if self.trainer.state.fn == "validate":
+            self._hand_over_confusions("val")
         self.counts["val"].reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the figures of the test samples."""
         self._log(self._figures("test"))
+        self._hand_over_confusions("test")
         self.counts["test"].reset()
+
+    def _hand_over_confusions(self, stage: str) -> None:
+        """Put the counts of `HeadMetrics.confusions` beside the metrics: `test/{name}_confusion`."""
+        found = {f"{stage}/{name}{CONFUSION}": counts for name, counts in self.counts[stage].confusions().items()}
+        self.trainer.callback_metrics.update(found)
 
     def _figures(self, stage: str) -> dict[str, Tensor]:
         return {f"{stage}/{name}": figure for name, figure in self.counts[stage].compute().items()}

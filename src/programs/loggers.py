@@ -28,7 +28,7 @@ LOGGER_PACKAGES = {
 
 LOGGED_SECTIONS = (
     *("task_name", "experiment_name", "tags", "seed", "ckpt_path"),
-    *("data", "model", "loss", "trainer", "callbacks", "extras"),
+    *("data", "model", "loss", "augment", "trainer", "callbacks", "extras"),
 )
 
 

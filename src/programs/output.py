@@ -28,7 +28,7 @@ from src.files import write_atomically
 from src.text import IN_ASCII, complain, name_of, one_line, printable, say
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-SECTIONS = ("data", "model", "loss", "callbacks", "logger", "trainer", "paths", "extras")
+SECTIONS = ("data", "model", "loss", "augment", "callbacks", "logger", "trainer", "paths", "extras")
 CONFIG_TREE = "config_tree.log"
 DEFAULT_TAGS = ("dev",)
 SECONDS_BETWEEN_LINES = 3.0

@@ -25,11 +25,11 @@ from src.checkpoints.trusted import instantiate_trusted
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audio_metrics import METRICS
-from src.evaluation.audit import observe, rounding_std
 from src.evaluation.estimates import Estimate, network_values, reference_estimates
+from src.evaluation.posterior import efficiency, posterior, share_untold, why_no_posterior
 from src.evaluation.refinement import refine, refinement_figures
 from src.evaluation.ridges import Ridge, find_ridges
-from src.evaluation.scoring import Row, Scores, score, scores_csv, spread, summarize
+from src.evaluation.scoring import Row, Scores, parameter_errors, score, scores_csv, spread, summarize
 from src.files import write_atomically
 from src.generation import generate
 from src.listening.report import Axes, Report, Side, Sound, render_report
@@ -79,6 +79,7 @@ class AudioEvalSettings(Section):
     num_samples: int | None = Field(ge=1, description="it must be a whole number of 1 or more, or null for all")
     n_listen: PositiveInt
     refine: Flag
+    n_posterior: WholeNumber
     seed: WholeNumber
     data_dir: Text | None
     trusted_modules: Modules
@@ -258,7 +259,7 @@ def evaluate(run: Run, datamodule: VIMHDataModule, recipe: Recipe, settings: Aud
     value, std = network_values(run.module, samples["image"], samples["aux"])
     estimates, figures = [Estimate("network", recipe.space.clip(value), std)], None
     if settings.refine:
-        estimates, figures = refine_estimate(estimates[0], recipe, batch, settings.seed)
+        estimates, figures = refine_estimate(estimates[0], recipe, batch, settings)
 
     train_set, statistics = datamodule.train_set, datamodule.aux_statistics()
     with progress(len(train_set), "Nearest neighbours", "training sounds") as advance:
@@ -270,15 +271,13 @@ def evaluate(run: Run, datamodule: VIMHDataModule, recipe: Recipe, settings: Aud
 
 
 def refine_estimate(
-    network: Estimate, recipe: Recipe, batch: Batch, seed: int
+    network: Estimate, recipe: Recipe, batch: Batch, settings: AudioEvalSettings
 ) -> tuple[list[Estimate], dict[str, Any]]:
     """Estimates after and before analysis by synthesis, and what it did."""
-    parameters = recipe.space.varying
     spec_range = batch.spec_range if batch.spec_range.size else None
     with progress(len(batch.value), "Refining", "sounds") as advance:
-        found = refine(recipe, batch.image, spec_range, network.value, seed=seed, advance=advance)
-    with progress(len(batch.value), "Finding the information", "sounds") as advance:
-        std, _ = rounding_std(batch.value, parameters, partial(observe, recipe), advance)
+        found = refine(recipe, batch.image, spec_range, network.value, seed=settings.seed, advance=advance)
+    beside = beside_posterior(found.value, recipe, batch, settings)
     known = np.where(recipe.space.discrete > 0, np.nan, found.std * recipe.space.step)  # integers and classes: tried
     after = Estimate(
         "refined",
@@ -287,7 +286,24 @@ def refine_estimate(
         {"residual": found.residual, "n_renders": found.n_renders},
     )
     before = replace(network, columns={"residual": found.residual_before})
-    return [after, before], refinement_figures(found, network.value, batch.value, std, parameters)
+    return [after, before], refinement_figures(found, network.value, batch.value, recipe.space.varying, beside)
+
+
+def beside_posterior(
+    value: np.ndarray, recipe: Recipe, batch: Batch, settings: AudioEvalSettings
+) -> dict[str, np.ndarray]:
+    """Efficiency, and share of the error that the pictures do not tell, of estimates, `(parameter,)` each.
+
+    Of the first sounds, as many as the settings say; empty where there is no posterior.
+    """
+    n_sounds = min(settings.n_posterior, len(value))
+    if not n_sounds or why_no_posterior(recipe):
+        return {}
+    true_value, space = batch.value[:n_sounds].astype(np.float64), recipe.space
+    with progress(n_sounds, "Finding what the pictures leave open", "sounds") as advance:
+        found = posterior(recipe, true_value, seed=settings.seed, advance=advance)
+    error = parameter_errors(space, value[:n_sounds], true_value) / np.where(space.categorical, 1.0, space.step)
+    return {"efficiency": efficiency(found, error), "untold": share_untold(found, error)}
 
 
 # ----- what is written and shown
@@ -339,7 +355,7 @@ def compose_report(evaluation: Evaluation, about: dict[str, Any], settings: Audi
     if evaluation.refinement is not None:
         remarks.append(
             "Refined: searched from the network's prediction on, by rendering, for what explains the image best. Its "
-            "error bars are the standard deviation under rounding noise. It took "
+            "error bars are what Gaussian noise of the size of rounding would leave. It took "
             f"{evaluation.refinement['milliseconds']:.1f} ms a sound."
         )
     return Report(
@@ -433,18 +449,23 @@ def means_table(found: Mapping[tuple[str, str], Row], evaluation: Evaluation, wi
 
 
 def refinement_table(figures: dict[str, Any]) -> PlainTable:
-    """A row per parameter: errors before and after, beside what rounding noise would leave."""
+    """A row per parameter: errors before and after, and how near those after are to what the pictures leave open."""
     table = plain_table(
         "Refinement: {milliseconds:.1f} ms and {renders:g} renders a sound\n"
         "Residual {residual_before:.3g} before, {residual:.3g} after (rounding: 1)".format(**figures),
         ("",),
-        ("error\nbefore", "error\nafter", "reach-\nable", "ratio"),
+        ("error\nbefore", "error\nafter", "effi-\nciency", "untold"),
     )
-    table.caption = "Medians of errors in grid steps; reachable: 0.67 std under rounding noise"
+    table.caption = (
+        "Medians of errors in grid steps. Efficiency: expected error under the posterior\n"
+        "over that after, means over sounds. Untold: share of the error in sounds whose\n"
+        "pictures do not tell the parameter"
+    )
     for name, row in figures["parameters"].items():
         if "wrong" in row:
-            table.add_row(name, f"{row['wrong_before']:.0%} wrong", f"{row['wrong']:.0%} wrong", "", "")
-            continue
-        cells = (row[key] for key in ("error_before", "error", "reachable", "ratio"))
-        table.add_row(name, *("–" if cell is None else format_number(cell) for cell in cells))
+            errors = [f"{row[key]:.0%} wrong" for key in ("wrong_before", "wrong")]
+        else:
+            errors = [format_number(row[key]) for key in ("error_before", "error")]
+        cells = (row.get(key) for key in ("efficiency", "untold"))
+        table.add_row(name, *errors, *("–" if cell is None else f"{cell:.2f}" for cell in cells))
     return table

@@ -13,7 +13,7 @@ from src.programs.loggers import instantiate_callbacks, instantiate_trainer
 from src.programs.output import RankedLogger
 from src.programs.run_dirs import checkpoint_to_read
 from src.tasks.devices import check_accelerator
-from src.tasks.results import report_results
+from src.tasks.results import confusions_of, metrics_of, report_results
 from src.tasks.what_runs import announce_run
 
 log = RankedLogger(__name__)
@@ -43,9 +43,10 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     announce_run("", datamodule, run.module, trainer, split=cfg.split)
     test = trainer.validate if cfg.split == "val" else trainer.test
     test(run.module, datamodule=datamodule, verbose=False)
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = metrics_of(trainer)
     if trainer.is_global_zero:
         title = f"{ckpt_path.name}, {cfg.split} set"
         about = {"checkpoint": str(ckpt_path)}
-        report_results(title, metrics, run.info.parameters, datamodule, about, cfg.paths, cfg.split)
+        confusions = confusions_of(trainer, cfg.split)
+        report_results(title, metrics, run.info.parameters, datamodule, about, cfg.paths, cfg.split, confusions)
     return metrics

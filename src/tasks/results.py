@@ -6,21 +6,59 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from lightning.pytorch import Trainer
 from omegaconf import DictConfig
+from rich.text import Text
 
 from src.data.vimh_datamodule import VIMHDataModule
 from src.files import write_atomically
+from src.models.vimh_module import CONFUSION
 from src.params import ParamSpec
+from src.pictures.confusion import confusion_figure
+from src.pictures.plots import png
 from src.programs.output import PlainTable, console, plain_table, say_where, shown_path
 from src.programs.sweep import is_sweep, job_title
+from src.text import one_line
 
 AUDIT = Path("audit") / "{name}" / "audit.json"  # below the directory of logs; scripts/audit_dataset.py writes it
+WORST = "most often taken for another:"
+WIDEST_LINE = 78  # characters below a table
 VISIBLE_SHARE = 0.9  # of the sounds in which one grid step must be visible, or the head is marked
-F1_COLUMN = "macro\nF1"  # after the first of these, where there are categories
-COLUMNS = ("accu-\nracy", "within\n1 step", "most\nfreq.", "mean\nabs. error", "grid\nsteps", "mean\nvalue", "in\n90 %")
 FIGURES = ("acc", "acc1", "mae", "steps", "nmae", "coverage")
-CATEGORY_FIGURES = ("acc", "f1")  # of a head whose classes have no order
-AVERAGED = ("acc", "f1", "acc1", "majority", "steps", "mean_steps", "coverage")
+CATEGORY_FIGURES = ("acc", "balanced_acc", "f1", "ece")  # of a head whose classes have no order
+FILE_FIGURE = "file_acc"  # where files have several samples
+AVERAGED = ("acc", "acc1", "balanced_acc", "f1", "file_acc", "ece", "majority", "steps", "mean_steps", "coverage")
+# Heading, figure, and how it is written.
+COLUMNS = (
+    ("accu-\nracy", "acc", ".3f"),
+    ("within\n1 step", "acc1", ".3f"),
+    ("most\nfreq.", "majority", ".3f"),
+    ("mean\nabs. error", "mae", ".4g"),
+    ("grid\nsteps", "steps", ".3f"),
+    ("mean\nvalue", "mean_steps", ".2f"),
+    ("in\n90 %", "coverage", ".0%"),
+)
+CATEGORY_COLUMNS = (
+    ("accu-\nracy", "acc", ".3f"),
+    ("balan-\nced", "balanced_acc", ".3f"),
+    ("macro\nF1", "f1", ".3f"),
+    ("of\nfiles", "file_acc", ".3f"),
+    ("calib.\nerror", "ece", ".3f"),
+    ("most\nfreq.", "majority", ".3f"),
+)
+Confusions = Mapping[str, Sequence[Sequence[int]]]
+
+
+def metrics_of(trainer: Trainer) -> dict[str, float]:
+    """Every figure that was logged last, by name."""
+    return {name: float(figure) for name, figure in trainer.callback_metrics.items() if figure.ndim == 0}
+
+
+def confusions_of(trainer: Trainer, stage: str) -> dict[str, list[list[int]]]:
+    """How often each class was taken for which, rows of true and columns of predicted classes, by name of the head."""
+    first, found = f"{stage}/", trainer.callback_metrics.items()
+    return {name.removeprefix(first).removesuffix(CONFUSION): counts.tolist() for name, counts in found if counts.ndim}
 
 
 def report_results(
@@ -31,8 +69,11 @@ def report_results(
     about: Mapping[str, Any],
     paths: DictConfig,
     split: str = "test",
+    confusions: Confusions | None = None,
 ) -> None:
-    """Print the table of all heads, of a job of a sweep a line, and write `results.json`.
+    """Print the tables of all heads, of a job of a sweep a line, and write `results.json`.
+
+    Of every category a picture is written beside it: which class was taken for which.
 
     Args:
         title: Of the table.
@@ -42,18 +83,21 @@ def report_results(
         about: What else the file holds; its `checkpoint` is printed.
         paths: The section `paths` of the configuration.
         split: What the metrics are of, `val` or `test`.
+        confusions: From `confusions_of`.
     """
     visible = read_visible(Path(paths.log_dir), datamodule.data_dir.name)
     results = head_results(
-        metrics, specs, datamodule.majority_share(split), datamodule.mean_error(split), visible, split
+        metrics, specs, datamodule.majority_share(split), datamodule.mean_error(split), visible, split, confusions or {}
     )
     path = write_results({**about, "heads": results, "metrics": metrics}, Path(paths.output_dir))
     terminal = console()
     if is_sweep():
         terminal.print(results_line(metrics, path.parent, split), soft_wrap=True)
         return
-    terminal.print(results_table(results, title))
-    say_where(Checkpoint=about["checkpoint"], Results=path)
+    for table in results_tables(results, title):
+        terminal.print(table)
+    pictures = write_confusions(specs, confusions or {}, path.parent)
+    say_where(Checkpoint=about["checkpoint"], Results=path, **{"Confusions": pictures[0]} if pictures else {})
 
 
 def results_line(metrics: Mapping[str, float], output_dir: Path, split: str = "test") -> str:
@@ -69,6 +113,7 @@ def head_results(
     mean_error: Mapping[str, float],
     visible: Mapping[str, float],
     stage: str = "test",
+    confusions: Confusions | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The figures of every head, and those of constant predictions.
 
@@ -79,11 +124,13 @@ def head_results(
         mean_error: Mean absolute error of always predicting the mean value, natural units, per head.
         visible: Share of the sounds in which one grid step is visible in the image, for audited heads.
         stage: Prefix of the metrics' names.
+        confusions: From `confusions_of`.
 
     Returns:
         Head to `acc`, `acc1`, `mae`, `steps`, `nmae`, `coverage` (see `HeadMetrics`), `majority`, `mean_mae`,
-        `mean_steps`, `units`, and `visible`, which may be None. A category has `acc`, `f1`, `majority`, its class
-        `names` and `visible`.
+        `mean_steps`, `units`, and `visible`, which may be None. A category has `acc`, `balanced_acc`, `f1`, `ece`,
+        `file_acc` where files have several samples, `majority`, its class `names`, `confusion`, how often each class
+        was taken for which, `(true, predicted)`, and `visible`.
     """
     results = {}
     for spec in specs:
@@ -91,7 +138,9 @@ def head_results(
         row: dict[str, Any] = {figure: float(metrics[f"{stage}/{spec.name}_{figure}"]) for figure in figures}
         row["majority"] = majority[spec.name]
         if spec.categorical:
-            row["names"] = list(spec.names)
+            if (of_files := f"{stage}/{spec.name}_{FILE_FIGURE}") in metrics:
+                row[FILE_FIGURE] = float(metrics[of_files])
+            row |= {"names": list(spec.names), "confusion": (confusions or {}).get(spec.name)}
         else:
             error = mean_error[spec.name]
             row |= {"mean_mae": error, "mean_steps": error / spec.step, "units": spec.units}
@@ -116,25 +165,60 @@ def read_visible(log_dir: Path, dataset: str) -> dict[str, float]:
         return {}
 
 
+def results_tables(results: Mapping[str, Mapping[str, Any]], title: str) -> list[PlainTable]:
+    """A table of the heads that have an order, and one of the categories; of either, where there are any.
+
+    Args:
+        results: From `head_results`.
+        title: Stands above the first table.
+    """
+    kinds = [{name: row for name, row in results.items() if ("names" in row) == named} for named in (False, True)]
+    made = (results_table, category_table)
+    tables = [make(rows, title) for make, rows in zip(made, kinds, strict=True) if rows]
+    if len(tables) == 2:
+        tables[1].title = "categories"
+    return tables
+
+
 def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> PlainTable:
     """A row per head: accuracies, errors and coverage, beside what constant predictions reach.
 
     Args:
-        results: From `head_results`.
+        results: From `head_results`, of heads that have an order.
         title: Stands above the table.
     """
+    return _table(results, title, COLUMNS)
+
+
+def category_table(results: Mapping[str, Mapping[str, Any]], title: str) -> PlainTable:
+    """A row per category: shares of right classes, beside what a constant class reaches, and the worst confusion.
+
+    Args:
+        results: From `head_results`, of categories.
+        title: Stands above the table.
+    """
+    has_files = any(FILE_FIGURE in row for row in results.values())
+    table = _table(results, title, [column for column in CATEGORY_COLUMNS if has_files or column[1] != FILE_FIGURE])
+    worst = [(name, worst_confusion(row["names"], row["confusion"])) for name, row in results.items()]
+    lines = [one_line(f"{name}: {words}", WIDEST_LINE) for name, words in worst if words]
+    if lines:
+        table.caption = Text("\n".join([*([str(table.caption)] if table.caption else []), WORST, *lines]))
+    return table
+
+
+def _table(results: Mapping[str, Mapping[str, Any]], title: str, columns: Sequence[tuple[str, str, str]]) -> PlainTable:
+    """A row per head, and means."""
     marked = {name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE}
-    has_f1 = any("f1" in row for row in results.values())
-    table = plain_table(title, ("head",), (COLUMNS[0], F1_COLUMN, *COLUMNS[1:]) if has_f1 else COLUMNS)
+    table = plain_table(title, ("head",), [heading for heading, _, _ in columns])
     if marked:
         table.caption = f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)"
     for name, row in results.items():
-        table.add_row(*_cells(f"{name} *" if name in marked else name, row, has_f1))
+        table.add_row(*_cells(f"{name} *" if name in marked else name, row, columns))
     if len(results) > 1:
-        table.add_row(*_cells(f"mean of {len(results)}", _mean(list(results.values())), has_f1))
+        table.add_row(*_cells(f"mean of {len(results)}", _mean(list(results.values())), columns))
     unmarked = [row for name, row in results.items() if name not in marked]
     if marked and unmarked:
-        table.add_row(*_cells(f"mean of {len(unmarked)} without *", _mean(unmarked), has_f1))
+        table.add_row(*_cells(f"mean of {len(unmarked)} without *", _mean(unmarked), columns))
     return table
 
 
@@ -144,23 +228,40 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {figure: sum(numbers) / len(numbers) for figure, numbers in found.items() if numbers}
 
 
-def _cells(label: str, row: Mapping[str, Any], has_f1: bool) -> tuple[str, ...]:
+def _cells(label: str, row: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> list[str]:
     """A line of the table; what a head does not have stays empty."""
-
-    def cell(figure: str, form: str) -> str:
-        return f"{row[figure]:{form}}" if figure in row else ""
-
-    return (
+    units = {"mae": row.get("units", "")}
+    return [
         label,
-        cell("acc", ".3f"),
-        *([cell("f1", ".3f")] if has_f1 else []),
-        cell("acc1", ".3f"),
-        cell("majority", ".3f"),
-        f"{row['mae']:.4g} {row['units']}".strip() if "mae" in row else "",
-        cell("steps", ".3f"),
-        cell("mean_steps", ".2f"),
-        cell("coverage", ".0%"),
-    )
+        *(
+            f"{row[figure]:{form}} {units.get(figure, '')}".rstrip() if figure in row else ""
+            for _, figure, form in columns
+        ),
+    ]
+
+
+def worst_confusion(names: Sequence[str], confusion: Sequence[Sequence[int]] | None) -> str:
+    """The class that is taken for another one most often, in words; empty where none is."""
+    wrong = [
+        (count, true, predicted)
+        for true, row in enumerate(confusion or ())
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    if not wrong or confusion is None:
+        return ""
+    count, true, predicted = max(wrong, key=lambda pair: pair[0])
+    return f"{names[true]} for {names[predicted]}, {count:,} of {sum(confusion[true]):,}"
+
+
+def write_confusions(specs: Sequence[ParamSpec], confusions: Confusions, output_dir: Path) -> list[Path]:
+    """Write the picture of every category; returns their paths."""
+    paths = []
+    for spec in specs:
+        if spec.name in confusions:
+            paths.append(output_dir / f"confusion_{spec.name}.png")
+            write_atomically(paths[-1], png(confusion_figure(spec, np.asarray(confusions[spec.name]))))
+    return paths
 
 
 def write_results(results: Mapping[str, Any], output_dir: Path) -> Path:

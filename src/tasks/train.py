@@ -32,7 +32,7 @@ from src.programs.run_dirs import resolve_ckpt_path
 from src.programs.sweep import check_sweep_devices, configured_devices, is_sweep
 from src.tasks.calibration import calibrate
 from src.tasks.devices import check_accelerator
-from src.tasks.results import report_results
+from src.tasks.results import confusions_of, metrics_of, report_results
 from src.tasks.what_runs import announce_run, early_end, waiting
 
 log = RankedLogger(__name__)
@@ -49,7 +49,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     ckpt_path = resolve_ckpt_path(cfg)
     datamodule = prepared_datamodule(cfg)
-    model = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    model = build_model(cfg, datamodule.info, datamodule.aux_statistics(), **for_training(cfg, datamodule))
     steps = None if ckpt_path is None else check_resumable(ckpt_path, model, datamodule.info, cfg.data)
     trainer = make_trainer(cfg, datamodule)
     if cfg.train and steps is not None:
@@ -66,23 +66,41 @@ def train(cfg: DictConfig) -> dict[str, float]:
                 log.info("%s", said)
             calibrate(trainer, model, datamodule)
         seconds = time.monotonic() - start
-        metrics = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
+        metrics = metrics_of(trainer)
         about = about_run(cfg, model, datamodule, int(metrics.pop("epochs", 0)), seconds)
         if cfg.test:
             checkpoint = checkpoint_to_test(cfg, trainer, ckpt_path)
             log.debug("Testing %s", checkpoint or "the weights in memory: nothing was saved")
             trainer.test(model, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
-            tested = {name: float(metric) for name, metric in trainer.callback_metrics.items()}
+            tested, confusions = metrics_of(trainer), confusions_of(trainer, "test")
             metrics |= tested
             validation = validation_figures(trainer, model, datamodule, checkpoint)
             if trainer.is_global_zero:
                 title = f"{cfg.experiment_name}, {len(datamodule.test_set):,} test samples"
                 about["checkpoint"] = checkpoint
                 about["validation"] = validation
-                report_results(title, tested, datamodule.info.parameters, datamodule, about, cfg.paths)
+                specs = datamodule.info.parameters
+                report_results(title, tested, specs, datamodule, about, cfg.paths, confusions=confusions)
         elif trainer.is_global_zero:
             say_where(Checkpoint=checkpoint_to_test(cfg, trainer, ckpt_path))
     return metrics
+
+
+def for_training(cfg: DictConfig, datamodule: VIMHDataModule) -> dict[str, Any]:
+    """What a module needs to train beside what a checkpoint holds: see `build_model`.
+
+    Raises:
+        ConfigError: If classes are balanced twice.
+    """
+    found = {"augment": instantiate(cfg.augment)}
+    if cfg.loss.get("class_weights") is None:
+        return found
+    if datamodule.balanced is not None:
+        raise ConfigError(
+            f"loss.class_weights is {cfg.loss.class_weights}, but data.balanced={datamodule.balanced} draws classes "
+            "equally often already. Leave one of them out."
+        )
+    return found | {"class_counts": datamodule.class_counts()}
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -238,5 +256,5 @@ def validation_figures(
         trainer.loggers = loggers
         if shown:
             bar.enable()
-    found = trainer.callback_metrics.items()
-    return {name.removeprefix("val/"): float(figure) for name, figure in found if name.startswith("val/")}
+    found = metrics_of(trainer).items()
+    return {name.removeprefix("val/"): figure for name, figure in found if name.startswith("val/")}

@@ -1,381 +1,30 @@
-"""Other data as VIMH datasets: labels become parameters, samples are divided into training and test, and packed.
+"""Other data as VIMH datasets: samples are read, divided into training and test, and packed.
 
-The functions that load samples are passed in: `pictures.py` has those for images, `scripts/to_vimh.py` for sounds.
+The functions that load samples are passed in: `pictures.py` has those for images, `src/packing/sounds.py` for sounds.
 """
 
-import csv
 import hashlib
-import io
-import math
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from src.errors import ConfigError, NSMError, VIMHError, check_number
-from src.params import MAX_CLASSES, ParameterSpace, ParamSpec
+from src.errors import ConfigError, VIMHError, check_number
+from src.params import ParameterSpace, ParamSpec
 from src.text import name_of
-from src.vimh.format import INFO_NAME, METADATA_BYTES, SPLITS, directory_name, record_dtype
+from src.vimh.division import Unit, check_enough, check_spread, deal_folds, draw_test, units_of
+from src.vimh.format import INFO_NAME, METADATA_BYTES, SOURCES_NAME, SPLITS, directory_name, record_dtype
 from src.vimh.format import pack as pack_records
 from src.vimh.info import DatasetInfo, new_info
 from src.vimh.reader import VIMHReader, read_info
+from src.vimh.samples import DamagedFileError, Part, SampleBatch
+from src.vimh.sources import Sources, to_csv
 from src.vimh.writer import VIMHWriter, check_target
 
 AT_ONCE = 256  # samples that are written at a time
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}  # of tables, what is preferred first
-
-
-class DamagedFileError(NSMError):
-    """A file that is damaged, or of another type than expected."""
-
-
-# ----- labels
-
-
-@dataclass(frozen=True)
-class LabelledFiles:
-    """Files and the texts of their labels.
-
-    Attributes:
-        paths: `(file,)`.
-        labels: Name of each label to its texts, `(file,)`.
-    """
-
-    paths: tuple[Path, ...]
-    labels: dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class LabelGrid:
-    """The grid of a label that is a number.
-
-    Attributes:
-        step: Grid step.
-        low: Lowest value; None: the highest multiple of the step that no value is below.
-        high: Highest value; None: the lowest multiple that no value is above.
-    """
-
-    step: Decimal
-    low: Decimal | None = None
-    high: Decimal | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "LabelGrid":
-        """From `STEP` or `STEP,MIN,MAX`.
-
-        Raises:
-            ConfigError: If it is anything else.
-        """
-        texts = text.split(",")
-        parts = [number for number in map(_decimal, texts) if number is not None]
-        if len(texts) not in (1, 3) or len(parts) < len(texts) or parts[0] <= 0:
-            raise ConfigError(
-                f"{text!r} is no grid: give STEP or STEP,MIN,MAX, with a step above 0, such as 0.5,20,60."
-            )
-        return cls(*parts)
-
-
-def files_of_folders(directory: Path, suffixes: frozenset[str], label: str) -> LabelledFiles:
-    """Files labelled by the folder that they lie in, in the order of their names; hidden ones are left out.
-
-    Args:
-        directory: Holds a folder per class; what is in folders inside of those belongs to the class as well.
-        suffixes: Of the files that count, in lower case.
-        label: Name of the label.
-
-    Raises:
-        ConfigError: If there are no such files, or some lie in no folder.
-    """
-    check_directory(directory)
-    found = sorted(
-        path
-        for path in directory.rglob("*")
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    )
-    if not found:
-        raise ConfigError(f"{directory}: holds no file with one of the endings {', '.join(sorted(suffixes))}.")
-    folders = tuple(path.relative_to(directory).parts[:-1] for path in found)
-    if not all(folders):
-        raise ConfigError(
-            f"{found[folders.index(())]}: lies in no folder that names its class. Sort the files into a folder per "
-            "class, or give their labels with --csv."
-        )
-    return LabelledFiles(tuple(found), {label: tuple(name_of(folder[0]) for folder in folders)})
-
-
-def files_of_table(directory: Path, path: Path, wanted: Sequence[str] = ()) -> LabelledFiles:
-    """Files labelled by a CSV: a heading, then a line per file with its name, seen from `directory`, before its labels.
-
-    Args:
-        directory: Where the files are.
-        path: The CSV, UTF-8, with commas, semicolons or tabs.
-        wanted: Names of the columns that are labels; none: all but the first.
-
-    Raises:
-        ConfigError: If it is no such table, lacks a label, or names a file that is not there, twice, or outside of the
-            directory.
-    """
-    check_directory(directory)
-    table = read_table(path)
-    names = table.heading[1:]
-    unknown = [name for name in wanted if name not in names]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ConfigError(
-            f"{path}: its columns are {', '.join(table.heading)}, with {table.between} between them. The first names "
-            f"files, the others labels, each once{', but there is no ' + ', '.join(unknown) if unknown else ''}."
-        )
-    lines: dict[str, int] = {}
-    for number, row in table.rows:
-        where = f"{path}, row {number}"
-        if len(row) != len(table.heading):
-            raise ConfigError(
-                f"{where}: has {len(row)} columns, but the heading has {len(table.heading)}, with {table.between} "
-                "between them."
-            )
-        if "" in row:
-            raise ConfigError(f"{where}: {table.heading[row.index('')]} is empty.")
-        first = lines.setdefault(os.path.normpath(file_below(directory, row[0], where)), number)
-        if first != number:
-            raise ConfigError(f"{path}: names {row[0]} twice, in rows {first} and {number}. Leave one of them out.")
-    if not lines:
-        raise ConfigError(f"{path}: has a heading, but no rows.")
-    columns = {name: tuple(row[names.index(name) + 1] for _, row in table.rows) for name in wanted or names}
-    return LabelledFiles(tuple(directory / name for name in lines), columns)
-
-
-def file_below(directory: Path, name: str, where: str) -> str:
-    r"""The name of a file as this system has it: a table that was made on Windows separates folders by `\`.
-
-    Args:
-        directory: That the name is seen from.
-        name: In the table.
-        where: In which row, for the message.
-
-    Raises:
-        ConfigError: If the file is not there, or outside of the directory.
-    """
-    windows = PureWindowsPath(name)
-    is_there = _is_file(directory / name)
-    if Path(name).is_absolute() or ".." in windows.parts or (windows.anchor and not is_there):
-        raise ConfigError(
-            f"{where}: {name} is not below the directory that holds the files. Write names as seen from {directory}."
-        )
-    if is_there:
-        return name
-    if _is_file(directory / windows.as_posix()):
-        return windows.as_posix()
-    raise ConfigError(f"{where}: {name} is not there, or no file. Files are looked for in {directory}.")
-
-
-def _is_file(path: Path) -> bool:
-    """Whether there is a file of this name; a name that is too long has none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def parameters_of(
-    files: LabelledFiles, grids: Mapping[str, LabelGrid], units: Mapping[str, str]
-) -> tuple[tuple[ParamSpec, ...], np.ndarray]:
-    """Labels as parameters: those with a grid are numbers, the others categories.
-
-    Args:
-        files: The labelled files.
-        grids: Grids of the labels that are numbers.
-        units: Units of the labels that are numbers.
-
-    Returns:
-        The parameters, and the values of all files, float64, `(file, parameter)`.
-
-    Raises:
-        ConfigError: If a label is no number, has only one value, or more than 256 classes.
-    """
-    unknown = sorted({*grids, *units} - set(files.labels))
-    if unknown:
-        raise ConfigError(f"There is no label {', '.join(unknown)}; the labels are {', '.join(files.labels)}.")
-    found = [
-        number(name, texts, grids[name], units.get(name, "")) if name in grids else category(name, texts)
-        for name, texts in files.labels.items()
-    ]
-    specs, values = zip(*found, strict=True)
-    ParameterSpace(specs)  # refuses more than there may be
-    return specs, np.stack(values, axis=1)
-
-
-def category(name: str, texts: Sequence[str]) -> tuple[ParamSpec, np.ndarray]:
-    """A label that is one of some names: numbers in their order, other names in that of the alphabet.
-
-    Args:
-        name: Of the label.
-        texts: Of all samples, `(sample,)`.
-
-    Returns:
-        The parameter, whose value is the number of the class, and the values, float64, `(sample,)`.
-    """
-    numbers = sorted(
-        {text for text in texts if text.isascii() and text.isdecimal()}, key=lambda text: (int(text), text)
-    )
-    classes = [*numbers, *sorted(set(texts).difference(numbers))]
-    _check_differ(name, classes)
-    if len(classes) > MAX_CLASSES:
-        raise ConfigError(
-            f"Label {name} has {len(classes):,} different values, but {MAX_CLASSES} classes are the most. If it is a "
-            f"number, give its step: --number {name}=STEP. Otherwise join classes, or leave it out: --labels."
-        )
-    index = {text: number for number, text in enumerate(classes)}
-    return categorical(name, classes), np.array([index[text] for text in texts], dtype=np.float64)
-
-
-def categorical(name: str, classes: Sequence[str], description: str = "") -> ParamSpec:
-    """The parameter that numbers some classes."""
-    return ParamSpec(name, 0.0, len(classes) - 1.0, 1.0, "", description, tuple(classes))
-
-
-def number(name: str, texts: Sequence[str], grid: LabelGrid, units: str = "") -> tuple[ParamSpec, np.ndarray]:
-    """A label that is a number.
-
-    Args:
-        name: Of the label.
-        texts: Of all samples, `(sample,)`.
-        grid: Its step, and its range if that is given.
-        units: Its unit.
-
-    Returns:
-        The parameter and the values, float64, `(sample,)`.
-    """
-    values = [value for value in map(_decimal, texts) if value is not None]
-    if len(values) < len(texts):
-        wrong = next(text for text in texts if _decimal(text) is None)
-        hint = " Write decimals with a point." if _decimal(wrong.replace(",", ".")) is not None else ""
-        raise ConfigError(f"Label {name} is {wrong!r} somewhere, which is no number.{hint}")
-    _check_differ(name, sorted(set(values)))
-    step, low, high = grid.step, grid.low, grid.high
-    if low is None:
-        low = (min(values) / step).to_integral_value(ROUND_FLOOR) * step
-    if high is None:
-        high = (max(values) / step).to_integral_value(ROUND_CEILING) * step
-    if min(values) < low or max(values) > high:
-        raise ConfigError(f"Label {name} reaches from {min(values)} to {max(values)}, beyond {low} to {high}.")
-    if (high - low) / step > MAX_CLASSES - 1:
-        finest = (high - low) / (MAX_CLASSES - 3)  # with another step either end may move out by one
-        finest = finest.quantize(Decimal(10) ** (finest.adjusted() - 1), ROUND_CEILING)  # two digits
-        raise ConfigError(
-            f"Label {name} from {low} to {high} in steps of {step} makes {int((high - low) / step) + 1:,} classes, "
-            f"but {MAX_CLASSES} are the most. Give a step of {finest:f} or more: --number {name}=STEP"
-        )
-    return ParamSpec(name, float(low), float(high), float(step), units), np.array(values, dtype=np.float64)
-
-
-def check_directory(directory: Path) -> None:
-    """Refuse a path that is not a directory."""
-    if not directory.is_dir():
-        raise ConfigError(f"{directory}: there is no such directory.")
-
-
-class Table(NamedTuple):
-    """A CSV, without blanks around its texts and without empty lines.
-
-    Attributes:
-        heading: Names of the columns.
-        rows: Each with the number of its line.
-        between: What separates columns, in words.
-    """
-
-    heading: list[str]
-    rows: list[tuple[int, list[str]]]
-    between: str
-
-    @property
-    def is_even(self) -> bool:
-        """Whether every row has as many columns as the heading, two or more."""
-        return len(self.heading) > 1 and all(len(row) == len(self.heading) for _, row in self.rows)
-
-
-def read_table(path: Path) -> Table:
-    """A CSV, read with the separator that gives all lines the same number of columns, or else the most to the heading.
-
-    Raises:
-        ConfigError: If it is empty or no CSV in UTF-8.
-    """
-    tables, failure = [], None
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a CSV in UTF-8: {error}") from error
-    for separator, between in SEPARATORS.items():
-        lines = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
-        try:
-            found = [(lines.line_num, [cell.strip() for cell in row]) for row in lines if row]
-        except csv.Error as error:
-            failure = failure or error
-        else:
-            tables.append(Table(found[0][1] if found else [], found[1:], between))
-    best = next(
-        (table for table in tables if table.is_even), max(tables, key=lambda table: len(table[0]), default=None)
-    )
-    if best is None or (failure is not None and len(best.heading) < 2):
-        raise ConfigError(f"{path}: cannot be read as a CSV in UTF-8: {failure}") from failure
-    if not best.heading:
-        raise ConfigError(f"{path}: is empty.")
-    return best
-
-
-def _check_differ(name: str, values: Sequence[Any]) -> None:
-    """Refuse a label with a single value."""
-    if len(values) < 2:
-        raise ConfigError(
-            f"Label {name} is {values[0]} everywhere, so there is nothing to learn. Leave it out (--labels names those "
-            "that stay), or add samples with another one."
-        )
-
-
-def _decimal(text: str) -> Decimal | None:
-    """The finite number that a text is, exactly; None if it is none."""
-    try:
-        found = Decimal(text.strip())
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() and math.isfinite(float(found)) else None
-
-
-# ----- packing
-
-
-class SampleBatch(NamedTuple):
-    """Some samples.
-
-    Attributes:
-        image: uint8, `(sample, channel, height, width)`; row 0 is the lowest.
-        spec_range: `spec_min` and `spec_max`, dB, `(sample, 2)`.
-        value: Values of the parameters, natural units, `(sample, parameter)`.
-    """
-
-    image: np.ndarray
-    spec_range: np.ndarray
-    value: np.ndarray
-
-
-@dataclass(frozen=True)
-class Part:
-    """A unit that is loaded at once and belongs to one split as a whole, usually a file.
-
-    Attributes:
-        name: For messages.
-        load: Loads it; raises `DamagedFileError`.
-        split: `train` or `test`; None: drawn at random. Such a part holds one sample.
-    """
-
-    name: str
-    load: Callable[[], SampleBatch]
-    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -405,6 +54,8 @@ class Choices:
         seed: Seed of the division into training and test.
         test_fraction: Share of the test samples, where the samples are divided; 0: none.
         strict: Stop at a damaged file; otherwise it is left out.
+        folds: Number of folds that the groups are dealt to; the last one tests, unless the data have test samples of
+            their own. None: none.
     """
 
     output: Path | None = None
@@ -412,10 +63,18 @@ class Choices:
     seed: int = 42
     test_fraction: float = 0.2
     strict: bool = False
+    folds: int | None = None
 
     def __post_init__(self) -> None:
         check_number("The share of test samples", self.test_fraction, least=0, below=1)
         check_number("The seed", self.seed, whole=True, least=0)
+        if self.folds is not None:
+            check_number("The number of folds", self.folds, whole=True, least=2)
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts samples are divided into that do not say themselves where they belong."""
+        return self.folds or (2 if self.test_fraction else 1)
 
 
 class Packed(NamedTuple):
@@ -425,12 +84,14 @@ class Packed(NamedTuple):
         data_dir: The dataset.
         info: Its description.
         skipped: Number of damaged files that were left out.
+        silent: Number of silent frames that were left out.
         kept: Whether the same dataset was there already, as after a command that was stopped at its end.
     """
 
     data_dir: Path
     info: DatasetInfo
     skipped: int
+    silent: int = 0
     kept: bool = False
 
 
@@ -474,25 +135,31 @@ class _Gathered:
 
     Attributes:
         shape: Of every image.
-        split: Split of each sample, None where it is drawn.
-        key: Hash of each image and the seed, `(sample,)`.
+        part: The part of each sample, `(sample,)`.
+        key: Hash of each sample and the seed, `(sample,)`.
+        start: Where each begins in its file, s, `(sample,)`.
         rest: `spec_range` and `value` of all samples, float32, one after another.
         skipped: Number of damaged parts.
+        silent: Number of silent frames that were left out.
     """
 
     shape: tuple[int, int, int] = (0, 0, 0)
-    split: list[str | None] = field(default_factory=list)
+    part: list[Part] = field(default_factory=list)
     key: list[int] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
     rest: bytearray = field(default_factory=bytearray)
     skipped: int = 0
+    silent: int = 0
 
-    def add(self, samples: SampleBatch, split: str | None, seed: int) -> None:
-        self.split += [split] * len(samples.image)
-        if split is None:
-            salt = seed.to_bytes(16, "little")
-            digests = (hashlib.blake2b(salt + image.tobytes(), digest_size=8).digest() for image in samples.image)
-            self.key += [int.from_bytes(digest, "little") for digest in digests]
+    def add(self, samples: SampleBatch, part: Part, seed: int) -> None:
+        n_samples = len(samples.image)
+        self.part += [part] * n_samples
+        salt, content = seed.to_bytes(16, "little"), samples.image if samples.content is None else samples.content
+        digests = (hashlib.blake2b(salt + sample.tobytes(), digest_size=8).digest() for sample in content)
+        self.key += [int.from_bytes(digest, "little") for digest in digests]
+        self.start += [0.0] * n_samples if samples.start is None else samples.start.tolist()
         self.rest += np.concatenate([samples.spec_range, samples.value], axis=1).astype("<f4").tobytes()
+        self.silent += samples.n_silent
 
 
 def _gather(
@@ -525,17 +192,18 @@ def _gather(
                 "size and the same channels: --resize HxW and --color grey or rgb make them alike."
             )
         spool.write(samples.image.tobytes())
-        gathered.add(samples, part.split, choices.seed)
-    if not gathered.split:
+        gathered.add(samples, part, choices.seed)
+    if not gathered.part:
         raise VIMHError(f"None of the {len(parts):,} files can be used. Nothing was written.")
     return gathered
 
 
 def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices) -> Packed:
     """Write the samples that were read."""
-    numbers = _divide(gathered, choices)
+    numbers, fold = _divide(gathered, choices)
+    sources = _sources(gathered, numbers, fold)
     spool.flush()
-    n_samples = len(gathered.split)
+    n_samples = len(gathered.part)
     images = np.memmap(spool, np.uint8, "r", shape=(n_samples, *gathered.shape))
     rest = np.frombuffer(gathered.rest, "<f4").reshape(n_samples, -1)
     spec_range, value = rest[:, :2], rest[:, 2:]
@@ -548,14 +216,14 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
     )
     output = choices.output or choices.parent / name
     _check_free(output, about)
-    drawn = {"seed": choices.seed, "test_fraction": choices.test_fraction} if gathered.key else {}
+    counts = {"skipped_files": gathered.skipped} | ({"silent_frames": gathered.silent} if gathered.silent else {})
     info = new_info(
         name_of(output.name),
         gathered.shape,
         space,
         {split: len(chosen) for split, chosen in numbers.items()},
         synth_type=about.name,
-        source={**about.source, **drawn, "skipped_files": gathered.skipped},
+        source={**about.source, **_drawn_by(gathered, choices), **counts},
         **keys,
     )
     batches = [
@@ -568,12 +236,12 @@ def _write(gathered: _Gathered, spool: BinaryIO, about: About, choices: Choices)
         digest = {split: hashlib.sha256() for split in SPLITS}
         for split, some in batches:
             digest[split].update(pack_records(dtype, images[some], code[some], spec_range[some]).tobytes())
-        _check_same(output, info, {split: found.hexdigest() for split, found in digest.items()})
-        return Packed(output, info, gathered.skipped, kept=True)
-    with VIMHWriter(output, info) as writer:
+        _check_same(output, info, {split: found.hexdigest() for split, found in digest.items()}, sources)
+        return Packed(output, info, gathered.skipped, gathered.silent, kept=True)
+    with VIMHWriter(output, info, sources=sources) as writer:
         for split, some in batches:
             writer.write(split, images[some], code[some], spec_range[some], value[some])
-    return Packed(output, info, gathered.skipped)
+    return Packed(output, info, gathered.skipped, gathered.silent)
 
 
 def _check_free(data_dir: Path, about: About) -> None:
@@ -586,13 +254,17 @@ def _check_free(data_dir: Path, about: About) -> None:
         raise _exists(data_dir)
 
 
-def _check_same(data_dir: Path, info: DatasetInfo, digests: Mapping[str, str]) -> None:
-    """Refuse a dataset that is another one than was to be written, by its description and the digests of its splits."""
+def _check_same(
+    data_dir: Path, info: DatasetInfo, digests: Mapping[str, str], sources: Mapping[str, Sources] | None
+) -> None:
+    """Refuse a dataset that is another one than was to be written, by its description and the digests of its files."""
+    if sources is not None:
+        digests = {**digests, SOURCES_NAME: hashlib.sha256(to_csv(sources)).hexdigest()}
     reader = VIMHReader(data_dir)
     reader.validate()
     found = reader.info
     same = (_source(found), found.parameters, found.image_shape) == (_source(info), info.parameters, info.image_shape)
-    if not same or any(split not in found.files or found.files[split].sha256 != digests[split] for split in SPLITS):
+    if not same or any(name not in found.files or found.files[name].sha256 != digests[name] for name in digests):
         raise _exists(data_dir)
 
 
@@ -609,27 +281,64 @@ def _exists(data_dir: Path) -> VIMHError:
     )
 
 
-def _divide(gathered: _Gathered, choices: Choices) -> dict[str, np.ndarray]:
-    """Numbers of the samples of each split, in the order of writing.
+def _divide(gathered: _Gathered, choices: Choices) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Numbers of the samples of each split in the order of writing, and the fold of each sample.
 
-    Drawn samples are put in the order of their keys and cut once. What a sample is decides where it goes, not its name
-    or its neighbours: equal images are never on both sides, and a set that grows keeps nearly all of its division.
+    Drawn samples are written in the order of their units' keys, which mixes the classes.
     """
-    if gathered.key:
-        key = np.array(gathered.key, dtype=np.uint64)
-        order = np.argsort(key, kind="stable")
-        n_test = min(max(round(len(key) * choices.test_fraction), 1), len(key) - 1) if choices.test_fraction else 0
-        n_test = int(np.searchsorted(key[order], key[order[n_test - 1]], side="right")) if n_test else 0
-        numbers = {"train": order[n_test:], "test": order[:n_test]}
-    else:
-        split = np.array(gathered.split)
-        numbers = {name: np.flatnonzero(split == name) for name in SPLITS}
-    empty = [split for split, chosen in numbers.items() if not len(chosen)]
-    if "train" in empty or (empty and not (gathered.key and choices.test_fraction == 0)):
-        raise VIMHError(
-            f"Of {len(gathered.split):,} samples none are left to {' or '.join(empty)}. Nothing was written."
-        )
-    return numbers
+    split = np.array([part.split or "" for part in gathered.part], dtype="<U5")
+    fold = np.array([part.origin.fold if part.origin else "" for part in gathered.part], dtype=object)
+    order, is_given = np.arange(len(split)), bool(split.all())
+    if choices.folds or not is_given:
+        units, dealt = _dealt(gathered, choices)
+        if choices.folds:
+            for unit, number in zip(units, dealt, strict=True):
+                fold[unit.samples] = str(number + 1)
+        if not is_given:
+            order = np.array([number for unit in units for number in unit.samples])
+            for unit, number in zip(units, dealt, strict=True):
+                split[unit.samples] = "test" if number == choices.n_parts - 1 > 0 else "train"
+    numbers = {name: order[split[order] == name] for name in SPLITS}
+    empty = [name for name, chosen in numbers.items() if not len(chosen)]
+    if "train" in empty or (empty and (is_given or choices.n_parts > 1)):
+        raise VIMHError(f"Of {len(split):,} samples none are left to {' or '.join(empty)}. Nothing was written.")
+    return numbers, fold
+
+
+def _dealt(gathered: _Gathered, choices: Choices) -> tuple[list[Unit], list[int]]:
+    """What is divided as a whole, and the number of the part that each goes to, of which the last one tests."""
+    origins = [part.origin for part in gathered.part]
+    groups = [f"{number}" if origin is None else origin.divided_with for number, origin in enumerate(origins)]
+    classes = [frozenset() if origin is None else origin.classes for origin in origins]
+    units = units_of(groups, gathered.key, classes)
+    if choices.n_parts == 1:
+        return units, [0] * len(units)
+    if None not in origins:
+        is_grouped = any(origin is not None and origin.group is not None for origin in origins)
+        check_enough([unit.classes for unit in units], choices.n_parts, "group" if is_grouped else "file")
+    dealt = deal_folds(units, choices.folds) if choices.folds else draw_test(units, choices.test_fraction).astype(int)
+    check_spread(units, dealt, choices.n_parts)
+    return units, dealt.tolist()
+
+
+def _drawn_by(gathered: _Gathered, choices: Choices) -> dict[str, Any]:
+    """What decided the division, as keys of `source`."""
+    if choices.folds:
+        return {"seed": choices.seed, "folds": choices.folds}
+    drawn = any(part.split is None for part in gathered.part)
+    return {"seed": choices.seed, "test_fraction": choices.test_fraction} if drawn else {}
+
+
+def _sources(gathered: _Gathered, numbers: Mapping[str, np.ndarray], fold: np.ndarray) -> dict[str, Sources] | None:
+    """Where the samples of each split come from; None where they have no files."""
+    rows = [
+        (origin.file, repr(start), origin.divided_with, of_fold, str(int(origin.is_val)))
+        for part, start, of_fold in zip(gathered.part, gathered.start, fold.tolist(), strict=True)
+        if (origin := part.origin) is not None
+    ]
+    if len(rows) < len(gathered.part):
+        return None
+    return {split: Sources.of([rows[number] for number in chosen.tolist()]) for split, chosen in numbers.items()}
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -21,18 +21,11 @@ from sklearn.datasets import load_digits
 
 from src.errors import ConfigError, VIMHError
 from src.params import ParameterSpace, ParamSpec
-from src.vimh.convert import (
-    About,
-    Choices,
-    DamagedFileError,
-    Part,
-    SampleBatch,
-    categorical,
-    category,
-    check_directory,
-    pack,
-)
+from src.vimh.convert import About, Choices, pack
+from src.vimh.labels import categorical, category, read_names
 from src.vimh.reader import read_info
+from src.vimh.samples import DamagedFileError, Part, SampleBatch
+from src.vimh.tables import check_directory
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # no programming language such as PostScript
@@ -278,22 +271,6 @@ def _cifar_label(label: str, path: Path, n_classes: int) -> ParamSpec:
     if len(names) != n_classes:
         raise ConfigError(f"{path}: holds {len(names)} names for {n_classes} classes.")
     return categorical(label, names)
-
-
-def read_names(path: Path) -> list[str]:
-    """Names of classes, a line each.
-
-    Raises:
-        ConfigError: If it cannot be read, or does not hold two different ones or more.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as names in UTF-8: {error}") from error
-    names = [line.strip() for line in lines if line.strip()]
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ConfigError(f"{path}: must hold two names or more, a line each, all different.")
-    return names
 
 
 # ----- scikit-learn's digits

@@ -114,6 +114,14 @@ class VIMHSplit:
             self._refuse(~np.isfinite(value), value, np.arange(len(self))[indices], "a finite number was expected")
         return Batch(records["image"], code, spec_range, value)
 
+    def codes(self) -> np.ndarray:
+        """The codes of all samples, uint8, `(sample, parameter)`, without their images.
+
+        Raises:
+            VIMHError: If a record contradicts the dataset's description.
+        """
+        return codes_by_id(self.records, str(self.path))
+
     def check_values(self, batch: Batch, first: int) -> None:
         """Refuse exact values that lie further than half a code from the codes.
 

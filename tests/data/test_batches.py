@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 
@@ -142,3 +143,39 @@ def test_the_order_on_a_device_is_the_same():
     order = at(3, 50, 8, seed=1)
     for numbers, same in zip(order, order.on(torch.device("cpu")), strict=True):
         assert torch.equal(numbers, same)
+
+
+# ----- balanced
+
+
+CLASSES = np.repeat([0, 1, 2, -1], [70, 20, 7, 4])
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_a_balanced_epoch_has_equally_many_of_every_class(epoch):
+    drawn = everything(at(epoch, 101, 16, seed=1, classes=CLASSES))
+    assert len(drawn) == 101
+    counts = {c: int((CLASSES[drawn] == c).sum()) for c in (0, 1, 2, -1)}
+    assert sorted(counts.values()) == [25, 25, 25, 26]
+    times = np.bincount(drawn, minlength=101)
+    for c in counts:
+        assert np.ptp(times[c == CLASSES]) <= 1  # nobody is preferred within a class
+    first = CLASSES[drawn[:50]]
+    assert len(set(first.tolist())) == 4  # the classes are shuffled
+
+
+def test_a_balanced_order_is_decided_by_seed_and_epoch_and_uses_all_samples_in_time():
+    order = partial(at, n_samples=101, batch_size=16, classes=CLASSES)
+    assert everything(order(3, seed=1)) == everything(order(3, seed=1))
+    assert everything(order(3, seed=1)) != everything(order(4, seed=1)) != everything(order(4, seed=2))
+    assert {number for epoch in range(30) for number in everything(order(epoch, seed=1))} == set(range(101))
+
+
+def test_devices_share_a_balanced_order():
+    parts = [everything(at(2, 100, 10, 1, rank, 2, equal=True, classes=CLASSES[:100])) for rank in range(2)]
+    assert sorted(chain(*parts)) == sorted(everything(at(2, 100, 20, 1, classes=CLASSES[:100])))
+
+
+def test_classes_that_are_as_frequent_as_each_other_are_drawn_once_each():
+    order = at(0, 90, 16, seed=1, classes=np.arange(90) % 3)
+    assert sorted(everything(order)) == list(range(90))

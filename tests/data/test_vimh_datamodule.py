@@ -533,7 +533,7 @@ def test_a_set_of_another_program_is_calibrated_on_validation_samples_if_there_a
     monkeypatch.setattr(VIMHDataModule, "info", foreign)
     assert datamodule.calibration_sets() is None  # 26 are too few: all of them validate
     assert len(datamodule.val_set) == len(whole.val_set)
-    monkeypatch.setattr(vimh_datamodule, "LEAST_PART", 8)
+    monkeypatch.setattr("src.data.division.LEAST_PART", 8)
     divided = VIMHDataModule(saw_dir, val_fraction=0.5)
     fit, scale = (torch.cat([batch["value"] for batch in part]) for part in divided.calibration_sets())
     chosen = divided.val_set[:]["value"]

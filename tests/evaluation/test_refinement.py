@@ -1,6 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -8,10 +7,9 @@ from scipy.optimize import least_squares, lsq_linear
 
 from src.errors import ConfigError
 from src.evaluation import refinement
-from src.evaluation.audit import observe, rounding_std
+from src.evaluation.audit import information_std
 from src.evaluation.refinement import (
     MAX_RENDERS,
-    MEDIAN_OF_GAUSSIAN,
     OUTLIER,
     WIDTHS,
     Problem,
@@ -66,8 +64,14 @@ def inside(recipe, value):
 
 
 def rounding_std_of(recipe, value):
-    """With `spec_min` and `spec_max`, grid steps, `(sound, parameter)`."""
-    return rounding_std(value, recipe.space.varying, partial(observe, recipe))[0]
+    """Of Gaussian noise of the size of rounding, at the true values, grid steps, `(sound, parameter)`."""
+    sounds = np.arange(len(value))
+    with ThreadPoolExecutor(1) as pool:
+        problem = Problem(recipe, pool, *recipe.represent(recipe.render(value)))
+        point = problem.approximate(
+            sounds, problem.position(value.astype(np.float64)), np.full(len(value), WIDTHS[0] / 2)
+        )
+    return information_std(point.curvature)
 
 
 def test_errors_are_those_under_rounding_noise(recipe, sounds, steps, refined):
@@ -276,18 +280,17 @@ def test_at_a_border_the_others_move_on():
 SPECS = (ParamSpec("a", -2.0, 0.3, 0.1), ParamSpec("b", 64, 127, 7))
 
 
-def test_figures_are_medians_in_grid_steps_beside_what_rounding_noise_leaves():
+def test_figures_are_medians_in_grid_steps_with_others_beside_them():
     true = np.array([[-1.0, 90.0]] * 3)
     start = true + np.array([[0.1, 7.0], [0.2, -14.0], [-0.3, 21.0]])
     after = true + np.array([[0.01, 0.7], [0.01, 0.7], [0.01, 7.0]])
     found = Refinement(after, np.full(3, 4.0), np.full(3, 1.0), np.full((3, 2), 0.01), np.arange(3), 3.0)
-    figures = refinement_figures(found, start, true, np.array([[0.1, np.inf]] * 3), SPECS)
+    figures = refinement_figures(found, start, true, SPECS, {"efficiency": np.array([0.5, np.inf])})
     assert (figures["milliseconds"], figures["renders"], figures["residual_before"]) == (3.0, 1.0, 4.0)
     a, b = figures["parameters"]["a"], figures["parameters"]["b"]
-    assert (a["error_before"], a["error"], a["rounding_std"]) == pytest.approx((2.0, 0.1, 0.1))
-    assert a["ratio"] == pytest.approx(1 / MEDIAN_OF_GAUSSIAN)
+    assert (a["error_before"], a["error"], a["efficiency"]) == pytest.approx((2.0, 0.1, 0.5))
     assert (b["error_before"], b["error"]) == pytest.approx((2.0, 0.1))
-    assert (b["rounding_std"], b["reachable"], b["ratio"]) == (None, None, None)
+    assert b["efficiency"] is None
 
 
 def test_refinement_of_the_saw_reaches_what_rounding_noise_leaves(recipe_of):
@@ -299,5 +302,5 @@ def test_refinement_of_the_saw_reaches_what_rounding_noise_leaves(recipe_of):
     found = refine(recipe, sounds.image, sounds.spec_range, start)
     std = rounding_std_of(recipe, true)
     assert std.shape == true.shape
-    figures = refinement_figures(found, start, true, std, recipe.space.varying)
-    assert all(row["ratio"] < 2 for row in figures["parameters"].values()), figures
+    error = np.median(np.abs(found.value - true) / steps_of(recipe), axis=0)
+    assert (error < 2 * 0.6745 * np.median(std, axis=0)).all(), error

@@ -5,7 +5,7 @@ from lightning.pytorch import seed_everything
 
 from src.checkpoints.run import build_model
 from src.hydra_versions import instantiate
-from src.tasks.train import make_trainer
+from src.tasks.train import for_training, make_trainer
 
 EPOCHS = 3
 
@@ -24,7 +24,7 @@ def prepare(compose_run, saw_dir, tmp_path):
         )
         cfg.callbacks = None
         datamodule = instantiate(cfg.data)
-        module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+        module = build_model(cfg, datamodule.info, datamodule.aux_statistics(), **for_training(cfg, datamodule))
         trainer = make_trainer(cfg, datamodule)
         trainer.callbacks.extend(callbacks)
         return datamodule, module, trainer

@@ -6,6 +6,7 @@ from src.models.components.bc_resnet import BCResNet
 from src.models.components.cnn import SpectralCNN
 from src.models.components.conv6 import Conv6
 from src.models.components.convnext import ConvNeXt
+from src.models.components.harmonic import HarmonicCNN
 from src.models.components.mlp import MLP
 from src.models.components.network import NetIO
 from src.models.components.vit import VisionTransformer
@@ -31,6 +32,11 @@ NETWORKS = {
     "mlp_linear": (MLP, {}),
     "convnext": (ConvNeXt, {"widths": [4, 8], "depths": [1, 2], "hidden": 12, "strides": [4, 2], "kernel_size": 5}),
     "conv6": (Conv6, {"widths": [4, 6, 8, 8, 10, 10], "hidden": 12}),
+    "cnn_pooled": (SpectralCNN, {"widths": [4, 8], "hidden": 12, "pooling": [1, 1], "kernel_size": 5}),
+    "harmonic": (
+        HarmonicCNN,
+        {"bins_per_octave": 12, "first_row": 2, "widths": [4, 6], "width": 8, "harmonics": [0.5, 1, 2, 3]},
+    ),
     "bc_resnet": (
         BCResNet,
         {"widths": [4, 6], "depths": [1, 2], "strides": [1, 2], "stem": 6, "hidden": 12, "block_dropout": 0.0},

@@ -16,14 +16,17 @@ import soundfile
 import torch
 from PIL import Image, ImageDraw
 
-from scripts.to_vimh import main, read_sound
+from scripts.to_vimh import main
 from src.errors import ConfigError, NSMError, VIMHError
-from src.recordings import resample
+from src.recordings import AudioFile, Framing, cut_into_frames, resample
 from src.spectral.representation import SpectralRepresentation
 from src.tasks.train import train
-from src.vimh.convert import Choices, DamagedFileError, LabelGrid, category, files_of_table, number, pack
+from src.vimh.convert import Choices, pack
+from src.vimh.labels import LabelGrid, category, number
 from src.vimh.pictures import PictureFormat, load_picture, make_digits
 from src.vimh.reader import VIMHReader
+from src.vimh.samples import DamagedFileError
+from src.vimh.tables import files_of_table
 
 ROOT = Path(__file__).parents[2]
 RNG_SHAPE = (6, 5)  # rows and columns of the pictures here
@@ -31,6 +34,12 @@ RNG_SHAPE = (6, 5)  # rows and columns of the pictures here
 
 def run(*arguments, code=0):
     assert main([str(argument) for argument in arguments]) == code
+
+
+def read_sound(path, sample_rate, n_samples):
+    """The one sound of a file that is packed as a whole."""
+    (sound,) = cut_into_frames(AudioFile.open(path), Framing(sample_rate, n_samples / sample_rate))
+    return sound
 
 
 def opened(path):
@@ -177,7 +186,7 @@ def test_folders_with_names_that_are_not_utf_8_are_classes(tmp_path):
 
 
 def test_a_set_is_named_after_what_is_in_it(album, monkeypatch, capsys):
-    monkeypatch.setattr("scripts.to_vimh.ROOT", album.parent)
+    monkeypatch.setattr("src.tasks.to_vimh.ROOT", album.parent)
     run("images", album, "--csv", album.parent / "labels.csv", "--labels", "animal", "--name", "my/cats & dogs")
     assert entries(album.parent / "data") == ["vimh-6x5x1_8dss_my-cats-dogs_1p"]
     album.joinpath("0.png").unlink()
@@ -276,8 +285,11 @@ def test_nothing_is_left_of_an_interrupted_conversion(album, tmp_path, monkeypat
         raise stop
 
     monkeypatch.setattr("src.vimh.convert._divide", interrupt)
-    with pytest.raises(stop):
-        album_set(album)
+    if stop is KeyboardInterrupt:
+        album_set(album, code=130)
+    else:
+        with pytest.raises(stop):
+            album_set(album)
     assert entries(tmp_path) == ["album", "labels.csv"]
 
 
@@ -435,6 +447,7 @@ def test_the_division_depends_on_pictures_and_seed_alone(album, tmp_path):
     first.pop("vimh_dataset_info.json")
     again.pop("vimh_dataset_info.json")
     assert first == again
+    first.pop("sources.csv")  # which names the files
     moved = tmp_path / "other" / "album"
     shutil.copytree(album, moved)
     rows = list(csv.reader((tmp_path / "labels.csv").read_text().splitlines()))
@@ -444,6 +457,7 @@ def test_the_division_depends_on_pictures_and_seed_alone(album, tmp_path):
     write_csv(tmp_path / "other" / "labels.csv", rows[0], *reversed(rows[1:]))
     renamed = contents(album_set(moved))
     renamed.pop("vimh_dataset_info.json")
+    renamed.pop("sources.csv")
     assert renamed == first
     other = contents(album_set(album, "--seed", "3", output="seeded"))
     assert other["test"] != first["test"]
@@ -737,7 +751,7 @@ def test_sounds_take_several_channels_or_none(sounds, tmp_path, capsys):
 
 def test_a_set_of_sounds_is_named_as_the_format_prescribes(sounds, tmp_path, monkeypatch):
     configs = ROOT / "configs"
-    monkeypatch.setattr("scripts.to_vimh.ROOT", tmp_path)
+    monkeypatch.setattr("src.tasks.to_vimh.ROOT", tmp_path)
     (tmp_path / "configs").symlink_to(configs)
     run("audio", sounds, *SPECTRAL, "--sample-rate", RATE, "--duration", SECONDS)
     assert entries(tmp_path / "data") == ["vimh-48x8x1_8000Hz_0p5s_5dss_sounds_1p"]
@@ -768,11 +782,12 @@ def test_damaged_sounds_are_left_out(sounds, capsys):
     soundfile.write(sounds / "low" / "nan.wav", np.full(99, np.nan), RATE, subtype="FLOAT")
     convert_sounds(sounds, "--strict", code=1)
     assert "d.mp3" in capsys.readouterr().err
-    reader = opened(convert_sounds(sounds))
+    soundfile.write(sounds / "high" / "silent.wav", np.zeros(99), RATE)
+    reader = opened(convert_sounds(sounds, "--test-fraction", 0))
     said = capsys.readouterr()
-    assert all(name in said.err for name in ("b.flac", "d.mp3", "empty.wav", "nan.wav"))
-    assert "4 damaged files skipped" in said.out
-    assert reader.info.train_samples + reader.info.test_samples == 3
+    assert all(name in said.err for name in ("b.flac", "d.mp3", "empty.wav", "nan.wav", "silent.wav: is silent"))
+    assert "5 damaged files skipped" in said.out
+    assert reader.info.train_samples == 3
 
 
 def test_a_sound_that_is_cut_off_is_named_and_left_out_and_counted(sounds, tmp_path, capsys):
@@ -781,7 +796,7 @@ def test_a_sound_that_is_cut_off_is_named_and_left_out_and_counted(sounds, tmp_p
     convert_sounds(sounds, "--strict", code=1)
     assert "e.wav: is cut off" in capsys.readouterr().err
     assert entries(tmp_path) == ["labels.csv", "sounds"]
-    info = opened(convert_sounds(sounds)).info
+    info = opened(convert_sounds(sounds, "--test-fraction", 0)).info
     said = capsys.readouterr()
     assert f"Skipped: {sounds}/high/e.wav: is cut off" in said.err
     assert f"Skipped: {sounds}/low/c.ogg: " in said.err
@@ -802,7 +817,7 @@ def test_whatever_goes_wrong_with_one_sound_the_others_are_packed(sounds, capsys
         return right(self, waveform)
 
     monkeypatch.setattr(SpectralRepresentation, "to_image", wrong_for_one)
-    reader = opened(convert_sounds(sounds))
+    reader = opened(convert_sounds(sounds, "--test-fraction", 0))
     said = capsys.readouterr()
     assert all(f"{name}.wav: " in said.err for name in ("loud", "fast", "text", "e", "unscaled"))
     assert "unscaled.wav: reaches 84.3 dB full scale" in said.err
@@ -837,7 +852,7 @@ def test_sounds_of_any_rate_are_packed(sounds):
         (["--set", "height=???"], "Missing mandatory value"),
         (
             ["--duration", "1e9"],
-            "--duration 1000000000.0 make 8e+12 samples, but 67,108,864 are the most",
+            "Sounds of 1e+09 s at 8,000 Hz make 8e+12 samples, but 67,108,864 are the most",
         ),
         (["--set", "height=0"], "height is 0"),
         (["--set", "height=much"], "cannot be made"),
@@ -953,3 +968,220 @@ def test_nothing_to_pack_is_refused(tmp_path):
         pack([], None, Choices(tmp_path / "set"))
     assert entries(tmp_path) == []
     assert math.isclose(Choices().test_fraction, 0.2)
+
+
+# ----- frames, groups, folds and classes of recordings
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """Recordings of three classes by four speakers, two each, with a silent second in the middle."""
+    directory = tmp_path / "voices"
+    rng = np.random.default_rng(0)
+    for number, kind in enumerate(("cat", "dog", "emu")):
+        (directory / kind).mkdir(parents=True)
+        for speaker in "abcd":
+            for take in range(2):
+                sound = np.concatenate([tone(400 * (1 + number), seconds=0.5), np.zeros(RATE), tone(300, seconds=0.5)])
+                sound = sound + 1e-6 * rng.normal(size=len(sound))
+                soundfile.write(directory / kind / f"{speaker}{take}.wav", sound, RATE, subtype="FLOAT")
+    return directory
+
+
+def pack_voices(voices, *more, output="set", code=0):
+    settings = ("--sample-rate", RATE, "--set", "height=16", "--set", "width=8", "--set", "win_length=128")
+    run("audio", voices, *settings, "--output", voices.parent / output, *more, code=code)
+    return voices.parent / output
+
+
+def lines_of(data_dir):
+    """Lines of sources.csv, as dictionaries."""
+    return [*csv.DictReader((data_dir / "sources.csv").read_text().splitlines())]
+
+
+FRAMES = ("--frame", 0.5, "--hop", 0.25)
+
+
+def test_frames_of_a_file_stay_together_and_silent_ones_are_left_out(voices, capsys):
+    reader = opened(pack_voices(voices, *FRAMES, "--silence", 40))
+    lines = lines_of(reader.data_dir)
+    assert [line["start"] for line in lines if line["file"] == "cat/a0.wav"] == ["0.0", "0.25", "1.25", "1.5"]
+    assert reader.info.total_samples == len(lines) == 24 * 4
+    source = reader.info.model_extra["source"]
+    assert {key: source[key] for key in ("sample_rate", "duration", "hop", "silence", "silent_frames")} == {
+        **{"sample_rate": RATE, "duration": 0.5, "hop": 0.25, "silence": 40.0, "silent_frames": 24 * 3}
+    }
+    assert Framing.of_source(source, RATE, 0.5) == Framing(RATE, 0.5, 0.25, 40.0)
+    assert "72 silent frames left out." in capsys.readouterr().out
+    of = {part: {line["file"] for line in lines if line["part"] == part} for part in ("train", "test")}
+    assert not of["train"] & of["test"]
+    assert sorted(name[:3] for name in of["test"]) == ["cat", "cat", "dog", "dog", "emu", "emu"]
+    image, _ = representation_of_frames(voices / "cat" / "a0.wav")
+    row = next(n for n, line in enumerate(lines) if line["file"] == "cat/a0.wav")
+    split = reader.split(lines[row]["part"])
+    assert np.array_equal(split[int(lines[row]["number"]) + np.arange(4)].image, image)
+
+
+def representation_of_frames(path):
+    """Images of the frames of a file that are not silent."""
+    frames = cut_into_frames(AudioFile.open(path), Framing(RATE, 0.5, 0.25, 40.0))
+    settings = {"sample_rate": RATE, "duration": 0.5, "height": 16, "width": 8, "win_length": 128}
+    image, spec_range = SpectralRepresentation(**settings).to_image(torch.from_numpy(np.stack(list(frames))))
+    return image.numpy(), spec_range.numpy()
+
+
+def test_groups_and_folds_of_speakers(voices):
+    reader = opened(pack_voices(voices, "--duration", 0.5, "--group-by", r"/(\w)\d", "--folds", 4))
+    lines = lines_of(reader.data_dir)
+    folds = {line["group"]: line["fold"] for line in lines}
+    assert sorted(folds) == [*"abcd"]
+    assert sorted(folds.values()) == [*"1234"]
+    assert {line["part"] for line in lines if line["fold"] == "4"} == {"test"}
+    assert reader.info.test_samples == 6
+    assert all(line["group"] == line["file"][4] and line["fold"] == folds[line["group"]] for line in lines)
+    source = reader.info.model_extra["source"]
+    assert (source["folds"], source["group_by"]) == (4, r"/(\w)\d")
+
+
+def test_the_division_is_that_of_the_files_whatever_their_pictures(voices):
+    first, other, noisy = (
+        {line["file"]: line["part"] for line in lines_of(pack_voices(voices, "--duration", 0.5, *more, output=name))}
+        for name, more in (("first", ()), ("other", ("--set", "n_fft=512")), ("noisy", ("--perturb", "noise")))
+    )
+    assert first == other == noisy
+
+
+def test_sounds_are_perturbed_by_their_numbers_and_voices_left_alone(voices):
+    clean, noisy, again = (
+        opened(pack_voices(voices, *FRAMES, *more, output=name))
+        for name, more in (("clean", ()), ("noisy", ("--perturb", "mild")), ("again", ("--perturb", "mild")))
+    )
+    assert contents(noisy.data_dir)["train"] == contents(again.data_dir)["train"] != contents(clean.data_dir)["train"]
+    perturb = noisy.info.model_extra["source"]["perturb"]
+    assert [*perturb] == ["tilt", "onset", "noise", "gain"]  # without the phase of an oscillator
+    assert "perturb" not in clean.info.model_extra["source"]
+
+
+def test_class_lists_are_those_of_another_set_in_their_order(voices, tmp_path, capsys):
+    (tmp_path / "classes.txt").write_text("emu\ncat\n")
+    subset = opened(pack_voices(voices, "--duration", 0.5, "--classes", tmp_path / "classes.txt", output="subset"))
+    assert subset.info.parameters[0].names == ("emu", "cat")
+    assert "8 files of other classes left out." in capsys.readouterr().out
+    value = {
+        line["file"][:3]: subset.split(line["part"])[int(line["number"])].value.tolist()
+        for line in lines_of(subset.data_dir)
+    }
+    assert value == {"emu": [0.0], "cat": [1.0]}
+    superset = pack_voices(voices, "--duration", 0.5, "--classes", "label=dog,cat,gnu,emu", output="superset")
+    assert opened(superset).info.parameters[0].names == ("dog", "cat", "gnu", "emu")
+    like = pack_voices(voices, "--duration", 0.5, "--classes", superset, output="like")
+    assert opened(like).info.parameters == opened(superset).info.parameters
+
+
+def test_a_table_says_who_trains_validates_and_tests(voices, tmp_path):
+    rows = [
+        [
+            f"{kind}/{speaker}{take}.wav",
+            kind,
+            3 + ord(speaker) - ord("a"),
+            {"a": "valid", "b": "test"}.get(speaker, "train"),
+            speaker,
+        ]
+        for kind in ("cat", "dog", "emu")
+        for speaker in "abcd"
+        for take in range(2)
+    ]
+    write_csv(tmp_path / "labels.csv", ["file", "kind", "size", "split", "group"], *rows)
+    reader = opened(pack_voices(voices, *FRAMES, "--csv", tmp_path / "labels.csv", "--number", "size=1"))
+    assert reader.info.parameter_names == ("kind", "size")
+    for line in lines_of(reader.data_dir):
+        assert line["group"] == line["file"][4]
+        assert (line["part"] == "test") == (line["group"] == "b")
+        assert (line["val"] == "1") == (line["group"] == "a")
+
+
+def test_of_a_table_with_folds_alone_the_last_one_tests(voices, tmp_path):
+    names = [f"{kind}/{speaker}0.wav" for kind in ("cat", "dog") for speaker in "abc"]
+    write_csv(
+        tmp_path / "labels.csv", ["file", "kind", "fold"], *([n, n[:3], {"a": 2, "b": 10, "c": 9}[n[4]]] for n in names)
+    )
+    lines = lines_of(pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv"))
+    assert {line["file"][4] for line in lines if line["part"] == "test"} == {"b"}
+    assert {(line["file"][4], line["fold"]) for line in lines} == {("a", "2"), ("b", "10"), ("c", "9")}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "more", "message"),
+    [
+        (None, [], "Give either --duration S, for one sound"),
+        (None, ["--duration", 1, "--frame", 1], "Give either --duration S, for one sound"),
+        (None, ["--duration", 1, "--hop", 1], "--hop and --silence are about frames"),
+        (None, ["--frame", 1, "--hop", 0], "The hop of frames is 0"),
+        (None, ["--frame", 1, "--silence", -3], "must be a number above 0 dB"),
+        (None, ["--frame", 1, "--folds", 1], "The number of folds is 1"),
+        (None, ["--frame", 1, "--folds", 9], "needs 9 files at least, one for each part, but cat (label) has 8,"),
+        (None, ["--frame", 1, "--group-by", "^cat|^dog|^emu"], "needs 2 groups at least, one for each part, but cat"),
+        (None, ["--frame", 1, "--group-by", "("], "no column and no regular expression"),
+        (None, ["--frame", 1, "--classes", "cat"], "needs two classes or more"),
+        (None, ["--frame", 1, "--classes", "no/where"], "there is no such file or dataset"),
+        (None, ["--frame", 1, "--classes", "gnu,yak"], "none of the 24 files is of these classes"),
+        (None, ["--frame", 1, "--perturb", "howl"], "--perturb 'howl': 'howl' is none of clip,"),
+        (None, ["--frame", 1, "--perturb", "phase"], "phase varies a voice alone"),
+        ("spelling", ["--frame", 1], "Label label: 'Dog ' and 'dog' are two spellings of one class"),
+        ("one file", ["--frame", 1], "needs 2 files at least, one for each part, but gnu (label) has 1"),
+        ("text", ["--frame", 1, "--strict"], "text.wav: cannot be read as audio"),
+        ("empty", ["--frame", 1, "--strict"], "empty.wav: "),
+        ("silent", ["--frame", 1, "--strict"], "silent.wav: is silent, below -100 dB full scale"),
+        ("all silent", ["--frame", 1], "None of the 24 files can be used. Nothing was written."),
+        ("half silent", ["--frame", 1], "needs 2 files at least, one for each part, but cat (label) has 1"),
+    ],
+)
+def test_what_cannot_be_packed_is_one_sentence_and_leaves_nothing(voices, tmp_path, capsys, prepare, more, message):
+    silence = np.zeros(RATE)
+    if prepare == "spelling":
+        shutil.copytree(voices / "dog", voices / "Dog ")
+    elif prepare == "one file":
+        (voices / "gnu").mkdir()
+        shutil.copy(voices / "dog" / "a0.wav", voices / "gnu")
+    elif prepare in ("text", "empty", "silent"):
+        path = voices / "cat" / f"{prepare}.wav"
+        path.write_text("no sound" if prepare == "text" else "")
+        if prepare == "silent":
+            soundfile.write(path, silence, RATE)
+    elif prepare is not None:
+        for path in voices.rglob("*.wav") if prepare == "all silent" else sorted((voices / "cat").iterdir())[1:]:
+            soundfile.write(path, silence, RATE)
+    pack_voices(voices, *more, code=1)
+    errors = capsys.readouterr().err.splitlines()
+    assert message in errors[-1]
+    assert all(line.startswith("Skipped: ") for line in errors[:-1])
+    assert entries(tmp_path) == ["voices"]
+
+
+def test_classes_that_a_given_division_leaves_out_are_named(voices, tmp_path, capsys):
+    rows = [[f"{kind}/a{take}.wav", kind, "train" if take else "test"] for kind in ("cat", "dog") for take in range(2)]
+    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *rows, ["emu/a0.wav", "emu", "train"])
+    opened(pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv"))
+    assert "No file tests of label kind: emu." in capsys.readouterr().err
+    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *(row[:2] + ["train"] for row in rows))
+    pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv", output="other", code=1)
+    assert "its splits are train, without test" in capsys.readouterr().err
+    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *(row[:2] + ["some"] for row in rows))
+    pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv", output="other", code=1)
+    assert "its column split says 'some'; train, val and test are known" in capsys.readouterr().err
+
+
+def test_a_corpus_is_recognized_and_named(voices, tmp_path, capsys):
+    (voices / "_background_noise_").mkdir()
+    (voices / "cat" / "a0.wav").rename(voices / "_background_noise_" / "a.wav")
+    (voices / "validation_list.txt").write_text("cat/a1.wav\n")
+    (voices / "testing_list.txt").write_text("\n".join(f"{kind}/b0.wav" for kind in ("cat", "dog", "emu")))
+    reader = opened(pack_voices(voices, "--duration", 0.5))
+    assert (
+        "Read as Speech Commands (validation_list.txt and testing_list.txt; _background_noise_"
+        in capsys.readouterr().out
+    )
+    lines = lines_of(reader.data_dir)
+    assert [line["file"] for line in lines if line["val"] == "1"] == ["cat/a1.wav"]
+    assert [line["file"] for line in lines if line["part"] == "test"] == ["cat/b0.wav", "dog/b0.wav", "emu/b0.wav"]
+    assert reader.info.parameters[0].names == ("cat", "dog", "emu")

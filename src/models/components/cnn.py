@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.errors import ConfigError, check_number
@@ -44,6 +45,7 @@ class SpectralCNN(Network):
         depth: int = 1,
         coordinates: bool = False,
         dropout: float = 0.0,
+        pooling: Sequence[int] | None = None,
     ) -> None:
         super().__init__(io, conditioning, dropout)
         n_channels, n_freq, n_frames = io.input_shape
@@ -60,7 +62,9 @@ class SpectralCNN(Network):
             self.stages.append(Stage(n_in, width, kernel_size, step, depth))
             n_in, n_freq, n_frames = width, -(-n_freq // step[0]), -(-n_frames // step[1])
         self.film = Film(self.n_film, widths)
-        self.add_hidden(n_in * n_freq * n_frames, hidden, nn.SiLU(), io.head_sizes)
+        self.pool = nn.Identity() if pooling is None else PartPooling(pooling, n_freq, n_frames)
+        n_features = n_in * n_freq * n_frames if pooling is None else 2 * n_in * prod(pooling)
+        self.add_hidden(n_features, hidden, nn.SiLU(), io.head_sizes)
         set_memory_format(self, torch.channels_last)  # trains a third faster on a CPU, and no slower elsewhere
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
@@ -68,7 +72,33 @@ class SpectralCNN(Network):
         features = self.coordinates(pixels).contiguous(memory_format=torch.channels_last)
         for stage, film in zip(self.stages, films, strict=True):
             features = stage(features, film)  # (batch, width, freq / stride, time / stride)
-        return self.join(features.flatten(1), beside)
+        return self.join(self.pool(features).flatten(1), beside)
+
+
+class PartPooling(nn.Module):
+    """Mean and greatest of each of some parts of equal size of a picture.
+
+    Args:
+        pooling: How many parts there are, `[freq, time]`.
+        n_freq: Rows.
+        n_frames: Columns.
+
+    Raises:
+        ConfigError: If rows or columns cannot be divided so.
+    """
+
+    def __init__(self, pooling: Sequence[int], n_freq: int, n_frames: int) -> None:
+        super().__init__()
+        if len(pooling) != 2 or min(pooling) < 1 or n_freq % pooling[0] or n_frames % pooling[1]:
+            raise ConfigError(
+                f"net.pooling is {list(pooling)}, but after the last stage there are {n_freq} rows and {n_frames} "
+                "columns. Give [freq, time], divisors of these."
+            )
+        self.size = n_freq // pooling[0], n_frames // pooling[1]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(batch, width, freq, time)` to `(batch, 2 * width, parts in freq, parts in time)`."""
+        return torch.cat([F.avg_pool2d(features, self.size), F.max_pool2d(features, self.size)], dim=1)
 
 
 class Stage(nn.ModuleList):

@@ -66,7 +66,7 @@ class Network(nn.Module, ABC):
     """
 
     film: Film
-    heads: "MultiHead"
+    heads: nn.Module
 
     def __init__(self, io: NetIO, conditioning: str, dropout: float) -> None:
         super().__init__()
