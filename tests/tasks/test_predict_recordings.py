@@ -73,7 +73,7 @@ def place(tmp_path_factory):
     write_sounds(root / "new", 3, seed=2, n_notes=3)
     (root / "new" / "labels.csv").unlink()
     packed = ["audio", root / "sounds", "--csv", root / "sounds" / "labels.csv", "--number", "pitch=1,0,12"]
-    packed += ["--units", "pitch=semitones", "--sample-rate", RATE, "--duration", DURATION, "--representation", "mel"]
+    packed += ["--units", "pitch=semitones", "--sample-rate", RATE, "--frame", DURATION, "--representation", "mel"]
     settings = ["--set", "height=16", "--set", "width=16", "--set", "win_length=128", "--output", root / "data"]
     assert to_vimh.main([*map(str, packed + settings)]) == 0
     return root
@@ -153,6 +153,18 @@ def test_frames_begin_every_hop_and_are_read_as_recordings_of_their_own(trained,
         assert np.allclose(alone.probabilities["kind"], frame.probabilities["kind"], atol=1e-6)
 
 
+def test_of_a_set_of_whole_files_the_beginning_is_read(trained, place):
+    path = place / "new" / "bell0.wav"
+    whole = replace(trained, framing=replace(trained.framing, hop=None, silence=None))
+    reading = read_audio(AudioFile.open(path), whole)
+    assert len(reading.frames) == 1
+    assert reading.notes == ("cut after 0.25 s",)
+    assert np.array_equal(reading.waveform, soundfile.read(path, dtype="float32")[0][: round(RATE * DURATION)])
+    short = AudioArray(Path("short"), RATE, 1, False, soundfile.read(path)[0][:600])
+    assert read_audio(short, whole).notes == ("0.150 s long, the rest is silence",)
+    assert len(read_audio(AudioFile.open(path), with_hop(whole, DURATION)).frames) == 3
+
+
 def test_the_level_stays_as_it_is_unless_a_peak_is_asked_for(trained, place):
     path = place / "new" / "reed0.wav"
     samples = soundfile.read(path)[0]
@@ -201,7 +213,7 @@ def test_one_frame_and_equal_frames_say_what_one_says():
 
 
 def test_recordings_are_named_in_every_form(place, options, tmp_path, capsys):
-    predict(options("predict", f"audio={place}/new", f"hop={DURATION}"))
+    predict(options("predict", f"audio={place}/new"))
     plain = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(plain["recordings"]) == 9
     rows, frames = (rows_of(tmp_path / "out" / name) for name in ("predictions.csv", "frames.csv"))
@@ -328,7 +340,7 @@ def test_an_answer_shows_itself_without_a_synth(net, place):
     assert "bell" in repr(answer)
     assert answer.plot()._repr_png_()
     assert "audio" not in answer._repr_html_() or answer.original() is not None
-    assert len(answer.original()) == round(RATE * DURATION)
+    assert len(answer.original()) == round(3 * RATE * DURATION)
     assert {"kind", "kind_probability", "pitch_low"} <= set(answer.to_dataframe().columns)
     for wanted in (answer.sound, answer.refine):
         with pytest.raises(NSMError, match="does not say how its sounds are rendered"):
