@@ -69,7 +69,7 @@ def write_sounds(directory, n, seed, n_notes=1):
 def place(tmp_path_factory):
     """Directories: `sounds` that were packed, `new` ones to name, `data`, and where the run is."""
     root = tmp_path_factory.mktemp("recordings")
-    write_sounds(root / "sounds", 40, seed=1)
+    write_sounds(root / "sounds", 80, seed=1)
     write_sounds(root / "new", 3, seed=2, n_notes=3)
     (root / "new" / "labels.csv").unlink()
     packed = ["audio", root / "sounds", "--csv", root / "sounds" / "labels.csv", "--number", "pitch=1,0,12"]
@@ -82,7 +82,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_dir(place, compose_run):
     directory = place / "run"
-    settings = ["model=cnn_micro", "data.batch_size=16", "trainer.max_epochs=40", "data.make_dataset=null", "seed=1"]
+    settings = ["model=cnn_micro", "data.batch_size=16", "trainer.max_epochs=20", "data.make_dataset=null", "seed=1"]
     quiet = ["trainer.log_every_n_steps=1", "logger=csv", "callbacks.early_stopping=null"]
     train(compose_run(directory, f"data.data_dir={place}/data", *settings, *quiet))
     return directory
