@@ -187,6 +187,14 @@ sc speech-commands: $(ENV)
 ed digits: $(ENV)
 	$(PYTHON) src/train.py experiment=digits $(ARGS)
 
+## ep pitch: Train the pitch of single notes of real instruments (needs SOUNDFONT=1 sh setup.sh, and a font)
+ep pitch: $(ENV)
+	$(PYTHON) src/train.py experiment=pitch $(ARGS)
+
+## ef family: Train the family of real instruments
+ef family: $(ENV)
+	$(PYTHON) src/train.py experiment=family $(ARGS)
+
 ## tr train: Train with the default configuration
 tr train: $(ENV)
 	$(PYTHON) src/train.py $(ARGS)
@@ -228,6 +236,14 @@ bench benchmark: $(ENV)
 ## bg bench-gpu: Measure generation and training on a GPU, 8 minutes (ARGS="--device cpu --small" rehearses it on the CPU)
 bg bench-gpu: $(ENV)
 	@$(PYTHON) scripts/bench_gpu.py $(ARGS)
+
+## pp peers: Read the pitch of real instruments beside other trackers (needs SOUNDFONT=1 PEERS=1 sh setup.sh); resumable
+pp peers: $(ENV)
+	@$(PYTHON) scripts/peers.py $(ARGS)
+
+## fam families: Tell families of real instruments, across fonts; resumable
+fam families: $(ENV)
+	@$(PYTHON) scripts/families.py $(ARGS)
 
 ## bm benchmark-models: Train every experiment and network within a time budget, and tabulate what they reach; resumable
 bm benchmark-models: $(ENV)

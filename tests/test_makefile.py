@@ -15,7 +15,7 @@ EXPECTED = [
     *("emer", "emvitb", "emvite", "emvitr", "emvit", "emvitgta"),
     *("t", "ta", "c", "dc", "cl", "uc", "f", "tb", "lc", "bench", "bg", "bm", "td", "tds", "tdl", "onnx"),
     *("ddr", "dds", "ddl", "rn", "cmp", "ae", "pr", "ed", "tv", "ew", "st", "stq", "cg"),
-    *("pe", "bu", "rob", "str", "sc", "wd"),
+    *("pe", "bu", "rob", "str", "sc", "wd", "sdsf", "ep", "ef", "pp", "fam"),
 ]
 # Targets that only call others, and how many commands they run.
 COLLECTIONS = {"etall": 4, "evitall": 4, "sdma": 3, "emall": 6, "emvit": 3, "emvitgta": 6}

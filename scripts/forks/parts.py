@@ -38,6 +38,7 @@ PARTS = (
             "docs/oversampling.png",
             "scripts/draw_oversampling.py",
             "tests/data/compat/*moog*",
+            "tests/synth/test_extremes.py",
             "tests/synth/test_moog.py",
         ),
         r"(?i:moog|oversampl|decimat)|\bladder|\bcompat_b\b|\b(basic|envelope|resonance|swept) sets?\b",

@@ -198,7 +198,7 @@ def calibrate_probabilities(model: VIMHLitModule, sounds: Seen, which: str) -> s
         acts = sounds.index[:, head] >= 0
         model.temperature[head] = fit_temperature(logits[acts], sounds.index[acts, head])
     found = ", ".join(f"{model.names[head]} {model.temperature[head]:.2f}" for head in categories)
-    return f"Probabilities of classes were calibrated on {len(sounds.index):,} {which} sounds; temperature: {found}."
+    return f"Probabilities of classes were calibrated on {len(sounds.index):,} {which} samples; temperature: {found}."
 
 
 @torch.no_grad()

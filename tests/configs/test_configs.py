@@ -54,7 +54,7 @@ def test_every_representation_and_channel_suits_every_generator(composed, name, 
     assert list(cfg["channels"]) == channels
 
 
-EFFECTS = [option for option in GROUPS["perturb"] if option not in ("none", "mild", "recording")]
+EFFECTS = [option for option in GROUPS["perturb"] if option not in ("none", "mild", "recording", "noisy", "disguise")]
 
 
 @pytest.mark.parametrize("option", EFFECTS)
@@ -68,13 +68,14 @@ def test_every_effect_has_its_settings_in_its_file(option):
     assert option == "measured_room" or effect.check(8000, 8000) == ""
 
 
-@pytest.mark.parametrize("option", ["mild", "recording", "[room,noise]"])
+@pytest.mark.parametrize("option", ["mild", "recording", "noisy", "disguise", "[room,noise]"])
 def test_perturbations_are_effects_in_an_order(composed, option):
     sections = resolved(composed("synth/generate_simple_saw", f"perturb={option}"))["perturb"]
     assert set(sections) <= set(EFFECTS) and len(sections) > 1
     assert option != "[room,noise]" or list(sections) == ["room", "noise"]
     for section in sections.values():
-        assert instantiate_trusted(section, slot="effect").check(8000, 8000) == ""
+        rate = 16_000 if option == "disguise" else 8000  # it is for sounds of that rate
+        assert instantiate_trusted(section, slot="effect").check(rate, rate) == ""
 
 
 @pytest.mark.parametrize("option", GROUPS["callbacks"])
