@@ -21,9 +21,10 @@ from src.evaluation.estimates import Answers, voted
 from src.hydra_versions import initialize_configs
 from src.params import ParameterSpace, ParamSpec
 from src.programs.run_dirs import register_resolvers
+from src.readings import reading
 from src.readings.network import trained_on, with_hop
 from src.readings.reading import read_audio
-from src.recordings import AudioArray, AudioFile
+from src.recordings import AudioArray, AudioFile, RecordingError
 from src.spectral.overview import overview
 from src.spectral.representation import SpectralRepresentation
 from src.tasks.answer_tables import overview_table
@@ -69,7 +70,7 @@ def write_sounds(directory, n, seed, n_notes=1):
 def place(tmp_path_factory):
     """Directories: `sounds` that were packed, `new` ones to name, `data`, and where the run is."""
     root = tmp_path_factory.mktemp("recordings")
-    write_sounds(root / "sounds", 40, seed=1)
+    write_sounds(root / "sounds", 80, seed=1)
     write_sounds(root / "new", 3, seed=2, n_notes=3)
     (root / "new" / "labels.csv").unlink()
     packed = ["audio", root / "sounds", "--csv", root / "sounds" / "labels.csv", "--number", "pitch=1,0,12"]
@@ -82,7 +83,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_dir(place, compose_run):
     directory = place / "run"
-    settings = ["model=cnn_micro", "data.batch_size=16", "trainer.max_epochs=40", "data.make_dataset=null", "seed=1"]
+    settings = ["model=cnn_micro", "data.batch_size=16", "trainer.max_epochs=20", "data.make_dataset=null", "seed=1"]
     quiet = ["trainer.log_every_n_steps=1", "logger=csv", "callbacks.early_stopping=null"]
     train(compose_run(directory, f"data.data_dir={place}/data", *settings, *quiet))
     return directory
@@ -153,13 +154,21 @@ def test_frames_begin_every_hop_and_are_read_as_recordings_of_their_own(trained,
         assert np.allclose(alone.probabilities["kind"], frame.probabilities["kind"], atol=1e-6)
 
 
+def test_more_frames_than_memory_is_meant_for_are_refused(trained, place, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_SAMPLES", 4 * round(RATE * DURATION))
+    file = AudioFile.open(place / "new" / "bell0.wav")
+    assert len(read_audio(file, with_hop(trained, DURATION)).frames) == 3
+    with pytest.raises(RecordingError, match=r"bell0\.wav: makes 5 frames of 0\.25 s, together more"):
+        read_audio(file, with_hop(trained, DURATION / 2))
+
+
 def test_of_a_set_of_whole_files_the_beginning_is_read(trained, place):
     path = place / "new" / "bell0.wav"
     whole = replace(trained, framing=replace(trained.framing, hop=None, silence=None))
-    reading = read_audio(AudioFile.open(path), whole)
-    assert len(reading.frames) == 1
-    assert reading.notes == ("cut after 0.25 s",)
-    assert np.array_equal(reading.waveform, soundfile.read(path, dtype="float32")[0][: round(RATE * DURATION)])
+    one = read_audio(AudioFile.open(path), whole)
+    assert len(one.frames) == 1
+    assert one.notes == ("cut after 0.25 s",)
+    assert np.array_equal(one.waveform, soundfile.read(path, dtype="float32")[0][: round(RATE * DURATION)])
     short = AudioArray(Path("short"), RATE, 1, False, soundfile.read(path)[0][:600])
     assert read_audio(short, whole).notes == ("0.150 s long, the rest is silence",)
     assert len(read_audio(AudioFile.open(path), with_hop(whole, DURATION)).frames) == 3
@@ -245,14 +254,13 @@ def test_recordings_are_named_in_every_form(place, options, tmp_path, capsys):
 
 def test_unknown_sounds_are_far_and_others_are_not(trained, place):
     known = [read_audio(AudioFile.open(path), trained) for path in sorted((place / "new").glob("*.wav"))]
-    assert np.mean([reading.zone == "inside" for reading in known]) >= 0.7
-    assert not any(reading.zone == "far" for reading in known)
+    assert np.mean([found.zone == "inside" for found in known]) >= 0.7
+    assert not any(found.zone == "far" for found in known)
     time = np.arange(round(RATE * DURATION)) / RATE
     clicks = np.where(np.arange(len(time)) % 250 == 0, 0.5, 0.0)
     chirp = 0.3 * np.sin(2 * np.pi * (1900 * time - 3200 * time**2))
     for strange in (clicks, chirp):
-        reading = read_audio(AudioArray(Path("strange"), RATE, 1, False, strange), trained)
-        assert reading.zone == "far"
+        assert read_audio(AudioArray(Path("strange"), RATE, 1, False, strange), trained).zone == "far"
 
 
 def test_a_table_has_a_line_a_file_and_as_many_parameters_as_fit(net, place):
