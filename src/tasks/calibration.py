@@ -107,10 +107,18 @@ class Seen(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     logits: tuple[Tensor, ...]
 
+    @classmethod
+    def of(cls, parts: "Sequence[Seen]") -> "Seen":
+        """All sounds of some parts, of which there is at least one."""
+        outputs, deviation, index = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("outputs", "deviation", "index")
+        )
+        logits = tuple(torch.cat(of_head) for of_head in zip(*(part.logits for part in parts), strict=True))
+        return cls(outputs, deviation, index, logits)
+
     def and_others(self, others: "Seen") -> "Seen":
         """These sounds, and others after them."""
-        logits = tuple(torch.cat(pair) for pair in zip(self.logits, others.logits, strict=True))
-        return Seen(*(torch.cat(pair) for pair in zip(self[:3], others[:3], strict=True)), logits)
+        return Seen.of([self, others])
 
 
 def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: int = LEAST_SOUNDS) -> str:
@@ -158,9 +166,7 @@ def in_pieces(samples: Samples) -> Iterator[Mapping[str, Tensor]]:
 @torch.inference_mode()
 def seen(model: VIMHLitModule, batches: Iterable[Mapping[str, Tensor]]) -> Seen:
     """What a network says of batches, of which there is at least one."""
-    parts = [see(model, batch) for batch in batches]
-    *columns, logits = zip(*parts, strict=True)
-    return Seen(*map(torch.cat, columns), tuple(torch.cat(of_head) for of_head in zip(*logits, strict=True)))
+    return Seen.of([see(model, batch) for batch in batches])
 
 
 def see(model: VIMHLitModule, batch: Mapping[str, Tensor]) -> Seen:
