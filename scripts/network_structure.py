@@ -24,7 +24,7 @@ from scripts.list_configs import takes_samples  # noqa: E402
 from scripts.setups import compose_config, recipe_of  # noqa: E402
 from src.checkpoints.run import build_model  # noqa: E402
 from src.errors import ConfigError  # noqa: E402
-from src.models.components import bc_resnet, cnn, conditioning, convnext, vit  # noqa: E402
+from src.models.components import bc_resnet, cnn, conditioning, convnext, harmonic, vit  # noqa: E402
 from src.models.components.network import MultiHead  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
 from src.vimh.info import DatasetInfo  # noqa: E402
@@ -38,6 +38,7 @@ WORDS = {
     nn.SiLU: "SiLU",
     nn.GELU: "GELU",
     cnn.Coordinates: "coordinates as two more channels",
+    cnn.PartPooling: "mean and greatest of each part",
     bc_resnet.SubSpectralNorm: "sub-spectral norm of {0.n_bands} bands",
 }
 # What a block does by itself after one of its layers.
@@ -46,7 +47,7 @@ AFTER = {
     (bc_resnet.BroadcastBlock, "norm"): "mean over frequency",
 }
 SMALL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.SiLU, nn.GELU, nn.Dropout)
-RESIDUAL = (vit.TransformerBlock, convnext.ConvNeXtBlock)
+RESIDUAL = (vit.TransformerBlock, convnext.ConvNeXtBlock, harmonic.Residual)
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def row_of(name: str, unit: LayerInfo, parts: Sequence[LayerInfo], counts: dict[
     if not operations and (unit.num_params or counts.get(name)):
         operations = (type(unit.module).__name__,)
     output = tuple(unit.output_size[1:])
-    if isinstance(unit.module, MultiHead):
+    if isinstance(unit.module, MultiHead | harmonic.PitchHeads):
         output = (sum(unit.module.sizes),)
     elif isinstance(unit.module, conditioning.Film):
         output = ()
@@ -229,7 +230,7 @@ def operations_of(block: nn.Module, layers: Sequence[LayerInfo]) -> Iterator[str
     """What a block does, in words."""
     for layer in layers:
         module = layer.module
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
             yield convolution(module)
         elif isinstance(module, nn.Linear):
             yield f"linear {module.in_features} to {module.out_features}"
@@ -250,10 +251,10 @@ def operations_of(block: nn.Module, layers: Sequence[LayerInfo]) -> Iterator[str
         yield "scales and shifts the channels of every stage"
 
 
-def convolution(module: nn.Conv2d) -> str:
+def convolution(module: nn.Conv1d | nn.Conv2d) -> str:
     """A convolution in words."""
     kernel = "×".join(map(str, module.kernel_size))
-    freq, time = module.stride
+    freq, time = (*module.stride, 1)[:2]
     stride = f"{freq}" if freq == time else f"{freq}×{time}"
     words = ["depthwise"] * (module.groups > 1) + ["convolution", kernel]
     apart = f", {max(module.dilation)} apart" * (max(module.dilation) > 1)

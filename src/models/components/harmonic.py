@@ -1,5 +1,6 @@
 """`HarmonicCNN`: a network over rows at equal musical intervals, whose weights are shared by all pitches."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +23,8 @@ class HarmonicCNN(Network):
     was not trained on is read like the others.
 
     The head of `pitch` has a class for every candidate, in steps of a row, which begin at `first_row`. Other heads read
-    the mean and the greatest of the candidates' features. Where no head is the pitch, every row is a candidate.
+    the mean and the greatest of the candidates' features, and the picture's envelopes in time, by way of a hidden layer.
+    Where no head is the pitch, every row is a candidate.
 
     Args:
         io: Sizes of image, conditioning inputs and heads.
@@ -35,7 +37,8 @@ class HarmonicCNN(Network):
         pitch: Name of the head, if there is one.
         kernel_size: Rows of all convolutions, odd.
         conditioning: How `aux` joins: `none`, `concat` (beside the features of other heads) or `film`.
-        dropout: Share of the features of other heads that is dropped in training.
+        dropout: Share of the hidden units that is dropped in training.
+        hidden: Units of the layer before the other heads; the pitch needs none.
 
     Raises:
         ConfigError: If the candidates do not lie in the picture, or a setting makes no sense.
@@ -56,9 +59,10 @@ class HarmonicCNN(Network):
         kernel_size: int = 3,
         conditioning: str = "none",
         dropout: float = 0.0,
+        hidden: int = 32,
     ) -> None:
         super().__init__(io, conditioning, 0.0)
-        n_channels, n_rows, _ = io.input_shape
+        n_channels, n_rows, n_frames = io.input_shape
         check_odd("kernel_size", kernel_size)
         n_candidates = io.head_sizes.get(pitch, 0)
         if not 0 <= first_row <= n_rows - n_candidates and n_candidates:
@@ -80,8 +84,14 @@ class HarmonicCNN(Network):
         self.norm = nn.BatchNorm1d(width)
         self.candidates = nn.ModuleList(Residual(width, kernel_size) for _ in range(depth))
         self.salience = nn.Conv1d(width, 1, 1) if pitch in io.head_sizes else None
+        self.heads = (
+            PitchHeads(io.head_sizes, pitch, hidden) if pitch in io.head_sizes else MultiHead(hidden, io.head_sizes)
+        )
+        has_others = len(io.head_sizes) > (pitch in io.head_sizes)
+        n_times = functools.reduce(lambda n, _: -(-n // 2), widths, n_frames)
+        n_pooled = 2 * width + n_channels * n_times + self.n_beside
+        self.hidden = nn.Linear(n_pooled, hidden) if has_others else None
         self.drop = nn.Dropout(dropout)
-        self.heads = PitchHeads(io.head_sizes, pitch, 2 * width + self.n_beside)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`: the candidates' logits, then the features of other heads."""
@@ -94,10 +104,11 @@ class HarmonicCNN(Network):
         for block in self.candidates:
             candidates = block(candidates)
         logits = [] if self.salience is None else [self.salience(candidates).squeeze(1)]
-        if self.heads.others is None:
+        if self.hidden is None:
             return logits[0]
-        pooled = self.drop(torch.cat([candidates.mean(dim=-1), candidates.amax(dim=-1)], dim=1))
-        return torch.cat([*logits, pooled, beside], dim=1)
+        envelopes = features.mean(dim=2).flatten(1)  # (batch, width * time)
+        pooled = torch.cat([candidates.mean(dim=-1), candidates.amax(dim=-1), envelopes, beside], dim=1)
+        return torch.cat([*logits, self.drop(F.silu(self.hidden(pooled)))], dim=1)
 
 
 class TimeHalving(nn.Module):
@@ -144,19 +155,20 @@ class PitchHeads(nn.Module):
 
     Args:
         head_sizes: Name of each head to its number of outputs.
-        pitch: The head whose logits come first, if there is one.
+        pitch: The head whose logits come first.
         n_features: Size of the features after them.
     """
 
     def __init__(self, head_sizes: Mapping[str, int], pitch: str, n_features: int) -> None:
         super().__init__()
-        self.names, self.pitch, self.n_logits = tuple(head_sizes), pitch, head_sizes.get(pitch, 0)
+        self.names, self.sizes = tuple(head_sizes), tuple(head_sizes.values())
+        self.pitch, self.n_logits = pitch, head_sizes[pitch]
         others = {name: size for name, size in head_sizes.items() if name != pitch}
         self.others = MultiHead(n_features, others) if others else None
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Logits of every head, from `(batch, logit and feature)`."""
-        logits = {self.pitch: features[:, : self.n_logits]} if self.n_logits else {}
+        logits = {self.pitch: features[:, : self.n_logits]}
         if self.others is not None:
             logits |= self.others(features[:, self.n_logits :])
         return {name: logits[name] for name in self.names}
