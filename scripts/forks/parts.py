@@ -34,7 +34,6 @@ PARTS = (
             "configs/data/moog_*.yaml",
             "configs/experiment/moog_*.yaml",
             "configs/synth/generate_moog_*.yaml",
-            "docs/audit_*.png",
             "docs/oversampling.png",
             "scripts/draw_oversampling.py",
             "tests/data/compat/*moog*",

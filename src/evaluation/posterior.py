@@ -68,7 +68,7 @@ class Posterior:
         linear: Width of the interval that the cell has by linearization, grid steps.
         rank: Share of the draws that are below the true value.
         r_hat: Split R-hat of the draws; 1 where chains agree.
-        n_effective: Draws that are worth as much if they were independent.
+        n_effective: CellDraws that are worth as much if they were independent.
         n_cells: Cells found, `(sound,)`.
         n_starts: Places that cells were searched from, for each sound.
         n_renders: For each sound, in the mean.
@@ -95,7 +95,7 @@ class Posterior:
         return np.nanmax(self.r_hat, axis=1) < CONVERGED
 
 
-class Draws(NamedTuple):
+class CellDraws(NamedTuple):
     """Draws from cells.
 
     Attributes:
@@ -208,7 +208,7 @@ def _posteriors(
             found.append((more, draw(cells, more, rng, steps)))
     owner = np.concatenate([sheets.sound for sheets, _ in found])
     volume = np.concatenate([_volume(cells, *each, rng) for each in found])
-    draws = Draws(*(np.concatenate(column) for column in zip(*(each for _, each in found), strict=True)))
+    draws = CellDraws(*(np.concatenate(column) for column in zip(*(each for _, each in found), strict=True)))
     rows = []
     for k in range(n_sounds):
         (mine,) = np.nonzero(owner == k)
@@ -262,7 +262,7 @@ def summary(
 
 
 class Library(NamedTuple):
-    """Draws of the prior, `(draw, parameter)`, and features of their pictures, `(draw, feature)`."""
+    """CellDraws of the prior, `(draw, parameter)`, and features of their pictures, `(draw, feature)`."""
 
     value: np.ndarray
     features: np.ndarray
@@ -300,7 +300,9 @@ def _places(cells: Cells, library: Library, n_searched: int, rng: np.random.Gene
     return ends
 
 
-def _beyond(cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, Draws]]) -> tuple[np.ndarray, np.ndarray]:
+def _beyond(
+    cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, CellDraws]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Sounds that have a cell beyond those found, near some positions, and where it is.
 
     Args:
@@ -328,7 +330,7 @@ def _beyond(cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, Draws
     return sound[new], position[new]
 
 
-def _volume(cells: Cells, sheets: Sheets, draws: Draws, rng: np.random.Generator) -> np.ndarray:
+def _volume(cells: Cells, sheets: Sheets, draws: CellDraws, rng: np.random.Generator) -> np.ndarray:
     """Volumes of cells across their sheets, as shares of the ranges, `(cell,)`.
 
     Half of the draws are within an ellipsoid of their covariance. Its volume, the share of its points that are in the
@@ -484,7 +486,7 @@ def factor_of(covariance: np.ndarray, across: np.ndarray, scale: np.ndarray) -> 
     return np.where(both, root, 0) * scale[:, :, None]
 
 
-def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS) -> Draws:
+def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS) -> CellDraws:
     """Draws from cells, in rounds until the chains agree.
 
     Chains that begin at the ends and at the centre of a cell are compared. Where they do not agree in the end, those
@@ -516,7 +518,7 @@ def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence
         sheets = sheets.with_some(todo, cells.recentred(here, mean))
         if n_round >= LEAST_ROUNDS:
             todo = todo[r_hat[todo].max(axis=1) >= CONVERGED]
-    return Draws(kept, _thickness(cells, sheets, kept), low, high, r_hat, n_effective)
+    return CellDraws(kept, _thickness(cells, sheets, kept), low, high, r_hat, n_effective)
 
 
 def _starts(sheets: Sheets, furthest: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from speech_corpus import make_corpus
+from tiny_font import tiny_font
 
 from scripts import speech_commands
 from scripts.list_configs import ROOT, groups
@@ -26,7 +27,18 @@ TRAINED = {
         flags=re.MULTILINE,
     )
 }
-CASES = pytest.mark.parametrize("target", TRAINED)
+OF_SOUNDFONTS = {"ep", "ef"}
+CASES = pytest.mark.parametrize(
+    "target", [pytest.param(name, marks=pytest.mark.soundfont if name in OF_SOUNDFONTS else []) for name in TRAINED]
+)
+
+
+@pytest.fixture(autouse=True)
+def font(tmp_path, monkeypatch):
+    """A font in the place of the one that the configurations name, with a sine for every program and key."""
+    (tmp_path / "fonts").mkdir()
+    (tmp_path / "fonts" / "TimGM6mb.sf2").write_bytes(tiny_font(range(128), 0, 127))
+    monkeypatch.setenv("SOUNDFONT_PATH", str(tmp_path / "fonts"))
 
 
 def pack_speech_commands(data_dir):

@@ -22,6 +22,7 @@ from src.generation import make_dataset
 from src.spectral.features import measure
 from src.vimh.format import INFO_NAME
 from src.vimh.reader import VIMHReader, VIMHSplit
+from src.vimh.sources import Sources
 
 SAW = {"config_name": "synth/generate_simple_saw", "overrides": ["dataset.size=64"]}
 
@@ -576,12 +577,14 @@ def test_what_cannot_be_balanced_is_refused(saw_dir):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_samples_of_a_test_know_their_files_where_files_have_several(saw_dir, in_memory, monkeypatch):
-    names = np.array([f"{number % 5}.wav" for number in range(13)])
-    sources = {"test": SimpleNamespace(file=names)}
+    def of(names):
+        return Sources.of([(f"{name}.wav", "0.0", f"{name}.wav", "", "0") for name in names])
+
+    sources = {"train": of(range(20, 71)), "test": of(number % 5 for number in range(13))}
     monkeypatch.setattr(VIMHReader, "sources", sources)
     datamodule = VIMHDataModule(saw_dir, batch_size=4, in_memory=in_memory)
     batches = [batch for chunk in datamodule.test_dataloader() for batch in chunk]
     assert torch.cat([batch["file"] for batch in batches]).tolist() == [number % 5 for number in range(13)]
     assert "file" not in next(iter(datamodule.val_dataloader()))[0]
-    sources["test"] = SimpleNamespace(file=np.arange(13).astype(str))  # a file each: nobody to vote with
+    sources["test"] = of(range(13))  # a file each: nobody to vote with
     assert "file" not in VIMHDataModule(saw_dir).test_set[0]

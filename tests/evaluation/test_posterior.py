@@ -29,12 +29,12 @@ def saw(recipe_of):
 
 @pytest.fixture(scope="module")
 def value(saw):
-    return saw.values(0, 6).astype(np.float64)
+    return saw.values(0, 4).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
 def found(saw, value):
-    return posterior(saw, value, n_searched=2)
+    return posterior(saw, value, n_searched=0)
 
 
 class Fold:
@@ -62,7 +62,7 @@ def folded():
 
 def test_it_is_what_a_scan_of_the_cell_finds(saw, value, found):
     """The saw has a cell of one dimension: for each decay the velocity follows from the level."""
-    for k in range(3):
+    for k in range(2):
         image, spec_range = saw.represent(saw.render(value[k : k + 1]))
         width = found.high[k, 1] - found.low[k, 1]
         decay = np.linspace(found.low[k, 1] - width / 2, found.high[k, 1] + width / 2, 400)
@@ -100,19 +100,19 @@ def test_the_true_values_are_within_and_chains_agree(value, found):
 
 def test_separate_solutions_are_found_and_weighted(folded):
     value = np.array([[0.5, 100.0], [-0.7, 90.0]])
-    found = posterior(folded, value, n_searched=8, seed=1)
+    found = posterior(folded, value, n_searched=6, seed=1, steps=SHORT)
     assert (found.n_cells >= 2).all()
     np.testing.assert_allclose(found.std[:, 0], [5.0, 7.0], rtol=0.15)  # half of the distance, in grid steps
     np.testing.assert_allclose(found.accuracy[:, 0], 0.5, atol=0.2)
     assert found.accuracy[:, 1] == pytest.approx([1, 1])
-    alone = posterior(folded, value, n_searched=0)
+    alone = posterior(folded, value, n_searched=0, steps=SHORT)
     assert (alone.n_cells == 1).all()
     assert (alone.std[:, 0] < 0.1).all()
 
 
-def test_the_same_seed_draws_the_same(saw, value, found):
-    again = posterior(saw, value, n_searched=2)
-    np.testing.assert_array_equal(again.std, found.std)
+def test_the_same_seed_draws_the_same(saw, value):
+    one, other = (posterior(saw, value[:1], n_searched=0, seed=3, steps=(4, 8)) for _ in range(2))
+    np.testing.assert_array_equal(one.std, other.std)
 
 
 # ----- refusals
@@ -234,7 +234,7 @@ def check_law(excess, found):
 
 
 def test_no_estimate_from_the_picture_beats_the_posterior(saw):
-    excess, found = law(saw, 32, 256, n_searched=0, steps=SHORT)
+    excess, found = law(saw, 12, 256, n_searched=0, steps=SHORT)
     check_law(excess, found)
     assert (excess["network"].mean(axis=0) > excess["posterior mean"].mean(axis=0)).all()
 

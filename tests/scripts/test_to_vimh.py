@@ -836,7 +836,10 @@ def test_sounds_of_any_rate_are_packed(sounds):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--representation", "cepstrum"], "--representation 'cepstrum': 'cepstrum' is none of bits, log_frequency, mel, stft,"),
+        (
+            ["--representation", "cepstrum"],
+            "--representation 'cepstrum': 'cepstrum' is none of bits, log_frequency, mel, stft,",
+        ),
         (["--representation", ""], "--representation '': '' is none of bits, log_frequency, mel,"),
         (["--channels", "modulation,stft"], "--channels 'modulation,stft': 'stft' is none of group_delay,"),
         (["--channels", "modulation,"], "--channels 'modulation,': '' is none of"),
