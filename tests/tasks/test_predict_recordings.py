@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -381,6 +383,32 @@ def test_the_recording_of_the_documentation_goes_through_numpy(ckpt_path, net, p
             name, share = ROW.search(line).groups()
             assert name == one["kind"][0]
             assert float(share) == pytest.approx(one.probabilities["kind"].max(), abs=2e-3)
+
+
+# ----- as a stranger does it
+
+
+@pytest.mark.slow
+def test_from_a_folder_of_recordings_to_names_takes_three_commands(place, tmp_path):
+    for path in sorted((place / "sounds").glob("*.wav")):
+        (tmp_path / "sounds" / kind_of(path.name)).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "sounds" / kind_of(path.name))
+    packed = ["--sample-rate", RATE, "--frame", DURATION, "--representation", "mel", "--output", tmp_path / "data"]
+    packed += ["--label", "kind", "--set", "height=16", "--set", "width=16", "--set", "win_length=128"]
+    logs = [f"paths.log_dir={tmp_path}/logs", "trainer.accelerator=cpu"]
+    commands = [
+        ["scripts/to_vimh.py", "audio", tmp_path / "sounds", *packed],
+        ["src/train.py", f"data.data_dir={tmp_path}/data", "model=cnn_micro", "trainer.max_epochs=20", *logs],
+        ["src/predict.py", f"audio={place}/new", f"paths.log_dir={tmp_path}/logs", f"hydra.run.dir={tmp_path}/out"],
+    ]
+    for command in commands:
+        line = [sys.executable, *map(str, command)]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert len(rows) == 9
+    assert np.mean([row["kind"] == kind_of(Path(row["file"]).name) for row in rows]) > 0.8
+    assert all(Path(row["file"]).name in done.stdout for row in rows)
 
 
 # ----- the picture of a whole recording
