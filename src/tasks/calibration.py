@@ -139,10 +139,12 @@ def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: in
         found = held_out(model, datamodule)
         if not model.heads.categorical.all():
             said.append(found if isinstance(found, str) else calibrate_error_bars(model, *found, least))
-        if model.heads.any_categorical and isinstance(found, str):
-            said.append(calibrate_probabilities(model, seen(model, in_pieces(datamodule.val_set)), "validation"))
-        elif model.heads.any_categorical:
-            said.append(calibrate_probabilities(model, found[0].and_others(found[1]), "held-out"))
+        if model.heads.any_categorical:
+            if isinstance(found, str):
+                own, which = seen(model, in_pieces(datamodule.val_set)), "validation"
+            else:
+                own, which = Seen.of(found), "held-out"
+            said.append(calibrate_probabilities(model, own, which))
     return " ".join(said)
 
 
