@@ -135,7 +135,7 @@ def train(cell: Cell, budget: float, size: int, data_root: Path) -> tuple[dict[s
     cfg = compose_config("train", *overrides, f"paths.output_dir={quoted(str(ROOT))}")
     module, datamodule = set_up(cfg)
     with cpu_threads(1):
-        epoch = seconds_per_epoch(module, datamodule)
+        epoch = seconds_per_epoch(module, datamodule, time.thread_time)  # others may use the cores
     epochs = max(1, int(SHARE_TO_TRAIN * (budget - START_UP) / epoch))
     length = "threads=1", f"trainer.max_epochs={epochs}"
     results, spent = results_of(f"robustness/{cell.key}", "src/train.py", *overrides, *QUIET, *length)
