@@ -242,11 +242,6 @@ def test_no_estimate_from_the_picture_beats_the_posterior(saw):
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["synth/generate_simple_saw", MOOG])
 def test_no_estimate_from_1000_pictures_beats_the_posterior(recipe_of, config):
-    """The posterior's mean has its variance as mean squared error, others have more; true values rank evenly in it."""
+    """The posterior's mean has its variance as mean squared error, others have more."""
     excess, found = law(recipe_of("dataset.size=8", config_name=config), N_SOUNDS, 4096, n_searched=0, steps=SHORT)
     check_law(excess, found)
-    tenths = np.stack([np.histogram(rank, 10, (0, 1))[0] for rank in found.rank[found.converged].T])
-    expected = found.converged.sum() / 10
-    assert ((tenths - expected) ** 2 / expected).sum(
-        axis=1
-    ).max() < 40  # chi-squared of 9 degrees of freedom; draws are few
