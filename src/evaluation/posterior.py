@@ -68,7 +68,7 @@ class Posterior:
         linear: Width of the interval that the cell has by linearization, grid steps.
         rank: Share of the draws that are below the true value.
         r_hat: Split R-hat of the draws; 1 where chains agree.
-        n_effective: CellDraws that are worth as much if they were independent.
+        n_effective: Draws that are worth as much if they were independent.
         n_cells: Cells found, `(sound,)`.
         n_starts: Places that cells were searched from, for each sound.
         n_renders: For each sound, in the mean.
@@ -262,7 +262,7 @@ def summary(
 
 
 class Library(NamedTuple):
-    """CellDraws of the prior, `(draw, parameter)`, and features of their pictures, `(draw, feature)`."""
+    """Draws of the prior, `(draw, parameter)`, and features of their pictures, `(draw, feature)`."""
 
     value: np.ndarray
     features: np.ndarray
@@ -508,7 +508,7 @@ def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence
         start[todo], pooled = track[:, :, -1], track.reshape(len(todo), -1, n_parameters)
         low[todo], high[todo] = np.minimum(low[todo], pooled.min(axis=1)), np.maximum(high[todo], pooled.max(axis=1))
         r_hat[todo], n_effective[todo] = agreement(track)
-        agree = (r_hat[todo] < CONVERGED).all(axis=1)[:, None, None]
+        agree = np.max(r_hat[todo], axis=1).reshape(-1, 1, 1) < CONVERGED
         kept[todo] = np.where(agree, _thinned(track), _thinned(track[:, N_CHAINS // 2 :]))
         if n_round == len(steps) or (n_round >= LEAST_ROUNDS and (r_hat[todo] < CONVERGED).all()):
             break
