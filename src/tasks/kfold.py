@@ -51,7 +51,7 @@ def kfold(options: argparse.Namespace) -> int:
             say(f"Fold {fold} of {', '.join(folds)}: finished before.")
             continue
         say(f"Fold {fold} of {', '.join(folds)}: training on the others ...")
-        finished[fold] = train_fold(directory / f"fold_{fold}", [*options.overrides, f"data.fold={quoted(fold)}"])
+        finished[fold] = train_fold(directory / f"fold-{fold}", [*options.overrides, f"data.fold={quoted(fold)}"])
         content = {"overrides": options.overrides, "dataset": str(reader.data_dir), "dataset_sha256": reader.digest}
         content |= {"folds": finished, "summary": summary(finished)}
         write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
@@ -107,7 +107,8 @@ def train_fold(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Train and test in a process of its own.
 
     Args:
-        directory: Of the run; of a training that was stopped it is left, and another one is made.
+        directory: Of the run; of a training that was stopped it is left, and NAME_2 is made. A name that ends with a
+            number after `_` would become that of another fold.
         overrides: Of `src/train.py`.
 
     Returns:

@@ -79,6 +79,18 @@ def test_finished_folds_are_not_repeated(place, monkeypatch, capsys):
         kfold.kfold(options(data_dir, "model=cnn_tiny"))
 
 
+def test_a_fold_that_is_begun_again_does_not_take_the_name_of_another(place, monkeypatch):
+    def stop(command, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kfold.subprocess, "run", stop)
+    data_dir = make(place / "set")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            kfold.kfold(options(data_dir))
+    assert sorted(path.name for path in (place / "logs" / "kfold").glob("set-*/*")) == ["fold-1", "fold-1_2"]
+
+
 def test_a_set_without_folds_is_refused(place, saw_dir, capsys):
     with pytest.raises(ConfigError, match=r"it has no folds. Pack it with --folds K"):
         kfold.kfold(options(saw_dir))
