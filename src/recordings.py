@@ -99,7 +99,8 @@ def find_files(audio: str) -> list[Path]:
             found = sorted(entry for entry in path.iterdir() if entry.is_file() and entry.suffix.lower() in SUFFIXES)
             if not found:
                 endings = ", ".join(sorted(SUFFIXES))
-                raise ConfigError(f"{name_of(path)}: no audio file is in this directory ({endings}).")
+                below = f"those in directories below it are named by a pattern, as '{name_of(path / '**' / '*.wav')}'"
+                raise ConfigError(f"{name_of(path)}: no audio file is in this directory ({endings}); {below}.")
             return found
         matches = sorted(Path(name) for name in glob(str(path), recursive=True)) if has_magic(audio) else []
         found = [match for match in matches if match.is_file()]

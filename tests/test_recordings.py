@@ -328,6 +328,15 @@ def test_a_name_that_is_not_utf_8_is_a_name(tmp_path):
     assert name_of("Grüße 日本\u3000🎹.wav") == "Grüße 日本\u3000🎹.wav"
 
 
+def test_a_directory_of_directories_says_how_their_files_are_named(tmp_path):
+    (tmp_path / "kind").mkdir()
+    soundfile.write(tmp_path / "kind" / "a.wav", decaying(RATE), RATE)
+    with pytest.raises(ConfigError, match=r"no audio file is in this directory .* pattern, as '") as refused:
+        find_files(str(tmp_path))
+    pattern = str(refused.value).split("'")[1]
+    assert find_files(pattern) == [tmp_path / "kind" / "a.wav"]
+
+
 @pytest.mark.parametrize("audio", ["a\0b.wav", "a*\0.wav", "x" * 5000, "~nobody_of_this_name/a.wav"])
 def test_what_cannot_be_a_path_is_refused(audio):
     with pytest.raises(ConfigError, match="audio="):
