@@ -56,11 +56,12 @@ def calibrate_files(
 ) -> None:
     """Calibrate the weights in checkpoints of a training; those of the same step are the same weights.
 
-    The weights that the module has in memory are there again afterwards.
+    The weights that the module has in memory are there again afterwards. What is said is about the first file, the
+    best one, which is tested.
     """
     own = copied(model.state_dict())
     found: dict[int, dict[str, Tensor]] = {}
-    said: dict[str, None] = {}
+    said: list[str] = []
     try:
         for path in paths:
             checkpoint = read_checkpoint(path)
@@ -68,7 +69,7 @@ def calibrate_files(
             if step not in found:
                 model.load_state_dict(checkpoint["state_dict"])
                 model.to(device)
-                said[calibrate_module(model, datamodule)] = None
+                said.append(calibrate_module(model, datamodule))
                 found[step] = {name: tensor for name, tensor in copied(model.state_dict()).items() if is_found(name)}
             checkpoint["state_dict"] |= found[step]
             content = io.BytesIO()
@@ -77,8 +78,7 @@ def calibrate_files(
     finally:
         model.cpu()
         model.load_state_dict(own)
-    for sentence in said:
-        log.info("%s", sentence)
+    log.info("%s", said[0])
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
