@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 import unicodedata
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -46,6 +47,13 @@ def one_line(text: str, most: int | None = None) -> str:
 def name_of(path: str | os.PathLike[str]) -> str:
     r"""A path in one line; bytes that are not UTF-8 are escapes as well (`\xff`)."""
     return one_line(_NOT_UTF8.sub(lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", os.fsdecode(path)))
+
+
+def names_below(files: Iterable[str]) -> list[str]:
+    """Names of files as seen from the directory that holds all of them; one file is enough."""
+    files = list(files)
+    place = os.path.commonpath([os.path.dirname(file) for file in files])
+    return [os.path.relpath(file, place or os.curdir) for file in files]
 
 
 def all_printable(content: Any) -> Any:

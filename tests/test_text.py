@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src import text as text_module
-from src.text import IN_ASCII, all_printable, complain, one_line, prepare_streams, printable, say
+from src.text import IN_ASCII, all_printable, complain, names_below, one_line, prepare_streams, printable, say
 
 ROOT = Path(__file__).parents[1]
 TEXTS = st.text(st.characters(exclude_categories=())) | st.integers(0, 10_000).map(hostile)
@@ -185,3 +185,18 @@ def test_hostile_texts_are_many_and_repeatable():
     assert len({hostile(seed) for seed in range(50)}) > 40
     assert hostile(3) == hostile(3)
     assert set(HOSTILE) >= {"a lone surrogate", "turned text", "colours"}
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["/a/b/1.wav"], ["1.wav"]),
+        (["/a/b/1.wav", "/a/b/2.wav"], ["1.wav", "2.wav"]),
+        (["/a/high/1.wav", "/a/low/1.wav"], ["high/1.wav", "low/1.wav"]),
+        (["/a/1.wav", "/a/low/1.wav"], ["1.wav", "low/1.wav"]),
+        (["1.wav", "low/1.wav"], ["1.wav", "low/1.wav"]),
+        (["/1.wav", "/ab/\udce9.wav"], ["1.wav", "ab/\udce9.wav"]),
+    ],
+)
+def test_files_are_named_as_seen_from_the_directory_of_all_of_them(files, names):
+    assert names_below(files) == names

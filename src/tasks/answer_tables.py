@@ -4,7 +4,6 @@ Everything is made of plain data, as `describe` has it.
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from src.params import ParamSpec
 from src.programs.output import WIDEST, PlainTable, Terminal, cells_of, fitted
 from src.readings.network import GAIN
 from src.readings.words import distance_text, gain_cell, probability_text, refined_line, spread_heading, value_cells
-from src.text import one_line
+from src.text import names_below, one_line
 
 SHORTEST_NAME, LONGEST_NAME = 14, 24  # characters that names of files are cut to in a table
 HEADING = 12  # characters of a line of a heading
@@ -144,10 +143,8 @@ def answers_table(
 
 
 def short_names(files: Sequence[str], most: int) -> list[str]:
-    """Names of files, without their directory where it is the same for all, of so many characters at most."""
-    directories = {os.path.dirname(file) for file in files}
-    shown = [os.path.basename(file) for file in files] if len(directories) == 1 else files
-    return [fitted(one_line(file), most) for file in shown]
+    """Names of files as seen from the directory that holds all of them, of so many characters at most."""
+    return [fitted(one_line(file), most) for file in names_below(files)]
 
 
 def as_fits(cells: dict[str, list[str]], room: int) -> list[str]:

@@ -28,8 +28,8 @@ MOST_COLUMNS = 800  # of a picture of a recording
 class Exhibits(Protocol):
     """What is shown of recordings."""
 
-    def add(self, reading: RecordingReading) -> RecordingReading:
-        """Take what was read from a recording; returns what is to be told of it."""
+    def add(self, reading: RecordingReading, name: str) -> RecordingReading:
+        """Take what was read from a recording, and what the page calls it; returns what is to be told of it."""
 
     def write(self, output_dir: Path, facts: Mapping[str, str]) -> dict[str, Path]:
         """Write it; returns where, by what it is called on the screen.
@@ -56,10 +56,10 @@ class Resyntheses:
         self.stems: list[str] = []
         self.sounds: list[Sound] = []
 
-    def add(self, reading: RecordingReading) -> RecordingReading:
+    def add(self, reading: RecordingReading, name: str) -> RecordingReading:
         """As `Exhibits` has it."""
         told = with_ridges(refine_reading(reading, self.recipe) if self.refine else reading, self.recipe)
-        self.sounds.append(resynthesize(told, self.trained, self.recipe, reading if self.refine else None))
+        self.sounds.append(resynthesize(told, name, self.trained, self.recipe, reading if self.refine else None))
         self.stems.append(plain_stem(reading.recording.path))
         return told
 
@@ -85,12 +85,13 @@ class Resyntheses:
 
 
 def resynthesize(
-    reading: RecordingReading, trained: TrainedOn, recipe: Recipe, before: RecordingReading | None = None
+    reading: RecordingReading, name: str, trained: TrainedOn, recipe: Recipe, before: RecordingReading | None = None
 ) -> Sound:
     """A recording beside its resyntheses, with all that the report shows of them.
 
     Args:
         reading: The answer.
+        name: Of the recording, on the page.
         trained: What the network was trained on.
         recipe: Renders its parameters.
         before: The same before refinement; None: there was none.
@@ -98,16 +99,16 @@ def resynthesize(
     true = reading.waveform[None]
     answers = {"Predicted": reading} if before is None else {"Refined": reading, "Unrefined": before}
     sides = [Side("Recording", true[0], recipe.spectrogram_db(true)[0], None)]
-    for name, answer in answers.items():
+    for side, answer in answers.items():
         rendered = recipe.render(answer.value[None].astype(np.float64))
         found = audio_metrics(true, rendered, recipe.synth.sample_rate)
         metrics = {metric: float(values[0]) for metric, values in found.items()}
         if answer.distance is not None:
             metrics["distance"] = answer.distance
         db = recipe.spectrogram_db(rendered)[0]
-        sides.append(Side(name, rendered[0], db, answer.value, answer.std, metrics))
+        sides.append(Side(side, rendered[0], db, answer.value, answer.std, metrics))
     notes = (about_domain(reading), *reading.notes, *warnings_of(reading, trained))
-    return Sound(name_of(reading.recording.path.name), sides, notes, reading.zone == "far", reading.ridges)
+    return Sound(name, sides, notes, reading.zone == "far", reading.ridges)
 
 
 def plain_stem(path: Path) -> str:
@@ -128,11 +129,11 @@ class Hearings:
         self.n_read = 0
         self.hearings: list[Hearing] = []
 
-    def add(self, reading: RecordingReading) -> RecordingReading:
+    def add(self, reading: RecordingReading, name: str) -> RecordingReading:
         """As `Exhibits` has it."""
         self.n_read += 1
         if reading.waveform.size <= self.room or not self.hearings:
-            self.hearings.append(hearing_of(reading, self.trained))
+            self.hearings.append(hearing_of(reading, name, self.trained))
             self.room -= reading.waveform.size
         return reading
 
@@ -160,12 +161,12 @@ def frames_text(trained: TrainedOn) -> str:
     return f"{trained.duration:g} s every {hop:g} s" if hop else f"the first {trained.duration:g} s"
 
 
-def hearing_of(reading: RecordingReading, trained: TrainedOn) -> Hearing:
-    """A recording with what was read from it, as the page has it."""
+def hearing_of(reading: RecordingReading, name: str, trained: TrainedOn) -> Hearing:
+    """A recording with what was read from it, as the page has it, under a name."""
     spectrogram = overview(trained.view, torch.from_numpy(reading.waveform), MOST_COLUMNS)
     distances = [frame.distance for frame in reading.frames]
     return Hearing(
-        name=name_of(reading.recording.path.name),
+        name=name,
         waveform=reading.waveform,
         spectrogram_db=spectrogram.db.numpy(),
         ends=spectrogram.ends,

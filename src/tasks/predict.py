@@ -33,7 +33,7 @@ from src.recordings import AudioFile, find_files
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.tasks.answer_tables import frames_csv, print_overview, print_reading, readings_csv
 from src.tasks.exhibits import Exhibits, Hearings, Resyntheses
-from src.text import name_of
+from src.text import name_of, names_below
 from src.vimh.format import SPLITS, Split
 from src.vimh.reader import VIMHReader
 
@@ -114,9 +114,9 @@ def predict_recordings(run: Run, ckpt_path: Path, audio: str, settings: PredictS
     exhibits = exhibits_for(trained, settings.refine)
     told, skipped = [], {}
     with progress(len(files), "Predicting", "recordings") as advance:
-        for path in files:
+        for path, name in zip(files, names_below(map(str, files)), strict=True):
             try:
-                told.append(read_file(path, trained, settings, exhibits))
+                told.append(read_file(path, name_of(name), trained, settings, exhibits))
             except Exception as error:  # of whatever kind: a damaged file, too little memory, what an analysis refuses
                 skipped[name_of(path)] = reason = reason_for(path, error)
                 log.error("Skipped %s", reason, exc_info=os.environ.get(FULL_ERROR) == "1")
@@ -144,10 +144,10 @@ def exhibits_for(trained: TrainedOn, refine: bool) -> Exhibits:
     return Hearings(trained)
 
 
-def read_file(path: Path, trained: TrainedOn, settings: PredictSettings, exhibits: Exhibits) -> Told:
-    """What the network reads from a file, whose reading joins what is shown."""
+def read_file(path: Path, name: str, trained: TrainedOn, settings: PredictSettings, exhibits: Exhibits) -> Told:
+    """What the network reads from a file, whose reading joins what is shown under a name."""
     reading = read_audio(AudioFile.open(path), trained, settings.normalize, settings.peak)
-    reading = exhibits.add(held_together(reading, trained.run) if settings.joint else reading)
+    reading = exhibits.add(held_together(reading, trained.run) if settings.joint else reading, name)
     return Told(title_of(reading), describe(reading, trained))
 
 

@@ -223,6 +223,17 @@ def test_one_frame_and_equal_frames_say_what_one_says():
 # ----- the program
 
 
+def test_recordings_of_one_name_in_two_directories_are_told_apart(place, options, tmp_path, capsys):
+    recording = sorted((place / "new").iterdir())[0]
+    for kind in ("high", "low"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        shutil.copy(recording, tmp_path / "in" / kind / "1.wav")
+    predict(options("predict", f"audio={tmp_path}/in/*/*.wav"))
+    shown, page = capsys.readouterr().out, (tmp_path / "out" / "index.html").read_text()
+    for name in ("high/1.wav", "low/1.wav"):
+        assert re.search(rf"^{name} ", shown, re.MULTILINE) and f'"name":"{name}"' in page
+
+
 def test_recordings_are_named_in_every_form(place, options, tmp_path, capsys):
     predict(options("predict", f"audio={place}/new"))
     plain = json.loads((tmp_path / "out" / "predictions.json").read_text())
