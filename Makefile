@@ -350,7 +350,7 @@ tds draw-networks-text: $(ENV)
 tdl draw-networks-list: $(ENV)
 	@$(PYTHON) scripts/draw_networks.py --list $(ARGS)
 
-## pr predict: Read parameters from recordings (AUDIO=file, directory or pattern; RUN=best)
+## pr predict: Read parameters from recordings, or name them (AUDIO=file, directory or pattern; RUN=best)
 pr predict: $(ENV)
 	@$(PYTHON) src/predict.py $(READ) "audio=$$AUDIO" $(ARGS)
 

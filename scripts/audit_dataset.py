@@ -232,7 +232,7 @@ def caption(found: Posterior) -> str:
     """How far the posterior can be trusted."""
     n_effective = np.median(np.nanmin(found.n_effective, axis=1))
     return (
-        "Grid steps; error: expected, of the best answer; width: of the interval, median.\n"
+        "Grid steps; error: expected, of the best answer; width: median.\n"
         f"R-hat below {CONVERGED} in {found.converged.mean():.0%} of the sounds, {n_effective:.0f} effective draws; "
         f"{(found.n_cells > 1).sum()} with\nseveral solutions, searched from {found.n_starts} starts each."
     )
@@ -259,7 +259,7 @@ def draw(found: Audit, path: Path) -> None:
     axis.boxplot(finite, orientation="horizontal", tick_labels=names, whis=(5, 95), sym="")
     axis.axvline(0.5, color="#c44e2b", linewidth=1)
     axis.text(0.5, 1.01, "half a step", color="#c44e2b", ha="center", va="bottom", transform=axis.get_xaxis_transform())
-    axis.set(xscale="log", xlabel=f"standard deviation {what} (grid steps): 5, 25, 50, 75, 95 % of the sounds")
+    axis.set(xscale="log", xlabel=f"std {what} (grid steps): 5, 25, 50, 75, 95 % of the sounds")
     axis.invert_yaxis()
     with atomic_file(path) as file:
         figure.savefig(file, dpi=110)

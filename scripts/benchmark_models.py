@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -76,12 +76,14 @@ def samples(dataset: Any, numbers: np.ndarray) -> dict[str, torch.Tensor]:
     return dataset.__getitems__(numbers % len(dataset))
 
 
-def seconds_per_epoch(module: LightningModule, datamodule: VIMHDataModule) -> float:
+def seconds_per_epoch(
+    module: LightningModule, datamodule: VIMHDataModule, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Estimated from some steps of training, with validation at the pace of the forward pass.
 
     Where sounds are streamed, the second core makes them, and trains in the rest of the time.
     """
-    step, make = sound_seconds(module, datamodule)
+    step, make = sound_seconds(module, datamodule, clock)
     return len(datamodule.train_set) * (step + make / 2) + len(datamodule.val_set) * step / 3
 
 

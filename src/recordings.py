@@ -367,11 +367,14 @@ def cut_into_frames(audio: AudioSource, framing: Framing) -> Frames:
 
     They begin at 0, one hop, two hops and so on. What is left behind the last whole frame makes another, padded with
     silence, if it is at least half a hop, or half a frame where frames are shorter; a recording shorter than a frame
-    makes one. The recording is read twice, since its loudest frame may be the last.
+    makes one. The recording is read twice for them, since its loudest frame may be the last.
 
     Raises:
         RecordingError: If it is silent, or damaged.
     """
+    if framing.hop is None:  # a single one, which stays in memory
+        frame = next(_all_frames(audio, framing))
+        audio = AudioArray(audio.path, framing.sample_rate, 1, audio.lossy, frame)
     levels = [(np.abs(frame).max(), np.sqrt(np.mean(np.square(frame)))) for frame in _all_frames(audio, framing)]
     peak, power = np.array(levels).T
     if peak.max() < SILENT:

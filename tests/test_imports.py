@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "live": set(),
     "sheet": {"params", "vimh", "playback", "pages"},
     "checkpoints": {"migration", "hydra_versions", "vimh", "models", "plain"},
-    "readings": {"params", "recordings", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
+    "readings": {"params", "recordings", "spectral", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
     "packing": {"hydra_versions", "params", "perturb", "recordings", "spectral", "vimh", "programs"},

@@ -30,6 +30,7 @@ from src.data.vimh_dataset import BatchFormat
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.evaluation.audit import audit, observe
 from src.evaluation.estimates import typical_value
+from src.evaluation.posterior import posterior
 from src.evaluation.refinement import refine
 from src.evaluation.scoring import category_f1, parameter_errors, plain_values
 from src.generation import fresh_sounds, generate
@@ -582,6 +583,18 @@ def test_an_audit_moves_categories_to_another_class_and_counts_what_acts(recipe)
     acts = value[:, 2] == 1
     (*_, alone) = audit(value[acts], recipe.space.varying, lambda at: observe(recipe, at))
     assert (rate.level_rms, rate.invisible) == pytest.approx((alone.level_rms, alone.invisible))
+
+
+def test_a_posterior_is_of_what_acts_and_has_no_spread_of_categories(recipe):
+    value = recipe.values(0, 24).astype(np.float64)
+    value = value[np.argsort(value[:, 2], kind="stable")][[0, -1]]  # the rate of the LFO acts on the last alone
+    found = posterior(recipe, value, n_searched=0, steps=(4,))
+    active = recipe.space.active(value)
+    np.testing.assert_array_equal(np.isnan(found.absolute), ~active)
+    assert np.isnan(found.std[:, recipe.space.categorical]).all()
+    assert found.accuracy[:, recipe.space.categorical] == pytest.approx(1)
+    assert (found.std[:, 3][active[:, 3]] > 0).all()
+    assert active[:, 3].any()
 
 
 def test_refinement_finds_the_classes_and_refines_the_rest(recipe, data_dir):

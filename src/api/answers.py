@@ -197,7 +197,7 @@ class Answer:
         rows = [row if one else (name, *row) for r, name in enumerate(self.names) for row in self._rows(r)]
         is_heard = any(isinstance(reading, RecordingReading) for reading in self.readings)
         last = f"steps/{GAIN:g} dB" if is_heard else "true"
-        spread = spread_heading([spec.kind for spec in self.parameters])
+        spread = spread_heading([str(spec.kind) for spec in self.parameters])
         header = (*(() if one else ("sound",)), "parameter", "value", spread, "units", last)
         about = (self._title(), self._refined()) if one else ("", "")
         return TextTable(header, tuple(rows), ("sound", "parameter", "units"), *about)

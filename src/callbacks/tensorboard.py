@@ -16,7 +16,8 @@ FIRST = {
 }
 FIRST_BY_HEAD = {"mae": "3 error/{head}/{stage}", "acc": "4 accuracy by head/{head}/{stage}"}
 OTHER_MEANS, OTHERS_BY_HEAD = "5 other means", "6 other figures by head"
-OF_HEADS = ("acc", "acc1", "coverage", "f1", "mae", "nmae", "steps")
+# The longer of two that end alike comes first.
+OF_HEADS = ("balanced_acc", "acc", "acc1", "coverage", "ece", "f1", "mae", "nmae", "steps")
 TRAINING, GRADIENTS = "7 training", "8 gradients"
 
 
@@ -45,11 +46,12 @@ def tag_of(metric: str) -> str:
         return f"{TRAINING}/{metric}"
     if stage not in STAGES:
         return metric
-    head, _, of_head = figure.rpartition("_")
     if figure in FIRST:
         return FIRST[figure].format(stage=stage)
-    if not head or of_head not in OF_HEADS:
+    of_head = next((name for name in OF_HEADS if figure.endswith(f"_{name}")), None)
+    if of_head is None or figure in OF_HEADS:
         return f"{OTHER_MEANS}/{figure}/{stage}"
+    head = figure.removesuffix(f"_{of_head}")
     if of_head in FIRST_BY_HEAD:
         return FIRST_BY_HEAD[of_head].format(head=head, stage=stage)
     return f"{OTHERS_BY_HEAD}/{head} {of_head}/{stage}"

@@ -1,1 +1,1 @@
-"""Numbers about datasets and networks: audits, audio metrics, estimates and their scores, refinement."""
+"""Numbers about datasets and networks: audits, what pictures leave open, audio metrics, estimates, refinement."""

@@ -25,7 +25,6 @@ HALF = 0.5  # levels from a pixel to where it rounds to the next one
 CORRECTIONS = 5  # renders to get onto a sheet, at most
 VIOLATED = 1e-6  # levels by which a condition of a linear programme may be violated
 JOINING = 16  # conditions that join a linear programme together
-HOLDING = 256  # pixels of a linearized cell that are looked at where it is walked in
 PROGRAMMES = 5  # of the largest residual, one after the other
 MAX_MOVE = 1.0  # grid steps that one of them may move
 HALVINGS = 7  # of the way from a point within a cell to where the linearized cell ends
@@ -46,9 +45,8 @@ class Sheets(NamedTuple):
         ends: Positions where the linearized cell has the lowest and the highest value of each parameter,
             `(cell, parameter, end, parameter)`; the centre for parameters that have no slope.
         information: Of Gaussian noise of the size of rounding, per grid step, `(cell, parameter, parameter)`.
-        matrix: How the pixels that hold the parameters most move within the sheet, levels per grid step,
-            `(cell, pixel, parameter)`.
-        residual: Of these pixels before they are rounded, less the stored ones, levels, `(cell, pixel)`.
+        matrix: How pixels move within the sheet, levels per grid step, float32, `(cell, pixel, parameter)`.
+        residual: Pixels before they are rounded, less the stored ones, levels, float32, `(cell, pixel)`.
     """
 
     sound: np.ndarray
@@ -65,6 +63,13 @@ class Sheets(NamedTuple):
     def of(self, chosen: np.ndarray) -> "Sheets":
         """Some of the cells, by a mask or by their numbers."""
         return Sheets(*(column[chosen] for column in self))
+
+    def with_some(self, chosen: np.ndarray, others: "Sheets") -> "Sheets":
+        """These cells, those numbered `chosen` replaced by others."""
+        columns = [column.copy() for column in self]
+        for column, other in zip(columns, others, strict=True):
+            column[chosen] = other
+        return Sheets(*columns)
 
     def along(self, move: np.ndarray, cell: np.ndarray) -> np.ndarray:
         """Moves of what is free within the sheets, completed by that of the axis, `(move, parameter)`.
@@ -183,7 +188,7 @@ class Cells(Problem):
         slope = np.where(np.abs(rise[rows, axis]) > SAME_LEVEL, rise[rows, axis], 0.0)
         across = free.copy()
         across[rows, axis] &= slope == 0
-        tangent = np.divide(-rise, slope[:, None], out=np.zeros_like(rise), where=slope[:, None] != 0) * across
+        tangent = _tangent(rise, slope, across)
         ends = np.stack(
             [
                 _linear_ends(
@@ -192,15 +197,29 @@ class Cells(Problem):
                 for k in rows
             ]
         )
-        within = (slopes + tangent[:, :, None] * slopes[rows, axis][:, None]) * across[:, :, None]
-        reach = np.ptp(np.einsum("cpep->cpe", ends), axis=2)
-        tightness = np.abs(residual) + np.einsum("cpx,cp->cx", np.abs(within), reach)
-        tightest = np.argsort(-tightness, axis=1)[:, :HOLDING]
-        matrix = np.take_along_axis(within.mT, tightest[:, :, None], axis=1)
         return Sheets(
             *(sound, position, axis, slope, tangent, across, ends, information),
-            matrix=matrix,
-            residual=np.take_along_axis(residual, tightest, axis=1),
+            matrix=_within(slopes, tangent, axis, across),
+            residual=residual.astype(np.float32),
+        )
+
+    def recentred(self, sheets: Sheets, centre: np.ndarray) -> Sheets:
+        """The same cells, linearized elsewhere.
+
+        Args:
+            sheets: The cells.
+            centre: Where, `(cell, parameter)`.
+        """
+        rows = np.arange(len(centre))
+        centre, _ = self.settle(sheets, rows, centre)
+        centre = np.clip(centre, 0, self.end)
+        residual, slopes, rise = self.slopes(sheets.sound, centre)
+        slope = rise[rows, sheets.axis]
+        slope = np.where((sheets.slope != 0) & (np.abs(slope) > SAME_LEVEL), slope, sheets.slope)
+        tangent = _tangent(rise, slope, sheets.across)
+        matrix = _within(slopes, tangent, sheets.axis, sheets.across)
+        return sheets._replace(
+            centre=centre, slope=slope, tangent=tangent, matrix=matrix, residual=residual.astype(np.float32)
         )
 
     def inside(self, sound: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -250,6 +269,17 @@ class Cells(Problem):
             best[some[inside]], share[some[inside]] = found[inside], tried[some[inside]]
             step /= 2
         return best.reshape(sheets.ends.shape)
+
+
+def _tangent(rise: np.ndarray, slope: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """See `Sheets`; from the slopes of `spec_max` by all parameters, and by the one at the axis."""
+    return np.divide(-rise, slope[:, None], out=np.zeros_like(rise), where=slope[:, None] != 0) * across
+
+
+def _within(slopes: np.ndarray, tangent: np.ndarray, axis: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """`matrix` of `Sheets`, from the slopes of the pixels, `(cell, parameter, pixel)`, and the sheets' directions."""
+    along = slopes + tangent[:, :, None] * slopes[np.arange(len(axis)), axis][:, None]
+    return (along * across[:, :, None]).mT.astype(np.float32)
 
 
 def _linear_ends(

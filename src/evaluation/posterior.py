@@ -95,7 +95,7 @@ class Posterior:
         return np.nanmax(self.r_hat, axis=1) < CONVERGED
 
 
-class Draws(NamedTuple):
+class CellDraws(NamedTuple):
     """Draws from cells.
 
     Attributes:
@@ -208,7 +208,7 @@ def _posteriors(
             found.append((more, draw(cells, more, rng, steps)))
     owner = np.concatenate([sheets.sound for sheets, _ in found])
     volume = np.concatenate([_volume(cells, *each, rng) for each in found])
-    draws = Draws(*(np.concatenate(column) for column in zip(*(each for _, each in found), strict=True)))
+    draws = CellDraws(*(np.concatenate(column) for column in zip(*(each for _, each in found), strict=True)))
     rows = []
     for k in range(n_sounds):
         (mine,) = np.nonzero(owner == k)
@@ -300,7 +300,9 @@ def _places(cells: Cells, library: Library, n_searched: int, rng: np.random.Gene
     return ends
 
 
-def _beyond(cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, Draws]]) -> tuple[np.ndarray, np.ndarray]:
+def _beyond(
+    cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, CellDraws]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Sounds that have a cell beyond those found, near some positions, and where it is.
 
     Args:
@@ -328,7 +330,7 @@ def _beyond(cells: Cells, start: np.ndarray, found: Sequence[tuple[Sheets, Draws
     return sound[new], position[new]
 
 
-def _volume(cells: Cells, sheets: Sheets, draws: Draws, rng: np.random.Generator) -> np.ndarray:
+def _volume(cells: Cells, sheets: Sheets, draws: CellDraws, rng: np.random.Generator) -> np.ndarray:
     """Volumes of cells across their sheets, as shares of the ranges, `(cell,)`.
 
     Half of the draws are within an ellipsoid of their covariance. Its volume, the share of its points that are in the
@@ -428,17 +430,17 @@ def _leap(
     """
     matrix, across, factor = sheets.matrix[cell], sheets.across[cell], factor[cell]
     at = position.copy()
-    seen = sheets.residual[cell] + np.einsum("nxp,np->nx", matrix, at - sheets.centre[cell])
+    offset = (at - sheets.centre[cell]).astype(np.float32)
+    seen = sheets.residual[cell] + (matrix @ offset[:, :, None])[:, :, 0]
     within = np.abs(seen).max(axis=1) < ROOM
     for _ in range(LEAP):
         direction = _unit(factor, across, rng)
-        rate = (matrix @ direction[:, :, None])[:, :, 0]
-        first = _entry(seen, rate, -ROOM, ROOM)
-        second = _entry(at, direction, 0.0, cells.end)
+        rate = (matrix @ direction.astype(np.float32)[:, :, None])[:, :, 0]
+        first, second = _entry(seen, rate, -ROOM, ROOM), _entry(at, direction, 0.0, cells.end)
         low, high = np.maximum(first[0], second[0]), np.minimum(first[1], second[1])
         place = (low + (high - low) * rng.random(len(cell)))[:, None]
         at += place * direction
-        seen += place * rate
+        seen += place.astype(np.float32) * rate
     return sheets.along((at - position) * within[:, None], cell)
 
 
@@ -453,12 +455,11 @@ def _entry(
         low: Their lower ends.
         high: Their upper ends.
     """
-    moving = np.abs(rate) > 1e-12
-    rate = np.where(moving, rate, 1.0)
-    first, second = (low - place) / rate, (high - place) / rate
-    entry = np.where(moving, np.minimum(first, second), -np.inf).max(axis=1)
-    leaving = np.where(moving, np.maximum(first, second), np.inf).min(axis=1)
-    nowhere = ~np.isfinite(entry + leaving)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what does not move is nowhere in the way
+        first, second = (low - place) / rate, (high - place) / rate
+    entry = np.fmax.reduce(np.fmin(first, second), axis=1)
+    leaving = np.fmin.reduce(np.fmax(first, second), axis=1)
+    nowhere = ~(np.isfinite(entry) & np.isfinite(leaving))
     return np.where(nowhere, 0.0, np.minimum(entry, 0)), np.where(nowhere, 0.0, np.maximum(leaving, 0))
 
 
@@ -480,13 +481,17 @@ def factor_of(covariance: np.ndarray, across: np.ndarray, scale: np.ndarray) -> 
     both = across[:, :, None] & across[:, None, :]
     sizes = scale[:, :, None] * scale[:, None, :]
     strength, axes = np.linalg.eigh(np.where(both, covariance / sizes, np.eye(across.shape[1])))
-    least = 1e-8 * strength.max(axis=1, keepdims=True)
+    least = 1e-14 * strength.max(axis=1, keepdims=True)
     root = axes * np.sqrt(np.maximum(strength, least))[:, None, :] @ axes.mT
     return np.where(both, root, 0) * scale[:, :, None]
 
 
-def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS) -> Draws:
-    """Draws from cells, from chains that begin at their ends, in rounds until the chains agree."""
+def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence[int] = STEPS) -> CellDraws:
+    """Draws from cells, in rounds until the chains agree.
+
+    Chains that begin at the ends and at the centre of a cell are compared. Where they do not agree in the end, those
+    from the centre alone are kept: what they have not reached makes their spread too small, and not too large.
+    """
     furthest = cells.furthest(sheets)
     widest = np.sort(furthest.reshape(len(furthest), -1, furthest.shape[-1]), axis=1)
     low, high = widest[:, 0], widest[:, -1]
@@ -498,27 +503,42 @@ def draw(cells: Cells, sheets: Sheets, rng: np.random.Generator, steps: Sequence
     r_hat, n_effective = np.ones((n_cells, n_parameters)), np.full((n_cells, n_parameters), float(KEPT))
     todo = np.arange(n_cells)
     for n_round, n_steps in enumerate(steps, 1):
-        track = walk(cells, sheets.of(todo), start[todo], factor[todo], n_steps, rng)
+        here = sheets.of(todo)
+        track = walk(cells, here, start[todo], factor[todo], n_steps, rng)
         start[todo], pooled = track[:, :, -1], track.reshape(len(todo), -1, n_parameters)
         low[todo], high[todo] = np.minimum(low[todo], pooled.min(axis=1)), np.maximum(high[todo], pooled.max(axis=1))
-        centred = pooled - pooled.mean(axis=1, keepdims=True)
-        covariance = centred.mT @ centred / pooled.shape[1]
-        factor[todo] = factor_of(covariance, sheets.across[todo], extent[todo])
         r_hat[todo], n_effective[todo] = agreement(track)
-        kept[todo] = pooled[:, np.linspace(0, pooled.shape[1] - 1, KEPT).astype(int)]
+        agree = np.max(r_hat[todo], axis=1).reshape(-1, 1, 1) < CONVERGED
+        kept[todo] = np.where(agree, _thinned(track), _thinned(track[:, N_CHAINS // 2 :]))
+        if n_round == len(steps) or (n_round >= LEAST_ROUNDS and (r_hat[todo] < CONVERGED).all()):
+            break
+        mean = pooled.mean(axis=1)
+        covariance = (pooled - mean[:, None]).mT @ (pooled - mean[:, None]) / pooled.shape[1]
+        factor[todo] = factor_of(covariance, here.across, extent[todo])
+        sheets = sheets.with_some(todo, cells.recentred(here, mean))
         if n_round >= LEAST_ROUNDS:
             todo = todo[r_hat[todo].max(axis=1) >= CONVERGED]
-        if not todo.size:
-            break
-    return Draws(kept, _thickness(cells, sheets, kept), low, high, r_hat, n_effective)
+    return CellDraws(kept, _thickness(cells, sheets, kept), low, high, r_hat, n_effective)
 
 
 def _starts(sheets: Sheets, furthest: np.ndarray) -> np.ndarray:
-    """Where chains begin, `(cell, chain, parameter)`: at the ends of the parameters that are left open most."""
+    """Where chains begin, `(cell, chain, parameter)`.
+
+    The first half at the ends of the parameters that are left open most, the others at the centre of the cell. Where
+    that is the true value, it is a draw from the posterior itself, and so is all that follows it.
+    """
     width = np.ptp(np.einsum("cpep->cpe", furthest), axis=2)
-    order = np.argsort(-width, axis=1, kind="stable")[:, : max(1, N_CHAINS // 2)]
+    n_ends = N_CHAINS // 2
+    order = np.argsort(-width, axis=1, kind="stable")[:, : max(1, n_ends // 2)]
     chosen = np.take_along_axis(furthest, order[:, :, None, None], axis=1).reshape(len(order), -1, width.shape[1])
-    return chosen[:, np.arange(N_CHAINS) % chosen.shape[1]]
+    centre = np.repeat(sheets.centre[:, None], N_CHAINS - n_ends, axis=1)
+    return np.concatenate([chosen[:, np.arange(n_ends) % chosen.shape[1]], centre], axis=1)
+
+
+def _thinned(track: np.ndarray) -> np.ndarray:
+    """`KEPT` draws of all chains, `(cell, draw, parameter)`, of a track, `(cell, chain, step, parameter)`."""
+    pooled = track.reshape(len(track), -1, track.shape[-1])
+    return pooled[:, np.linspace(0, pooled.shape[1] - 1, KEPT).astype(int)]
 
 
 def _within(sheets: Sheets, precision: np.ndarray) -> np.ndarray:

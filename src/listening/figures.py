@@ -16,6 +16,7 @@ HINTS = {"low": "lower is better", "high": "higher is better", "0": "0 is best"}
 WIDTH, HEIGHT, TOP, BOTTOM = 320, 210, 8, 170  # of a scatter, and where its frame lies, in its own units
 # Name of an estimate to that of the side which plays it, where there is one.
 SIDES = {"network": ("Predicted", "Unrefined"), "refined": ("Refined",), NEAREST: ("Neighbour",)}
+MOST_CLASSES = 64  # of a category whose confusion is a table
 LETTER = 6.3  # width of a digit of 11 units, at most
 
 
@@ -108,6 +109,20 @@ def scatters(report: Report) -> list[dict[str, Any]]:
         for p, (spec, acts) in enumerate(zip(report.parameters, active.T, strict=True))
         if not spec.categorical and acts.any()
     ]
+
+
+def confusions(report: Report) -> list[dict[str, Any]]:
+    """How often the first answer took each class of a category for which; none where true values are not known."""
+    if report.true_value is None or report.value is None:
+        return []
+    active, found = report.space.active(report.true_value), []
+    for p, (spec, acts) in enumerate(zip(report.parameters, active.T, strict=True)):
+        if spec.categorical and spec.n_classes <= MOST_CLASSES and acts.any():
+            true, said = (spec.index_from_value(of[acts, p]).astype(int) for of in (report.true_value, report.value))
+            counts = np.zeros((spec.n_classes, spec.n_classes), dtype=int)
+            np.add.at(counts, (true, said), 1)
+            found.append({"name": spec.name, "rows": [*zip(spec.names, counts.tolist(), strict=True)]})
+    return found
 
 
 def _scatter(spec: ParamSpec, true: np.ndarray, error: np.ndarray) -> dict[str, Any]:

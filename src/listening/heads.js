@@ -29,6 +29,7 @@ export class HeadView {
     const height = this.#isCategory ? LANE * Math.min(MOST_LANES, head.classes.length) : NUMBER;
     find("canvas", this.root).style.height = `${height}px`;
     find("figure", this.root).hidden = !head.acts;
+    find("table", this.root).classList.toggle("shares", this.#isCategory);
   }
 
   get #isCategory() {
@@ -76,10 +77,6 @@ export class HeadView {
     const [low, high] = this.#head.ends;
     pen.fillStyle = colourOf("--band");
     pen.fillRect(left, y(1), right - left, y(0) - y(1));
-    pen.fillStyle = colourOf("--muted");
-    pen.textAlign = "right";
-    pen.textBaseline = "middle";
-    [[0.05, low], [0.95, high]].forEach(([place, text]) => pen.fillText(text, left - 7, y(place)));
     pen.fillStyle = colour;
     spans.forEach(([begin, end], n) => {
       const [value, bottomEnd, topEnd] = this.#head.frames[n];
@@ -89,6 +86,9 @@ export class HeadView {
       pen.globalAlpha = 1;
       pen.fillRect(begin, y(value) - 1, wide, 2);
     });
+    pen.fillStyle = colourOf("--muted");
+    pen.textBaseline = "middle";
+    [[0.1, low], [0.9, high]].forEach(([place, text]) => pen.fillText(text, left + 5, y(place)));
   }
 
   /** Show what a frame says beside what the whole recording says. */

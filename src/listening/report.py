@@ -8,7 +8,7 @@ one block of JSON and one of compressed bytes, which `report.js` draws and plays
 from pathlib import Path
 
 from src.listening.content import Axes, Report, Side, Sound
-from src.listening.figures import scatters, tables
+from src.listening.figures import confusions, scatters, tables
 from src.listening.sounds import page_data
 from src.listening.verdict import verdict
 from src.pages.pages import PageSource
@@ -35,5 +35,6 @@ def render_report(report: Report) -> str:
         cards=data["cards"],
         tables=tables(report),
         scatters=scatters(report),
+        confusions=confusions(report),
         sides=report.side_names,
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,7 +166,7 @@ class HeadMetrics(Metric):
         if self.classes is not None:
             self.classes.reset()
 
-    def merge_state(self, incoming_state: "HeadMetrics") -> None:
+    def merge_state(self, incoming_state: Any) -> None:
         """Add what another one of the same heads has counted."""
         super().merge_state(incoming_state)
         if self.classes is not None:

@@ -190,9 +190,9 @@ def trained_on_recordings(
         VIMHError: If it does not say enough.
     """
     info = network_input.run.info
-    stated, channels = source.get("representation"), source.get("channels")
-    is_whole = isinstance(stated, Mapping) and isinstance(channels, Mapping)
-    if not is_whole or any(not info_key or stated.get(key) != info_key for key, info_key in sound_of(info).items()):
+    stated, channels, sound = source.get("representation"), source.get("channels"), sound_of(info)
+    agrees = isinstance(stated, Mapping) and all(item and stated.get(key) == item for key, item in sound.items())
+    if not (isinstance(stated, Mapping) and agrees and isinstance(channels, Mapping)):
         raise VIMHError(
             f"{info.title}: its description does not say how recordings became its images: source.representation, "
             "source.channels, sample_rate and duration are needed, and have to agree. Pack the set again with "
@@ -205,7 +205,7 @@ def trained_on_recordings(
             f"{info.title}: source.representation makes images of {representation.image_shape}, and the network reads "
             f"{info.image_shape}. Pack the set again with scripts/to_vimh.py."
         )
-    framing = Framing.of_source(source, **sound_of(info))
+    framing = Framing.of_source(source, **sound)
     return TrainedOn(
         **vars(network_input),
         representation=representation,

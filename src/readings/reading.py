@@ -131,6 +131,7 @@ class SampleReading(Reading):
     true_value: np.ndarray
 
 
+MOST_SAMPLES = 2**27  # of the frames of a recording: 2 hours at 16 kHz, without overlap
 AnyReading = TypeVar("AnyReading", bound=Reading)
 
 
@@ -151,7 +152,7 @@ def read_audio(
     """
     wanted = (peak or trained.peak) if normalize else None
     if trained.framing is not None:
-        return read_frames(cut_into_frames(audio, trained.framing), trained, wanted)
+        return read_frames(audio, cut_into_frames(audio, trained.framing), trained, wanted)
     return read_parameters(cut_to_sound(audio, trained.sample_rate, trained.duration, trained.lead), trained, wanted)
 
 
@@ -176,15 +177,24 @@ def read_parameters(recording: Recording, trained: TrainedOn, peak: float | None
     )
 
 
-def read_frames(frames: Frames, trained: TrainedOn, peak: float | None) -> RecordingReading:
+def read_frames(audio: AudioSource, frames: Frames, trained: TrainedOn, peak: float | None) -> RecordingReading:
     """What the network reads from the frames of a recording, and from all of them together.
 
     Args:
-        frames: Of the recording.
+        audio: The recording.
+        frames: Of it.
         trained: What the network was trained on.
         peak: As for `read_parameters`.
+
+    Raises:
+        RecordingError: If they are more than memory is meant to hold.
     """
-    recording, name = recorded(frames), name_of(frames.audio.path)
+    if len(frames) * frames.framing.n_samples > MOST_SAMPLES:
+        raise RecordingError(
+            f"{name_of(audio.path)}: makes {len(frames):,} frames of {frames.framing.duration:g} s, together "
+            f"more than the {MOST_SAMPLES:,} samples that are read at once. Raise hop, or divide the recording."
+        )
+    recording, name = recorded(audio, frames), name_of(audio.path)
     whole, gain = at_peak(recording.waveform[None], peak)
     waveform, level = (gain[0] * np.stack([*frames])).astype(np.float32), level_of(gain[0], peak)
     heard = hear_recording(recording, waveform, trained, any_gain=peak is not None)
@@ -209,9 +219,9 @@ def level_of(gain: float, peak: float | None) -> dict[str, Any]:
     return {"gain_db": 20 * math.log10(gain), "normalized": peak is not None}
 
 
-def recorded(frames: Frames) -> Recording:
+def recorded(audio: AudioSource, frames: Frames) -> Recording:
     """The recording that frames are from, mono, at their rate, as far as it is read."""
-    audio, framing = frames.audio, frames.framing
+    framing = frames.framing
     most = sys.maxsize if framing.hop else math.ceil((framing.duration + MARGIN) * audio.sample_rate)
     waveform = resample(audio.blocks(0, most), audio.sample_rate, framing.sample_rate).astype(np.float32)
     n_samples = framing.n_samples

@@ -12,7 +12,7 @@ from src.spectral.representation import SpectralRepresentation
 AT_ONCE = 4096  # windows that are transformed together
 
 
-class Overview(NamedTuple):
+class LongSpectrogram(NamedTuple):
     """A spectrogram of a whole recording.
 
     Attributes:
@@ -24,7 +24,7 @@ class Overview(NamedTuple):
     ends: tuple[float, float]
 
 
-def overview(representation: SpectralRepresentation, waveform: Tensor, most_columns: int) -> Overview:
+def overview(representation: SpectralRepresentation, waveform: Tensor, most_columns: int) -> LongSpectrogram:
     """A spectrogram with the windows and the rows of a representation, as fine as a number of columns shows.
 
     Windows overlap by half. Where there are more of them than columns, a column is the mean power of several.
@@ -54,4 +54,4 @@ def overview(representation: SpectralRepresentation, waveform: Tensor, most_colu
     middle = (window.numel() + (per_column - 1) * hop_length) / 2  # of the first column
     width = per_column * hop_length
     ends = (middle - width / 2, middle - width / 2 + n_columns * width)
-    return Overview(db, (ends[0] / representation.sample_rate, ends[1] / representation.sample_rate))
+    return LongSpectrogram(db, (ends[0] / representation.sample_rate, ends[1] / representation.sample_rate))

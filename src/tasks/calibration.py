@@ -107,10 +107,18 @@ class Seen(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     logits: tuple[Tensor, ...]
 
+    @classmethod
+    def of(cls, parts: "Sequence[Seen]") -> "Seen":
+        """All sounds of some parts, of which there is at least one."""
+        outputs, deviation, index = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("outputs", "deviation", "index")
+        )
+        logits = tuple(torch.cat(of_head) for of_head in zip(*(part.logits for part in parts), strict=True))
+        return cls(outputs, deviation, index, logits)
+
     def and_others(self, others: "Seen") -> "Seen":
         """These sounds, and others after them."""
-        logits = tuple(torch.cat(pair) for pair in zip(self.logits, others.logits, strict=True))
-        return Seen(*(torch.cat(pair) for pair in zip(self[:3], others[:3], strict=True)), logits)
+        return Seen.of([self, others])
 
 
 def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: int = LEAST_SOUNDS) -> str:
@@ -131,10 +139,12 @@ def calibrate_module(model: VIMHLitModule, datamodule: VIMHDataModule, least: in
         found = held_out(model, datamodule)
         if not model.heads.categorical.all():
             said.append(found if isinstance(found, str) else calibrate_error_bars(model, *found, least))
-        if model.heads.any_categorical and isinstance(found, str):
-            said.append(calibrate_probabilities(model, seen(model, in_pieces(datamodule.val_set)), "validation"))
-        elif model.heads.any_categorical:
-            said.append(calibrate_probabilities(model, found[0].and_others(found[1]), "held-out"))
+        if model.heads.any_categorical:
+            if isinstance(found, str):
+                own, which = seen(model, in_pieces(datamodule.val_set)), "validation"
+            else:
+                own, which = Seen.of(found), "held-out"
+            said.append(calibrate_probabilities(model, own, which))
     return " ".join(said)
 
 
@@ -158,9 +168,7 @@ def in_pieces(samples: Samples) -> Iterator[Mapping[str, Tensor]]:
 @torch.inference_mode()
 def seen(model: VIMHLitModule, batches: Iterable[Mapping[str, Tensor]]) -> Seen:
     """What a network says of batches, of which there is at least one."""
-    parts = [see(model, batch) for batch in batches]
-    *columns, logits = zip(*parts, strict=True)
-    return Seen(*map(torch.cat, columns), tuple(torch.cat(of_head) for of_head in zip(*logits, strict=True)))
+    return Seen.of([see(model, batch) for batch in batches])
 
 
 def see(model: VIMHLitModule, batch: Mapping[str, Tensor]) -> Seen:
@@ -198,7 +206,7 @@ def calibrate_probabilities(model: VIMHLitModule, sounds: Seen, which: str) -> s
         acts = sounds.index[:, head] >= 0
         model.temperature[head] = fit_temperature(logits[acts], sounds.index[acts, head])
     found = ", ".join(f"{model.names[head]} {model.temperature[head]:.2f}" for head in categories)
-    return f"Probabilities of classes were calibrated on {len(sounds.index):,} {which} sounds; temperature: {found}."
+    return f"Probabilities of classes were calibrated on {len(sounds.index):,} {which} samples; temperature: {found}."
 
 
 @torch.no_grad()

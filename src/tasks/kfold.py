@@ -118,7 +118,7 @@ def train_fold(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """
     run_dir = claim_directory(directory)
     command = [sys.executable, str(TRAIN), *QUIET, *overrides, f"hydra.run.dir={quoted(str(run_dir))}"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, cwd=TRAIN.parents[1], stdout=subprocess.DEVNULL, check=False)
     results = run_dir / "results.json"
     if done.returncode or not results.is_file():
         raise NSMError(

@@ -97,7 +97,8 @@ def report_results(
     for table in results_tables(results, title):
         terminal.print(table)
     pictures = write_confusions(specs, confusions or {}, path.parent)
-    say_where(Checkpoint=about["checkpoint"], Results=path, **{"Confusions": pictures[0]} if pictures else {})
+    where = pictures if len(pictures) < 2 else [path.with_name("confusion_*.png")]
+    say_where(Checkpoint=about["checkpoint"], Results=path, **dict(zip(["Confusions"], where, strict=False)))
 
 
 def results_line(metrics: Mapping[str, float], output_dir: Path, split: str = "test") -> str:

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,6 @@ from src.vimh.tables import FOLD, SPLIT, LabelledFiles, files_of_folders, files_
 SILENCE = 60.0  # dB below the loudest frame of a file; quieter ones are left out, as librosa's `split` does
 
 Converted = tuple[About, list[Part]]
-Load = Callable[[int, Path, np.ndarray], SampleBatch]
 
 
 def to_vimh(options: argparse.Namespace) -> int:
@@ -74,8 +74,9 @@ def convert_images(options: argparse.Namespace, choices: Choices) -> Converted:
     def load(number: int, path: Path, value: np.ndarray) -> SampleBatch:
         return pictures.load_picture(path, value, form)
 
-    specs, parts = labelled(options, files, load)
-    return About(set_name(options), specs, pictures.picture_keys, {"kind": "images", **grouping(options)}), parts
+    found = labelled(options, files)
+    parts = parts_of(found.files, found.values, load)
+    return About(set_name(options), found.specs, pictures.picture_keys, {"kind": "images", **grouping(options)}), parts
 
 
 def convert_idx(options: argparse.Namespace, choices: Choices) -> Converted:
@@ -93,21 +94,24 @@ def convert_cifar(options: argparse.Namespace, choices: Choices) -> Converted:
 
 def convert_audio(options: argparse.Namespace, choices: Choices) -> Converted:
     """A directory of recordings. Classes are spread over all parts."""
-    framing = framing_of(options)
-    config = image_config(image_choices(options), framing, ROOT / "configs")
-    representation, perturbation = make_representation(config), make_perturbation(config, framing)
-    if perturbation is not None:
-        config[PERTURB] = {name: config[PERTURB][name] for name in perturbation.effects}
+    framing, chosen = framing_of(options), image_choices(options)
     if options.csv is not None:
         files = files_of_table(options.directory, options.csv, options.labels)
     else:
         files = files_of_corpus(options.directory, options.label, options.labels)
         say(f"Read as {files.form}.")
+    found = labelled(options, files, choices.n_parts)
+    config = image_config(chosen, framing, ROOT / "configs")
+    representation, perturbation = make_representation(config), make_perturbation(config, framing)
+    if perturbation is not None:
+        config[PERTURB] = {name: config[PERTURB][name] for name in perturbation.effects}
     load = SoundLoader(representation, framing, perturbation, options.seed)
-    specs, parts = labelled(options, files, load, choices.n_parts)
+    parts = parts_of(found.files, found.values, load, found.spread)
+    for sentence in absent_classes(found.files, parts):
+        complain(sentence)
     keys = sound_keys(representation, framing)
     source = {"kind": "audio", **config, **framing.to_source(), **grouping(options)}
-    return About(set_name(options), specs, lambda shape: keys, source), parts
+    return About(set_name(options), found.specs, lambda shape: keys, source), parts
 
 
 def framing_of(options: argparse.Namespace) -> Framing:
@@ -134,15 +138,28 @@ def image_choices(options: argparse.Namespace) -> ImageChoices:
     return ImageChoices(options.representation, channels, options.perturb, options.set)
 
 
-def labelled(
-    options: argparse.Namespace, files: LabelledFiles, load: Load, n_parts: int = 1
-) -> tuple[tuple[ParamSpec, ...], list[Part]]:
-    """The chosen files: the parameters that their labels become, and how each is read with its values.
+class Labelled(NamedTuple):
+    """The chosen files, and what their labels mean.
+
+    Attributes:
+        files: Of the classes that are wanted, in their groups.
+        specs: The parameters that labels become.
+        values: Of the parameters, `(file, parameter)`.
+        spread: Labels each of whose classes is to be in every part.
+    """
+
+    files: LabelledFiles
+    specs: tuple[ParamSpec, ...]
+    values: np.ndarray
+    spread: list[str]
+
+
+def labelled(options: argparse.Namespace, files: LabelledFiles, n_parts: int = 1) -> Labelled:
+    """Choose among files, and make parameters of their labels.
 
     Args:
         options: The options of the command line.
         files: What there is.
-        load: Reads a file.
         n_parts: Parts that each class is to be in; 1: it does not matter.
     """
     grids = {name: LabelGrid.parse(text) for name, text in options.number}
@@ -157,10 +174,7 @@ def labelled(
     spread = categories if n_parts > 1 else []
     if n_parts > 1 and (options.folds or not {SPLIT, FOLD} & {*files.columns}):
         check_division(chosen, spread, n_parts)
-    parts = parts_of(chosen, values, load, spread)
-    for sentence in absent_classes(chosen, parts):
-        complain(sentence)
-    return specs, parts
+    return Labelled(chosen, specs, values, spread)
 
 
 def grouping(options: argparse.Namespace) -> dict[str, str]:

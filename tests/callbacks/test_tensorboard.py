@@ -41,6 +41,12 @@ def test_names_of_others_and_of_the_test_stay():
     assert tag_of("lr-AdamW") == "7 training/lr-AdamW"
 
 
+def test_a_figure_of_two_words_is_none_of_a_head_called_by_the_first():
+    assert tag_of("val/balanced_acc") == "5 other means/balanced_acc/val"
+    assert tag_of("val/wave_balanced_acc") == "6 other figures by head/wave balanced_acc/val"
+    assert tag_of("val/wave_acc") == "4 accuracy by head/wave/val"
+
+
 def test_the_logger_writes_those_tags(trainer, events):
     trainer.loggers[0].log_metrics({"val/loss": 0.5, "epoch": 1}, step=3)
     found = events(trainer)

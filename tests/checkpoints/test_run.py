@@ -581,7 +581,7 @@ def test_training_does_not_go_on_with_other_heads(trained_run, ckpt_path, info):
         check_resumable(ckpt_path, build_model(trained_run.cfg, info), other, trained_run.cfg.data)
 
 
-@pytest.mark.parametrize(("key", "other"), [("seed", 43), ("val_fraction", 0.25), ("train_size", 40)])
+@pytest.mark.parametrize(("key", "other"), [("seed", 43), ("val_fraction", 0.25), ("train_size", 40), ("fold", 2)])
 def test_training_does_not_go_on_with_other_validation_samples(trained_run, ckpt_path, info, key, other):
     data = {**trained_run.cfg.data, key: other}
     with pytest.raises(CheckpointError, match=rf"data\.{key}=.*this run has {other}.*Resume with data\.{key}="):

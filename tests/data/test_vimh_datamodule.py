@@ -22,6 +22,7 @@ from src.generation import make_dataset
 from src.spectral.features import measure
 from src.vimh.format import INFO_NAME
 from src.vimh.reader import VIMHReader, VIMHSplit
+from src.vimh.sources import Sources
 
 SAW = {"config_name": "synth/generate_simple_saw", "overrides": ["dataset.size=64"]}
 
@@ -539,3 +540,51 @@ def test_a_set_of_another_program_is_calibrated_on_validation_samples_if_there_a
     chosen = divided.val_set[:]["value"]
     found = torch.cat([chosen, fit, scale])
     assert torch.equal(found.sort(dim=0).values, everything)
+
+
+# ----- classes
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_classes_of_training_samples_are_counted(saw_dir, in_memory):
+    datamodule = VIMHDataModule(saw_dir, in_memory=in_memory)
+    index = datamodule.train_set[:]["index"]
+    counts = datamodule.class_counts()
+    assert counts.sum(dim=1).tolist() == [len(index)] * 2
+    for head in range(2):
+        assert counts[head].tolist() == torch.bincount(index[:, head], minlength=counts.shape[1]).tolist()
+
+
+def test_an_epoch_of_training_is_balanced_by_a_head_and_no_other_is(saw_dir):
+    datamodule = VIMHDataModule(saw_dir, batch_size=16, balanced="note_velocity")
+    loader = datamodule.train_dataloader()
+    drawn = torch.cat([batch["index"][:, 0] for chunk in loader for batch in chunk])
+    counts = drawn.bincount()
+    counts = counts[counts > 0]
+    assert len(drawn) == len(datamodule.train_set)
+    assert len(counts) == len(datamodule.train_set[:]["index"][:, 0].unique())
+    assert counts.max() - counts.min() <= 1
+    tested = torch.cat([batch["index"] for chunk in datamodule.val_dataloader() for batch in chunk])
+    assert torch.equal(tested, datamodule.val_set[:]["index"])
+
+
+def test_what_cannot_be_balanced_is_refused(saw_dir):
+    with pytest.raises(ConfigError, match=r"data\.balanced is 'pitch', which is no head; choose one of note_velocity"):
+        VIMHDataModule(saw_dir, balanced="pitch").train_dataloader()
+    with pytest.raises(ConfigError, match=r"data\.balanced is 'pitch', but data\.stream makes new sounds"):
+        VIMHDataModule(saw_dir, balanced="pitch", stream=True, stream_source=lambda info: None)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_samples_of_a_test_know_their_files_where_files_have_several(saw_dir, in_memory, monkeypatch):
+    def of(names):
+        return Sources.of([(f"{name}.wav", "0.0", f"{name}.wav", "", "0") for name in names])
+
+    sources = {"train": of(range(20, 71)), "test": of(number % 5 for number in range(13))}
+    monkeypatch.setattr(VIMHReader, "sources", sources)
+    datamodule = VIMHDataModule(saw_dir, batch_size=4, in_memory=in_memory)
+    batches = [batch for chunk in datamodule.test_dataloader() for batch in chunk]
+    assert torch.cat([batch["file"] for batch in batches]).tolist() == [number % 5 for number in range(13)]
+    assert "file" not in next(iter(datamodule.val_dataloader()))[0]
+    sources["test"] = of(range(13))  # a file each: nobody to vote with
+    assert "file" not in VIMHDataModule(saw_dir).test_set[0]

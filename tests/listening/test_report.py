@@ -30,6 +30,7 @@ from src.errors import ConfigError
 from src.evaluation.audio_metrics import bootstrap_interval
 from src.evaluation.scoring import summarize
 from src.listening import figures as module
+from src.listening.figures import confusions
 from src.listening.report import render_report
 from src.pages.encoding import encode_wav
 from src.pages.formats import format_number
@@ -334,3 +335,16 @@ def test_ticks_are_few_within_the_axis_and_say_where_they_are(low, width):
     assert low - 1e-6 * width <= places.min() <= places.max() <= low + width * (1 + 1e-6)
     said = [float(text.replace("−", "-")) for _, text in ticks]
     np.testing.assert_allclose(said, places, atol=1e-6 * width)
+
+
+def test_classes_are_counted_by_the_true_one_and_the_one_that_was_said():
+    report = make_report()
+    (found,) = confusions(report)
+    spec = PARAMETERS[2]
+    true, said = (spec.index_from_value(of[:, 2]).astype(int) for of in (report.true_value, report.value))
+    assert found["name"] == "wave"
+    for number, (name, counts) in enumerate(found["rows"]):
+        assert name == spec.names[number]
+        assert counts == np.bincount(said[true == number], minlength=3).tolist()
+    assert "<summary>Confusion of wave</summary>" in render_report(report)
+    assert confusions(make_prediction()) == []

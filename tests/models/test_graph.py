@@ -217,6 +217,7 @@ def test_a_training_with_replayed_steps_is_the_same_training(train, tmp_path):
         ["++model.head_weights=learnt", "model=vit_micro", "+trainer.precision=bf16-mixed", "scheduler=cosine"],
         ["+trainer.gradient_clip_val=0.01", "+trainer.gradient_clip_algorithm=value", "loss=gaussian"],
         ["+trainer.limit_train_batches=5", "+trainer.precision=bf16-true", "loss=ordinal"],
+        ["augment=both", "loss=soft_target"],
     ],
     ids=str,
 )

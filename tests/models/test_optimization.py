@@ -319,6 +319,7 @@ def test_overfitting_counts_steps(fit):
         (["+trainer.accumulate_grad_batches=2"], 4),
         (["data.stream=true"], 9),
         (["data.num_workers=1"], 9),
+        (["augment=both", "data.balanced=note_velocity"], 9),
     ],
     ids=str,
 )

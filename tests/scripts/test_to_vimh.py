@@ -836,8 +836,11 @@ def test_sounds_of_any_rate_are_packed(sounds):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--representation", "cepstrum"], "--representation 'cepstrum': 'cepstrum' is none of bits, mel, stft,"),
-        (["--representation", ""], "--representation '': '' is none of bits, mel,"),
+        (
+            ["--representation", "cepstrum"],
+            "--representation 'cepstrum': 'cepstrum' is none of bits, log_frequency, mel, stft,",
+        ),
+        (["--representation", ""], "--representation '': '' is none of bits, log_frequency, mel,"),
         (["--channels", "modulation,stft"], "--channels 'modulation,stft': 'stft' is none of group_delay,"),
         (["--channels", "modulation,"], "--channels 'modulation,': '' is none of"),
         (["--channels", "modulation,normalized,modulation"], "names modulation twice"),
@@ -978,11 +981,11 @@ def voices(tmp_path):
     """Recordings of three classes by four speakers, two each, with a silent second in the middle."""
     directory = tmp_path / "voices"
     rng = np.random.default_rng(0)
-    for number, kind in enumerate(("cat", "dog", "emu")):
+    for n, kind in enumerate(("cat", "dog", "emu")):
         (directory / kind).mkdir(parents=True)
         for speaker in "abcd":
             for take in range(2):
-                sound = np.concatenate([tone(400 * (1 + number), seconds=0.5), np.zeros(RATE), tone(300, seconds=0.5)])
+                sound = np.concatenate([tone(400 * (1 + n), seconds=0.5), np.zeros(RATE), tone(300, seconds=0.5)])
                 sound = sound + 1e-6 * rng.normal(size=len(sound))
                 soundfile.write(directory / kind / f"{speaker}{take}.wav", sound, RATE, subtype="FLOAT")
     return directory
@@ -1043,6 +1046,7 @@ def test_groups_and_folds_of_speakers(voices):
     assert (source["folds"], source["group_by"]) == (4, r"/(\w)\d")
 
 
+@pytest.mark.slow
 def test_the_division_is_that_of_the_files_whatever_their_pictures(voices):
     first, other, noisy = (
         {line["file"]: line["part"] for line in lines_of(pack_voices(voices, "--duration", 0.5, *more, output=name))}
@@ -1051,6 +1055,7 @@ def test_the_division_is_that_of_the_files_whatever_their_pictures(voices):
     assert first == other == noisy
 
 
+@pytest.mark.slow
 def test_sounds_are_perturbed_by_their_numbers_and_voices_left_alone(voices):
     clean, noisy, again = (
         opened(pack_voices(voices, *FRAMES, *more, output=name))
@@ -1163,10 +1168,10 @@ def test_classes_that_a_given_division_leaves_out_are_named(voices, tmp_path, ca
     write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *rows, ["emu/a0.wav", "emu", "train"])
     opened(pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv"))
     assert "No file tests of label kind: emu." in capsys.readouterr().err
-    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *(row[:2] + ["train"] for row in rows))
+    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *([*row[:2], "train"] for row in rows))
     pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv", output="other", code=1)
     assert "its splits are train, without test" in capsys.readouterr().err
-    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *(row[:2] + ["some"] for row in rows))
+    write_csv(tmp_path / "labels.csv", ["file", "kind", "split"], *([*row[:2], "some"] for row in rows))
     pack_voices(voices, "--duration", 0.5, "--csv", tmp_path / "labels.csv", output="other", code=1)
     assert "its column split says 'some'; train, val and test are known" in capsys.readouterr().err
 

@@ -122,7 +122,7 @@ def test_probabilities_are_calibrated_on_the_validation_samples_where_no_others_
     torch.testing.assert_close(before, outputs["digit"].softmax(dim=1))
     said = calibrate_module(module, digits)
     assert said == (
-        f"Probabilities of classes were calibrated on {len(batch['index'])} validation sounds; temperature: digit "
+        f"Probabilities of classes were calibrated on {len(batch['index'])} validation samples; temperature: digit "
         f"{module.temperature[0]:.2f}."
     )
     after = module.class_probabilities(outputs)["digit"]

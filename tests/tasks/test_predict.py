@@ -30,7 +30,7 @@ from src.readings.words import describe
 from src.recipe import Recipe
 from src.recordings import AudioFile, read_recording, resample
 from src.tasks import answer_tables, exhibits
-from src.tasks.predict import predict
+from src.tasks.predict import in_project, predict
 from src.text import name_of
 from src.vimh.reader import VIMHReader
 
@@ -116,12 +116,20 @@ def test_outputs_are_all_there(recipe, sounds, compose_predict, tmp_path, capsys
             assert float(row[name]) == pytest.approx(parameter["value"])
             assert float(row[f"{name}_std"]) == pytest.approx(parameter["std"], rel=1e-5)
             assert parameter["low"] <= parameter["value"] <= parameter["high"]
+            ends = [float(row[f"{name}_{end}"]) for end in ("low", "high")]
+            assert ends == pytest.approx([parameter["low"], parameter["high"]], rel=1e-5)
         assert entry["refinement"]["residual"] <= entry["refinement"]["residual_before"]
     for number in range(N):
         waveform, rate = soundfile.read(out / "wav" / f"{number + 1:03d}_{number}.wav")
         assert (rate, len(waveform)) == (recipe.synth.sample_rate, recipe.representation.n_samples)
     printed = capsys.readouterr().out
     assert all(str(out / name) in printed for name in ("predictions.json", "wav", "index.html"))
+
+
+def test_a_path_is_shown_as_seen_from_the_project_if_it_is_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert in_project(ROOT / "logs" / "last.ckpt") == "logs/last.ckpt"
+    assert in_project(tmp_path / "last.ckpt") == str(tmp_path / "last.ckpt")
 
 
 def test_refinement_finds_the_parameters_of_a_sound_of_any_gain(samples, sounds, run, compose_predict, tmp_path):

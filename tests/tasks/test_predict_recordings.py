@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +23,10 @@ from src.evaluation.estimates import Answers, voted
 from src.hydra_versions import initialize_configs
 from src.params import ParameterSpace, ParamSpec
 from src.programs.run_dirs import register_resolvers
+from src.readings import reading
 from src.readings.network import trained_on, with_hop
 from src.readings.reading import read_audio
-from src.recordings import AudioArray, AudioFile
+from src.recordings import AudioArray, AudioFile, RecordingError
 from src.spectral.overview import overview
 from src.spectral.representation import SpectralRepresentation
 from src.tasks.answer_tables import overview_table
@@ -69,11 +72,11 @@ def write_sounds(directory, n, seed, n_notes=1):
 def place(tmp_path_factory):
     """Directories: `sounds` that were packed, `new` ones to name, `data`, and where the run is."""
     root = tmp_path_factory.mktemp("recordings")
-    write_sounds(root / "sounds", 40, seed=1)
+    write_sounds(root / "sounds", 80, seed=1)
     write_sounds(root / "new", 3, seed=2, n_notes=3)
     (root / "new" / "labels.csv").unlink()
     packed = ["audio", root / "sounds", "--csv", root / "sounds" / "labels.csv", "--number", "pitch=1,0,12"]
-    packed += ["--units", "pitch=semitones", "--sample-rate", RATE, "--duration", DURATION, "--representation", "mel"]
+    packed += ["--units", "pitch=semitones", "--sample-rate", RATE, "--frame", DURATION, "--representation", "mel"]
     settings = ["--set", "height=16", "--set", "width=16", "--set", "win_length=128", "--output", root / "data"]
     assert to_vimh.main([*map(str, packed + settings)]) == 0
     return root
@@ -82,7 +85,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_dir(place, compose_run):
     directory = place / "run"
-    settings = ["model=cnn_micro", "data.batch_size=16", "trainer.max_epochs=40", "data.make_dataset=null", "seed=1"]
+    settings = ["model=cnn_micro", "data.batch_size=16", "trainer.max_epochs=20", "data.make_dataset=null", "seed=1"]
     quiet = ["trainer.log_every_n_steps=1", "logger=csv", "callbacks.early_stopping=null"]
     train(compose_run(directory, f"data.data_dir={place}/data", *settings, *quiet))
     return directory
@@ -153,6 +156,26 @@ def test_frames_begin_every_hop_and_are_read_as_recordings_of_their_own(trained,
         assert np.allclose(alone.probabilities["kind"], frame.probabilities["kind"], atol=1e-6)
 
 
+def test_more_frames_than_memory_is_meant_for_are_refused(trained, place, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_SAMPLES", 4 * round(RATE * DURATION))
+    file = AudioFile.open(place / "new" / "bell0.wav")
+    assert len(read_audio(file, with_hop(trained, DURATION)).frames) == 3
+    with pytest.raises(RecordingError, match=r"bell0\.wav: makes 5 frames of 0\.25 s, together more"):
+        read_audio(file, with_hop(trained, DURATION / 2))
+
+
+def test_of_a_set_of_whole_files_the_beginning_is_read(trained, place):
+    path = place / "new" / "bell0.wav"
+    whole = replace(trained, framing=replace(trained.framing, hop=None, silence=None))
+    one = read_audio(AudioFile.open(path), whole)
+    assert len(one.frames) == 1
+    assert one.notes == ("cut after 0.25 s",)
+    assert np.array_equal(one.waveform, soundfile.read(path, dtype="float32")[0][: round(RATE * DURATION)])
+    short = AudioArray(Path("short"), RATE, 1, False, soundfile.read(path)[0][:600])
+    assert read_audio(short, whole).notes == ("0.150 s long, the rest is silence",)
+    assert len(read_audio(AudioFile.open(path), with_hop(whole, DURATION)).frames) == 3
+
+
 def test_the_level_stays_as_it_is_unless_a_peak_is_asked_for(trained, place):
     path = place / "new" / "reed0.wav"
     samples = soundfile.read(path)[0]
@@ -201,7 +224,7 @@ def test_one_frame_and_equal_frames_say_what_one_says():
 
 
 def test_recordings_are_named_in_every_form(place, options, tmp_path, capsys):
-    predict(options("predict", f"audio={place}/new", f"hop={DURATION}"))
+    predict(options("predict", f"audio={place}/new"))
     plain = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(plain["recordings"]) == 9
     rows, frames = (rows_of(tmp_path / "out" / name) for name in ("predictions.csv", "frames.csv"))
@@ -233,14 +256,13 @@ def test_recordings_are_named_in_every_form(place, options, tmp_path, capsys):
 
 def test_unknown_sounds_are_far_and_others_are_not(trained, place):
     known = [read_audio(AudioFile.open(path), trained) for path in sorted((place / "new").glob("*.wav"))]
-    assert np.mean([reading.zone == "inside" for reading in known]) >= 0.7
-    assert not any(reading.zone == "far" for reading in known)
+    assert np.mean([found.zone == "inside" for found in known]) >= 0.7
+    assert not any(found.zone == "far" for found in known)
     time = np.arange(round(RATE * DURATION)) / RATE
     clicks = np.where(np.arange(len(time)) % 250 == 0, 0.5, 0.0)
     chirp = 0.3 * np.sin(2 * np.pi * (1900 * time - 3200 * time**2))
     for strange in (clicks, chirp):
-        reading = read_audio(AudioArray(Path("strange"), RATE, 1, False, strange), trained)
-        assert reading.zone == "far"
+        assert read_audio(AudioArray(Path("strange"), RATE, 1, False, strange), trained).zone == "far"
 
 
 def test_a_table_has_a_line_a_file_and_as_many_parameters_as_fit(net, place):
@@ -328,7 +350,7 @@ def test_an_answer_shows_itself_without_a_synth(net, place):
     assert "bell" in repr(answer)
     assert answer.plot()._repr_png_()
     assert "audio" not in answer._repr_html_() or answer.original() is not None
-    assert len(answer.original()) == round(RATE * DURATION)
+    assert len(answer.original()) == round(3 * RATE * DURATION)
     assert {"kind", "kind_probability", "pitch_low"} <= set(answer.to_dataframe().columns)
     for wanted in (answer.sound, answer.refine):
         with pytest.raises(NSMError, match="does not say how its sounds are rendered"):
@@ -361,6 +383,32 @@ def test_the_recording_of_the_documentation_goes_through_numpy(ckpt_path, net, p
             name, share = ROW.search(line).groups()
             assert name == one["kind"][0]
             assert float(share) == pytest.approx(one.probabilities["kind"].max(), abs=2e-3)
+
+
+# ----- as a stranger does it
+
+
+@pytest.mark.slow
+def test_from_a_folder_of_recordings_to_names_takes_three_commands(place, tmp_path):
+    for path in sorted((place / "sounds").glob("*.wav")):
+        (tmp_path / "sounds" / kind_of(path.name)).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "sounds" / kind_of(path.name))
+    packed = ["--sample-rate", RATE, "--frame", DURATION, "--representation", "mel", "--output", tmp_path / "data"]
+    packed += ["--label", "kind", "--set", "height=16", "--set", "width=16", "--set", "win_length=128"]
+    logs = [f"paths.log_dir={tmp_path}/logs", "trainer.accelerator=cpu"]
+    commands = [
+        ["scripts/to_vimh.py", "audio", tmp_path / "sounds", *packed],
+        ["src/train.py", f"data.data_dir={tmp_path}/data", "model=cnn_micro", "trainer.max_epochs=20", *logs],
+        ["src/predict.py", f"audio={place}/new", f"paths.log_dir={tmp_path}/logs", f"hydra.run.dir={tmp_path}/out"],
+    ]
+    for command in commands:
+        line = [sys.executable, *map(str, command)]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert len(rows) == 9
+    assert np.mean([row["kind"] == kind_of(Path(row["file"]).name) for row in rows]) > 0.8
+    assert all(Path(row["file"]).name in done.stdout for row in rows)
 
 
 # ----- the picture of a whole recording

@@ -70,8 +70,8 @@ class BCResNet(Network):
         width_of_block = [width for width, depth in zip(widths, depths, strict=True) for _ in range(depth)]
         self.film = Film(self.n_film, width_of_block)
         self.gather = nn.Conv2d(n_in, n_in, (n_rows, 5), padding=(0, 2), groups=n_in, bias=False)
-        self.hidden = nn.Conv2d(n_in + self.n_beside, hidden, 1, bias=False)
-        self.hidden_norm, self.activation = nn.BatchNorm2d(hidden), nn.ReLU()
+        self.last = nn.Conv2d(n_in + self.n_beside, hidden, 1, bias=False)
+        self.last_norm, self.last_activation = nn.BatchNorm2d(hidden), nn.ReLU()
         self.heads = MultiHead(hidden, io.head_sizes)
         set_memory_format(self, torch.channels_last)  # trains a fifth faster on a CPU
 
@@ -82,8 +82,8 @@ class BCResNet(Network):
             features = block(features, film)  # (batch, width, freq / stride, time)
         features = self.gather(features)  # (batch, width, 1, time)
         everywhere = beside[:, :, None, None].expand(-1, -1, 1, features.shape[3])
-        features = self.hidden(torch.cat([features, everywhere], dim=1))  # (batch, hidden, 1, time)
-        return self.activation(self.hidden_norm(features)).mean(dim=(2, 3))
+        features = self.last(torch.cat([features, everywhere], dim=1))  # (batch, hidden, 1, time)
+        return self.last_activation(self.last_norm(features)).mean(dim=(2, 3))
 
 
 class BroadcastBlock(nn.Module):
@@ -108,8 +108,9 @@ class BroadcastBlock(nn.Module):
             self.change.extend([nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()])
         self.over_freq = nn.Conv2d(n_out, n_out, (3, 1), (stride, 1), padding=(1, 0), groups=n_out, bias=False)
         self.norm = SubSpectralNorm(n_out, n_bands)
-        reach = {"padding": (0, dilation), "dilation": (1, dilation)}
-        self.over_time = nn.Conv2d(n_out, n_out, (1, 3), groups=n_out, bias=False, **reach)
+        self.over_time = nn.Conv2d(
+            n_out, n_out, (1, 3), padding=(0, dilation), dilation=(1, dilation), groups=n_out, bias=False
+        )
         self.time_norm, self.activation = nn.BatchNorm2d(n_out), nn.SiLU()
         self.mix = nn.Conv2d(n_out, n_out, 1, bias=False)
         self.dropout = nn.Dropout2d(dropout)
