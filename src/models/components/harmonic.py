@@ -23,8 +23,8 @@ class HarmonicCNN(Network):
     was not trained on is read like the others.
 
     The head of `pitch` has a class for every candidate, in steps of a row, which begin at `first_row`. Other heads read
-    the mean and the greatest of the candidates' features, and the picture's envelopes in time, by way of a hidden layer.
-    Where no head is the pitch, every row is a candidate.
+    by a hidden layer the mean and the greatest of the candidates' features, and the picture's envelopes in time. Where
+    no head is the pitch, every row is a candidate.
 
     Args:
         io: Sizes of image, conditioning inputs and heads.
