@@ -22,7 +22,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def command_stem(line: str) -> str:
     """A command without what varies: paths, epochs and other values."""
-    words = line.split("#")[0].split()
+    words = re.sub(r"(to_vimh\.py audio|--output) \S+", r"\1", line.split("#")[0]).split()
     return " ".join(word.split("=")[0] for word in words)
 
 

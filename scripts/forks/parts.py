@@ -164,7 +164,7 @@ PARTS = (
         (
             "docs/benchmarks.md",
             "docs/results.md",
-            "docs/results/[!w]*",
+            "docs/results/[!fpw]*",
             "docs/robustness.md",
             "docs/sim_to_real.md",
             "scripts/bench.py",
@@ -230,14 +230,22 @@ BY_NAME = {part.name: part for part in PARTS}
 GOVERNED = ("configs/model", "configs/synth", "configs/experiment", "configs/representation", "src/models/components")
 KEPT = (
     "configs/experiment/example.yaml",
+    "configs/experiment/family.yaml",
+    "configs/experiment/pitch.yaml",
     "configs/model/cnn*.yaml",
     "configs/model/default.yaml",
+    "configs/model/harmonic*.yaml",
+    "configs/representation/log_frequency.yaml",
     "configs/representation/stft.yaml",
     "configs/representation/mel.yaml",
+    "configs/synth/generate_family.yaml",
+    "configs/synth/generate_pitch.yaml",
     "configs/synth/generate_simple_saw.yaml",
+    "configs/synth/generate_soundfont.yaml",
     "src/models/components/__init__.py",
     "src/models/components/cnn.py",
     "src/models/components/conditioning.py",
+    "src/models/components/harmonic.py",
     "src/models/components/network.py",
 )
 

@@ -401,6 +401,10 @@ class PlainTable(Table):
         """Add a line."""
         super().add_row(*map(one_line, cells))
 
+    def add_below(self, *lines: str) -> None:
+        """Add lines below it, whatever their texts are."""
+        self.caption = Text("\n".join([*([str(self.caption)] if self.caption else []), *lines]))
+
 
 def plain_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> PlainTable:
     """An empty table as narrow as can be, with columns of texts and, to their right, of numbers; given are headings."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
-from rich.text import Text
 
 from src.data.vimh_datamodule import VIMHDataModule
 from src.files import write_atomically
@@ -203,7 +202,7 @@ def category_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Plai
     worst = [(name, worst_confusion(row["names"], row["confusion"])) for name, row in results.items()]
     lines = [one_line(f"{name}: {words}", WIDEST_LINE) for name, words in worst if words]
     if lines:
-        table.caption = Text("\n".join([*([str(table.caption)] if table.caption else []), WORST, *lines]))
+        table.add_below(WORST, *lines)
     return table
 
 
@@ -212,7 +211,7 @@ def _table(results: Mapping[str, Mapping[str, Any]], title: str, columns: Sequen
     marked = {name for name, row in results.items() if row["visible"] is not None and row["visible"] < VISIBLE_SHARE}
     table = plain_table(title, ("head",), [heading for heading, _, _ in columns])
     if marked:
-        table.caption = f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)"
+        table.add_below(f"* one step is visible in less than {VISIBLE_SHARE:.0%} of the sounds (audit)")
     for name, row in results.items():
         table.add_row(*_cells(f"{name} *" if name in marked else name, row, columns))
     if len(results) > 1:

@@ -212,7 +212,7 @@ def test_every_class_that_the_configurations_name_is_on_a_list():
     stored = {"model": "network", "loss": "loss", "scheduler": "scheduler", "synth": "synth", "data": "datamodule"}
     stored |= {"representation": "representation", "channels": "channel"}
     made = {"src.models.vimh_module.VIMHLitModule": "module", "torch.optim.AdamW": "optimizer"}
-    made |= {"src.spectral.features.measure": "measure"}
+    made |= {"src.spectral.features.measure": "measure", "src.perturb.effects.VoiceParameter": "effect"}
     never_made = {"src.generation.fresh_sounds", "src.generation.make_dataset", "src.vimh.pictures.make_digits"}
     never_made |= {"src.checkpoints.trusted.instantiate_trusted"}  # `restore_datamodule` only reads
     for group, slot in stored.items():
@@ -252,15 +252,19 @@ def test_classes_with_effects_have_none(slot, marked):
 
 
 @pytest.mark.parametrize(("slot", "target"), [(slot, name) for slot in SLOTS for name in SLOTS[slot].reading])
-def test_what_reads_files_where_a_file_says_is_made_for_those_who_trust_the_file(slot, target, tmp_path, monkeypatch):
+def test_what_reads_files_where_a_file_says_is_refused_unless_the_file_is_trusted(slot, target, tmp_path, monkeypatch):
     monkeypatch.setattr(effects, "read_rooms", lambda *_: pytest.fail("a directory was read"))
     section = {"_target_": target, "directory": str(tmp_path)}
     with pytest.raises(CheckpointError, match="because it reads files") as refusal:
         instantiate_trusted(section, slot=slot)
-    package = target.rpartition(".")[0]
-    assert f"trusted_modules=[{package}]" in str(refusal.value)
-    assert type(instantiate_trusted(section, slot=slot, trusted_modules=[package])).__name__ == target.split(".")[-1]
-    assert type(instantiate_own(section, slot=slot)).__name__ == target.split(".")[-1]
+    assert f"trusted_modules=[{target.rpartition('.')[0]}]" in str(refusal.value)
+
+
+def test_a_room_out_of_a_directory_is_made_for_those_who_trust_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(effects, "read_rooms", lambda *_: pytest.fail("a directory was read"))
+    section = {"_target_": "src.perturb.effects.MeasuredRoom", "directory": str(tmp_path)}
+    trusted = instantiate_trusted(section, slot="effect", trusted_modules=["src.perturb.effects"])
+    assert type(trusted) is type(instantiate_own(section, slot="effect")) is effects.MeasuredRoom
 
 
 # ----- a user's own packages

@@ -46,7 +46,7 @@ def test_every_program_has_its_configuration(composed, name):
 @pytest.mark.parametrize("channels", [*([option] for option in GROUPS["channels"]), [], GROUPS["channels"]], ids=str)
 @pytest.mark.parametrize("option", GROUPS["representation"])
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if "moog" in name else []) for name in GENERATORS]
+    "name", [pytest.param(name, marks=[] if "simple_saw" in name else pytest.mark.slow) for name in GENERATORS]
 )
 def test_every_representation_and_channel_suits_every_generator(composed, name, option, channels):
     cfg = resolved(composed(name, f"representation={option}", f"channels=[{','.join(channels)}]"))

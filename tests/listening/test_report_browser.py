@@ -357,7 +357,7 @@ def test_every_control_and_picture_has_a_name(page):
     for role in ("button", "combobox", "checkbox", "slider", "image", "table", "region", "columnheader", "rowheader"):
         assert of_role[role], role
         assert all(of_role[role]), role
-    assert len(of_role["table"]) == 7  # four of the summary, the list, parameters, metrics
+    assert len(of_role["table"]) == 8  # four of the summary, the list, parameters, metrics, confusion of a category
     assert "status" in of_role
 
 

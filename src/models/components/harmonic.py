@@ -23,8 +23,8 @@ class HarmonicCNN(Network):
     was not trained on is read like the others.
 
     The head of `pitch` has a class for every candidate, in steps of a row, which begin at `first_row`. Other heads read
-    the mean and the greatest of the candidates' features, and the picture's envelopes in time, by way of a hidden layer.
-    Where no head is the pitch, every row is a candidate.
+    by a hidden layer the mean and the greatest of the candidates' features, and the picture's envelopes in time. Where
+    no head is the pitch, every row is a candidate.
 
     Args:
         io: Sizes of image, conditioning inputs and heads.
@@ -90,7 +90,7 @@ class HarmonicCNN(Network):
         has_others = len(io.head_sizes) > (pitch in io.head_sizes)
         n_times = functools.reduce(lambda n, _: -(-n // 2), widths, n_frames)
         n_pooled = 2 * width + n_channels * n_times + self.n_beside
-        self.hidden = nn.Linear(n_pooled, hidden) if has_others else None
+        self.before_others = nn.Linear(n_pooled, hidden) if has_others else None
         self.drop = nn.Dropout(dropout)
 
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
@@ -104,11 +104,11 @@ class HarmonicCNN(Network):
         for block in self.candidates:
             candidates = block(candidates)
         logits = [] if self.salience is None else [self.salience(candidates).squeeze(1)]
-        if self.hidden is None:
+        if self.before_others is None:
             return logits[0]
         envelopes = features.mean(dim=2).flatten(1)  # (batch, width * time)
         pooled = torch.cat([candidates.mean(dim=-1), candidates.amax(dim=-1), envelopes, beside], dim=1)
-        return torch.cat([*logits, self.drop(F.silu(self.hidden(pooled)))], dim=1)
+        return torch.cat([*logits, self.drop(F.silu(self.before_others(pooled)))], dim=1)
 
 
 class TimeHalving(nn.Module):
