@@ -21,7 +21,7 @@ from src.params import ParameterSpace, ParamSpec
 from src.recipe import PERTURB, Recipe, images_of, view_of
 from src.recordings import Framing, find_onset
 from src.spectral.representation import Representation, SpectralRepresentation
-from src.vimh.info import DatasetInfo
+from src.vimh.info import DatasetInfo, packed_from
 
 RECORDINGS = "audio"  # the kind of `source` of a dataset of recordings
 N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
@@ -234,8 +234,8 @@ def with_hop(trained: TrainedOn, hop: float) -> TrainedOn:
 
 def source_of(info: DatasetInfo) -> Mapping[str, Any] | None:
     """How the recordings of a dataset became its samples, as its JSON has it; None where they are no recordings."""
-    source = (info.model_extra or {}).get("source")
-    return source if isinstance(source, Mapping) and source.get("kind") == RECORDINGS else None
+    source = packed_from(info)
+    return source if source.get("kind") == RECORDINGS else None
 
 
 def sound_of(info: DatasetInfo) -> dict[str, Any]:

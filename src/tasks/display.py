@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from src.sheet.saved import saved_page
 from src.text import complain, say
 from src.vimh.axes import channels_of
 from src.vimh.format import INFO_NAME, SPLITS
-from src.vimh.info import DatasetInfo
+from src.vimh.info import DatasetInfo, packed_from
 from src.vimh.reader import VIMHReader, VIMHSplit
 
 FORMATS = (".png", ".html")
@@ -166,15 +166,32 @@ def find_channel(info: DatasetInfo, wanted: str) -> int:
 
 def facts(info: DatasetInfo) -> dict[str, str]:
     """Properties of a dataset, a line each."""
-    duration, sample_rate = (f"{number:g}" if number else "?" for number in (info.duration, info.sample_rate))
     found = {
         "image": f"{info.height}x{info.width}x{info.channels} ({', '.join(info.channel_labels) or 'unnamed'})",
         "samples": f"{info.train_samples:,} train, {info.test_samples:,} test",
-        "sound": f"{duration} s at {sample_rate} Hz, synth {info.synth_type or 'unknown'}",
-        "sampling": f"{info.sampling or 'unknown'}, seed {'unknown' if info.seed is None else info.seed}",
+        **(origin(info, source) if (source := packed_from(info)) else synthesis(info)),
     }
     fixed = ", ".join(f"{entry.name} {entry.value:g}" for entry in info.space.fixed)
     return found | ({"fixed": fixed} if fixed else {})
+
+
+def synthesis(info: DatasetInfo) -> dict[str, str]:
+    """What made the sounds of a dataset."""
+    duration, sample_rate = (f"{number:g}" if number else "?" for number in (info.duration, info.sample_rate))
+    return {
+        "sound": f"{duration} s at {sample_rate} Hz, synth {info.synth_type or 'unknown'}",
+        "sampling": f"{info.sampling or 'unknown'}, seed {'unknown' if info.seed is None else info.seed}",
+    }
+
+
+def origin(info: DatasetInfo, source: Mapping[str, Any]) -> dict[str, str]:
+    """What files the samples of a dataset were packed from, and how sounds were cut out of them."""
+    found = {"packed from": f"{info.synth_type or 'unknown'} ({source.get('kind', 'unknown')})"}
+    if not (info.duration and info.sample_rate):
+        return found
+    hop = source.get("hop")
+    cut = f"a frame every {hop} s" if hop else "the beginning of each file"
+    return found | {"sound": f"{info.duration:g} s at {info.sample_rate:g} Hz, {cut}"}
 
 
 def sheet_file(reader: VIMHReader, options: argparse.Namespace, channel: int | None) -> bytes:
@@ -224,12 +241,11 @@ def print_info(reader: VIMHReader, finding: str) -> None:
     info = reader.info
     terminal = console()
     table = PlainTable(show_header=False, **NARROW)
-    made_by = f"version {info.generator.get('version', '?')} of this project" if info.generator else "another program"
     size = sum(path.stat().st_size for path in reader.data_dir.iterdir() if path.is_file())
     rows = {
         "format": f"{info.format} {info.version}",
         **facts(info),
-        "made by": made_by,
+        "made by": made_by(info),
         "size": f"{size / 1e6:.1f} MB",
         "validation": finding,
     }
@@ -238,6 +254,13 @@ def print_info(reader: VIMHReader, finding: str) -> None:
     for part in (table, parameter_table(reader), channel_table(reader)):
         terminal.print(part)
         terminal.print()
+
+
+def made_by(info: DatasetInfo) -> str:
+    """What wrote a dataset."""
+    if info.generator:
+        return f"version {info.generator.get('version', '?')} of this project"
+    return "this project, of files" if packed_from(info) else "another program"
 
 
 def parameter_table(reader: VIMHReader) -> PlainTable:

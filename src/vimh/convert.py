@@ -18,7 +18,7 @@ from src.text import name_of
 from src.vimh.division import Unit, check_enough, check_spread, deal_folds, draw_test, units_of
 from src.vimh.format import INFO_NAME, METADATA_BYTES, SOURCES_NAME, SPLITS, directory_name, record_dtype
 from src.vimh.format import pack as pack_records
-from src.vimh.info import DatasetInfo, new_info
+from src.vimh.info import DatasetInfo, new_info, packed_from
 from src.vimh.reader import VIMHReader, read_info
 from src.vimh.samples import DamagedFileError, Part, SampleBatch
 from src.vimh.sources import Sources, to_csv
@@ -250,7 +250,7 @@ def _check_free(data_dir: Path, about: About) -> None:
         check_target(data_dir, overwrite=False)
         return
     found = read_info(data_dir)
-    if found.synth_type != about.name or not about.source.items() <= _source(found).items():
+    if found.synth_type != about.name or not about.source.items() <= packed_from(found).items():
         raise _exists(data_dir)
 
 
@@ -263,15 +263,9 @@ def _check_same(
     reader = VIMHReader(data_dir)
     reader.validate()
     found = reader.info
-    same = (_source(found), found.parameters, found.image_shape) == (_source(info), info.parameters, info.image_shape)
-    if not same or any(name not in found.files or found.files[name].sha256 != digests[name] for name in digests):
+    kept, wanted = ((packed_from(about), about.parameters, about.image_shape) for about in (found, info))
+    if kept != wanted or any(name not in found.files or found.files[name].sha256 != digests[name] for name in digests):
         raise _exists(data_dir)
-
-
-def _source(info: DatasetInfo) -> dict[str, Any]:
-    """Where the samples of a dataset come from, as `About.source` has it; empty where its JSON does not say."""
-    source = (info.model_extra or {}).get("source")
-    return source if isinstance(source, dict) else {}
 
 
 def _exists(data_dir: Path) -> VIMHError:

@@ -332,6 +332,12 @@ def _agree(key: str, found: Any, expected: Any) -> None:
         raise ValueError(f"{key} is {found}, but the other keys make it {expected}")
 
 
+def packed_from(info: DatasetInfo) -> dict[str, Any]:
+    """How the samples of a dataset were made of files, under `source` in its JSON; empty where that does not say."""
+    source = (info.model_extra or {}).get("source")
+    return source if isinstance(source, dict) else {}
+
+
 def shared_numbers(trained: DatasetInfo, tested: DatasetInfo) -> range:
     """Numbers of the test sounds of a dataset that another one has among its training sounds.
 

@@ -9,7 +9,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 from src.errors import ConfigError, VIMHError
 from src.params import ParameterSpace, ParamSpec
 from src.vimh.convert import About, Choices, pack
+from src.vimh.info import packed_from
 from src.vimh.labels import categorical, category, read_names
 from src.vimh.reader import read_info
 from src.vimh.samples import DamagedFileError, Part, SampleBatch
@@ -296,8 +297,8 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
     wanted = {"kind": "digits", "seed": seed, "test_fraction": test_fraction, "skipped_files": 0}
     if data_dir.exists():
         info = read_info(data_dir)
-        found = (info.model_extra or {}).get("source")
-        is_ours = info.generator is not None or (isinstance(found, Mapping) and found.get("kind") == wanted["kind"])
+        found = packed_from(info)
+        is_ours = info.generator is not None or found.get("kind") == wanted["kind"]
         if is_ours and found != wanted:
             raise VIMHError(
                 f"{data_dir}: holds another dataset than the digits with seed {seed} and a share of {test_fraction} to "

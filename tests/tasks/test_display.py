@@ -11,15 +11,18 @@ import signal
 import subprocess
 import sys
 import termios
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from asking import ask
 from matplotlib.image import imread
 
 import src.tasks.display
 from display_vimh import main
+from scripts import to_vimh
 from src.errors import ConfigError, VIMHError
 from src.tasks.display import find_channel, newest_dataset
 from src.vimh.format import INFO_NAME, METADATA_BYTES_2_0, SPLITS, record_dtype
@@ -282,3 +285,19 @@ def test_at_a_terminal_ctrl_c_ends_the_page(saw_dir, ending, code):
         process.wait()
         os.close(its)
         os.close(ours)
+
+
+def test_info_of_packed_recordings_tells_of_files_and_of_no_synth(tmp_path, capsys):
+    tone = np.sin(np.arange(6000) * 0.3).astype(np.float32)
+    for kind, number in product(("high", "low"), range(2)):
+        (tmp_path / "in" / kind).mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "in" / kind / f"{number}.wav", tone * (1 + number), 8000, subtype="FLOAT")
+    packed = ["audio", f"{tmp_path}/in", "--sample-rate", "8000", "--frame", "0.5", "--hop", "0.25"]
+    assert to_vimh.main([*packed, "--output", f"{tmp_path}/set"]) == 0
+    capsys.readouterr()
+    assert main([f"{tmp_path}/set", "--info"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^packed from +in \(audio\)", printed, re.MULTILINE)
+    assert re.search(r"^sound +0\.5 s at 8000 Hz, a frame every 0\.25 s", printed, re.MULTILINE)
+    assert re.search(r"^made by +this project, of files", printed, re.MULTILINE)
+    assert "synth" not in printed and "unknown" not in printed
