@@ -217,7 +217,10 @@ class VIMHDataModule(LightningDataModule):
     def test_set(self) -> Samples:
         """The test samples."""
         if not len(self.division.test):
-            raise VIMHError(f"{self.data_dir}: has no test samples. Train with test=false, or use another dataset.")
+            raise VIMHError(
+                f"{self.data_dir}: has no test samples. Train with test=false, use another dataset, or read its "
+                f"training samples with src/predict.py dataset={self.data_dir} split=train."
+            )
         return self._samples(self.division.test, self._test_files())
 
     def _test_files(self) -> np.ndarray | None:
