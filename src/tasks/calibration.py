@@ -33,13 +33,13 @@ def calibrate(trainer: Trainer, model: VIMHLitModule, datamodule: VIMHDataModule
     """Calibrate the checkpoints that a training has left, or the weights in memory where it left none.
 
     A file is replaced by one that is the same but for the calibration, so that a resumed training is that of the
-    original. The first process does it, on its device; the others wait.
+    original. The first process does it, on its device; the others wait. The run's log file says what was done.
     """
     if not trainer.fast_dev_run and trainer.is_global_zero:  # type: ignore[attr-defined]  # set from outside
         if paths := saved_checkpoints(trainer):
             calibrate_files(paths, trainer.strategy.root_device, model, datamodule)
         else:
-            log.info("%s", calibrate_module(model, datamodule))
+            log.debug("%s", calibrate_module(model, datamodule))
     trainer.strategy.barrier("calibrate")
 
 
@@ -78,7 +78,7 @@ def calibrate_files(
     finally:
         model.cpu()
         model.load_state_dict(own)
-    log.info("%s", said[0])
+    log.debug("%s", said[0])
 
 
 def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

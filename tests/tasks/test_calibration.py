@@ -90,7 +90,7 @@ def test_sounds_that_cannot_be_made_leave_the_scale_of_the_validation(module, sa
     waited = []
     strategy = SimpleNamespace(barrier=waited.append, root_device=torch.device("cpu"))
     trainer = SimpleNamespace(fast_dev_run=False, is_global_zero=True, callbacks=[], strategy=strategy)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         calibrate(trainer, module, VIMHDataModule(saw_dir, stream_source=source))
     assert "Error bars have one scale for all sounds: its generator is not known" in caplog.text
     calibrate(trainer, module, VIMHDataModule(saw_dir))
