@@ -46,9 +46,9 @@ class Slot:
     reading: tuple[str, ...] = ()
 
 
-def _inside(package: str, names: str) -> tuple[str, ...]:
+def _inside(package: str, *names: str) -> tuple[str, ...]:
     """Dotted names of classes in a package, a word each."""
-    return tuple(f"{package}.{name}" for name in names.split())
+    return tuple(f"{package}.{name}" for name in " ".join(names).split())
 
 
 def _of_torch(package: ModuleType, names: str) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ SLOTS = {
     "network": Slot(
         _inside(
             "src.models.components",
-            "bc_resnet.BCResNet cnn.SpectralCNN conv6.Conv6 convnext.ConvNeXt harmonic.HarmonicCNN mlp.MLP "
+            "bc_resnet.BCResNet cnn.SpectralCNN conv6.Conv6 convnext.ConvNeXt harmonic.HarmonicCNN mlp.MLP",
             "vit.VisionTransformer wave_cnn.WaveCNN",
         ),
         kind="torch.nn.Module",
