@@ -9,8 +9,6 @@ not repeated: delete an entry to measure it again. The tables of docs/real_sound
 It needs SOUNDFONT=1 PEERS=1 sh setup.sh, and two fonts: apt-get install timgm6mb-soundfont fluidr3mono-gm-soundfont.
 """
 
-import argparse
-import re
 import statistics
 import sys
 import time
@@ -31,7 +29,8 @@ import src  # noqa: E402, F401, I001  (it sets how threads wait, as in the train
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from scripts.pages import added, read_json, table, write_between  # noqa: E402
+from scripts.cells import cell_options, measure_cells  # noqa: E402
+from scripts.pages import table, write_between  # noqa: E402
 from scripts.setups import QUIET, recipe_of, results_of, run_program  # noqa: E402
 from scripts.trackers import TRACKERS, WEIGHTS  # noqa: E402
 from src.checkpoints.run import Run, load_run  # noqa: E402
@@ -39,8 +38,7 @@ from src.errors import NSMError  # noqa: E402
 from src.evaluation.estimates import network_values  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.overrides import quoted  # noqa: E402
-from src.programs.command_line import OptionParser, reporting  # noqa: E402
-from src.programs.output import console  # noqa: E402
+from src.programs.command_line import reporting  # noqa: E402
 from src.readings.network import input_of  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.text import prepare_streams  # noqa: E402
@@ -155,30 +153,38 @@ def measure_tracker(cell: Cell, n_notes: int) -> dict[str, Any]:
 
 def overrides_of(cell: Cell, data_root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Overrides of `generate_vimh.py` for the set of a training, and of `train.py`."""
-    suffix = f"noisy_{cell.font}"
-    changes = "perturb=noisy", f"synth.font={FONTS[cell.font]}"
-    name = recipe_of(GENERATOR, *changes).directory_name(suffix)
+    generation, training = on_a_font(cell, GENERATOR, "noisy", data_root)
+    return generation, ("experiment=pitch", f"model={cell.name}", *training)
+
+
+def on_a_font(cell: Cell, generator: str, perturb: str, data_root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same of any training on a font, without the experiment."""
+    suffix = f"{perturb}_{cell.font}"
+    changes = f"perturb={perturb}", f"synth.font={FONTS[cell.font]}"
+    name = recipe_of(generator, *changes).directory_name(suffix)
     training = (
-        "experiment=pitch",
-        f"model={cell.name}",
         f"data.data_dir={quoted(str(data_root / name))}",
         f"data.make_dataset.overrides=[{','.join(map(quoted, changes))}]",
         f"seed={cell.seed}",
         "threads=1",
     )
-    generation = f"--config-name={GENERATOR}", *changes, f"dataset.suffix={suffix}", f"output_dir={data_root}"
+    generation = f"--config-name={generator}", *changes, f"dataset.suffix={suffix}", f"output_dir={data_root}"
     return generation, training
 
 
 def measure_network(cell: Cell, n_notes: int, data_root: Path) -> dict[str, Any]:
     """Train on the notes of a font, and read the test notes of both."""
-    generation, training = overrides_of(cell, data_root)
-    made = run_program("generate_vimh.py", *generation)
-    results, spent = results_of(f"peers/{cell.key}", "src/train.py", *training, *QUIET)
-    run = load_run(results["checkpoint"])
+    run, kept = trained(f"peers/{cell.key}", *overrides_of(cell, data_root))
     with cpu_threads(1):
-        read = {font: read_font(run, font, n_notes) for font in FONTS}
-    return {
+        return kept | {"fonts": {font: read_font(run, font, n_notes) for font in FONTS}}
+
+
+def trained(name: str, generation: Sequence[str], training: Sequence[str]) -> tuple[Run, dict[str, Any]]:
+    """Generate a set and train on it; the network, and what is kept of the training."""
+    made = run_program("generate_vimh.py", *generation)
+    results, spent = results_of(name, "src/train.py", *training, *QUIET)
+    run = load_run(results["checkpoint"])
+    return run, {
         "weights": sum(parameter.numel() for parameter in run.module.net.parameters()),
         "seconds": round(spent.core, 1),
         "generation_seconds": round(made.core, 1),
@@ -186,7 +192,6 @@ def measure_network(cell: Cell, n_notes: int, data_root: Path) -> dict[str, Any]
         "training_notes": results["training_samples"],
         "config": {name: run.config[name] for name in ("model", "loss")},
         "validation": {name: round(value, 4) for name, value in results["validation"].items()},
-        "fonts": read,
     }
 
 
@@ -358,41 +363,20 @@ def gap_row(found: Sequence[Mapping[str, Any]], font: str) -> list[str]:
     return [str(len(found)), *shares, *changes, f"{statistics.fmean(one['seconds'] for one in found):.0f}"]
 
 
-def keep(entries: Mapping[str, Any], path: Path, page: Path | None) -> None:
-    """Add cells to those that are there; then write the page."""
-    with added(entries, path) as results:
-        if page is not None:
-            write_between(MARKS, f"\n{tables(results)}", page)
+def write_page(results: Mapping[str, Any], page: Path) -> None:
+    """Replace the tables of the page."""
+    write_between(MARKS, f"\n{tables(results)}", page)
 
 
 def main() -> int:
     """Measure what is not there yet."""
     prepare_streams()
-    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="regular expression; only cells whose name it matches")
-    parser.add_argument("--hours", type=float, default=2.0, help="no cell is begun after that")
+    parser = cell_options(__doc__, ROOT / "data", RESULTS, hours=2.0)
     parser.add_argument("--notes", type=int, default=TEST_NOTES, help="test notes of a font")
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where the sets are")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="of another file no page is made")
-    parser.add_argument("--list", action="store_true", help="list what would be measured")
-    parser.add_argument("--table", action="store_true", help="write the page from the cells that are there")
-    arguments = parser.parse_args()
-    terminal, start = console(), time.monotonic()
-    page = PAGE if arguments.results == RESULTS else None
+    options = parser.parse_args()
+    page = PAGE if options.results == RESULTS else None
     torch.set_num_threads(1)
-    measured = read_json(arguments.results)
-    wanted = [cell for cell in cells() if re.search(arguments.only, cell.key) and cell.key not in measured]
-    for number, cell in enumerate([] if arguments.table else wanted, 1):
-        if time.monotonic() - start > 3600 * arguments.hours:
-            terminal.print(f"{arguments.hours:g} hours are over; the same command goes on with {cell.key}.")
-            break
-        terminal.print(f"{number} of {len(wanted)}: {cell.key}")
-        if not arguments.list:
-            found = measure(cell, arguments.notes, arguments.data)
-            keep({cell.key: found}, arguments.results, page)
-    if not arguments.list:
-        keep({}, arguments.results, page)
-        terminal.print(f"Results: {page or arguments.results}", soft_wrap=True)
+    measure_cells(cells(), options, lambda cell: measure(cell, options.notes, options.data), page, write_page)
     return 0
 
 

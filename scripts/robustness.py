@@ -7,8 +7,6 @@ trained in the order in which they decide; those in docs/results/robustness.json
 can be made in parts: delete an entry to measure it again. `docs/robustness.md` is written after every cell.
 """
 
-import argparse
-import re
 import statistics
 import sys
 import time
@@ -31,7 +29,8 @@ import numpy as np  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 from scripts.benchmark_models import SHARE_TO_TRAIN, START_UP, seconds_per_epoch  # noqa: E402
-from scripts.pages import added, read_json, table, write_between  # noqa: E402
+from scripts.cells import cell_options, measure_cells  # noqa: E402
+from scripts.pages import table, write_between  # noqa: E402
 from scripts.setups import QUIET, compose_config, recipe_of, results_of, set_up  # noqa: E402
 from src.checkpoints.run import Run, load_run  # noqa: E402
 from src.checkpoints.trusted import instantiate_own  # noqa: E402
@@ -41,7 +40,7 @@ from src.models.metrics import WIDTH  # noqa: E402
 from src.overrides import quoted  # noqa: E402
 from src.params import ParamSpec  # noqa: E402
 from src.perturb.chain import Perturbation  # noqa: E402
-from src.programs.command_line import OptionParser, reporting  # noqa: E402
+from src.programs.command_line import reporting  # noqa: E402
 from src.programs.output import console  # noqa: E402
 from src.readings.network import input_of  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
@@ -306,45 +305,23 @@ def write_page(results: Mapping[str, Any], page: Path) -> None:
     write_between(MARKS, "\n".join(["", *goals(results), "", tables(results)]), page)
 
 
-def keep(entries: Mapping[str, Any], path: Path, page: Path | None) -> None:
-    """Add cells to those that are there; then write the page."""
-    with added(entries, path) as results:
-        if page is not None:
-            write_page(results, page)
-
-
 def main() -> int:
     """Measure what is not there yet."""
     prepare_streams()
-    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cell_options(__doc__, ROOT / "data", RESULTS, hours=3.0)
     parser.add_argument("--budget", type=float, default=300.0, help="seconds of a training, its set not counted")
-    parser.add_argument("--hours", type=float, default=3.0, help="no cell is begun after that")
-    parser.add_argument("--only", default="", help="regular expression; only cells whose name it matches")
     parser.add_argument("--size", type=int, default=TRAINING_SOUNDS, help="sounds of a set")
     parser.add_argument("--sounds", type=int, default=TEST_SOUNDS, help="test sounds that are read")
-    parser.add_argument("--data", type=Path, default=ROOT / "data", help="where the sets are")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="of another file no page is made")
-    parser.add_argument("--list", action="store_true", help="list what would be measured")
-    parser.add_argument("--table", action="store_true", help="write the page from the cells that are there")
-    arguments = parser.parse_args()
-    terminal, there, start = console(), read_json(arguments.results), time.monotonic()
-    page = PAGE if arguments.results == RESULTS else None
-    wanted = [cell for cell in cells() if re.search(arguments.only, cell.key) and cell.key not in there]
-    if arguments.table:
-        wanted = []
-    for number, cell in enumerate(wanted, 1):
-        if time.monotonic() - start > 3600 * arguments.hours:
-            terminal.print(f"{arguments.hours:g} hours are over; the same command goes on with {cell.key}.")
-            break
-        terminal.print(f"{number} of {len(wanted)}: {cell.key}")
-        if not arguments.list:
-            found = measure(cell, arguments.budget, arguments.size, arguments.sounds, arguments.data)
-            keep({cell.key: found}, arguments.results, page)
-            clean, chain = (found["columns"][column]["steps"] for column in ("none", CHAIN))
-            terminal.print(f"    error {clean:.3f} steps, through everything {chain:.3f}")
-    if not arguments.list:
-        keep({}, arguments.results, page)
-        terminal.print(f"Results: {page or arguments.results}", soft_wrap=True)
+    options = parser.parse_args()
+    page = PAGE if options.results == RESULTS else None
+
+    def measured(cell: Cell) -> dict[str, Any]:
+        found = measure(cell, options.budget, options.size, options.sounds, options.data)
+        clean, chain = (found["columns"][column]["steps"] for column in ("none", CHAIN))
+        console().print(f"    error {clean:.3f} steps, through everything {chain:.3f}")
+        return found
+
+    measure_cells(cells(), options, measured, page, write_page)
     return 0
 
 
