@@ -30,13 +30,14 @@ class PageServer(uvicorn.Server):
         await asyncio.Event().wait()
 
 
-def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
+def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0, message_bytes: int = 0) -> None:
     """Serve a page until Ctrl-C; its address is printed, and opened in a browser where there is a display.
 
     Args:
         app: What answers requests.
         port: To listen on; 0 takes one that is free.
         most_bytes: That a request may bring.
+        message_bytes: That a message of a WebSocket may bring.
 
     Raises:
         ConfigError: If the port is taken.
@@ -59,6 +60,10 @@ def serve(app: ASGIApp, port: int = 0, most_bytes: int = 0) -> None:
             date_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=IDLE,
+            ws="websockets-sansio",
+            ws_max_size=message_bytes,
+            ws_ping_interval=None,  # an idle page costs nothing
+            ws_per_message_deflate=False,
         )
         gc.freeze()  # or else the interpreter searches all that was imported for garbage at its end, for seconds
         # A daemon, as are the threads that it starts: answers that are under way do not hold up the end.

@@ -1,0 +1,5 @@
+/** The live page. */
+
+import { pageData } from "../pages/dom.js";
+
+pageData();
