@@ -1,4 +1,4 @@
-"""The instrument: what a sound is, what it looks like, what networks read from it, and where a parameter cannot be heard.
+"""The instrument: what a sound is, its picture, what networks read from it, and where a parameter cannot be heard.
 
 Numbers only. A sound comes from values (the knobs), from a stored sample, or from a recording. Its picture is the one
 that a network is given; its answers are those of `predict`.
@@ -7,6 +7,7 @@ that a network is given; its answers are those of `predict`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from src.spectral.representation import Representation
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
 
+Source = Literal["synth", "test", "file"]
 Settings = Mapping[str, Mapping[str, float]]  # name of each switch that is on to its settings
 
 
@@ -69,6 +71,7 @@ class PlayedSound:
     """A sound, its picture, and what every network reads from it.
 
     Attributes:
+        source: Where it is from.
         name: For people.
         waveform: float32, `(time,)`.
         picture: As the first network is given it.
@@ -77,6 +80,7 @@ class PlayedSound:
         notes: What was done to it.
     """
 
+    source: Source
     name: str
     waveform: np.ndarray
     picture: Picture
@@ -182,7 +186,7 @@ class Instrument:
         """
         known = self.known(value)
         (waveform,) = self._own_recipe.sounds(known[None])
-        return self._heard("synth", self._through(waveform, settings), known)
+        return self._heard("synth", "", self._through(waveform, settings), known)
 
     def known(self, value: np.ndarray) -> np.ndarray:
         """Values as a dataset stores them: possible ones, float32, `(parameter,)`."""
@@ -206,7 +210,8 @@ class Instrument:
         batch = self.samples.read(np.arange(number, number + 1))
         (waveform,) = self.playback.sounds(batch, "test", number)
         stored = None if settings else Picture(batch.image[0], batch.spec_range[0])
-        return self._heard(f"test sound {number}", self._through(waveform, settings), batch.value[0], stored)
+        changed = self._through(waveform, settings)
+        return self._heard("test", f"test sound {number}", changed, batch.value[0], stored)
 
     def listen(self, audio: AudioSource, settings: Settings) -> PlayedSound:
         """A recording, as `predict` reads it.
@@ -225,7 +230,7 @@ class Instrument:
         readings = tuple(read_audio(source, network.trained) for network in self.networks)
         first = readings[0]
         picture = Picture(first.image, first.spec_range)
-        return PlayedSound(first.name, first.waveform, picture, None, readings, first.notes)
+        return PlayedSound("file", first.name, first.waveform, picture, None, readings, first.notes)
 
     def _put_through(self, audio: AudioSource, settings: Settings) -> AudioSource:
         """A recording after the switches, at the rate of the networks."""
@@ -239,10 +244,13 @@ class Instrument:
         """A sound, `(time,)`, after the switches that are on."""
         return perturbed(waveform, perturbation_of(settings, self.switches, self.sample_rate, len(waveform)))
 
-    def _heard(self, name: str, waveform: np.ndarray, value: np.ndarray, stored: Picture | None = None) -> PlayedSound:
+    def _heard(
+        self, source: Source, name: str, waveform: np.ndarray, value: np.ndarray, stored: Picture | None = None
+    ) -> PlayedSound:
         """A sound of known values with its picture and the answers of all networks.
 
         Args:
+            source: Where it is from.
             name: For people.
             waveform: `(time,)`.
             value: `(parameter,)`.
@@ -255,7 +263,7 @@ class Instrument:
             seen = picture if is_alike(own, self.representation) else self.pictured(waveform, own)
             batch = Batch(seen.image[None], self.space.encode(value[None]), seen.spec_range[None], value[None])
             readings += read_samples(batch, [name], network.trained)
-        return PlayedSound(name, waveform, picture, value, tuple(readings))
+        return PlayedSound(source, name, waveform, picture, value, tuple(readings))
 
     @staticmethod
     def pictured(waveform: np.ndarray, representation: Representation) -> Picture:

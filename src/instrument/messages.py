@@ -4,7 +4,7 @@
     header                   JSON in UTF-8, padded by spaces: `type`, `id`, …, `parts`
     parts                    arrays one after the other, little-endian, each padded by zeros to a multiple of 4 bytes
 
-`parts` lists `name`, `dtype` (`float32`, `uint16` or `uint8`) and `shape` of each. Numbers that are not finite are null.
+`parts` lists `name`, `dtype` (`float32`, `uint16`, `uint8`) and `shape` of each. Numbers that are not finite are null.
 """
 
 import json
@@ -67,7 +67,7 @@ def plain(found: Any) -> Any:
 
 def sound_message(number: int, instrument: Instrument, sound: PlayedSound) -> bytes:
     """A sound with its picture and the answers of all networks, each with its resynthesis."""
-    header: dict[str, Any] = {"name": sound.name, "notes": sound.notes, "value": sound.value}
+    header: dict[str, Any] = {"source": sound.source, "name": sound.name, "notes": sound.notes, "value": sound.value}
     header |= picture_header(instrument, sound.picture)
     parts = {"waveform": sound.waveform, "picture": sound.picture.image}
     answers = []

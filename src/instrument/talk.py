@@ -85,9 +85,7 @@ def opened(name: str, content: bytes) -> AudioFile:
     """
     audio = AudioFile.open(Path(Path(name).name or "recording"), content)
     if audio.n_channels > MOST_CHANNELS:
-        raise RecordingError(
-            f"{name_of(audio.path)}: has {audio.n_channels} channels; {MOST_CHANNELS} are the most here."
-        )
+        raise RecordingError(f"{name_of(audio.path)}: has {audio.n_channels} channels; {MOST_CHANNELS} are the most.")
     if audio.seconds > MOST_SECONDS:
         raise RecordingError(
             f"{name_of(audio.path)}: lasts {audio.seconds:,.0f} s; {MOST_SECONDS} s are the most here. Cut it, or read "
