@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import torch
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -20,7 +21,7 @@ from src.instrument.talk import Talk
 from src.live.page import IN_WORDS, page_routes
 
 MOST_BYTES = 1 << 25  # of a recording, and of any message
-REST = 0.06  # s without a request, after which what takes longer is worked out
+REST = 0.06  # s without a newer request, until what nobody waits for is worked out
 
 
 def play_app(instrument: Instrument, local: bool = True) -> Starlette:
@@ -30,7 +31,8 @@ def play_app(instrument: Instrument, local: bool = True) -> Starlette:
         instrument: That is played. It works on a thread of its own, on one thing at a time.
         local: Whether the page is on this machine.
     """
-    worker = ThreadPoolExecutor(1, thread_name_prefix="instrument")
+    # PyTorch's own threads wait for each other longer than one sound takes.
+    worker = ThreadPoolExecutor(1, "instrument", initializer=torch.set_num_threads, initargs=(1,))
     routes = [
         *page_routes(SOURCE, page_data(instrument, MOST_BYTES, local), title=instrument.info.title),
         WebSocketRoute("/live", partial(_talk, instrument, worker)),
@@ -124,20 +126,23 @@ class Line:
     async def _answer(self, request: AnyRequest, content: bytes | None) -> None:
         """Send the messages that answer a request, until a newer one comes."""
         messages = self.talk.answer(request, content)
+        pause = 0.0 if isinstance(request, RefineRequest) else REST  # behind the first message
         try:
             while (message := await self._worked_out(partial(next, messages, None))) is not None:
                 await self.websocket.send_bytes(message)
-                if self.arrived.is_set() or (not isinstance(request, RefineRequest) and await self._is_followed()):
+                if await self._is_followed(pause):
                     break
+                pause = 0.0
         except NSMError as error:
             await self._refuse(request.id, str(error))
         finally:
             await self._worked_out(messages.close)
 
-    async def _is_followed(self) -> bool:
-        """Whether a newer request comes within a short rest, which keeps what takes longer out of the way."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.arrived.wait(), REST)
+    async def _is_followed(self, pause: float) -> bool:
+        """Whether a newer request is there, or comes within a pause, s."""
+        if pause and not self.arrived.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.arrived.wait(), pause)
         return self.arrived.is_set()
 
     async def _worked_out(self, work: Callable[[], Any]) -> Any:
