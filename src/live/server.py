@@ -47,7 +47,7 @@ def serve(
         app: What answers requests.
         port: To listen on; 0 takes one that is free.
         most_bytes: That a request may bring.
-        message_bytes: That a message of a WebSocket may bring.
+        message_bytes: That a message of a WebSocket may bring; 0: there are no WebSockets.
         host: To listen on. On another one than the loopback a warning is printed.
         secret: As `Entrance` has it.
         browser: Whether the address is opened.
@@ -82,7 +82,7 @@ def serve(
             date_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=IDLE,
-            ws="websockets-sansio",
+            ws="websockets-sansio" if message_bytes else "none",
             ws_max_size=message_bytes,
             ws_ping_interval=None,  # an idle page costs nothing
             ws_per_message_deflate=False,
