@@ -12,7 +12,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from src.errors import NSMError
-from src.instrument.content import SOURCE, page_data
+from src.instrument.content import SOURCE, page_content, page_data
 from src.instrument.instrument import Instrument
 from src.instrument.messages import packed
 from src.instrument.requests import AnyRequest, FileRequest, RefineRequest, StopRequest, read_request
@@ -32,7 +32,7 @@ def play_app(instrument: Instrument, local: bool = True) -> Starlette:
     """
     worker = ThreadPoolExecutor(1, thread_name_prefix="instrument")
     routes = [
-        *page_routes(SOURCE, page_data(instrument, MOST_BYTES, local), title=instrument.info.title),
+        *page_routes(SOURCE, page_data(instrument, MOST_BYTES, local), **page_content(instrument)),
         WebSocketRoute("/live", partial(_talk, instrument, worker)),
     ]
     return Starlette(routes=routes, exception_handlers=IN_WORDS)
