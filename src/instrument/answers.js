@@ -23,7 +23,8 @@ export class Answers {
 
   /** @param {object} sound A message. @param {string[]} texts Of pairs that the sound does not tell apart. */
   show(sound, texts) {
-    const notes = [...sound.notes, ...texts].map((note) => element("p", { class: "note" }, note));
+    const told = [...(sound.notes.length ? [`${sound.notes.join(", ")}.`] : []), ...texts];
+    const notes = told.map((note) => element("p", { class: "note" }, note));
     const cards = sound.answers.map((answer, i) => this.#card(answer, i));
     if (this.#data.how_to_train) cards.push(element("p", { class: "note" }, this.#data.how_to_train));
     this.#root.replaceChildren(...cards, ...notes);

@@ -1,5 +1,6 @@
 """What the page is told before it asks for a sound: the knobs, the picture's axes, the networks, the switches."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,15 @@ HOW_TO_TRAIN = "No network listens yet. Train one with make ex, and start again.
 
 def page_content(instrument: Instrument) -> dict[str, Any]:
     """Variables of the page's template: its title, and the sides of its player with their colours."""
-    listeners = [network.title for network in instrument.networks]
+    listeners = titles_of(instrument.networks)
     sides = ["Sound", *listeners, "Refined"]
     return {"title": instrument.info.title, "sides": sides, "styles": [*range(len(listeners) + 1), FOUND]}
+
+
+def titles_of(networks: Sequence[PlayedNetwork]) -> list[str]:
+    """What the networks are called, with a number where two have the same name."""
+    titles = [network.title for network in networks]
+    return titles if len(set(titles)) == len(titles) else [f"{title} {n}" for n, title in enumerate(titles, start=1)]
 
 
 def page_data(instrument: Instrument, most_bytes: int, local: bool) -> dict[str, Any]:
@@ -44,7 +51,7 @@ def page_data(instrument: Instrument, most_bytes: int, local: bool) -> dict[str,
         "parameters": [knob_of(spec) for spec in info.parameters],
         "fixed": [asdict(entry) for entry in info.space.fixed],
         "channels": [{**channel_data(channel), "ends": channel.ends} for channel in channels_of(info, True)],
-        "networks": [network_of(network) for network in instrument.networks],
+        "networks": [*map(network_of, instrument.networks, titles_of(instrument.networks))],
         "perturbations": [switch.described() for switch in instrument.switches],
         "n_test": 0 if instrument.samples is None else len(instrument.samples),
         "has_synth": instrument.recipe is not None,
@@ -79,6 +86,6 @@ def middle_of(spec: ParamSpec) -> float:
     return float(spec.value_from_index(np.float64(spec.n_classes // 2)))
 
 
-def network_of(network: PlayedNetwork) -> dict[str, Any]:
+def network_of(network: PlayedNetwork, title: str) -> dict[str, Any]:
     """A network as the page introduces it."""
-    return {"title": network.title, "run": network.run, "n_weights": network.n_weights}
+    return {"title": title, "run": network.run, "n_weights": network.n_weights}

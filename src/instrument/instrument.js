@@ -5,6 +5,7 @@ import { clamp } from "../pages/formats.js";
 import { listenToKeys } from "../pages/keys.js";
 import { PlayerBar } from "../pages/player_bar.js";
 import { Answers, answersAbout } from "./answers.js";
+import { keep, presetOf } from "./keep.js";
 import { Keyboard } from "./keyboard.js";
 import { Knob } from "./knob.js";
 import { Recorder } from "./recorder.js";
@@ -16,6 +17,7 @@ import { Switches } from "./switches.js";
 const LOST = "The server is away. The page goes on as soon as it is there again, at the same address.";
 const NOTE = "note_number";
 const VELOCITY = "note_velocity";
+const MOST_PRESET = 1e6; // bytes
 const SETTLED = 300; // ms without a change before the address is written
 
 export class Instrument {
@@ -250,6 +252,7 @@ export class Instrument {
     }
     this.#show();
     this.#showSound();
+    find("#save").disabled = !message.value;
     if (message.id === this.#number) this.#playIfWanted();
   }
 
@@ -340,6 +343,7 @@ export class Instrument {
     const { random, start, undo, redo } = this.#commands;
     on("#random", "click", random);
     on("#defaults", "click", start);
+    on("#save", "click", () => this.#keep());
     on("#undo", "click", undo);
     on("#redo", "click", redo);
     on("#test", "change", ({ target }) => this.#toTest(target.value.trim() ? Number(target.value) : NaN));
@@ -388,9 +392,27 @@ export class Instrument {
 
   async #open(file) {
     if (!file) return;
+    if (file.name.endsWith(".json")) {
+      await this.#openPreset(file);
+      return;
+    }
     if (file.size > this.#data.most_bytes) this.#hear(file.name, { byteLength: file.size });
     else this.#hear(file.name, await file.arrayBuffer());
     find("#file").value = "";
+  }
+
+  /** Turn the knobs to values that were kept. */
+  async #openPreset(file) {
+    const value = file.size < MOST_PRESET ? presetOf(this.#data, await file.text(), this.#state.value) : null;
+    if (value) this.#turnTo(value);
+    else this.#complain(`${file.name}: holds no parameters as Keep writes them.`);
+    find("#file").value = "";
+  }
+
+  #keep() {
+    if (!this.#sound?.value) return;
+    keep(this.#data, "sound", this.#sound.value, this.#sound.arrays.waveform);
+    say("Kept as sound.wav and sound.json");
   }
 
   #listenToMicrophone() {
@@ -419,7 +441,7 @@ export class Instrument {
       { title: "Listen", keys: this.bar.keys },
       { title: "Sounds", keys: [
         key("R", "Another sound", random), key("B", "All knobs to where they stood first", start),
-        key("Z", "Undo", undo), key("Y", "Redo", redo),
+        key("Z", "Undo", undo), key("Y", "Redo", redo), key("K", "Keep the sound and its parameters as files", click("#save")),
         ...(this.#data.n_test ? [key("T", "Next test sound", click("#test-after"))] : []),
         ...(this.search ? [key("F", "Refine, or stop it", click("#refine"))] : []),
         key("S", "Snap to steps, or not", click("#snap")), key("O", "Open a file", click("#file")),

@@ -1,9 +1,9 @@
 /** Refinement, step by step: the residual falls, and each step can be seen and heard; what is found can be kept. */
 
-import { colourOf, element, find, say } from "../pages/dom.js";
+import { colourOf, find, say } from "../pages/dom.js";
 import { formatNumber } from "../pages/formats.js";
 import { surface } from "../pages/pictures.js";
-import { wavOf } from "./recorder.js";
+import { keep } from "./keep.js";
 
 export class Search {
   #root;
@@ -108,22 +108,9 @@ export class Search {
     canvas.setAttribute("aria-label", `Residual of ${this.#steps.length} steps, now ${formatNumber(this.chosen.residual)}`);
   }
 
-  /** Write the sound and its parameters as two files. */
   #keep() {
     const { value, residual, arrays } = this.chosen;
-    const named = this.#data.parameters.map(({ name, scale, class_names: names }, p) => {
-      const natural = scale === "log" ? 10 ** value[p] : value[p];
-      return [name, names.length ? names[Math.round(natural)] : natural];
-    });
-    const about = { dataset: this.#data.title, sample_rate: this.#data.sample_rate, residual, parameters: Object.fromEntries(named) };
-    download("found.json", new Blob([`${JSON.stringify(about, null, 2)}\n`], { type: "application/json" }));
-    download("found.wav", new Blob([wavOf(arrays.waveform, this.#data.sample_rate)], { type: "audio/wav" }));
+    keep(this.#data, "found", value, arrays.waveform, { residual });
     say("Kept as found.wav and found.json");
   }
-}
-
-function download(name, blob) {
-  const address = URL.createObjectURL(blob);
-  element("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
