@@ -153,8 +153,8 @@ def refinement_steps(
     with _spectrogram_pool() as pool:
         problem = Problem(recipe, pool, *in_view(recipe, image[None], ranges))
         position = problem.position(start[None].astype(np.float64))
-        least, n_renders = float(problem.unexplained(position)[0]), 1
-        yield RefinementStep(problem.value(position)[0], least, n_renders)
+        least, n_renders = math.inf, 1  # of the cost, as `refine` has it
+        yield RefinementStep(problem.value(position)[0], float(problem.unexplained(position)[0]), n_renders)
         search = _search_classes(problem, position, restarts, np.random.default_rng(seed))
         while True:
             try:
@@ -164,10 +164,13 @@ def refinement_steps(
                 yield RefinementStep(problem.value(best.position)[0], float(best.residual[0]), int(n_of_search[0]) + 1)
                 return
             n_renders += n_more
-            nearest = int(found.residual.argmin())
-            if found.residual[nearest] < least:
-                least = float(found.residual[nearest])
-                yield RefinementStep(problem.value(found.position)[nearest], least, n_renders)
+            nearest = int(found.cost.argmin())
+            is_start = math.isinf(least)  # which a search renders first
+            if found.cost[nearest] < least:
+                least = float(found.cost[nearest])
+                if not is_start:
+                    value = problem.value(found.position)[nearest]
+                    yield RefinementStep(value, float(found.residual[nearest]), n_renders)
 
 
 def _spectrogram_pool() -> ThreadPoolExecutor:

@@ -1,17 +1,19 @@
 """What the local server answers to the live page: its files, and the WebSocket over which it is played."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import torch
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from src.errors import NSMError
+from src.errors import ConfigError, NSMError
 from src.instrument.content import SOURCE, page_content, page_data
 from src.instrument.instrument import Instrument
 from src.instrument.messages import packed
@@ -19,8 +21,11 @@ from src.instrument.requests import AnyRequest, FileRequest, RefineRequest, Stop
 from src.instrument.talk import Talk
 from src.live.page import IN_WORDS, page_routes
 
+log = logging.getLogger(__name__)
+
 MOST_BYTES = 1 << 25  # of a recording, and of any message
-REST = 0.06  # s without a request, after which what takes longer is worked out
+MOST_TEXT = 1 << 16  # characters of a request
+REST = 0.06  # s without a newer request, until what nobody waits for is worked out
 
 
 def play_app(instrument: Instrument, local: bool = True) -> Starlette:
@@ -30,7 +35,8 @@ def play_app(instrument: Instrument, local: bool = True) -> Starlette:
         instrument: That is played. It works on a thread of its own, on one thing at a time.
         local: Whether the page is on this machine.
     """
-    worker = ThreadPoolExecutor(1, thread_name_prefix="instrument")
+    # PyTorch's own threads wait for each other longer than one sound takes.
+    worker = ThreadPoolExecutor(1, "instrument", initializer=torch.set_num_threads, initargs=(1,))
     routes = [
         *page_routes(SOURCE, page_data(instrument, MOST_BYTES, local), **page_content(instrument)),
         WebSocketRoute("/live", partial(_talk, instrument, worker)),
@@ -55,6 +61,7 @@ class Line:
         self.websocket, self.talk, self.worker = websocket, talk, worker
         self.waiting: list[tuple[AnyRequest, bytes | None]] = []  # a sound, a search, or a sound and its search
         self.arrived = asyncio.Event()  # something is waiting
+        self.number = 0  # of the request that is being read; 0: not known yet
 
     async def hold(self) -> None:
         """Listen and answer until the page is closed."""
@@ -65,34 +72,39 @@ class Line:
                 await self._receive_all()
         finally:
             answering.cancel()
-            with suppress(asyncio.CancelledError):
-                await answering
+            await asyncio.gather(answering, return_exceptions=True)
 
     # ----- requests
 
     async def _receive_all(self) -> None:
-        """Take requests, and the bytes that follow those of a file."""
-        announced: FileRequest | None = None
+        """Take requests, and refuse what is none."""
         while True:
-            found = await self._receive()
-            if isinstance(found, bytes):
-                if announced is None:
-                    await self._refuse(0, "Bytes came that no request had announced.")
-                else:
-                    self._take(announced, found)
-                announced = None
-                continue
+            self.number = 0
             try:
-                request = read_request(found)
+                self._take(*await self._request())
             except NSMError as error:
-                await self._refuse(0, str(error))
-                continue
-            announced = request if isinstance(request, FileRequest) and request.size is not None else None
-            if announced is None:
-                self._take(request, None)
-            elif request.size > MOST_BYTES:
-                announced = None
-                await self._refuse(request.id, f"A recording may have {MOST_BYTES >> 20} MB at most.")
+                await self.websocket.send_bytes(error_message(self.number, str(error)))
+
+    async def _request(self) -> tuple[AnyRequest, bytes | None]:
+        """The next request, with the bytes that follow that of a file."""
+        text = await self._receive()
+        if isinstance(text, bytes):
+            raise ConfigError("Bytes came that no request had announced.")
+        if len(text) > MOST_TEXT:
+            raise ConfigError(f"A request may have {MOST_TEXT:,} characters at most.")
+        request = read_request(text)
+        self.number = request.id
+        size = request.size if isinstance(request, FileRequest) else None
+        return request, None if size is None else await self._content(size)
+
+    async def _content(self, size: int) -> bytes:
+        """The bytes of a recording of which so many are announced."""
+        if size > MOST_BYTES:
+            raise ConfigError(f"A recording may have {MOST_BYTES >> 20} MB at most; this one has {size / 2**20:,.0f}.")
+        found = await self._receive()
+        if not isinstance(found, bytes) or len(found) != size:
+            raise ConfigError(f"A recording of {size:,} bytes was announced, and something else came.")
+        return found
 
     async def _receive(self) -> str | bytes:
         message = await self.websocket.receive()
@@ -124,25 +136,37 @@ class Line:
     async def _answer(self, request: AnyRequest, content: bytes | None) -> None:
         """Send the messages that answer a request, until a newer one comes."""
         messages = self.talk.answer(request, content)
+        pause = 0.0 if isinstance(request, RefineRequest) else REST  # behind the first message
         try:
-            while (message := await self._worked_out(partial(next, messages, None))) is not None:
+            while (message := await self._next(messages, request.id)) is not None:
                 await self.websocket.send_bytes(message)
-                if self.arrived.is_set() or (not isinstance(request, RefineRequest) and await self._is_followed()):
+                if await self._is_followed(pause):
                     break
-        except NSMError as error:
-            await self._refuse(request.id, str(error))
+                pause = 0.0
         finally:
             await self._worked_out(messages.close)
 
-    async def _is_followed(self) -> bool:
-        """Whether a newer request comes within a short rest, which keeps what takes longer out of the way."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.arrived.wait(), REST)
+    async def _next(self, messages: Generator[bytes, None, None], number: int) -> bytes | None:
+        """The next message, or why there is none; None at the end."""
+        try:
+            return await self._worked_out(partial(next, messages, None))
+        except NSMError as error:
+            return error_message(number, str(error))
+        except Exception as error:  # of whatever kind: a synth of somebody's own, too little memory; the page goes on
+            log.exception("A request could not be answered.")
+            return error_message(number, f"{type(error).__name__}: {error}")
+
+    async def _is_followed(self, pause: float) -> bool:
+        """Whether a newer request is there, or comes within a pause, s."""
+        if pause and not self.arrived.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.arrived.wait(), pause)
         return self.arrived.is_set()
 
     async def _worked_out(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.worker, work)
 
-    async def _refuse(self, number: int, text: str) -> None:
-        if self.websocket.client_state == WebSocketState.CONNECTED:
-            await self.websocket.send_bytes(packed("error", number, {"text": text}, {}))
+
+def error_message(number: int, text: str) -> bytes:
+    """Why a request is not answered, in a sentence."""
+    return packed("error", number, {"text": text}, {})

@@ -17,7 +17,6 @@ HERE = Path(__file__).parent
 SOURCE = PageSource(HERE / "play.html.j2", HERE / "play.css", HERE / "play.js")
 NOTE = "note_number"
 FOUND = 3  # the colour of what a search finds
-LOCAL = ("127.0.0.1", "localhost")
 HOW_TO_TRAIN = "No network listens yet. Train one with make ex, and start again."
 
 

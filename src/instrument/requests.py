@@ -76,6 +76,7 @@ class StopRequest(PageRequest):
 AnyRequest = Annotated[
     SoundRequest | SampleRequest | FileRequest | RefineRequest | StopRequest, Field(discriminator="type")
 ]
+TYPES = ("sound", "test", "file", "refine", "stop")
 READER: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)
 
 
@@ -88,6 +89,8 @@ def read_request(text: str) -> AnyRequest:
     try:
         return READER.validate_json(text, strict=True)
     except ValidationError as error:
+        if error.errors()[0]["type"].startswith("union_tag"):
+            raise ConfigError(f"The type of a request must be one of {', '.join(TYPES)}.") from error
         raise ConfigError(validation_in_words(error, "request")) from error
     except RecursionError as error:
         raise ConfigError("The request is nested too deeply.") from error

@@ -1,6 +1,6 @@
 """The talk with one page: its requests become messages, one after the other, each as soon as it is worked out."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class Talk:
         self.sound: PlayedSound | None = None  # that was asked for last
         self.audio: AudioFile | None = None  # that was sent last
 
-    def answer(self, request: AnyRequest, content: bytes | None = None) -> Iterator[bytes]:
+    def answer(self, request: AnyRequest, content: bytes | None = None) -> Generator[bytes, None, None]:
         """The messages that answer a request, each worked out when it is asked for.
 
         Args:
@@ -64,7 +64,7 @@ class Talk:
             raise ConfigError("No recording was sent yet.")
         return self.instrument.listen(self.audio, request.perturb)
 
-    def _refinement(self, number: int) -> Iterator[bytes]:
+    def _refinement(self, number: int) -> Generator[bytes, None, None]:
         """The steps of the search for the current sound, and its end."""
         if self.sound is None:
             raise ConfigError("There is no sound yet whose parameters could be searched for.")

@@ -1,6 +1,6 @@
 """The live page: an instrument whose sounds a network reads (`src/play.py`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from src.checkpoints.run import check_same_heads, load_run
 from src.checkpoints.trusted import instantiate_own, instantiate_trusted
 from src.errors import ConfigError, NSMError
 from src.instrument.app import MOST_BYTES, play_app
+from src.instrument.content import HOW_TO_TRAIN
 from src.instrument.instrument import Instrument, PlayedNetwork
+from src.live.guard import LOOPBACK, kept_secret
 from src.live.server import serve
 from src.playback import Playback
-from src.programs.output import RankedLogger
+from src.programs.output import RankedLogger, progress
 from src.programs.run_dirs import run_to_read
 from src.programs.signals import Terminated, end_now
 from src.readings.network import trained_on
@@ -45,11 +47,24 @@ class PlaySettings(Section):
 
 def play(cfg: DictConfig) -> None:
     """Serve the page as configured, until Ctrl-C."""
-    settings = read_section(PlaySettings, cfg)
-    instrument = instrument_of(settings, Path(cfg.paths.log_dir))
-    app = play_app(instrument)
+    settings, log_dir = read_section(PlaySettings, cfg), Path(cfg.paths.log_dir)
+    chosen = checkpoints_of(settings, log_dir)
+    with progress(1 + 3 * len(chosen), "Preparing", "steps") as advance:
+        instrument = instrument_of(settings, chosen, advance)
+        for _ in instrument.warm_up():
+            advance(1)
+    if not chosen:
+        say(f"{instrument.info.title}, an instrument alone. {HOW_TO_TRAIN}")
     try:
-        serve(app, settings.port, message_bytes=MOST_BYTES)
+        serve(
+            play_app(instrument, local=settings.host in LOOPBACK),
+            settings.port,
+            message_bytes=MOST_BYTES,
+            host=settings.host,
+            secret=kept_secret(log_dir / "play" / "secret"),
+            browser=settings.browser,
+            option="port=",
+        )
     except Terminated:
         raise
     except KeyboardInterrupt:  # the way in which a page ends
@@ -57,12 +72,25 @@ def play(cfg: DictConfig) -> None:
         end_now(0)
 
 
-def instrument_of(settings: PlaySettings, log_dir: Path) -> Instrument:
-    """The instrument, with the networks that listen to it."""
-    paths = checkpoints_of(settings, log_dir)
-    if not paths:
+def instrument_of(
+    settings: PlaySettings, chosen: Sequence[ChosenRun], advance: Callable[[int], None] = lambda n: None
+) -> Instrument:
+    """The instrument, with the networks that listen to it.
+
+    Args:
+        settings: Of the program.
+        chosen: The checkpoints of the networks.
+        advance: Called with the number of networks just loaded.
+
+    Raises:
+        NSMError: If one cannot be read, or they do not go together.
+    """
+    if not chosen:
         return instrument_alone(settings)
-    networks = [network_of(path, settings.trusted_modules) for path in paths]
+    networks = []
+    for checkpoint in chosen:
+        networks.append(network_of(checkpoint, settings.trusted_modules))
+        advance(1)
     first = networks[0].trained.run
     for network in networks[1:]:
         check_same_heads(first.info, network.trained.run.info, network.run)
