@@ -14,7 +14,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from src.errors import ConfigError, NSMError
-from src.instrument.content import SOURCE, page_data
+from src.instrument.content import SOURCE, page_content, page_data
 from src.instrument.instrument import Instrument
 from src.instrument.messages import packed
 from src.instrument.requests import AnyRequest, FileRequest, RefineRequest, StopRequest, read_request
@@ -38,7 +38,7 @@ def play_app(instrument: Instrument, local: bool = True) -> Starlette:
     # PyTorch's own threads wait for each other longer than one sound takes.
     worker = ThreadPoolExecutor(1, "instrument", initializer=torch.set_num_threads, initargs=(1,))
     routes = [
-        *page_routes(SOURCE, page_data(instrument, MOST_BYTES, local), title=instrument.info.title),
+        *page_routes(SOURCE, page_data(instrument, MOST_BYTES, local), **page_content(instrument)),
         WebSocketRoute("/live", partial(_talk, instrument, worker)),
     ]
     return Starlette(routes=routes, exception_handlers=IN_WORDS)

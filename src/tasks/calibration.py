@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from src.checkpoints.atomic import LAST_NAME
 from src.checkpoints.reading import read_checkpoint
 from src.data.vimh_datamodule import CALIBRATION_PIECE, VIMHDataModule
 from src.data.vimh_dataset import Samples
@@ -48,7 +49,9 @@ def saved_checkpoints(trainer: Trainer) -> list[Path]:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it from outside
     saving = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     names = [name for callback in saving for name in (callback.best_model_path, callback.last_model_path)]
-    return [Path(name) for name in dict.fromkeys(names) if name and Path(name).is_file()]
+    # Spawned processes tell this one what the first callback wrote, and nothing of the others.
+    last = [Path(callback.dirpath, LAST_NAME) for callback in saving if callback.dirpath]
+    return [path for path in dict.fromkeys([*(Path(name) for name in names if name), *last]) if path.is_file()]
 
 
 def calibrate_files(

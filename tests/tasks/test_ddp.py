@@ -9,7 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from src.checkpoints.reading import read_checkpoint
+from src.checkpoints.run import build_model
+from src.hydra_versions import instantiate
+from src.tasks.calibration import calibrate_module, is_found
 from src.tasks.evaluate import evaluate
 from src.tasks.train import train
 
@@ -41,6 +46,22 @@ def test_two_processes_train(compose_run, saw_dir, tmp_path, stream):
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["metrics"]["test/loss"] == metrics["test/loss"]
     assert (results.keys() >= {"sound_seconds", "waited_seconds"}) is stream
+
+
+@pytest.mark.slow
+def test_what_two_processes_calibrate_is_what_one_does(compose_run, saw_dir, tmp_path):
+    data = [f"data.data_dir={saw_dir}", "data.make_dataset=null", "data.stream=true", "data.stream_size=1800"]
+    cfg = compose_run(tmp_path, "model=cnn_micro", "trainer=ddp_sim", "trainer.max_epochs=1", *data)
+    train(cfg)
+    written = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["state_dict"]
+    datamodule = instantiate(cfg.data, data_dir=saw_dir)
+    module = build_model(cfg, datamodule.info, datamodule.aux_statistics())
+    module.load_state_dict(written)
+    assert "fitted to each sound on 1,200" in calibrate_module(module, datamodule)
+    found = [name for name in written if is_found(name)]
+    assert written["spread.weight"].abs().max() > 0
+    for name in found:
+        torch.testing.assert_close(module.state_dict()[name], written[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.slow
