@@ -5,7 +5,7 @@ that a network is given; its answers are those of `predict`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -28,6 +28,7 @@ from src.spectral.representation import Representation
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
 
+MOST_KEPT = 4  # sounds
 SoundSource = Literal["synth", "test", "file"]
 Switched = Mapping[str, Mapping[str, float]]  # name of each switch that is on to its settings
 
@@ -90,7 +91,7 @@ class PlayedSound:
 
 
 @dataclass(frozen=True)
-class Limits:
+class HearingLimits:
     """How well a sound's picture tells its parameters.
 
     Attributes:
@@ -101,6 +102,36 @@ class Limits:
 
     std: np.ndarray
     ridges: Sequence[Ridge]
+
+
+@dataclass(frozen=True)
+class KeepingRecipe(Recipe):
+    """A recipe that keeps the single sounds that it rendered last: that of an answer is asked for twice.
+
+    Attributes:
+        kept: Bytes of values to their sound.
+    """
+
+    kept: dict[bytes, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, recipe: Recipe, other: "KeepingRecipe | None" = None) -> "KeepingRecipe":
+        """The same recipe, keeping; together with another one that makes the same sounds."""
+        keeping = cls(recipe.config, recipe.synth, recipe.representation, recipe.space, recipe.perturbation)
+        if other is None or (recipe.config.get("synth"), recipe.space) != (other.config.get("synth"), other.space):
+            return keeping
+        return replace(keeping, kept=other.kept)
+
+    def render(self, value: np.ndarray) -> np.ndarray:
+        """As `Recipe` has it."""
+        if len(value) > 1:
+            return super().render(value)
+        key = value.astype(np.float64).tobytes()
+        if key not in self.kept:
+            while len(self.kept) >= MOST_KEPT:
+                del self.kept[next(iter(self.kept))]
+            self.kept[key] = super().render(value)
+        return self.kept[key]
 
 
 class Instrument:
@@ -127,7 +158,9 @@ class Instrument:
     ) -> None:
         if recipe is None and not networks:
             raise ConfigError(f"{info.title}: no synth made its sounds, so that without a network nothing is played.")
-        self.info, self.recipe, self.networks = info, recipe, tuple(networks)
+        self.info = info
+        self.recipe = None if recipe is None else KeepingRecipe.of(recipe)
+        self.networks = tuple(_keeping(network, self.recipe) for network in networks)
         self.samples = samples if playback is not None and not playback.silence else None
         self.playback = playback
         self.sample_rate, self.duration = self._sound_of(self.networks)
@@ -312,7 +345,7 @@ class Instrument:
         """How far the picture of the clean sound moves with a grid step of each parameter, dB, `(parameter,)`."""
         return decibels_a_step(self._own_recipe, value)
 
-    def limits(self, value: np.ndarray) -> Limits | None:
+    def limits(self, value: np.ndarray) -> HearingLimits | None:
         """How well the picture of the clean sound tells its parameters; None where it shows no spectrogram."""
         recipe = self._own_recipe
         (waveform,) = recipe.render(value[None])
@@ -321,7 +354,7 @@ class Instrument:
         if found is None:
             return None
         std = np.sqrt(np.diag(found[0]))
-        return Limits(np.where(std > 0, std, np.nan), ridges_of(recipe, found[0], value))
+        return HearingLimits(np.where(std > 0, std, np.nan), ridges_of(recipe, found[0], value))
 
     def refinement(self, sound: PlayedSound) -> Iterator[RefinementStep]:
         """The search for the parameters of a sound, from the first network's answer on, or from the middle of all.
@@ -354,6 +387,14 @@ class Instrument:
             self.sensitivity(self.known(middle))
             self.limits(self.known(middle))
         yield
+
+
+def _keeping(network: PlayedNetwork, recipe: KeepingRecipe | None) -> PlayedNetwork:
+    """A network whose answers are rendered once, by the instrument's recipe if it makes the same sounds."""
+    own = network.trained.recipe
+    if own is None:
+        return network
+    return replace(network, trained=replace(network.trained, recipe=KeepingRecipe.of(own, recipe)))
 
 
 def is_alike(one: Representation, other: Representation) -> bool:

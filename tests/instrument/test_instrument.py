@@ -14,6 +14,7 @@ from src.instrument.messages import answer_of, in_bins, sound_message
 from src.models.metrics import WIDTH
 from src.perturb import functional as F
 from src.readings.reading import read_audio, read_samples
+from src.recipe import Recipe
 from src.recordings import AudioFile, RecordingError
 
 COMPARED = ("value", "std", "distance", "apart", "image", "spec_range")
@@ -270,3 +271,22 @@ def test_without_a_synth_and_without_a_network_there_is_no_instrument(instrument
 
 def test_warming_up_does_everything_once(instrument):
     assert len(list(instrument.warm_up())) == 3
+
+
+def test_the_sound_of_an_answer_is_rendered_once(instrument, monkeypatch):
+    rendered = []
+    synth = type(instrument.recipe.synth)
+    render = synth.render
+
+    def count(self, parameters):
+        rendered.append(len(next(iter(parameters.values()))))
+        return render(self, parameters)
+
+    monkeypatch.setattr(synth, "render", count)
+    sound = instrument.play(np.array([77.7, -0.77]), {})
+    made, _ = instrument.resynthesized(sound.readings[0].value)
+    assert rendered == [1, 1]  # the sound, and that of the answer
+    np.testing.assert_array_equal(made, Recipe.render(instrument.recipe, sound.readings[0].value[None])[0])
+    for number in range(20):
+        instrument.resynthesized(np.array([80.0 + number, 0.0]))
+    assert len(instrument.recipe.kept) <= 4
