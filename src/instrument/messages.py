@@ -96,7 +96,7 @@ def answer_of(instrument: Instrument, number: int, reading: Reading, value: np.n
     low, high = (ends[0] for ends in reach(space, reading.value[None], reading.reach_std[None]))
     active = space.active(reading.value[None])[0]
     numeric = active & ~space.categorical
-    answer = {
+    answer: dict[str, Any] = {
         "value": np.where(active, reading.value.astype(np.float64), np.nan),
         "low": np.where(numeric, low, np.nan),
         "high": np.where(numeric, high, np.nan),

@@ -226,21 +226,9 @@ def test_a_second_network_listens_and_another_host_is_warned_of(saw_dir, logs):
     assert "host=0.0.0.0: whoever in this network sees the address can play" in errors
 
 
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["ckpt_path=nothing.ckpt"], "there is no such file"),
-        (["run=none", f"compare={CHECKPOINT}"], "nothing else listens"),
-        (["run=none", "port=65536"], "port=65536: it must be 0 to 65535"),
-        (["run=none", "host=192.0.2.1"], "host=192.0.2.1, port=0: cannot be listened on"),
-        (["run=none", "dataset=nothing"], "nothing"),
-        (["run=none", "generator=synth/nothing"], "generator=synth/nothing: there is no such configuration"),
-    ],
-)
-def test_what_cannot_be_played_is_one_sentence(tmp_path, arguments, why):
-    command = [sys.executable, str(ROOT / "src" / "play.py"), "browser=false", f"paths.log_dir={tmp_path}", *arguments]
+def test_what_cannot_be_played_is_one_sentence(tmp_path):
+    command = [sys.executable, str(ROOT / "src" / "play.py"), f"paths.log_dir={tmp_path}", "ckpt_path=nothing.ckpt"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
-    assert done.returncode == 1
-    assert why in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ckpt_path=nothing.ckpt: there is no such file.")
