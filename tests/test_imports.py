@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "readings": {"params", "recordings", "spectral", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "instrument": {
         *("sections", "params", "perturb", "recordings", "spectral", "synth", "vimh", "recipe", "playback", "models"),
-        *("evaluation", "pages", "live", "sheet", "checkpoints", "readings"),
+        *("evaluation", "pages", "live", "sheet", "readings"),
     },
     "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
@@ -207,7 +207,7 @@ def defined_names():
     """Every name that src gives to a function, a class, a variable or an attribute."""
     for tree in TREES.values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 yield node.name
             elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
                 yield node.id if isinstance(node, ast.Name) else node.attr

@@ -28,8 +28,8 @@ from src.spectral.representation import Representation
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
 
-Source = Literal["synth", "test", "file"]
-Settings = Mapping[str, Mapping[str, float]]  # name of each switch that is on to its settings
+SoundSource = Literal["synth", "test", "file"]
+Switched = Mapping[str, Mapping[str, float]]  # name of each switch that is on to its settings
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PlayedNetwork:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SoundPicture:
     """What a representation makes of a sound.
 
     Attributes:
@@ -80,10 +80,10 @@ class PlayedSound:
         notes: What was done to it.
     """
 
-    source: Source
+    source: SoundSource
     name: str
     waveform: np.ndarray
-    picture: Picture
+    picture: SoundPicture
     value: np.ndarray | None
     readings: tuple[Reading, ...]
     notes: tuple[str, ...] = ()
@@ -174,7 +174,7 @@ class Instrument:
 
     # ----- sounds
 
-    def play(self, value: np.ndarray, settings: Settings) -> PlayedSound:
+    def play(self, value: np.ndarray, settings: Switched) -> PlayedSound:
         """The sound of values.
 
         Args:
@@ -194,7 +194,7 @@ class Instrument:
             raise ConfigError(f"value must hold {len(self.space.varying)} finite numbers, one of each parameter.")
         return self.space.clip(value[None])[0].astype(np.float32)
 
-    def recall(self, number: int, settings: Settings) -> PlayedSound:
+    def recall(self, number: int, settings: Switched) -> PlayedSound:
         """A stored sample: its sound, its values, and its own picture unless a switch is on.
 
         Args:
@@ -209,11 +209,11 @@ class Instrument:
             raise ConfigError(f"There is no test sound {number}: there are {n_stored}, and they begin with 0.")
         batch = self.samples.read(np.arange(number, number + 1))
         (waveform,) = self.playback.sounds(batch, "test", number)
-        stored = None if settings else Picture(batch.image[0], batch.spec_range[0])
+        stored = None if settings else SoundPicture(batch.image[0], batch.spec_range[0])
         changed = self._through(waveform, settings)
         return self._heard("test", f"test sound {number}", changed, batch.value[0], stored)
 
-    def listen(self, audio: AudioSource, settings: Settings) -> PlayedSound:
+    def listen(self, audio: AudioSource, settings: Switched) -> PlayedSound:
         """A recording, as `predict` reads it.
 
         Args:
@@ -229,10 +229,10 @@ class Instrument:
         source = self._put_through(audio, settings) if settings else audio
         readings = tuple(read_audio(source, network.trained) for network in self.networks)
         first = readings[0]
-        picture = Picture(first.image, first.spec_range)
+        picture = SoundPicture(first.image, first.spec_range)
         return PlayedSound("file", first.name, first.waveform, picture, None, readings, first.notes)
 
-    def _put_through(self, audio: AudioSource, settings: Settings) -> AudioSource:
+    def _put_through(self, audio: AudioSource, settings: Switched) -> AudioSource:
         """A recording after the switches, at the rate of the networks."""
         waveform = resample(
             audio.blocks(0, round(MAX_SECONDS * audio.sample_rate)), audio.sample_rate, self.sample_rate
@@ -240,12 +240,17 @@ class Instrument:
         changed = self._through(waveform.astype(np.float32), settings)
         return AudioArray(audio.path, self.sample_rate, 1, audio.lossy, changed)
 
-    def _through(self, waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    def _through(self, waveform: np.ndarray, settings: Switched) -> np.ndarray:
         """A sound, `(time,)`, after the switches that are on."""
         return perturbed(waveform, perturbation_of(settings, self.switches, self.sample_rate, len(waveform)))
 
     def _heard(
-        self, source: Source, name: str, waveform: np.ndarray, value: np.ndarray, stored: Picture | None = None
+        self,
+        source: SoundSource,
+        name: str,
+        waveform: np.ndarray,
+        value: np.ndarray,
+        stored: SoundPicture | None = None,
     ) -> PlayedSound:
         """A sound of known values with its picture and the answers of all networks.
 
@@ -266,14 +271,14 @@ class Instrument:
         return PlayedSound(source, name, waveform, picture, value, tuple(readings))
 
     @staticmethod
-    def pictured(waveform: np.ndarray, representation: Representation) -> Picture:
+    def pictured(waveform: np.ndarray, representation: Representation) -> SoundPicture:
         """The picture of a sound, `(time,)`."""
         image, spec_range = images_of(representation, waveform[None])
-        return Picture(image[0], spec_range[0])
+        return SoundPicture(image[0], spec_range[0])
 
     # ----- answers
 
-    def resynthesized(self, value: np.ndarray) -> tuple[np.ndarray, Picture] | None:
+    def resynthesized(self, value: np.ndarray) -> tuple[np.ndarray, SoundPicture] | None:
         """The sound of an answer, `(parameter,)`, and its picture; None where no synth renders it."""
         if self.recipe is None:
             return None

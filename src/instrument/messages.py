@@ -17,7 +17,7 @@ import numpy as np
 
 from src.evaluation.refinement import RefinementStep
 from src.evaluation.scoring import parameter_errors
-from src.instrument.instrument import Instrument, Picture, PlayedSound
+from src.instrument.instrument import Instrument, PlayedSound, SoundPicture
 from src.readings.reading import Reading
 from src.readings.words import about_domain, reach, ridge_data
 from src.text import all_printable
@@ -82,7 +82,7 @@ def sound_message(number: int, instrument: Instrument, sound: PlayedSound) -> by
     return packed("sound", number, header | {"answers": answers}, parts)
 
 
-def picture_header(instrument: Instrument, picture: Picture) -> dict[str, Any]:
+def picture_header(instrument: Instrument, picture: SoundPicture) -> dict[str, Any]:
     """Levels of the pixels 0 and 255 in each channel."""
     channels = channels_of(instrument.info, True)
     quiet = np.array([-instrument.top_db, 0.0])  # where levels are not kept

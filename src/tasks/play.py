@@ -174,5 +174,8 @@ def instrument_alone(settings: PlaySettings) -> Instrument:
         reader = VIMHReader(settings.dataset)
         recipe = Recipe.from_info(reader.info, make)
         return Instrument(reader.info, recipe, (), reader.test, Playback(reader.info, make))
+    if not (ROOT / "configs" / f"{settings.generator}.yaml").is_file():
+        known = ", ".join(sorted(f"synth/{path.stem}" for path in (ROOT / "configs" / "synth").glob("*.yaml")))
+        raise ConfigError(f"generator={settings.generator}: there is no such configuration. Choose one of {known}.")
     recipe = Recipe.from_config(recipe_config(compose(settings.generator)), instantiate_own)
     return Instrument(recipe.info(recipe.directory_name()), recipe)
