@@ -1,5 +1,7 @@
 /** Columns of numbers of all records of a split: how often each class occurs, filters, and orders. */
 
+import { clamp } from "../pages/formats.js";
+
 const MOST_BINS = 48; // of a column without classes
 
 /** Filters and orders of the records of one split. */
