@@ -18,10 +18,15 @@ from hydra import compose
 from scripts import to_vimh
 from src import api as nsm
 from src.checkpoints.run import load_run
+from src.checkpoints.trusted import instantiate_trusted
 from src.errors import CheckpointError, ConfigError, NSMError, VIMHError
 from src.evaluation.estimates import Answers, voted
 from src.hydra_versions import initialize_configs
+from src.instrument.content import page_data
+from src.instrument.instrument import Instrument, PlayedNetwork
+from src.instrument.messages import sound_message
 from src.params import ParameterSpace, ParamSpec
+from src.playback import Playback
 from src.programs.run_dirs import register_resolvers
 from src.readings import reading
 from src.readings.network import trained_on, with_hop
@@ -442,3 +447,30 @@ def test_a_whole_recording_is_one_spectrogram_of_no_more_columns_than_asked_for(
         middle = found.db[:, found.db.shape[1] // 2]
         assert int(middle.argmax()) == 31  # bin 32 of 31.25 Hz each
         assert float(middle.max()) == pytest.approx(0, abs=0.1)
+
+
+# ----- played
+
+
+def test_a_network_of_recordings_listens_to_sounds_that_are_sent_and_no_synth_plays(trained, place):
+    reader = VIMHReader(place / "data")
+    playback = Playback(reader.info, instantiate_trusted)
+    network = PlayedNetwork("cnn", "run", trained)
+    instrument = Instrument(trained.run.info, None, [network], reader.test, playback)
+    path = sorted((place / "new").glob("*.wav"))[0]
+    audio = AudioFile.open(Path(path.name), path.read_bytes())
+    sound = instrument.listen(audio, {})
+    expected = read_audio(AudioFile.open(path), trained)
+    np.testing.assert_array_equal(sound.readings[0].value, expected.value)
+    np.testing.assert_array_equal(sound.picture.image, expected.image)
+    noisy = instrument.listen(audio, {"noise": {"ratio": 0.0}})
+    assert len(noisy.readings[0].frames) == len(expected.frames)
+    for played in (sound, noisy, instrument.recall(0, {})):
+        assert len(sound_message(1, instrument, played)) > played.waveform.nbytes
+    np.testing.assert_array_equal(instrument.recall(0, {}).picture.image, reader.test.read(np.array([0])).image[0])
+    for refused in (lambda: instrument.play(reader.info.space.low, {}), lambda: instrument.refinement(sound)):
+        with pytest.raises(ConfigError, match="No synth renders"):
+            refused()
+    data = page_data(instrument, 1, True)
+    assert (data["has_synth"], data["n_test"] > 0, len(data["networks"])) == (False, True, 1)
+    assert len(list(instrument.warm_up())) == 3
