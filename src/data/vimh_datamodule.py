@@ -31,6 +31,7 @@ MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory:
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
 CALIBRATION_PIECE = 500  # sounds that are made at a time
 
+STAGES = ("train", "val", "test")
 Renewed = Callable[[np.ndarray, int], tuple[Tensor, Tensor]]
 
 
@@ -72,6 +73,7 @@ class VIMHDataModule(LightningDataModule):
             something else happens to each in every epoch. None: the stored images are trained on.
         recordings_source: Reads them, and returns what makes images and levels of some of the training samples in an
             epoch, by their places: see `src.packing.again.sounds_again`.
+        test_on: What is tested: `test`, or `train`, to see how well a network knows what it was trained on.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
 
     Attributes:
@@ -100,6 +102,7 @@ class VIMHDataModule(LightningDataModule):
         balanced: str | None = None,
         recordings: str | Path | None = None,
         recordings_source: Callable[..., Renewed] | None = None,
+        test_on: str = "test",
     ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, whole=True, least=1)
@@ -153,6 +156,7 @@ class VIMHDataModule(LightningDataModule):
         self.balanced = balanced
         self.recordings = None if recordings is None else Path(recordings)
         self.recordings_source = recordings_source
+        self.test_on = test_on
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -218,12 +222,15 @@ class VIMHDataModule(LightningDataModule):
         """Where the samples of a stage come from, in their order; None where the dataset does not say.
 
         Args:
-            stage: `train`, `val` or `test`.
+            stage: One of `STAGES`.
         """
-        if (sources := self.division.sources) is None:
-            return None
-        numbers = {"train": self._division[1], "val": self._validation_parts[0], "test": self.division.test}
-        return sources.take(numbers[stage])
+        return None if (sources := self.division.sources) is None else sources.take(self._numbers_of(stage))
+
+    def _numbers_of(self, stage: str) -> np.ndarray:
+        """Numbers of the samples of a stage."""
+        if stage == "test":
+            return self.division.test
+        return self._validation_parts[0] if stage == "val" else self._division[1]
 
     @cached_property
     def train_set(self) -> Samples:
@@ -233,21 +240,22 @@ class VIMHDataModule(LightningDataModule):
     @cached_property
     def val_set(self) -> Samples:
         """The validation samples, by which a checkpoint is chosen."""
-        return self._samples(self._validation_parts[0])
+        return self._samples(self._numbers_of("val"))
 
     @cached_property
     def test_set(self) -> Samples:
-        """The test samples."""
-        if not len(self.division.test):
+        """The samples that are tested."""
+        numbers = self._numbers_of(self.test_on)
+        if not len(numbers):
             raise VIMHError(
                 f"{self.data_dir}: has no test samples. Train with test=false, use another dataset, or read its "
                 f"training samples with src/predict.py dataset={self.data_dir} split=train."
             )
-        return self._samples(self.division.test, self._test_files())
+        return self._samples(numbers, self._test_files())
 
     def _test_files(self) -> np.ndarray | None:
-        """Number of the file that each test sample comes from, `(sample,)`; None where there is no file of several."""
-        sources = self.sources_of("test")
+        """Number of the file of each tested sample, `(sample,)`; None where there is no file of several."""
+        sources = self.sources_of(self.test_on)
         names, numbers = np.unique([] if sources is None else sources.file, return_inverse=True)
         return numbers if len(names) < len(numbers) else None
 
@@ -369,7 +377,7 @@ class VIMHDataModule(LightningDataModule):
         Only samples on which a parameter acts count; without any, the figure is NaN.
 
         Args:
-            stage: Split that is predicted: `val` or `test`.
+            stage: What is predicted, one of `STAGES`.
         """
         trained, index = self.spaced_training_samples(MAX_STATISTICS)["index"], self._labels(stage, "index")
         guess = _mean_of_active(trained, self._active(trained), mode=True)
@@ -382,7 +390,7 @@ class VIMHDataModule(LightningDataModule):
         Only samples on which a parameter acts count; without any, the figure is NaN.
 
         Args:
-            stage: Split that is predicted: `val` or `test`.
+            stage: What is predicted, one of `STAGES`.
         """
         trained = self.spaced_training_samples(MAX_STATISTICS)
         mean = _mean_of_active(trained["value"].double(), self._active(trained["index"]))
@@ -398,7 +406,7 @@ class VIMHDataModule(LightningDataModule):
 
     def _labels(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
-        return self._of_all(self.val_set if stage == "val" else self.test_set, name)
+        return self._of_all(getattr(self, f"{stage}_set"), name)
 
     def _of_all(self, samples: Samples, name: str) -> Tensor:
         """The same of some samples."""
@@ -476,7 +484,7 @@ class VIMHDataModule(LightningDataModule):
         return self._loader(self.val_set, "val")
 
     def test_dataloader(self) -> Chunks:
-        """Test batches in the order of the file."""
+        """Batches of what is tested, in the order of the file."""
         return self._loader(self.test_set, "test")
 
     def _loader(self, samples: Samples, stage: str) -> Chunks:

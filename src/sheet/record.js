@@ -44,12 +44,18 @@ export class RecordView {
     return this.#sound !== null && (plot === this.wave || this.#record?.channel.columns.units === "s");
   }
 
-  /** Show a record: its title, entries of all columns, image, and the channel that the image is of. */
-  show(title, entries, image, channel) {
+  /**
+   * Show a record: its title, entries of all columns, image, the channel that the image is of, and the file that it
+   * comes from with its beginning there, s; null where it has none.
+   */
+  show(title, entries, image, channel, whence) {
     const levels = Float32Array.from(image.pixels, (pixel) => image.low + (pixel / 255) * (image.high - image.low));
     this.#record = { channel, levels, decimals: decimalsOf((channel.ends[1] - channel.ends[0]) / 25) };
     find("h2", this.#root).textContent = title;
     find("figcaption", this.#root).textContent = channel.name;
+    const [file, start] = whence ?? [];
+    find("#whence", this.#root).hidden = !whence;
+    find("#whence", this.#root).replaceChildren(...(whence ? ["From ", element("b", {}, file), ` at ${formatNumber(start)} s`] : []));
     const heads = ["Parameter", "Value", "Range"].map((name) => columnHead(name, name === "Value" ? "figure" : ""));
     const lines = this.#data.columns.map((column, number) => this.#line(column, entries[number]));
     fillTable(find("#values", this.#root), heads, lines);

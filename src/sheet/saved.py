@@ -5,6 +5,7 @@ type that is none. Its `id` says what it holds, such as `train-images-0`. The pa
 """
 
 import base64
+import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -114,6 +115,8 @@ def add_records(blocks: Blocks, name: str, split: SplitContent, spared: int, adv
     kept = split.start(n_kept)
     for number in range(len(split.specs) + 1 if n_kept else 0):
         blocks.add(f"{name}-column-{number}", kept.column(number).tobytes())
+    if n_kept and split.sources is not None:
+        blocks.add(f"{name}-whence", json.dumps([kept.whence(number) for number in range(n_kept)]).encode())
     return n_kept
 
 

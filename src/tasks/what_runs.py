@@ -26,7 +26,7 @@ def announce_run(
         module: With the network.
         trainer: Knows the devices.
         seed: Of everything random; None says nothing of it.
-        split: What is evaluated, `val` or `test`; None: a training, that is, of all splits.
+        split: What is evaluated, `train`, `val` or `test`; None: a training, that is, of all splits.
     """
     if is_sweep():
         return
@@ -41,6 +41,8 @@ def sounds_of(datamodule: VIMHDataModule, split: str | None = None) -> str:
     """How many sounds there are, or pictures, in words; `split` as in `announce_run`."""
     info = datamodule.info
     noun = "sounds" if info.sample_rate else "pictures"
+    if split == "train":
+        return f"{len(datamodule.train_set):,} training {noun}"
     if split == "val":
         return f"{len(datamodule.val_set):,} validation {noun}"
     if split == "test":
