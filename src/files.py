@@ -23,22 +23,28 @@ PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]{8}\.partial")  # process, and what it wr
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # by this kernel, or this file system
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, private: bool = False) -> None:
     """Write a file so that it exists whole or not at all, and make its directory.
+
+    Args:
+        path: Its name.
+        content: Its bytes.
+        private: Whether nobody else on the machine may read it.
 
     Raises:
         OSError: If the disk refuses; its `filename` is the target. What was there before is left.
     """
-    with atomic_file(path) as file:
+    with atomic_file(path, private) as file:
         file.write(content)
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, private: bool = False) -> Iterator[BinaryIO]:
     """A file to write to that gets its name when the block ends, and is gone if the block is left by an exception.
 
     Args:
         path: Its name to be; its directory is made.
+        private: Whether nobody else on the machine may read it.
 
     Raises:
         OSError: If the disk refuses; its `filename` is the target. What was there before is left.
@@ -46,7 +52,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     partial = path.with_name(f".{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=_open_private if private else None) as file:
             yield file
             flush_to_disk(file)
         partial.replace(path)
@@ -58,6 +64,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def remove_stale(directory: Path) -> None:

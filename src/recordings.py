@@ -4,6 +4,7 @@ Either one sound from the onset on, as a synth makes them: what was done to it (
 beside it as notes. Or frames, which begin where the file begins: datasets of recordings are cut so.
 """
 
+import io
 import math
 import os
 import re
@@ -11,11 +12,11 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from glob import glob, has_magic
 from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy
@@ -161,24 +162,36 @@ class AudioSource(ABC):
 
 @dataclass(frozen=True)
 class AudioFile(AudioSource):
-    """An audio file that is whole. No rate, length or number of channels fills memory."""
+    """An audio file that is whole. No rate, length or number of channels fills memory.
+
+    Attributes:
+        seconds: Its length, as it says itself.
+        content: Its bytes, where it lies in memory and its path is but a name; None: they are at its path.
+    """
+
+    seconds: float
+    content: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, path: Path) -> "AudioFile":
+    def open(cls, path: Path, content: bytes | None = None) -> "AudioFile":
         """Look at a file.
 
         Args:
             path: Anything that libsndfile reads.
+            content: Its bytes, if it is no file but in memory under that name.
 
         Raises:
             RecordingError: If it is no audio, cut off anywhere, or of a rate that no recording has.
         """
         with _refusing(path):
-            if path.suffix.lower() == ".mp3" and _is_cut_mp3(path):  # before libmpg123 warns of it on standard error
+            if path.suffix.lower() == ".mp3" and _is_cut_mp3(
+                path, content
+            ):  # before libmpg123 warns of it on standard error
                 raise RecordingError(f"{name_of(path)}: {CUT_OFF}")
-            with _opened(path) as file:
-                audio = cls(path, file.samplerate, file.channels, file.subtype in LOSSY)
-                is_cut = _is_cut(file, path)
+            with _opened(path, content) as file:
+                seconds = file.frames / file.samplerate
+                audio = cls(path, file.samplerate, file.channels, file.subtype in LOSSY, seconds, content)
+                is_cut = _is_cut(file, path, content)
         if is_cut:
             raise RecordingError(f"{name_of(path)}: {CUT_OFF}")
         if audio.sample_rate > HIGHEST_RATE:
@@ -189,7 +202,7 @@ class AudioFile(AudioSource):
     def blocks(self, first: int, n_samples: int) -> Iterator[np.ndarray]:
         """As `AudioSource` has it; samples before the first are read as well, since lossy codecs need them."""
         at, end = 0, first + n_samples
-        with _refusing(self.path), _opened(self.path) as file:
+        with _refusing(self.path), _opened(self.path, self.content) as file:
             while at < end:
                 samples = file.read(min(max(1, BLOCK // self.n_channels), end - at), dtype="float64", always_2d=True)
                 if not len(samples):
@@ -524,12 +537,19 @@ def _refusing(path: Path) -> Iterator[None]:
         raise RecordingError(f"{name_of(path)}: cannot be read as audio: {reason or type(error).__name__}") from error
 
 
-def _opened(path: Path) -> SoundFile:
+def _opened(path: Path, content: bytes | None) -> SoundFile:
     """A file, opened. soundfile encodes texts itself, and refuses names that are not UTF-8."""
+    if content is not None:
+        return SoundFile(io.BytesIO(content))
     return SoundFile(os.fsencode(path) if os.name == "posix" else path)
 
 
-def _is_cut(file: SoundFile, path: Path) -> bool:
+def _raw(path: Path, content: bytes | None) -> BinaryIO:
+    """The bytes of a file, opened."""
+    return path.open("rb") if content is None else io.BytesIO(content)
+
+
+def _is_cut(file: SoundFile, path: Path, content: bytes | None) -> bool:
     """Whether an audio file ends before its samples do. Files that announce no length, such as streams, count as whole.
 
     libsndfile reads the samples that exist, and for most formats logs how many are missing.
@@ -541,18 +561,19 @@ def _is_cut(file: SoundFile, path: Path) -> bool:
         except soundfile.SoundFileError:
             return True
     if file.format == "MP3":
-        return _is_cut_mp3(path)
+        return _is_cut_mp3(path, content)
     if file.format == "OGG":  # it ends within a page; some writers do not mark the last page, but all complete it
-        with path.open("rb") as opened:
-            opened.seek(max(0, path.stat().st_size - OGG_PAGE))
+        with _raw(path, content) as opened:
+            opened.seek(max(0, opened.seek(0, os.SEEK_END) - OGG_PAGE))
             _, found, page = opened.read().rpartition(b"OggS")
         n_segments = page[22] if len(page) > 22 else 0
         return bool(found) and len(page) < 23 + n_segments + sum(page[23 : 23 + n_segments])
     return any(int(found) < int(announced) < UNKNOWN_SIZE for announced, found in SHORTER.findall(file.extra_info))
 
 
-def _is_cut_mp3(path: Path) -> bool:
+def _is_cut_mp3(path: Path, content: bytes | None) -> bool:
     """Whether an MP3 is shorter than its first frame says."""
-    with path.open("rb") as file:
+    with _raw(path, content) as file:
         header = MP3_SIZE.search(file.read(MP3_HEAD))
-    return header is not None and path.stat().st_size - header.start() < MP3_WHOLE * int.from_bytes(header[1])
+        size = file.seek(0, os.SEEK_END)
+    return header is not None and size - header.start() < MP3_WHOLE * int.from_bytes(header[1])

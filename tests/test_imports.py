@@ -43,10 +43,14 @@ MAY_IMPORT = {
     "pages": set(),
     "pictures": {"params", "vimh"},
     "listening": {"params", "spectral", "vimh", "evaluation", "pages"},
-    "live": set(),
-    "sheet": {"params", "vimh", "playback", "pages"},
+    "live": {"pages"},
+    "sheet": {"params", "vimh", "playback", "pages", "live"},
     "checkpoints": {"migration", "hydra_versions", "vimh", "models", "plain"},
     "readings": {"params", "recordings", "spectral", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
+    "instrument": {
+        *("sections", "params", "perturb", "recordings", "spectral", "synth", "vimh", "recipe", "playback", "models"),
+        *("evaluation", "pages", "live", "sheet", "checkpoints", "readings"),
+    },
     "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
     "packing": {"hydra_versions", "params", "perturb", "recordings", "spectral", "vimh", "programs"},
@@ -54,7 +58,7 @@ MAY_IMPORT = {
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}
 MAY_IMPORT["api"] |= {"plain", "checkpoints", "readings", "programs"}
-ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export"}
+ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export", "play"}
 MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 
 WITHOUT_FRAMEWORKS = {

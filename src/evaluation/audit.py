@@ -93,6 +93,23 @@ def _one_step_on(spec: ParamSpec, value: np.ndarray) -> np.ndarray:
     return value + np.where(value + spec.step <= spec.max, spec.step, -spec.step)
 
 
+def decibels_a_step(recipe: Recipe, value: np.ndarray) -> np.ndarray:
+    """How far the spectrogram of one sound moves with one grid step of each parameter, dB, float64, `(parameter,)`.
+
+    That is the root mean square over its points; 0 for a parameter that does not act.
+
+    Args:
+        recipe: Renders; its view shows the spectrograms.
+        value: Of the sound, `(parameter,)`.
+    """
+    space = recipe.space
+    moved = np.tile(value.astype(np.float64), (1 + len(space.varying), 1))
+    for p, spec in enumerate(space.varying):
+        moved[1 + p, p] = _one_step_on(spec, moved[1 + p, p])
+    db = recipe.spectrogram_db(recipe.render(moved)).astype(np.float64)
+    return np.where(space.active(value[None])[0], np.sqrt(np.square(db[1:] - db[0]).mean(axis=(1, 2))), 0.0)
+
+
 def observe(recipe: Recipe, value: np.ndarray) -> Observation:
     """The observation that values make, `(sound, parameter)`, in the recipe's view."""
     return observe_waveform(recipe.view, torch.from_numpy(recipe.render(value)))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.models.decoders import ClassDecoder
 from src.models.predictor import Predictor
 from src.models.vimh_module import VIMHLitModule
 from src.params import ParameterSpace
@@ -70,6 +71,25 @@ def network_values(module: VIMHLitModule, image: Tensor, aux: Tensor) -> tuple[n
     """The values and standard deviations of these answers, `(sound, parameter)` each."""
     answers = network_answers(module, image, aux)
     return answers.value, answers.std
+
+
+def class_shares(module: VIMHLitModule, image: Tensor, aux: Tensor) -> dict[str, np.ndarray]:
+    """Probabilities that a network gives to the grid points of each parameter, by name, `(sound, class)`.
+
+    There are none of a network whose heads give a value and its standard deviation.
+
+    Args:
+        module: From `load_run`, on any device.
+        image: uint8, `(sound, channel, freq, time)`.
+        aux: Conditioning inputs, `(sound, n_aux)`.
+    """
+    if not isinstance(module.decoder, ClassDecoder):
+        return {}
+    device = next(module.parameters()).device
+    with torch.inference_mode():
+        outputs = module(image.to(device), aux.to(device))
+    shares = {spec.name: outputs[spec.name].float().softmax(dim=-1) for spec in module.specs}
+    return {name: share.cpu().numpy() for name, share in (shares | module.class_probabilities(outputs)).items()}
 
 
 def voted(answers: Answers, space: ParameterSpace) -> Answers:

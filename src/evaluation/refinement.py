@@ -15,12 +15,12 @@ sound is explained, and the best result counts. What does not act on a sound sta
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -50,6 +50,7 @@ BLOCK = 1 << 22  # samples rendered at a time
 CACHED = 32  # sounds represented at a time: what they need then stays in the cache
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-8, 1e6
 NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
+Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,84 @@ def refine(
     image, spec_range = in_view(recipe, image, spec_range)
     began = time.perf_counter()
     parts = []
-    # PyTorch's own threads wait by spinning, which costs more than spectrograms do.
-    with ThreadPoolExecutor(numba.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with _spectrogram_pool() as pool:
         for first in range(0, len(image), AT_ONCE):
             part = slice(first, first + AT_ONCE)
             problem = Problem(recipe, pool, image[part], None if spec_range is None else spec_range[part])
             position = problem.position(start[part].astype(np.float64))
             before = problem.unexplained(position)
-            best, n_renders = _search_classes(problem, position, restarts, np.random.default_rng(seed))
+            best, n_renders = _returned(_search_classes(problem, position, restarts, np.random.default_rng(seed)))
             std = information_std(best.curvature)
             parts.append((problem.value(best.position), before, best.residual, std, n_renders + 1))
             advance(len(before))
     milliseconds = (time.perf_counter() - began) * 1e3 / len(image)
     value, residual_before, residual, std, n_renders = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Refinement(value, residual_before, residual, std, n_renders, milliseconds)
+
+
+class RefinementStep(NamedTuple):
+    """How far a search for the parameters of one sound has come.
+
+    Attributes:
+        value: The best so far, possible values, float64, `(parameter,)`.
+        residual: As `Refinement` has it.
+        n_renders: So far, as `Refinement` has it.
+    """
+
+    value: np.ndarray
+    residual: float
+    n_renders: int
+
+
+def refinement_steps(
+    recipe: Recipe,
+    image: np.ndarray,
+    spec_range: np.ndarray | None,
+    start: np.ndarray,
+    restarts: int = 2,
+    seed: int = 0,
+) -> Iterator[RefinementStep]:
+    """The search of `refine` for one sound, step by step: where it begins, all that is nearer, and its result.
+
+    Arguments and errors are those of `refine`, of one sound without the first dimension.
+    """
+    ranges = None if spec_range is None else spec_range[None]
+    _check(recipe, image[None], ranges, start[None])
+    with _spectrogram_pool() as pool:
+        problem = Problem(recipe, pool, *in_view(recipe, image[None], ranges))
+        position = problem.position(start[None].astype(np.float64))
+        least, n_renders = math.inf, 1  # of the cost, as `refine` has it
+        yield RefinementStep(problem.value(position)[0], float(problem.unexplained(position)[0]), n_renders)
+        search = _search_classes(problem, position, restarts, np.random.default_rng(seed))
+        while True:
+            try:
+                found, n_more = next(search)
+            except StopIteration as end:
+                best, n_of_search = end.value
+                yield RefinementStep(problem.value(best.position)[0], float(best.residual[0]), int(n_of_search[0]) + 1)
+                return
+            n_renders += n_more
+            nearest = int(found.cost.argmin())
+            is_start = math.isinf(least)  # which a search renders first
+            if found.cost[nearest] < least:
+                least = float(found.cost[nearest])
+                if not is_start:
+                    value = problem.value(found.position)[nearest]
+                    yield RefinementStep(value, float(found.residual[nearest]), n_renders)
+
+
+def _spectrogram_pool() -> ThreadPoolExecutor:
+    """Threads that make spectrograms. PyTorch's own wait by spinning, which costs more than spectrograms do."""
+    return ThreadPoolExecutor(numba.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _returned(search: Generator[Any, None, Returned]) -> Returned:
+    """What a search returns in the end."""
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            return end.value
 
 
 def in_view(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -246,6 +311,10 @@ class Point(NamedTuple):
             mine[sound[chosen]] = theirs[chosen]
 
 
+# Where a search is after each render, and how many renders that was; in the end, its best, and renders of each sound.
+SearchSteps = Generator[tuple[Point, int], None, tuple[Point, np.ndarray]]
+
+
 class Problem:
     """Observed sounds, and how well parameters explain them. Positions are in grid steps from the lowest value.
 
@@ -345,15 +414,13 @@ def _check(recipe: Recipe, image: np.ndarray, spec_range: np.ndarray | None, sta
         raise ConfigError(f"spec_range has the shape {spec_range.shape}; it must be ({n_sounds}, 2), or None.")
 
 
-def _search_classes(
-    problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator
-) -> tuple[Point, np.ndarray]:
+def _search_classes(problem: Problem, position: np.ndarray, restarts: int, rng: np.random.Generator) -> SearchSteps:
     """Search from `position`, `(sound, parameter)`; what is not explained, from where other classes sound most alike.
 
     Returns:
         The best that was found, and the number of renders, `(sound,)`.
     """
-    best, n_renders = _search_repeatedly(problem, position, restarts, rng)
+    best, n_renders = yield from _search_repeatedly(problem, position, restarts, rng)
     others = _other_classes(problem, position)
     if not len(others):
         return best, n_renders
@@ -364,7 +431,8 @@ def _search_classes(
     for choice in np.argsort(residual, axis=0, kind="stable")[: TRIED - 1]:
         (some,) = np.nonzero(np.isfinite(residual[choice, sounds]) & (best.residual > FAR))
         if some.size:
-            end, more_renders = _search_repeatedly(problem, others[choice[some], some], restarts, rng, some)
+            start = others[choice[some], some]
+            end, more_renders = yield from _search_repeatedly(problem, start, restarts, rng, some)
             n_renders[some] += more_renders
             best.replace(some, end, end.cost < best.cost[some])
     return best, n_renders
@@ -416,7 +484,7 @@ def _search_repeatedly(
     restarts: int,
     rng: np.random.Generator,
     sound: np.ndarray | None = None,
-) -> tuple[Point, np.ndarray]:
+) -> SearchSteps:
     """Search from `position`, `(sound, parameter)`; what is not explained, from several places near it again.
 
     Args:
@@ -430,12 +498,12 @@ def _search_repeatedly(
         The best that was found, and the number of renders, `(sound,)`.
     """
     sound = np.arange(len(position)) if sound is None else sound
-    best, n_renders = _Search(problem, sound, position).run()
+    best, n_renders = yield from _Search(problem, sound, position).run()
     scattered = position + SCATTER * rng.standard_normal((restarts, *position.shape)) * problem.free(position)
     (far,) = np.nonzero(best.residual > FAR)
     if far.size and restarts:
         starts = np.clip(scattered[:, far], 0, problem.end).reshape(-1, position.shape[1])
-        ends, more_renders = _Search(problem, np.tile(sound[far], restarts), starts).run()
+        ends, more_renders = yield from _Search(problem, np.tile(sound[far], restarts), starts).run()
         n_renders[far] += more_renders.reshape(restarts, -1).sum(axis=0)
         for first in range(0, len(starts), far.size):
             end = Point(*(column[first : first + far.size] for column in ends))
@@ -464,11 +532,12 @@ class _Search:
         self.damping = np.full(n, FIRST_DAMPING)
         self.stage, self.n_in_stage, self.n_renders = np.zeros((3, n), dtype=int)
 
-    def run(self) -> tuple[Point, np.ndarray]:
+    def run(self) -> SearchSteps:
         """Search until every sound is done; returns where that is, and the number of renders, `(sound,)`."""
         active = np.arange(len(self.sound))
         while active.size:
             settled = self._evaluate(active)
+            yield self.at, len(active)
             settled |= self._propose(active)
             active = active[~self._next_stage(active, settled)]
         return self.at, self.n_renders

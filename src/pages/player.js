@@ -62,7 +62,7 @@ export class Player {
    * @param {object} hands `onChange()` after anything but the position; `onMove()` while it moves.
    */
   constructor({ onChange = () => {}, onMove = () => {} } = {}) {
-    Object.assign(this, { side: 0, playing: false, looping: false, matched: false, duration: 0 });
+    Object.assign(this, { side: 0, playing: false, looping: false, matched: false, volume: 1, duration: 0 });
     this.#onChange = onChange;
     this.#onMove = onMove;
   }
@@ -134,10 +134,18 @@ export class Player {
     this.#onChange();
   }
 
+  /** Lower all sides, 0 to 1. */
+  soften(volume) {
+    this.volume = volume;
+    if (this.playing) this.#setGains();
+    this.#onChange();
+  }
+
   /** Gains at which the sides are heard: none goes beyond full scale, and none is raised. */
   #gains() {
     const softest = Math.min(...this.#levels.filter((level) => level > 0));
-    return this.#levels.map((level) => this.#headroom * (this.matched && level > 0 ? softest / level : 1));
+    const most = this.volume * this.#headroom;
+    return this.#levels.map((level) => most * (this.matched && level > 0 ? softest / level : 1));
   }
 
   /** Time of the output, s. */

@@ -24,7 +24,7 @@ from src.files import claim_directory, lock_directory
 from src.hydra_versions import register_resolver
 from src.overrides import quoted
 from src.programs.output import RankedLogger, process_rank
-from src.runs import LAST, LAST_CKPT, choose_checkpoint, choose_run
+from src.runs import LAST, LAST_CKPT, ChosenRun, choose_checkpoint, choose_run
 from src.text import complain
 
 log = RankedLogger(__name__)
@@ -176,7 +176,14 @@ def resolve_ckpt_path(cfg: DictConfig) -> str | None:
 def checkpoint_to_read(
     run: str | None, ckpt_path: str | None, log_dir: str | Path, experiment_name: str | None = None
 ) -> Path:
-    """The checkpoint that a program which does not train is to read; the log says which, and why.
+    """The checkpoint of `run_to_read`."""
+    return run_to_read(run, ckpt_path, log_dir, experiment_name).ckpt_path
+
+
+def run_to_read(
+    run: str | None, ckpt_path: str | None, log_dir: str | Path, experiment_name: str | None = None
+) -> ChosenRun:
+    """What a program which does not train is to read; the log says which, and why.
 
     Args:
         run: As `wanted` of `choose_run`.
@@ -194,7 +201,7 @@ def checkpoint_to_read(
     else:
         chosen = choose_checkpoint(ckpt_path, log_dir, experiment_name)
     log.info("%s", chosen.why)
-    return chosen.ckpt_path
+    return chosen
 
 
 def _age(path: Path) -> tuple[int, str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from src.evaluation.domain import zone_of
+from src.evaluation.ridges import Ridge
 from src.evaluation.scoring import edges_of, plain_values
 from src.models.metrics import WIDTH
 from src.params import ParameterSpace, ParamSpec
@@ -83,8 +84,13 @@ def describe_distance(reading: Reading) -> dict[str, Any]:
 
 def describe_ridges(space: ParameterSpace, reading: Reading) -> list[dict[str, Any]]:
     """Pairs of parameters that a sound does not tell apart, as plain data, and in words; values in natural units."""
+    return ridge_data(space, reading.ridges)
+
+
+def ridge_data(space: ParameterSpace, ridges: Sequence[Ridge]) -> list[dict[str, Any]]:
+    """The same of the pairs alone."""
     found = []
-    for ridge in reading.ridges:
+    for ridge in ridges:
         specs = [space.varying[p] for p in (ridge.first, ridge.second)]
         natural = [[float(of.natural_from_value(x)) for of, x in zip(specs, end, strict=True)] for end in ridge.ends]
         texts = [" and ".join(of.text(x) for of, x in zip(specs, end, strict=True)) for end in ridge.ends]

@@ -1,57 +1,36 @@
 """What the local server answers to the page of a dataset."""
 
 import asyncio
-from functools import partial
 
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from src.errors import NSMError
+from src.live.page import IN_WORDS, page_routes
 from src.pages.encoding import encode_wav
-from src.pages.pages import SERVED_POLICY
 from src.sheet.content import SOURCE, SheetContent, SplitContent, within_full_scale
 
 MOST_RECORDS = 1024  # of a request
 MOST_BYTES = 1 << 24  # of their images
 BYTES = "application/octet-stream"
-MEDIA = {"js": "text/javascript", "css": "text/css"}
 
 
 def sheet_app(content: SheetContent) -> Starlette:
     """The page of a dataset with everything that it asks for."""
-    page = SOURCE.served(
-        {**content.description(), "request": records_at_a_time(content)}, title=content.title, blocks={}
-    )
+    data = {**content.description(), "request": records_at_a_time(content)}
     requests = SheetRequests(content)
     routes = [
-        Route("/", partial(_page, page)),
-        *(Route(address, partial(_file, text, address)) for address, text in SOURCE.files.items()),
+        *page_routes(SOURCE, data, title=content.title, blocks={}),
         Route("/data/{split}/column/{number:int}", requests.column),
         Route("/data/{split}/images/{channel:int}/{numbers}", requests.images),
         Route("/data/{split}/record/{number:int}", requests.record),
         Route("/data/{split}/sound/{number:int}", requests.sound),
     ]
-    return Starlette(routes=routes, exception_handlers={NSMError: _in_words, HTTPException: _in_words})
-
-
-def _page(page: str, request: Request) -> Response:
-    return HTMLResponse(page, headers={"Content-Security-Policy": SERVED_POLICY})
-
-
-def _file(text: str, address: str, request: Request) -> Response:
-    return Response(text, media_type=MEDIA[address.rpartition(".")[2]])
-
-
-def _in_words(request: Request, error: Exception) -> Response:
-    """An error as a sentence, which the page shows."""
-    if isinstance(error, HTTPException):
-        return PlainTextResponse(error.detail, error.status_code)
-    return PlainTextResponse(str(error), 422)
+    return Starlette(routes=routes, exception_handlers=IN_WORDS)
 
 
 def records_at_a_time(content: SheetContent) -> int:

@@ -25,7 +25,7 @@ from src.pages.pages import PageSource
 from src.params import ParamSpec
 from src.playback import Playback
 from src.text import one_line
-from src.vimh.axes import Axis, channels_of, limits
+from src.vimh.axes import Axis, ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
 
@@ -110,14 +110,7 @@ class SplitContent:
         return {
             "n": len(self.samples),
             "channels": [
-                {
-                    "name": channel.name,
-                    "units": channel.units,
-                    "signed": channel.is_signed,
-                    "ends": ends,
-                    "rows": _axis(channel.rows),
-                    "columns": _axis(channel.columns),
-                }
+                {**channel_data(channel), "ends": ends}
                 for channel, ends in zip(self.channels, self.color_ends, strict=True)
             ],
         }
@@ -189,6 +182,17 @@ def _parameter(spec: ParamSpec) -> dict[str, Any]:
         "log": bool(spec.log),
         "whole": bool(spec.discrete),
         "names": spec.names,
+    }
+
+
+def channel_data(channel: ChannelInfo) -> dict[str, Any]:
+    """A channel as a page draws it: what it shows, in which unit, and its axes."""
+    return {
+        "name": channel.name,
+        "units": channel.units,
+        "signed": channel.is_signed,
+        "rows": _axis(channel.rows),
+        "columns": _axis(channel.columns),
     }
 
 

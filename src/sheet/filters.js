@@ -3,7 +3,7 @@
 import { colourOf, element } from "../pages/dom.js";
 import { surface } from "../pages/pictures.js";
 import { withUnits } from "../pages/tables.js";
-import { valueText, valueWithUnits } from "./table.js";
+import { valueText, valueWithUnits } from "../pages/values.js";
 
 const MOST_BOXES = 24; // classes that have a box each; more are a range
 

@@ -7,7 +7,7 @@ import {
   surface,
 } from "../pages/pictures.js";
 import { cell, columnHead, fillTable, row, rowHead, track, withUnits } from "../pages/tables.js";
-import { valueText } from "./table.js";
+import { valueText } from "../pages/values.js";
 
 const POINT = "Point at the picture to read it.";
 

@@ -4,11 +4,12 @@ import { all, element, find, pageData, say } from "../pages/dom.js";
 import { clamp } from "../pages/formats.js";
 import { listenToKeys } from "../pages/keys.js";
 import { PlayerBar } from "../pages/player_bar.js";
+import { valueText } from "../pages/values.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { RecordView } from "./record.js";
 import { sourceOf } from "./sources.js";
-import { Table, readBins, valueText, writeBins } from "./table.js";
+import { Table, readBins, writeBins } from "./table.js";
 
 const data = pageData();
 const source = sourceOf(data);

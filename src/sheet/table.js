@@ -1,22 +1,6 @@
 /** Columns of numbers of all records of a split: how often each class occurs, filters, and orders. */
 
-import { clamp } from "../pages/formats.js";
-
 const MOST_BINS = 48; // of a column without classes
-
-/** A value as text without its unit: in natural units, the name of a class, – where it does not act. */
-export function valueText({ names, log, whole }, value) {
-  if (!Number.isFinite(value)) return "–";
-  if (names.length) return names[clamp(Math.round(value), 0, names.length - 1)];
-  const natural = log ? 10 ** value : value;
-  return (whole ? natural.toFixed(0) : String(Number(natural.toPrecision(4)))).replace("-", "−");
-}
-
-/** The same with its unit. */
-export function valueWithUnits(column, value) {
-  const text = valueText(column, value);
-  return column.names.length || !Number.isFinite(value) ? text : `${text} ${column.units}`.trim();
-}
 
 /** Filters and orders of the records of one split. */
 export class Table {

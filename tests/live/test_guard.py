@@ -6,10 +6,10 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
-from src.live.guard import Guard
+from src.live.guard import Entrance, Guard
 
-TOKEN = "the-secret"
-OWN = {"Host": "127.0.0.1:8000", "Cookie": f"token_8000={TOKEN}"}
+SECRET = "the-secret"
+OWN = {"Host": "127.0.0.1:8000", "Cookie": f"token_8000={SECRET}"}
 
 
 async def echo(request):
@@ -23,21 +23,74 @@ async def talk(websocket):
 
 
 ROUTES = [Route("/", echo, methods=["GET", "POST"]), WebSocketRoute("/talk", talk)]
-GUARD = Guard(Starlette(routes=ROUTES), 8000, TOKEN, most_bytes=10)
+
+
+def guarded(tell=lambda token: None, host="127.0.0.1"):
+    """A server, and the token that lets the first browser in."""
+    entrance = Entrance(SECRET, tell)
+    return Guard(Starlette(routes=ROUTES), 8000, entrance, most_bytes=10, host=host), entrance.token
+
+
+GUARD, TOKEN = guarded()
 
 
 def test_the_printed_address_becomes_a_cookie_and_an_address_without_the_secret():
-    answer = ask(GUARD, f"/?token={TOKEN}", {"Host": "127.0.0.1:8000"})
+    guard, token = guarded()
+    answer = ask(guard, f"/?token={token}", {"Host": "127.0.0.1:8000"})
     assert (answer.status, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"token_8000={TOKEN};")
+    assert cookie.startswith(f"token_8000={SECRET};")
     assert {"httponly", "samesite=strict", "path=/"} <= set(cookie.lower().split("; "))
-    assert ask(GUARD, "/", OWN).body == b"0 bytes"
+    assert ask(guard, "/", OWN).body == b"0 bytes"
+
+
+def test_a_token_lets_one_browser_in_and_the_next_one_is_told():
+    told = []
+    guard, first = guarded(told.append)
+    assert ask(guard, f"/?token={first}", {"Host": "127.0.0.1:8000"}).status == 303
+    (second,) = told
+    for used in (first, first):
+        answer = ask(guard, f"/?token={used}", {"Host": "127.0.0.1:8000"})
+        assert (answer.status, "set-cookie" in answer.headers) == (403, False)
+        assert b"has printed last" in answer.body
+    assert ask(guard, f"/?token={second}", {"Host": "127.0.0.1:8000"}).status == 303
+    assert len(told) == 2
+
+
+def test_a_browser_that_is_known_uses_no_token_up():
+    told = []
+    guard, token = guarded(told.append)
+    answer = ask(guard, f"/?token={token}", OWN)
+    assert (answer.status, answer.headers["location"], told) == (303, "/", [])
+    assert ask(guard, "/?token=another", OWN).status == 303
+
+
+def test_a_server_that_is_started_again_knows_the_pages_of_the_one_before():
+    assert Entrance(SECRET).token != Entrance(SECRET).token
+    assert Entrance(SECRET).knows(SECRET)
+    assert not Entrance().knows(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("host", "named", "status"),
+    [
+        ("0.0.0.0", "192.168.1.7:8000", 200),
+        ("0.0.0.0", "[fe80::1]:8000", 200),
+        ("0.0.0.0", "localhost:8000", 200),
+        ("0.0.0.0", "192.168.1.7:8001", 403),
+        ("0.0.0.0", "elsewhere.org:8000", 403),  # a foreign name that may lead here
+        ("127.0.0.1", "192.168.1.7:8000", 403),
+        ("127.0.0.1", "[::1]:8000", 200),
+    ],
+)
+def test_on_another_host_numbers_are_answered_and_foreign_names_are_not(host, named, status):
+    assert ask(guarded(host=host)[0], "/", OWN | {"Host": named}).status == status
 
 
 @pytest.mark.parametrize("path", ["//elsewhere.org/", "///elsewhere.org"])
 def test_the_way_to_the_page_leads_nowhere_else(path):
-    location = ask(GUARD, f"{path}?token={TOKEN}", {"Host": "127.0.0.1:8000"}).headers["location"]
+    guard, token = guarded()
+    location = ask(guard, f"{path}?token={token}", {"Host": "127.0.0.1:8000"}).headers["location"]
     assert location.startswith("/")
     assert not location.startswith("//")
 
@@ -57,7 +110,7 @@ def test_the_way_to_the_page_leads_nowhere_else(path):
         ({"Sec-Fetch-Site": "same-site"}, "another page"),
         ({"Cookie": ""}, "token is missing"),
         ({"Cookie": "token_8000=another"}, "token is missing"),
-        ({"Cookie": f"token_8001={TOKEN}"}, "token is missing"),
+        ({"Cookie": f"token_8001={SECRET}"}, "token is missing"),
         ({"Cookie": "token_8000=\xff"}, "token is missing"),
         ({"Cookie": ";=;\\"}, "token is missing"),
     ],

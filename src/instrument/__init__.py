@@ -1,0 +1,1 @@
+"""The live page: an instrument whose sounds a network reads."""
