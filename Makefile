@@ -306,6 +306,10 @@ uc undo-clean:
 
 # ----- looking
 
+## pl play: Play an instrument whose sounds a network reads, as a live page; trains the example if there is no run (RUN=best)
+pl play: $(ENV)
+	@$(PYTHON) src/play.py train_example=true $(READ) $(ARGS)
+
 ## ddr display-recent: Show the newest dataset as a page: see, sort, filter, hear (ARGS="--save page.html", ARGS=--info)
 ddr display-recent: $(ENV)
 	@$(PYTHON) display_vimh.py $(ARGS)

@@ -160,7 +160,7 @@ def overrides_of(cell: Cell, data_root: Path) -> tuple[tuple[str, ...], tuple[st
 def on_a_font(cell: Cell, generator: str, perturb: str, data_root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The same of any training on a font, without the experiment."""
     suffix = f"{perturb}_{cell.font}"
-    changes = f"perturb={perturb}", f"synth.font={FONTS[cell.font]}"
+    changes = f"perturb={perturb}", f"synth.font={FONTS[cell.font]}", f"dataset.suffix={suffix}"
     name = recipe_of(generator, *changes).directory_name(suffix)
     training = (
         f"data.data_dir={quoted(str(data_root / name))}",
@@ -168,7 +168,7 @@ def on_a_font(cell: Cell, generator: str, perturb: str, data_root: Path) -> tupl
         f"seed={cell.seed}",
         "threads=1",
     )
-    generation = f"--config-name={generator}", *changes, f"dataset.suffix={suffix}", f"output_dir={data_root}"
+    generation = f"--config-name={generator}", *changes, f"output_dir={data_root}"
     return generation, training
 
 

@@ -130,9 +130,11 @@ def moog_set(name: str, size: int, seed: int = 42) -> tuple[str, ...]:
         seed: Of the dataset; sets of different seeds have no sound in common.
     """
     data_dir = re.sub(r"\d+dss", f"{size}dss", compose_config("train", f"data=moog_{name}").data.data_dir)
-    data_dir += "" if seed == 42 else f"_seed{seed}"
-    settings = ",".join(quoted(text) for text in (f"dataset.size={size}", f"dataset.seed={seed}"))
-    return f"data.data_dir={quoted(data_dir)}", f"data.make_dataset.overrides=[{settings}]"
+    settings = [f"dataset.size={size}", f"dataset.seed={seed}"]
+    if seed != 42:
+        data_dir += f"_seed{seed}"
+        settings.append(f"dataset.suffix=seed{seed}")
+    return f"data.data_dir={quoted(data_dir)}", f"data.make_dataset.overrides=[{','.join(map(quoted, settings))}]"
 
 
 def sound_seconds(

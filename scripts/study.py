@@ -386,7 +386,8 @@ def make_sets(grid: RunGrid, wanted: Sequence[Cell]) -> None:
             "--only 'log|multi|\\+|waveform'."
         )
     for pair in pairs:
-        make_dataset(grid.data_dir(*pair), *grid.recipe(*pair))
+        data_dir = grid.data_dir(*pair)
+        make_dataset(data_dir, *grid.recipe(*pair), name=data_dir.name)
 
 
 def set_bytes(grid: RunGrid, set_name: str, representation: Representation) -> int:

@@ -18,16 +18,17 @@ import numba
 import torch
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from src.errors import ConfigError, VIMHError, check_number
-from src.hydra_versions import initialize_configs
+from src.hydra_versions import initialize_configs, instantiate
 from src.overrides import quoted
-from src.recipe import ROOT, WHOLE, DeviceMaker, Recipe, differences, recipe_config
+from src.recipe import PERTURB, ROOT, WHOLE, DeviceMaker, Recipe, differences, recipe_config
 from src.recipe.device import Begun, Made
 from src.vimh.format import INFO_NAME
 from src.vimh.info import DatasetInfo, Shard
 from src.vimh.reader import Batch, VIMHReader, read_info
-from src.vimh.writer import VIMHWriter, settle
+from src.vimh.writer import VIMHWriter, check_name, settle
 
 log = logging.getLogger(__name__)
 
@@ -181,10 +182,30 @@ def is_made(data_dir: Path, config: Mapping[str, Any], shard: Shard = WHOLE) -> 
     return True
 
 
-def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str] = ()) -> None:
+def set_name(cfg: DictConfig, recipe: Recipe, choices: Mapping[str, Any]) -> str:
+    """What the directory of a dataset is called: as the user says, or as the format prescribes.
+
+    The prescribed name ends with the suffix that the user says, or else with how the sounds are perturbed.
+
+    Args:
+        cfg: The generator configuration.
+        recipe: Made of it.
+        choices: Group of configurations to the option that was chosen, as Hydra has them.
+    """
+    suffix = cfg.dataset.suffix
+    if suffix is None and cfg.get(PERTURB):
+        chosen = choices.get(PERTURB)
+        suffix = chosen if chosen not in (None, "none") else "_".join(cfg[PERTURB])
+    return str(cfg.dataset.name or recipe.directory_name(suffix))
+
+
+def make_dataset(
+    data_dir: str | Path, config_name: str, overrides: Sequence[str] = (), name: str | None = None
+) -> None:
     """Make sure that the dataset of a generator configuration is there; synthesize it if it is not.
 
     A dataset of another program that is there is left as it is: whoever names its directory wants it.
+    A missing one is made under the name that its configuration prescribes, so that no mistyped name is trained on.
 
     It is made in a process of its own: threads that render would not survive the forks of data loading. Of several
     programs that miss the same dataset one makes it, and the others wait.
@@ -193,18 +214,21 @@ def make_dataset(data_dir: str | Path, config_name: str, overrides: Sequence[str
         data_dir: Where it is or will be.
         config_name: Primary configuration of `generate_vimh.py`, such as `synth/generate_simple_saw`.
         overrides: Hydra overrides, such as `dataset.size=256`.
+        name: Of the directory, if it is to be another one than `set_name`.
 
     Raises:
-        VIMHError: If another dataset is in its place, or the generator failed.
+        VIMHError: If another dataset is in its place, a missing one has another name, or the generator failed.
     """
     data_dir = Path(data_dir).absolute()
     if os.path.exists(data_dir) and read_info(data_dir).generator is None:
         return
     inside_hydra = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_hydra else initialize_configs(ROOT / "configs"):
-        config = recipe_config(compose(config_name, list(overrides)))
-    if is_made(data_dir, config):
+        cfg = compose(config_name, list(overrides), return_hydra_config=True)
+    if is_made(data_dir, recipe_config(cfg)):
         return
+    recipe = Recipe.from_config(cfg, lambda section, slot, **arguments: instantiate(section, **arguments))
+    check_name(data_dir, set_name(cfg, recipe, cfg.hydra.runtime.choices), name)
     command = [sys.executable, str(ROOT / "generate_vimh.py"), f"--config-name={config_name}", *overrides]
     command += [f"output_dir={quoted(str(data_dir.parent))}", f"dataset.name={quoted(data_dir.name)}"]
     if subprocess.run(command, check=False).returncode:

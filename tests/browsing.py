@@ -5,13 +5,19 @@ Where there is none these tests are skipped and say so; with REQUIRE_BROWSER=1, 
 
 import json
 import os
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from scripts.screenshot import NoBrowser, open_browser
 
+ROOT = Path(__file__).parents[1]
 WIDTHS = (390, 768, 1024, 1280, 1440, 1920)
 
 # Before anything of the page runs: notes when and where sources start, the gains that they are set to, and texts that
@@ -123,6 +129,41 @@ def browse() -> Iterator:
     opened.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SPY})
     yield opened
     opened.quit()
+
+
+class Served:
+    """A program that serves a page, in a process.
+
+    Args:
+        program: Its file, below the project's root.
+        *options: Of its command line.
+    """
+
+    def __init__(self, program: str, *options: object):
+        hidden = ("DISPLAY", "WAYLAND_DISPLAY")  # no other browser opens
+        environment = {name: text for name, text in os.environ.items() if name not in hidden}
+        self.process = subprocess.Popen(
+            [sys.executable, program, *map(str, options)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if found := re.search(r"Page: (http\S+)", line):
+                self.entry = found[1]
+                self.address = self.entry.partition("?")[0]
+                return
+        raise AssertionError("".join(lines))
+
+    def end(self, ending=signal.SIGINT):
+        """Exit code and last lines after a signal."""
+        self.process.send_signal(ending)
+        rest, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, rest
 
 
 class Page:

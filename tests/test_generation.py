@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import resource
 import runpy
 import signal
@@ -283,7 +284,7 @@ def test_a_damaged_set_is_not_taken_for_made(recipe_of, tmp_path):
 
 def test_a_missing_set_is_made_wherever_it_is_wanted(tmp_path, capfd):
     data_dir = tmp_path / "it's here, a=b" / "mine"
-    make_dataset(data_dir, "synth/generate_simple_saw", SMALL)
+    make_dataset(data_dir, "synth/generate_simple_saw", SMALL, name="mine")
     reader = VIMHReader(data_dir)
     reader.validate()
     assert reader.info.generator["config"]["dataset"]["size"] == 24
@@ -292,6 +293,50 @@ def test_a_missing_set_is_made_wherever_it_is_wanted(tmp_path, capfd):
     assert {path.name: path.stat().st_mtime_ns for path in data_dir.iterdir()} == before
     with pytest.raises(VIMHError, match=r"dataset\.size: 24 there, 32 asked for"):
         make_dataset(data_dir, "synth/generate_simple_saw", [*SMALL, "dataset.size=32"])
+
+
+def called(data_dir, *overrides, name=None):
+    """The name that a missing set would have to have, out of the message about another one; None without a message."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 0))
+        try:
+            make_dataset(data_dir, "synth/generate_simple_saw", [*SMALL, *overrides], name)
+        except VIMHError as error:
+            return re.search(r"would be made is called (\S+)\. Correct data.data_dir", str(error))[1]
+    return None
+
+
+PRESCRIBED = "vimh-8x8x1_8000Hz_0p1s_24dss_simple_2p"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], PRESCRIBED),
+        (["dataset.suffix=mine"], f"{PRESCRIBED}_mine"),
+        (["dataset.name=mine"], "mine"),
+        (["perturb=mild"], f"{PRESCRIBED}_mild"),
+        (["perturb=[hum,noise]"], f"{PRESCRIBED}_hum_noise"),
+    ],
+    ids=str,
+)
+def test_a_missing_set_is_made_under_the_name_of_its_configuration_or_as_asked_for(tmp_path, overrides, name):
+    assert called(tmp_path / "typo", *overrides) == name
+    assert called(tmp_path / name, *overrides) is None
+    assert called(tmp_path / "typo", *overrides, name="typo") is None
+    assert called(tmp_path / name, *overrides, name="typo") == "typo"  # what is asked for is another one
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_mistyped_directory_is_told_what_is_there_by_nearest_name(saw_dir):
+    typo = saw_dir.with_name(saw_dir.name.replace("64dss", "46dss"))
+    with pytest.raises(VIMHError) as refused:
+        make_dataset(typo, "synth/generate_simple_saw", ["dataset.size=64"])
+    assert str(refused.value) == (
+        f"{typo}: no dataset is there, and the one that would be made is called {saw_dir.name}. Correct data.data_dir, "
+        f"or have it made under that name with data.make_dataset.name={typo.name}. Nearest there: {saw_dir.name}."
+    )
+    assert not typo.exists()
 
 
 # the program

@@ -95,7 +95,7 @@ def test_searches_begin_one_study_together(saw_dir, tmp_path):
 def test_trainings_that_miss_the_same_dataset_make_it_once(tmp_path):
     data_dir = tmp_path / "data" / "set"
     make = f"data.make_dataset.overrides={list(SMALL)}"
-    outputs = all_succeed([start(*train(tmp_path, data_dir, make)) for _ in range(3)])
+    outputs = all_succeed([start(*train(tmp_path, data_dir, make, "data.make_dataset.name=set")) for _ in range(3)])
     assert "".join(outputs).count("samples/s)") == 1
     assert [path.name for path in data_dir.parent.iterdir()] == ["set"]
     assert len(runs_in(tmp_path / "logs")) == 3

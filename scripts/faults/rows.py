@@ -411,7 +411,8 @@ def sweeps_at_once(case: Try) -> None:
 
 def trainings_without_a_dataset(case: Try) -> None:
     """Three trainings of a set that is missing: one makes it, all train."""
-    overrides = ["data.make_dataset.overrides=['dataset.size=96']", "trainer.max_epochs=1"]
+    made = ["data.make_dataset.overrides=['dataset.size=96']", "data.make_dataset.name=new"]
+    overrides = [*made, "trainer.max_epochs=1"]
     command = train_command(case.place, case.place / "new", *overrides)
     at_once(3, *(part for part in command if part != "data.make_dataset=null"))
     expect(len(runs_below(case.place / "logs", "last.ckpt")) == 3, "not three runs")

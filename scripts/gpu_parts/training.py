@@ -144,6 +144,7 @@ def overrides_of(place: Place, title: str, case: Case) -> list[str]:
         f"paths.log_dir={quoted(str(place.directory / 'logs'))}",
         f"data.data_dir={quoted(str(place.directory / 'data' / case.name))}",
         f"data.make_dataset.overrides=['dataset.size={data.size(place)}']",
+        f"data.make_dataset.name={case.name}",
         "+callbacks.clock._target_=scripts.gpu_parts.clock.Clock",
         f"+callbacks.clock.path={quoted(str(run_dir_of(place, title) / NOTES))}",
         f"+callbacks.clock.end={place.start + place.seconds - TO_TEST}",

@@ -221,6 +221,7 @@ export class Instrument {
     this.#complain("");
     if (this.#state.file) this.#sendRecording();
     else if (this.#data.has_synth || this.#state.test !== null) this.#ask();
+    else document.documentElement.dataset.ready = "";
   }
 
   #take(message) {
@@ -253,6 +254,7 @@ export class Instrument {
     this.#show();
     this.#showSound();
     find("#save").disabled = !message.value;
+    document.documentElement.dataset.ready = "";
     if (message.id === this.#number) this.#playIfWanted();
   }
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from src.checkpoints.trusted import instantiate_own
 from src.errors import check_number
-from src.generation import generate, is_made
+from src.generation import generate, is_made, set_name
 from src.programs.output import progress
 from src.recipe import Recipe
 from src.sections import read_section
@@ -31,7 +31,7 @@ def generate_dataset(cfg: DictConfig) -> None:
     recipe = Recipe.from_config(cfg, instantiate_own)
     shard = read_section(Shard, cfg.shard, "shard")
     n_samples = sum(end - first for first, end in recipe.ranges(shard).values())
-    name = str(cfg.dataset.name or recipe.directory_name(suffix_of(cfg)))
+    name = set_name(cfg, recipe, HydraConfig.get().runtime.choices)
     data_dir = Path(cfg.output_dir) / (name if shard.count == 1 else f"{name}_part{shard.index}of{shard.count}")
     while cfg.overwrite or not is_made(data_dir, recipe.config, shard):
         try:
@@ -42,14 +42,6 @@ def generate_dataset(cfg: DictConfig) -> None:
         except ExistsError:  # another process has just made it
             continue
     say(f"Kept: {data_dir} was made from this configuration already.")
-
-
-def suffix_of(cfg: DictConfig) -> str | None:
-    """What the name of a dataset ends with: what the user says, or else how its sounds are perturbed."""
-    if cfg.dataset.suffix is not None or not cfg.get("perturb"):
-        return cfg.dataset.suffix
-    chosen = HydraConfig.get().runtime.choices.get("perturb")
-    return chosen if chosen not in (None, "none") else "_".join(cfg.perturb)
 
 
 def make(cfg: DictConfig, recipe: Recipe, data_dir: Path, shard: Shard, n_samples: int) -> None:

@@ -1,7 +1,10 @@
 """The live page: an instrument whose sounds a network reads (`src/play.py`)."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,13 @@ from src.instrument.content import HOW_TO_TRAIN
 from src.instrument.instrument import Instrument, PlayedNetwork
 from src.live.guard import LOOPBACK, kept_secret
 from src.live.server import serve
+from src.overrides import quoted
 from src.playback import Playback
 from src.programs.output import RankedLogger, progress
 from src.programs.run_dirs import run_to_read
 from src.programs.signals import Terminated, end_now
 from src.readings.network import trained_on
-from src.recipe import Recipe, recipe_config
+from src.recipe import ROOT, Recipe, recipe_config
 from src.runs import ChosenRun, find_runs
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.text import name_of, say
@@ -37,6 +41,7 @@ class PlaySettings(Section):
     run: Text | None
     ckpt_path: Text | None
     compare: Text | None
+    train_example: Flag
     dataset: Text | None
     generator: Text
     host: Text
@@ -48,6 +53,10 @@ class PlaySettings(Section):
 def play(cfg: DictConfig) -> None:
     """Serve the page as configured, until Ctrl-C."""
     settings, log_dir = read_section(PlaySettings, cfg), Path(cfg.paths.log_dir)
+    if find_spec("websockets") is None:
+        raise ConfigError("The package websockets is missing. Install it: sh setup.sh, or pip install -e '.[play]'")
+    if settings.train_example and settings.run is None and settings.ckpt_path is None and not has_runs(log_dir):
+        train_example(log_dir)
     chosen = checkpoints_of(settings, log_dir)
     with progress(1 + 3 * len(chosen), "Preparing", "steps") as advance:
         instrument = instrument_of(settings, chosen, advance)
@@ -119,6 +128,20 @@ def checkpoints_of(settings: PlaySettings, log_dir: Path) -> list[ChosenRun]:
     return chosen
 
 
+def train_example(log_dir: Path) -> None:
+    """Train the example, in a process of its own, with its bar; it makes its dataset.
+
+    Raises:
+        ConfigError: If that fails.
+    """
+    say("No run has a checkpoint yet: the example is trained first.")
+    sys.stdout.flush()
+    command = [sys.executable, str(ROOT / "src" / "train.py"), "experiment=example"]
+    command += [f"paths.log_dir={quoted(str(log_dir))}", "extras.print_config=false"]
+    if subprocess.run(command, check=False).returncode:
+        raise ConfigError("The example could not be trained; the message above says why.")
+
+
 def has_runs(log_dir: Path) -> bool:
     """Whether any run has a checkpoint."""
     return any(record.checkpoint for record in find_runs(log_dir))
@@ -152,4 +175,4 @@ def instrument_alone(settings: PlaySettings) -> Instrument:
         recipe = Recipe.from_info(reader.info, make)
         return Instrument(reader.info, recipe, (), reader.test, Playback(reader.info, make))
     recipe = Recipe.from_config(recipe_config(compose(settings.generator)), instantiate_own)
-    return Instrument(recipe.info(settings.generator.rpartition("/")[2]), recipe)
+    return Instrument(recipe.info(recipe.directory_name()), recipe)

@@ -22,11 +22,13 @@ from sklearn.datasets import load_digits
 from src.errors import ConfigError, VIMHError
 from src.params import ParameterSpace, ParamSpec
 from src.vimh.convert import About, Choices, pack
+from src.vimh.format import directory_name
 from src.vimh.info import packed_from
 from src.vimh.labels import categorical, category, read_names
 from src.vimh.reader import read_info
 from src.vimh.samples import DamagedFileError, Part, SampleBatch
 from src.vimh.tables import check_directory
+from src.vimh.writer import check_name
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # no programming language such as PostScript
@@ -277,7 +279,7 @@ def _cifar_label(label: str, path: Path, n_classes: int) -> ParamSpec:
 # ----- scikit-learn's digits
 
 
-def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2) -> None:
+def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2, name: str | None = None) -> None:
     """Pack scikit-learn's handwritten digits, 1,797 pictures of 8x8 pixels, unless that dataset exists already.
 
     A dataset of another program that is there is left as it is: whoever names its directory wants it.
@@ -289,9 +291,11 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
         data_dir: The dataset's directory.
         seed: Of the division.
         test_fraction: Share of the samples that test.
+        name: Of the directory, if it is to be another one than the format prescribes.
 
     Raises:
-        VIMHError: If the directory holds a set of sounds, or the digits divided in another way.
+        VIMHError: If the directory holds a set of sounds, or the digits divided in another way, or if it is missing and
+            has another name.
     """
     data_dir = Path(data_dir)
     wanted = {"kind": "digits", "seed": seed, "test_fraction": test_fraction, "skipped_files": 0}
@@ -313,4 +317,5 @@ def make_digits(data_dir: str | Path, seed: int = 42, test_fraction: float = 0.2
         Part(f"digit {n}", partial(as_samples, picture[n : n + 1], value[n : n + 1, None])) for n in range(len(picture))
     ]
     about = About("digits", (spec,), picture_keys, {"kind": "digits"})
+    check_name(data_dir, directory_name(picture.shape[1:], None, None, len(picture), about.name, 1), name)
     pack(parts, about, Choices(data_dir, seed=seed, test_fraction=test_fraction))

@@ -1,6 +1,7 @@
 """`VIMHWriter`: writes a dataset batch by batch; the dataset appears complete or not at all."""
 
 import contextlib
+import difflib
 import errno
 import os
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 
 from src.errors import VIMHError
 from src.files import exchange, flush_directory, lock_directory
+from src.text import name_of
 from src.vimh import legacy
 from src.vimh.format import FILE_NAMES, INFO_NAME, METADATA_BYTES, SOURCES_NAME, SPLITS, pack, record_dtype
 from src.vimh.info import DatasetInfo
@@ -286,6 +288,28 @@ def check_target(data_dir: Path, overwrite: bool) -> None:
     if data_dir.is_symlink():
         raise VIMHError(f"{data_dir}: is a link, so what it points to is left alone. Name that directory, or another.")
     _check_all_known(data_dir)
+
+
+def check_name(data_dir: Path, prescribed: str, name: str | None) -> None:
+    """Refuse to make a dataset for a training in a directory that has another name: it may be mistyped.
+
+    Args:
+        data_dir: The directory that the training names, where nothing is.
+        prescribed: Name of the dataset that would be made.
+        name: What it is to be called in place of that; None: so.
+    """
+    if data_dir.name == (name or prescribed):
+        return
+    there: list[str] = []
+    with contextlib.suppress(OSError):
+        there = sorted(entry.name for entry in data_dir.parent.iterdir() if (entry / INFO_NAME).is_file())
+    near = difflib.get_close_matches(data_dir.name, there, n=3, cutoff=0.5)
+    own = name_of(data_dir.name)
+    raise VIMHError(
+        f"{name_of(data_dir)}: no dataset is there, and the one that would be made is called {name or prescribed}. "
+        f"Correct data.data_dir, or have it made under that name with data.make_dataset.name={own}."
+        + (f" Nearest there: {', '.join(map(name_of, near))}." if near else "")
+    )
 
 
 def settle(data_dir: Path) -> None:

@@ -14,8 +14,11 @@ from tiny_font import tiny_font
 from scripts import speech_commands
 from scripts.list_configs import ROOT, groups
 from src.checkpoints.run import build_model
+from src.checkpoints.trusted import instantiate_own
+from src.generation import set_name
 from src.hydra_versions import instantiate
 from src.programs.loggers import instantiate_callbacks, instantiate_loggers
+from src.recipe import Recipe
 from src.tasks.train import train
 from src.vimh.reader import read_info
 
@@ -65,15 +68,17 @@ def packed(cfg, data_dir):
 
 
 @pytest.fixture
-def info_of(recipe_of, tmp_path):
+def info_of(composed, tmp_path):
     """What the dataset of a training will say of itself, checked against its directory's name."""
 
     def make(cfg):
         name = Path(cfg.data.data_dir).name
         if not is_generated(cfg):
             return read_info(packed(cfg, tmp_path / name))
-        recipe = recipe_of(*cfg.data.make_dataset.overrides, config_name=cfg.data.make_dataset.config_name)
-        assert name == recipe.directory_name()
+        maker = cfg.data.make_dataset
+        generator = composed(maker.config_name, *maker.overrides)
+        recipe = Recipe.from_config(generator, instantiate_own)
+        assert name == set_name(generator, recipe, generator.hydra.runtime.choices)
         return recipe.info(name)
 
     return make
@@ -126,6 +131,7 @@ def test_every_target_trains_a_step(composed, data_dir, tmp_path, target):
         *(TRAINED[target]),
         f"paths.log_dir={tmp_path}",
         f"data.data_dir={data_dir / name}",
+        *([f"data.make_dataset.name={name}"] if generated else []),
         *(["data.make_dataset.overrides=['dataset.size=64']"] if generated else []),
         "data.batch_size=8",
         "trainer.max_epochs=1",

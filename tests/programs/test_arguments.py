@@ -203,7 +203,7 @@ def test_a_dataset_a_checkpoint_and_a_recording_can_be_called_anything(tmp_path)
         assert done.returncode == 0, done.stderr
 
     training = ["model=cnn_micro", "trainer=cpu", "trainer.max_epochs=1", "logger=none", "callbacks=model_checkpoint"]
-    run("src/train.py", *training, f"data.data_dir={place}/set")
+    run("src/train.py", *training, f"data.data_dir={place}/set", "data.make_dataset.name=set")
     (written,) = (tmp_path / "logs").rglob("checkpoints/*.ckpt")
     checkpoint = written.replace(place / f"{place.name}.ckpt")
     run("src/eval.py", "trainer=cpu", f"ckpt_path={checkpoint}")

@@ -880,7 +880,7 @@ def test_representations_that_cannot_be_are_refused(sounds, tmp_path, capsys, mo
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("digits") / "set"
-    make_digits(data_dir)
+    make_digits(data_dir, name=data_dir.name)
     return data_dir
 
 
@@ -906,6 +906,9 @@ def test_digits_that_are_there_are_left_alone_and_others_refused(digits, saw_dir
         make_digits(digits, seed=1)
     with pytest.raises(VIMHError, match="another dataset"):
         make_digits(saw_dir)
+    with pytest.raises(VIMHError, match=r"is called vimh-8x8x1_1797dss_digits_1p\. Correct data.data_dir"):
+        make_digits(digits.with_name("typo"))
+    assert [path.name for path in digits.parent.iterdir()] == [digits.name]
 
 
 @pytest.mark.slow

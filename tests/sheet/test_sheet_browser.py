@@ -1,16 +1,12 @@
 """The page of a dataset in a real browser, from a server and from a file."""
 
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import CONTRASTS, FAULTS, WIDTHS, Page, browse, look
+from browsing import CONTRASTS, FAULTS, WIDTHS, Page, Served, browse, look
 from datasets import HOSTILE, KINDS, content_of, write_foreign
 
 from src.sheet.saved import saved_page
@@ -30,32 +26,6 @@ PAGE_DOWN, END, HOME, ENTER, ESCAPE = "\ue00f", "\ue010", "\ue011", "\ue007", "\
 @pytest.fixture(scope="module")
 def driver():
     yield from browse()
-
-
-class Served:
-    """The program with a page, in a process."""
-
-    def __init__(self, data_dir: Path, *options: str):
-        hidden = ("DISPLAY", "WAYLAND_DISPLAY")  # no other browser opens
-        environment = {name: text for name, text in os.environ.items() if name not in hidden}
-        command = [sys.executable, "display_vimh.py", str(data_dir), "--live", *options]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if found := re.search(r"Page: (http\S+)", line):
-                self.entry = found[1]
-                self.address = self.entry.partition("?")[0]
-                return
-        raise AssertionError("".join(lines))
-
-    def end(self, ending=signal.SIGINT):
-        """Exit code and last lines after a signal."""
-        self.process.send_signal(ending)
-        rest, _ = self.process.communicate(timeout=30)
-        return self.process.returncode, rest
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +59,7 @@ def many_dir(tmp_path_factory, recipe_of):
 
 @pytest.fixture(scope="module")
 def many(many_dir):
-    served = Served(many_dir)
+    served = Served("display_vimh.py", many_dir, "--live")
     yield served
     served.process.kill()
     served.process.communicate()
@@ -495,7 +465,7 @@ def test_one_damaged_record_hides_no_other(driver, tmp_path):
     records = np.fromfile(data_dir / "train", np.uint8).reshape(3000, -1)
     records[7, 0] = 99  # its height; it is not among those that the colours are chosen from
     records.tofile(data_dir / "train")
-    served = Served(data_dir)
+    served = Served("display_vimh.py", data_dir, "--live")
     try:
         page = SheetPage(driver, served.address, entry=served.entry)
         black = """
@@ -562,7 +532,7 @@ def test_a_set_without_sounds_says_why(driver, files):
 
 def test_a_page_whose_server_has_ended_says_so(driver, saw_dir):
     look(driver, 1280)
-    served = Served(saw_dir)
+    served = Served("display_vimh.py", saw_dir, "--live")
     page = SheetPage(driver, served.address, entry=served.entry)
     page.press(HOME)
     code, rest = served.end()

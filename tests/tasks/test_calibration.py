@@ -103,7 +103,7 @@ def test_sounds_that_cannot_be_made_leave_the_scale_of_the_validation(module, sa
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("digits") / "set"
-    make_digits(data_dir)
+    make_digits(data_dir, name=data_dir.name)
     return VIMHDataModule(data_dir, aux=[])
 
 

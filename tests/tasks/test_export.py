@@ -134,7 +134,7 @@ def test_last_is_the_last_epoch_of_the_newest_training(trained_run, tmp_path):
 @pytest.mark.slow
 def test_categories_carry_their_names(compose_run, tmp_path):
     data_dir = tmp_path / "digits"
-    make_digits(data_dir)
+    make_digits(data_dir, name=data_dir.name)
     cfg = compose_run(
         tmp_path, "experiment=digits", "trainer.max_epochs=1", f"data.data_dir={data_dir}", "data.make_dataset=null"
     )

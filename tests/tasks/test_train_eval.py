@@ -265,6 +265,7 @@ def test_a_run_ends_with_a_table_and_the_way_to_its_files(program, arguments, tm
         (["model.net.widths=8"], ["model.net.widths is 8; it must be a list"]),
         (["data.aux=[pitch]"], ["data.aux names pitch", "spec_min, spec_max"]),
         (["data.data_dir=/no/such/place", "data.make_dataset=null"], ["/no/such/place", "python generate_vimh.py"]),
+        (["data.data_dir=/no/such/typo"], ["/no/such/typo: no dataset is there", "data.make_dataset.name=typo"]),
         (["data.make_dataset.overrides=['dataset.size=99']"], ["dataset.size: 64 there, 99 asked for"]),
         (["data.make_dataset.overrides=['dataset.size=0']"], ["dataset.size"]),
         (["data=vimh_512dss"], ["data/vimh_512dss", "vimh_16kdss"]),

@@ -1,0 +1,85 @@
+"""Draws docs/play.png: starts the live page, opens it at a sound, and takes a picture of it.
+
+python scripts/draw_play.py run=NAME [dataset=DIR] [--sound FRAGMENT] [--size 1280x1180] [--output FILE]
+
+What is no option goes to `src/play.py`. A fragment is what stands behind # in the page's address.
+"""
+
+import argparse
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+if find_spec("rootutils") is None:
+    raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
+
+import rootutils
+
+ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True)
+
+from scripts.screenshot import open_browser  # noqa: E402
+from src.files import write_atomically  # noqa: E402
+from src.programs.command_line import OptionParser, reporting  # noqa: E402
+from src.text import prepare_streams, say  # noqa: E402
+
+SOUND = (
+    "note_number=54.8&note_velocity=106.4&log10_decay_time=0.25&filter_cutoff=198&filter_resonance=0.46"
+    "&filter_env_attack=0.202&filter_env_decay=0.3&filter_env_sustain=0.49&filter_env_release=0.55"
+    "&filter_env_amount=2.33"
+)
+SETTLED = 3.0  # s until sensitivity and limits are there
+
+
+def main() -> int:
+    """Draw what the command line asks for."""
+    prepare_streams()
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of src/play.py: run=NAME, dataset=DIR")
+    parser.add_argument("--sound", default=SOUND, metavar="FRAGMENT", help="what the knobs are turned to")
+    parser.add_argument("--size", default="1280x1180", metavar="WxH", help="of the picture")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "play.png", metavar="FILE")
+    options = parser.parse_args()
+    server = subprocess.Popen(
+        [sys.executable, "src/play.py", "browser=false", *options.overrides],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        write_atomically(options.output, picture(address_of(server), options.sound, options.size))
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+    say(f"Picture: {options.output}")
+    return 0
+
+
+def address_of(server: subprocess.Popen[str]) -> str:
+    """The address that a server prints; ends where it prints none."""
+    assert server.stdout is not None  # a pipe
+    for line in server.stdout:
+        if found := re.search(r"Page: (http\S+)", line):
+            return found[1]
+    raise SystemExit("src/play.py ended before it had a page; see above.")
+
+
+def picture(address: str, sound: str, size: str) -> bytes:
+    """The page as a PNG file."""
+    width, height = map(int, size.split("x"))
+    browser = open_browser()
+    try:
+        browser.get(address)
+        browser.get("about:blank")
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get(f"{address.partition('?')[0]}#{sound}")
+        time.sleep(SETTLED)
+        return browser.get_screenshot_as_png()
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    sys.exit(reporting(main))
