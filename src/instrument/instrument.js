@@ -119,7 +119,7 @@ export class Instrument {
       hasSynth ? "Drag up and down, or use arrow keys. Double click: back to the start." : "No synth made these sounds: the knobs show what is read.",
       ...(same ? [`Fixed: ${same}.`] : []),
     ].join(" ");
-    find("#own").hidden = !networks.length;
+    find("#own").hidden = !networks.length || !this.#engine.can.listen;
     const canRecord = this.#engine.can.record && Recorder.isPossible;
     find("#record").hidden = !canRecord;
     if (!local) find("#own-about").textContent += "; microphone and MIDI need localhost or https";

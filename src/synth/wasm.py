@@ -8,12 +8,12 @@ array, another shape for one, the exponential) is imported; `memory.js` of the p
 A group has 4 voices here, as many as a vector instruction of WebAssembly has lanes; a page plays one sound at a time.
 """
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -25,8 +25,10 @@ import numba
 from numba import carray, types
 
 from src.errors import ConfigError
+from src.files import write_atomically
 from src.synth import kernels
 
+ROOT = Path(__file__).parents[2]  # modules are found from there
 LANES = 4  # floats in 128 bits
 TRIPLE = "wasm32-unknown-unknown"
 FEATURES = "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint"  # what all browsers have had since 2023
@@ -52,17 +54,25 @@ def compile_voices() -> bytes:
         ConfigError: If there is no linker, or it fails.
     """
     linker = find_linker()
+    with tempfile.TemporaryDirectory() as directory:
+        # In a process of its own, since what numba has compiled for this machine before changes what it gives out later.
+        command = [sys.executable, "-m", __name__, directory]
+        environment = os.environ | {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_DISABLE_JIT": "0"}
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"The voices cannot be compiled to WebAssembly:\n{result.stderr}")
+        return linked(linker, [Path(directory, f"{name}.o") for name in SIGNATURES], Path(directory))
+
+
+def write_objects(directory: Path) -> None:
+    """Write an object file of each function; numba must not have been told to optimize."""
     groups = kernels_of(LANES)
     drivers = drivers_of(groups)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    with tempfile.TemporaryDirectory() as directory, unoptimized():
-        objects = []
-        for name, signature in SIGNATURES.items():
-            function = numba.njit(**groups.code_cache.options)(drivers[name])
-            objects.append(Path(directory, f"{name}.o"))
-            objects[-1].write_bytes(object_of(name, *code_of(function, signature)))
-        return linked(linker, objects, Path(directory))
+    for name, signature in SIGNATURES.items():
+        function = numba.njit(**groups.code_cache.options)(drivers[name])
+        write_atomically(directory / f"{name}.o", object_of(name, *code_of(function, signature)))
 
 
 def find_linker() -> list[str]:
@@ -130,18 +140,6 @@ def drivers_of(groups: ModuleType) -> dict[str, Callable[..., None]]:
     return {function.__name__: function for function in (render_saw, render_moog, decimate)}
 
 
-@contextmanager
-def unoptimized() -> Iterator[None]:
-    """Have numba leave its code as it is: what it does for this machine's processor, another cannot undo."""
-    config = numba.config
-    level = config.OPT
-    config.OPT = type(level)(0)
-    try:
-        yield
-    finally:
-        config.OPT = level
-
-
 def code_of(function: Any, signature: tuple[Any, ...]) -> tuple[str, str]:
     """LLVM's code of a function of numba's for arguments of these types, and its name there."""
     function.compile(signature)
@@ -190,3 +188,7 @@ def linked(linker: list[str], objects: list[Path], directory: Path) -> bytes:
     if result.returncode:
         raise ConfigError(f"{linker[0]} cannot link the voices: {result.stderr.strip()}. Another version: {GET_LINKER}.")
     return output.read_bytes()
+
+
+if __name__ == "__main__":
+    write_objects(Path(sys.argv[1]))
