@@ -310,6 +310,10 @@ uc undo-clean:
 pl play: $(ENV)
 	@$(PYTHON) src/play.py train_example=true $(READ) $(ARGS)
 
+## plp play-page: Write the live page as a folder for any host of static files (needs PLAY_PAGE=1 sh setup.sh, or lld) (RUN=best)
+plp play-page: $(ENV)
+	@$(PYTHON) src/play_page.py $(READ) $(ARGS)
+
 ## ddr display-recent: Show the newest dataset as a page: see, sort, filter, hear (ARGS="--save page.html", ARGS=--info)
 ddr display-recent: $(ENV)
 	@$(PYTHON) display_vimh.py $(ARGS)

@@ -122,7 +122,7 @@ export class Instrument {
       ...(networks.length && hasSynth ? ["In colour: what is read, its 90 % band, its error in steps."] : []),
       ...(same ? [`Fixed: ${same}.`] : []),
     ].join(" ");
-    find("#own").hidden = !networks.length;
+    find("#own").hidden = !networks.length || !this.#engine.can.listen;
     const canRecord = this.#engine.can.record && Recorder.isPossible;
     find("#record").hidden = !canRecord;
     if (!local) find("#own-about").textContent += "; microphone and MIDI need localhost or https";
