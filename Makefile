@@ -253,6 +253,10 @@ bm benchmark-models: $(ENV)
 bu budgets: $(ENV)
 	@$(PYTHON) scripts/budgets.py $(ARGS)
 
+## ref references: Read the Moog sets by classical methods beside the networks, and tabulate; resumable
+ref references: $(ENV)
+	@$(PYTHON) scripts/references.py $(ARGS)
+
 ## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
 rob robustness: $(ENV)
 	@$(PYTHON) scripts/robustness.py $(ARGS)
@@ -309,6 +313,10 @@ uc undo-clean:
 ## pl play: Play an instrument whose sounds a network reads, as a live page; trains the example if there is no run (RUN=best)
 pl play: $(ENV)
 	@$(PYTHON) src/play.py train_example=true $(READ) $(ARGS)
+
+## plp play-page: Write the live page as a folder for any host of static files (needs PLAY_PAGE=1 sh setup.sh, or lld) (RUN=best)
+plp play-page: $(ENV)
+	@$(PYTHON) src/play_page.py $(READ) $(ARGS)
 
 ## ddr display-recent: Show the newest dataset as a page: see, sort, filter, hear (ARGS="--save page.html", ARGS=--info)
 ddr display-recent: $(ENV)

@@ -227,7 +227,7 @@ def test_the_generator_survives_damage_and_a_place_that_is_gone(tree):
     again, printed = generate(tree, "again")
     assert again == whole
     assert "ompil" not in printed
-    for path in (tree / "src" / "synth" / "__pycache__").glob("kernels._saw_group*.nbc"):
+    for path in (tree / "src" / "synth" / "__pycache__").glob("kernels.saw_group*.nbc"):
         flip(path, np.random.default_rng(0).random())
     after_damage, printed = generate(tree, "damage")
     assert after_damage == whole

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "synth": {"code_cache", "sections"},
     "vimh": {"params", "migration", "sections", "plain"},
     "models": {"params", "param_tensors"},
-    "recipe": {"migration", "sections", "params", "perturb", "spectral", "synth", "vimh"},
+    "recipe": {"migration", "sections", "params", "perturb", "recordings", "spectral", "synth", "vimh"},
     "playback": {"spectral", "vimh", "recipe"},
     "generation": {"overrides", "hydra_versions", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
@@ -53,7 +53,7 @@ MAY_IMPORT = {
     },
     "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
-    "packing": {"hydra_versions", "params", "perturb", "recordings", "spectral", "vimh", "programs"},
+    "packing": {"hydra_versions", "params", "perturb", "recipe", "recordings", "spectral", "vimh", "programs"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}

@@ -119,11 +119,15 @@ class Domain:
             image: uint8, `(sample, channel, freq, time)`, of the shape that it was fitted with.
             spec_range: Levels, dB, `(sample, 2)`; None where they mean nothing, as with a recording's unknown gain.
         """
+        return self.apart(image, spec_range).numpy()
+
+    def apart(self, image: Tensor, spec_range: Tensor | None = None) -> Tensor:
+        """The same as a tensor."""
         apart = _deviation(self._picture(image) - self.mean, self.components, self.variance, self.rest)
         if len(self.level_mean) and spec_range is not None and spec_range.numel():
             off = (spec_range.double() - self.level_mean) @ self.level_whitening.T.double()
             apart = torch.maximum(apart, torch.linalg.vector_norm(off, dim=1))
-        return (apart / self.unit).numpy()
+        return apart / self.unit
 
     def _picture(self, image: Tensor) -> Tensor:
         return picture(image, int(self.grid))

@@ -87,9 +87,16 @@ def class_shares(module: VIMHLitModule, image: Tensor, aux: Tensor) -> dict[str,
         return {}
     device = next(module.parameters()).device
     with torch.inference_mode():
-        outputs = module(image.to(device), aux.to(device))
+        shares = shares_of(module, module(image.to(device), aux.to(device)))
+    return {name: share.cpu().numpy() for name, share in shares.items()}
+
+
+def shares_of(module: VIMHLitModule, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same of what the module returns for images."""
+    if not isinstance(module.decoder, ClassDecoder):
+        return {}
     shares = {spec.name: outputs[spec.name].float().softmax(dim=-1) for spec in module.specs}
-    return {name: share.cpu().numpy() for name, share in (shares | module.class_probabilities(outputs)).items()}
+    return shares | module.class_probabilities(outputs)
 
 
 def voted(answers: Answers, space: ParameterSpace) -> Answers:

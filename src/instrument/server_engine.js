@@ -10,7 +10,7 @@ export class ServerEngine {
 
   /** @param {object} data The page's. */
   constructor(data) {
-    this.can = { perturb: true, limits: data.has_synth, refine: data.has_synth, record: data.local };
+    this.can = { perturb: true, limits: data.has_synth, refine: data.has_synth, record: data.local, listen: true };
     this.onmessage = () => {};
     this.onstate = () => {};
   }

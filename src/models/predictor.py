@@ -1,5 +1,7 @@
 """`Predictor`: the predictions of a trained module as values."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from src.models.vimh_module import VIMHLitModule
@@ -34,7 +36,10 @@ class Predictor(nn.Module):
             image: uint8, `(batch, channel, freq, time)`.
             aux: Conditioning inputs, `(batch, n_aux)`.
         """
-        logits = self.module(image, aux)
+        return self.told(self.module(image, aux))
+
+    def told(self, logits: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """The same of what the module returns for them."""
         _, normalized, std = self.module.predictions(logits)
         heads = self.module.heads
         value, std = heads.snapped(heads.value_from_normalized(normalized)), std * heads.step

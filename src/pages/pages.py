@@ -30,6 +30,10 @@ SERVED_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# Of a page on a host of static files, which sends no policy: a page's own cannot say who may frame it.
+HOSTED_POLICY = SERVED_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'").replace(
+    "; frame-ancestors 'none'", ""
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,12 @@ class PageSource:
         """The same page for a server that also has the `files`, and sends `SERVED_POLICY`."""
         script = address_of(self.script)
         return self._render(data, content, style_addresses=list(self.styles), script_address=script)
+
+    def hosted(self, data: Mapping[str, Any], **content: Any) -> str:
+        """The same page beside its `files`, wherever these are, with a policy of its own that allows WebAssembly."""
+        styles = [f".{address}" for address in self.styles]
+        parts = {"style_addresses": styles, "script_address": f".{address_of(self.script)}", "policy": HOSTED_POLICY}
+        return self._render(data, content, **parts)
 
     @property
     def files(self) -> dict[str, str]:

@@ -15,6 +15,13 @@ from src.readings.network import GAIN, TrainedOn
 from src.readings.reading import Reading, RecordingReading
 from src.text import one_line
 
+WIDER_BARS = ", error bars are wider"  # what is said where they can be
+ZONE_WORDS = {
+    "inside": "inside the training",
+    "near": f"near the training{WIDER_BARS}",
+    "far": "FAR from the training, answers mean little",
+}
+UNKNOWN_DOMAIN = "the checkpoint keeps no statistics of its training images, so the distance from them is unknown"
 BEYOND = "at or beyond "  # stands before a value at an end of its range
 
 
@@ -210,14 +217,11 @@ def title_of(reading: Reading) -> str:
 def about_domain(reading: Reading) -> str:
     """How far a sound is from what the network was trained on."""
     if reading.distance is None:
-        return "the checkpoint keeps no statistics of its training images, so the distance from them is unknown"
-    words = {
-        "inside": "inside the training",
-        "near": "near the training" if reading.apart is None else "near the training, error bars are wider",
-        "far": "FAR from the training, answers mean little",
-    }
-    apart = "" if reading.apart is None else f"; {about_sound(reading)}"
-    return f"{words[zone_of(reading.distance)]}: distance {distance_text(reading.distance)}{apart}"
+        return UNKNOWN_DOMAIN
+    words, apart = ZONE_WORDS[zone_of(reading.distance)], "" if reading.apart is None else f"; {about_sound(reading)}"
+    if reading.apart is None:
+        words = words.removesuffix(WIDER_BARS)
+    return f"{words}: distance {distance_text(reading.distance)}{apart}"
 
 
 def about_sound(reading: Reading) -> str:

@@ -508,7 +508,7 @@ def _ladder_group(y, first_voice, x, cutoff, k, sample_rate):
 
 
 @code_cache
-def _saw_group(y, first_voice, oscillator, amplitude, decay_rate):
+def saw_group(y, first_voice, oscillator, amplitude, decay_rate):
     """Sawtooths with exponential decay, up to LANES voices.
 
     The envelope exp(-n * decay_rate) is the product of one exponential per block and one per place in the block, both
@@ -573,7 +573,7 @@ def _decay(block, at_block, in_block, size):
 
 
 @code_cache
-def _moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lowest, highest, lead):
+def moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lowest, highest, lead):
     """Up to LANES Moog voices over all time, block by block."""
     n_used = min(LANES, y.shape[0] - first_voice)
     lanes, work, block, gain, in_block, at_block = _workspace()
@@ -595,7 +595,7 @@ def _moog_group(y, first_voice, oscillator, parameters, decay_rate, note_end, lo
 
 
 @code_cache
-def _decimate_group(y, first_voice, x, taps, factor):
+def decimate_group(y, first_voice, x, taps, factor):
     """Filter and thin out up to LANES waveforms."""
     for voice in range(first_voice, min(first_voice + LANES, y.shape[0])):
         for n in range(y.shape[1]):
@@ -671,7 +671,7 @@ def render_saw(oscillator: Oscillator, amplitude: np.ndarray, decay_rate: np.nda
         Waveforms, float32, `(voice, time)`.
     """
     y = np.empty((amplitude.size, n_samples), np.float32)
-    return _in_threads(_saw_group, y, oscillator, amplitude, decay_rate)
+    return _in_threads(saw_group, y, oscillator, amplitude, decay_rate)
 
 
 def render_moog(
@@ -701,7 +701,7 @@ def render_moog(
     y[:, :lead] = _ZERO
     lowest, highest = cutoff_limits
     scalars = np.float32(note_end), np.float32(lowest), np.float32(highest), lead
-    return _in_threads(_moog_group, y, oscillator, parameters, decay_rate, *scalars)
+    return _in_threads(moog_group, y, oscillator, parameters, decay_rate, *scalars)
 
 
 def decimate(x: np.ndarray, taps: np.ndarray, factor: int, n_samples: int) -> np.ndarray:
@@ -716,4 +716,4 @@ def decimate(x: np.ndarray, taps: np.ndarray, factor: int, n_samples: int) -> np
     Returns:
         Waveforms, float32, `(voice, time)`.
     """
-    return _in_threads(_decimate_group, np.empty((len(x), n_samples), np.float32), x, taps, factor)
+    return _in_threads(decimate_group, np.empty((len(x), n_samples), np.float32), x, taps, factor)

@@ -35,19 +35,24 @@ log = RankedLogger(__name__)
 NONE = "none"  # of runs: nothing listens
 
 
-class PlaySettings(Section):
-    """Settings of the program; `configs/play.yaml` explains each."""
+class InstrumentSettings(Section):
+    """What is played, and who listens."""
 
     run: Text | None
     ckpt_path: Text | None
     compare: Text | None
-    train_example: Flag
     dataset: Text | None
     generator: Text
+    trusted_modules: Modules
+
+
+class PlaySettings(InstrumentSettings):
+    """Settings of the program; `configs/play.yaml` explains each."""
+
+    train_example: Flag
     host: Text
     port: WholeNumber
     browser: Flag
-    trusted_modules: Modules
 
 
 def play(cfg: DictConfig) -> None:
@@ -82,7 +87,7 @@ def play(cfg: DictConfig) -> None:
 
 
 def instrument_of(
-    settings: PlaySettings, chosen: Sequence[ChosenRun], advance: Callable[[int], None] = lambda n: None
+    settings: InstrumentSettings, chosen: Sequence[ChosenRun], advance: Callable[[int], None] = lambda n: None
 ) -> Instrument:
     """The instrument, with the networks that listen to it.
 
@@ -109,7 +114,7 @@ def instrument_of(
     return Instrument(first.info, networks[0].trained.recipe, networks, samples, playback)
 
 
-def checkpoints_of(settings: PlaySettings, log_dir: Path) -> list[ChosenRun]:
+def checkpoints_of(settings: InstrumentSettings, log_dir: Path) -> list[ChosenRun]:
     """The checkpoints of the networks that listen, none, one or two.
 
     Raises:
@@ -167,7 +172,7 @@ def stored_samples(data_dir: Any, network: PlayedNetwork) -> VIMHSplit | None:
     return reader.test
 
 
-def instrument_alone(settings: PlaySettings) -> Instrument:
+def instrument_alone(settings: InstrumentSettings) -> Instrument:
     """The instrument without a network: of a dataset, or of a generator configuration."""
     make = partial(instantiate_trusted, trusted_modules=settings.trusted_modules)
     if settings.dataset is not None:
