@@ -253,6 +253,10 @@ bm benchmark-models: $(ENV)
 bu budgets: $(ENV)
 	@$(PYTHON) scripts/budgets.py $(ARGS)
 
+## ref references: Read the Moog sets by classical methods beside the networks, and tabulate; resumable
+ref references: $(ENV)
+	@$(PYTHON) scripts/references.py $(ARGS)
+
 ## rob robustness: Train on clean and perturbed sounds, read perturbed ones, and tabulate; 90 minutes, resumable
 rob robustness: $(ENV)
 	@$(PYTHON) scripts/robustness.py $(ARGS)

@@ -6,11 +6,14 @@ python scripts/bench.py [--records 1000000] [--only SECTION ...] [--write docs/b
 import contextlib
 import copy
 import functools
+import http.client
 import io
 import itertools
+import json
 import logging
 import os
 import platform
+import random
 import statistics
 import struct
 import subprocess
@@ -33,6 +36,9 @@ import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+from websockets.sync.client import ClientConnection as Connection  # noqa: E402
+from websockets.sync.client import connect  # noqa: E402
 
 from scripts.pages import between_marks, table  # noqa: E402
 from scripts.setups import (  # noqa: E402
@@ -44,12 +50,15 @@ from scripts.setups import (  # noqa: E402
     seconds_of,
 )
 from src.checkpoints.atomic import AtomicCheckpoints  # noqa: E402
-from src.checkpoints.run import SaveRun, build_model  # noqa: E402
+from src.checkpoints.run import Run, SaveRun, build_model  # noqa: E402
 from src.data.vimh_datamodule import VIMHDataModule  # noqa: E402
 from src.evaluation.domain import Domain  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 from src.generation import generate  # noqa: E402
 from src.hydra_versions import instantiate  # noqa: E402
+from src.instrument.app import MOST_BYTES, play_app  # noqa: E402
+from src.instrument.instrument import Instrument, PlayedNetwork  # noqa: E402
+from src.live.server import serve  # noqa: E402
 from src.models.costs import cpu_threads  # noqa: E402
 from src.models.predictor import Predictor  # noqa: E402
 from src.programs.command_line import OptionParser  # noqa: E402
@@ -57,6 +66,7 @@ from src.programs.interrupts import StopOnInterrupt  # noqa: E402
 from src.programs.loggers import instantiate_callbacks, instantiate_trainer  # noqa: E402
 from src.programs.output import PlainTable, console, progress  # noqa: E402
 from src.programs.run_dirs import register_resolvers  # noqa: E402
+from src.readings.network import look, trained_on  # noqa: E402
 from src.recipe import Recipe  # noqa: E402
 from src.synth import kernels  # noqa: E402
 from src.text import prepare_streams  # noqa: E402
@@ -66,6 +76,7 @@ BATCH = 128
 TRAINED_ON = 16384  # samples of the set, those of the test among them
 EPOCHS = 20  # of a training, so that `head_figures`, written every 20 epochs, has its share
 ROUNDS = 3  # trainings
+N_TURNS = 201  # of a knob of the live page, of which the first does not count
 RUSAGE_MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # in units of ru_maxrss
 
 
@@ -451,7 +462,80 @@ def bench_export(directory: Path, n_records: int) -> Iterator[Row]:
         yield Row(f"{what}, onnxruntime", f"{found['onnxruntime']:.3f} ms", f"PyTorch: {found['pytorch']:.3f} ms{goal}")
 
 
-ALL = (bench_generation, bench_ladder, bench_moog, bench_reading, bench_training, bench_heads, bench_export)
+def bench_play(directory: Path, n_records: int) -> Iterator[Row]:
+    """The live page: from a turned knob to the complete answer, over the line that the page uses."""
+    for name, median, most in (("moog_basic", 50, 90), ("moog_envelope", 80, 140)):
+        instrument = untrained_instrument(name)
+        value = instrument.space.value_from_uniform(
+            np.random.default_rng(0).random((N_TURNS, len(instrument.info.parameters)))
+        )
+        with _line_to(name) as line:
+            seconds = [_answered(line, number, at) for number, at in enumerate(value.tolist())][1:]
+        with cpu_threads(1):
+            bare = statistics.median(_bare_answer(instrument, at) for at in value)
+        what = f"play: {name}, cnn_64k, from a turned knob to sound, picture and answer"
+        beside = f"bare render, picture and network: {bare * 1e3:.1f} ms, goal {median} ms"
+        yield Row(f"{what}, median", f"{statistics.median(seconds) * 1e3:.1f} ms", beside)
+        yield Row(f"{what}, 95th percentile", f"{np.quantile(seconds, 0.95) * 1e3:.1f} ms", f"goal {most} ms")
+
+
+def untrained_instrument(name: str) -> Instrument:
+    """The instrument of a Moog set, with a network of the usual size that has learnt nothing."""
+    recipe = recipe_of(f"synth/generate_{name}")
+    cfg = compose_config("train", f"experiment=moog_cnn_{name.removeprefix('moog_')}")
+    config = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in ("model", "loss", "data")}
+    info, n_aux = recipe.info(name), len(cfg.data.aux)
+    module = build_model(config, info, ([0.0] * n_aux, [1.0] * n_aux)).eval().requires_grad_(False)
+    batch = recipe.make(0, 1024)
+    domain = Domain.fit(torch.from_numpy(batch.image), torch.from_numpy(batch.spec_range)).to_dict()
+    network = PlayedNetwork("cnn_64k", "untrained", trained_on(Run(module, info, config, domain)))
+    return Instrument(info, recipe, [network])
+
+
+def play_untrained(name: str) -> None:
+    """Serve its page, in a process of its own."""
+    instrument = untrained_instrument(name)
+    list(instrument.warm_up())
+    serve(play_app(instrument), message_bytes=MOST_BYTES, browser=False)
+
+
+@contextlib.contextmanager
+def _line_to(name: str) -> Iterator[Connection]:
+    """The WebSocket of a page of a process that serves such an instrument."""
+    code = "import sys; from scripts.bench import play_untrained; play_untrained(sys.argv[1])"
+    with subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            place, _, token = process.stdout.readline().strip().removeprefix("Page: http://").partition("/?token=")
+            entry = http.client.HTTPConnection(place)
+            entry.request("GET", f"/?token={token}")
+            cookie = entry.getresponse().headers["set-cookie"].partition(";")[0]
+            with connect(f"ws://{place}/live", additional_headers={"Cookie": cookie}, max_size=None) as line:
+                yield line
+        finally:
+            process.kill()
+
+
+def _answered(line: Connection, number: int, value: list[float]) -> float:
+    """Seconds from a request to its answer, after a pause in which what takes longer may have begun."""
+    time.sleep(random.Random(number).uniform(0, 0.15))
+    start = time.perf_counter()
+    line.send(json.dumps({"type": "sound", "id": number, "value": value}))
+    while f'"type":"sound","id":{number},'.encode() not in line.recv()[:64]:
+        pass
+    return time.perf_counter() - start
+
+
+def _bare_answer(instrument: Instrument, value: np.ndarray) -> float:
+    """Seconds of one render, one picture and one pass of the network."""
+    trained = instrument.networks[0].trained
+    start = time.perf_counter()
+    waveform = instrument.recipe.render(instrument.known(value)[None])
+    look(waveform, trained, trained.representation)
+    return time.perf_counter() - start
+
+
+ALL = (bench_generation, bench_ladder, bench_moog, bench_reading, bench_training, bench_heads, bench_export, bench_play)
 SECTIONS = {section.__name__.removeprefix("bench_"): section for section in ALL}
 COLUMNS = ("what", "measured", "beside it")
 MARKS = "<!-- bench: made by scripts/bench.py -->\n", "<!-- end of bench -->\n"

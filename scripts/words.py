@@ -228,24 +228,27 @@ class Cell:
         classes: A key of `CLASSES`.
         model: A key of `MODELS`.
         seed: Of the training.
+        is_renewed: Whether each sound is shifted and noisy in another way in every epoch, as the experiment has it.
     """
 
     classes: str
     model: str
     seed: int
+    is_renewed: bool = False
 
     @property
     def key(self) -> str:
         """Unique among the cells."""
-        return f"{self.classes}, {self.model}, seed {self.seed}"
+        return f"{self.classes}, {self.model}, seed {self.seed}" + ", perturbed" * self.is_renewed
 
 
 def cells() -> Iterator[Cell]:
     """All trainings, in the order in which they are run."""
     for classes in CLASSES:
-        for seed in SEEDS:
-            for model in MODELS:
-                yield Cell(classes, model, seed)
+        for is_renewed in (False, True):
+            for seed in SEEDS:
+                for model in MODELS:
+                    yield Cell(classes, model, seed, is_renewed)
 
 
 def measure(cell: Cell, sounds: Path, data_root: Path, epochs: int) -> dict[str, Any]:
@@ -256,6 +259,7 @@ def measure(cell: Cell, sounds: Path, data_root: Path, epochs: int) -> dict[str,
         raise NSMError(f"{sounds} could not be packed.")
     overrides = ["experiment=speech_commands", f"model={cell.model}", f"data.data_dir={quoted(str(data_dir))}"]
     overrides += [f"seed={cell.seed}", f"trainer.max_epochs={epochs}", "threads=1", *SHORT]
+    overrides += [] if cell.is_renewed else ["perturb=none", "data.recordings=null"]
     results, spent = results_of(f"words/{cell.key}", "src/train.py", *overrides, *QUIET)
     return {
         "seconds": round(spent.core, 1),
@@ -271,14 +275,24 @@ def measure(cell: Cell, sounds: Path, data_root: Path, epochs: int) -> dict[str,
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    """A row for each network and number of classes: mean and spread over the seeds."""
-    columns = ("classes", "network", "weights", "accuracy", "balanced accuracy", "seeds", "core minutes a training")
+    """A row for each network, number of classes and kind of training: mean and spread over the seeds."""
+    columns = (
+        "classes",
+        "network",
+        "training sounds",
+        "weights",
+        "accuracy",
+        "balanced accuracy",
+        "seeds",
+        "core minutes a training",
+    )
     rows = []
     for classes, n_classes in CLASSES.items():
         for model, name in MODELS.items():
-            own = [cell for cell in cells() if (cell.classes, cell.model) == (classes, model)]
-            runs = [results[cell.key] for cell in own if cell.key in results]
-            rows.append((str(n_classes), f"`{model}` ({name})", *figures(runs)))
+            for is_renewed, sounds in ((False, "as spoken"), (True, "perturbed anew")):
+                keys = [Cell(classes, model, seed, is_renewed).key for seed in SEEDS]
+                runs = [results[key] for key in keys if key in results]
+                rows.append((str(n_classes), f"`{model}` ({name})", sounds, *figures(runs)))
     return "\n".join([*sizes(results), *table(columns, rows), ""])
 
 

@@ -199,6 +199,18 @@ def set_name(cfg: DictConfig, recipe: Recipe, choices: Mapping[str, Any]) -> str
     return str(cfg.dataset.name or recipe.directory_name(suffix))
 
 
+def generator_config(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """A generator configuration, with Hydra's own section.
+
+    Args:
+        config_name: Primary configuration of `generate_vimh.py`, such as `synth/generate_simple_saw`.
+        overrides: Hydra overrides, such as `dataset.size=256`.
+    """
+    inside_hydra = GlobalHydra.instance().is_initialized()
+    with nullcontext() if inside_hydra else initialize_configs(ROOT / "configs"):
+        return compose(config_name, list(overrides), return_hydra_config=True)
+
+
 def make_dataset(
     data_dir: str | Path, config_name: str, overrides: Sequence[str] = (), name: str | None = None
 ) -> None:
@@ -222,9 +234,7 @@ def make_dataset(
     data_dir = Path(data_dir).absolute()
     if os.path.exists(data_dir) and read_info(data_dir).generator is None:
         return
-    inside_hydra = GlobalHydra.instance().is_initialized()
-    with nullcontext() if inside_hydra else initialize_configs(ROOT / "configs"):
-        cfg = compose(config_name, list(overrides), return_hydra_config=True)
+    cfg = generator_config(config_name, overrides)
     if is_made(data_dir, recipe_config(cfg)):
         return
     recipe = Recipe.from_config(cfg, lambda section, slot, **arguments: instantiate(section, **arguments))

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "synth": {"code_cache", "sections"},
     "vimh": {"params", "migration", "sections", "plain"},
     "models": {"params", "param_tensors"},
-    "recipe": {"migration", "sections", "params", "perturb", "spectral", "synth", "vimh"},
+    "recipe": {"migration", "sections", "params", "perturb", "recordings", "spectral", "synth", "vimh"},
     "playback": {"spectral", "vimh", "recipe"},
     "generation": {"overrides", "hydra_versions", "recipe", "vimh"},
     "data": {"params", "param_tensors", "vimh"},
@@ -49,11 +49,11 @@ MAY_IMPORT = {
     "readings": {"params", "recordings", "spectral", "vimh", "models", "recipe", "data", "evaluation", "checkpoints"},
     "instrument": {
         *("sections", "params", "perturb", "recordings", "spectral", "synth", "vimh", "recipe", "playback", "models"),
-        *("evaluation", "pages", "live", "sheet", "checkpoints", "readings"),
+        *("evaluation", "pages", "live", "sheet", "readings"),
     },
     "callbacks": {"params", "recipe", "pictures"},
     "programs": {"overrides", "hydra_versions", "runs"},
-    "packing": {"hydra_versions", "params", "perturb", "recordings", "spectral", "vimh", "programs"},
+    "packing": {"hydra_versions", "params", "perturb", "recipe", "recordings", "spectral", "vimh", "programs"},
 }
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}
@@ -207,7 +207,7 @@ def defined_names():
     """Every name that src gives to a function, a class, a variable or an attribute."""
     for tree in TREES.values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 yield node.name
             elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
                 yield node.id if isinstance(node, ast.Name) else node.attr

@@ -187,7 +187,8 @@ def restore_datamodule(run: Run, trusted_modules: Sequence[str] = (), **wanted: 
         VIMHError: If the dataset is missing.
         CheckpointError: If it is another one than the run's, or the configuration names what is not trusted.
     """
-    makers = {"make_dataset": None, "stream": False, "stream_source": None}
+    makers = {"make_dataset": None, "stream": False}
+    makers |= dict.fromkeys(("stream_source", "recordings", "recordings_source"))
     changes = {key: item for key, item in makers.items() if key in run.config["data"]}
     changes |= {key: item for key, item in wanted.items() if item is not None}
     section = run.config["data"] | changes

@@ -84,15 +84,16 @@ class BatchOrder(Sampler[Tensor]):
     def on(self, device: torch.device) -> Iterator[Tensor]:
         """The same numbers on a device: a copy for each batch would wait for the step before it, one does not."""
         # A generator, so that an iterator that was made before `set_epoch` still gives the right epoch.
-        if self.seed is None:
-            order = torch.arange(self.n_samples)
-        else:
-            source = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
-            order = torch.from_numpy(self._shuffled(np.random.default_rng(source)))
-        order = order[: self.used][self.rank :: self.world_size]
+        order = torch.from_numpy(self.of_epoch(self.epoch))[: self.used][self.rank :: self.world_size]
         if device.type == "cuda":
             order = order.contiguous().pin_memory().to(device, non_blocking=True)
         yield from order.tensor_split(len(self))
+
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """Numbers of the samples of an epoch, of all devices."""
+        if self.seed is None:
+            return np.arange(self.n_samples)
+        return self._shuffled(np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,))))
 
     def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
         """Numbers of the samples of an epoch."""

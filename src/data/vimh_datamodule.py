@@ -18,6 +18,7 @@ from src.data.division import Division
 from src.data.stream import CPU, SOUNDS_OF_A_SEED, DeviceSource, Stream, device_stream
 from src.data.vimh_dataset import SPEC_RANGE, BatchFormat, JoinedSamples, Measure, MemoryDataset, Samples, VIMHDataset
 from src.errors import ConfigError, VIMHError, check_number
+from src.text import name_of
 from src.vimh.folder import is_there
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHReader, read_description
@@ -29,6 +30,9 @@ MOST_BYTES = 256_000_000  # of images that are read at once for either
 MOST_MEMORY = 2_000_000_000  # bytes of a computer's own memory that `in_memory: auto` takes
 SHARE_OF_MEMORY = 0.25  # of a computer's memory, or of what is free on a GPU, likewise
 CALIBRATION_PIECE = 500  # sounds that are made at a time
+
+STAGES = ("train", "val", "test")
+Renewed = Callable[[np.ndarray, int], tuple[Tensor, Tensor]]
 
 
 class VIMHDataModule(LightningDataModule):
@@ -65,6 +69,11 @@ class VIMHDataModule(LightningDataModule):
             sound and one third to scale them; as many as an epoch has where that is fewer. 0: none.
         balanced: Name of a head whose classes an epoch of training draws equally often, see `BatchOrder`; samples on
             which it does not act are a class of their own. None: every sample once.
+        recordings: Directory of the files that the dataset was packed from: its training sounds are read again, and
+            something else happens to each in every epoch. None: the stored images are trained on.
+        recordings_source: Reads them, and returns what makes images and levels of some of the training samples in an
+            epoch, by their places: see `src.packing.again.sounds_again`.
+        test_on: What is tested: `test`, or `train`, to see how well a network knows what it was trained on.
         make_dataset: Called with `data_dir` to make sure that the dataset is there. None: it must be.
 
     Attributes:
@@ -91,6 +100,9 @@ class VIMHDataModule(LightningDataModule):
         calibration_size: int = 6000,
         fold: int | str | None = None,
         balanced: str | None = None,
+        recordings: str | Path | None = None,
+        recordings_source: Callable[..., Renewed] | None = None,
+        test_on: str = "test",
     ) -> None:
         super().__init__()
         check_number("data.batch_size", batch_size, whole=True, least=1)
@@ -112,6 +124,12 @@ class VIMHDataModule(LightningDataModule):
             raise ConfigError("data.stream is true, but data.fold is set: there are no fresh sounds of some folds.")
         if stream and stream_source is None:
             raise ConfigError("data.stream is true, but data.stream_source is null: nothing makes sounds.")
+        if recordings is not None and (stream or recordings_source is None):
+            raise ConfigError(
+                f"data.recordings is {name_of(recordings)}, but "
+                + ("data.stream makes new sounds" if stream else "data.recordings_source is null: nothing reads them")
+                + ". Leave one of them out."
+            )
         if stream and balanced is not None:
             raise ConfigError(
                 f"data.balanced is {balanced!r}, but data.stream makes new sounds, whose classes are equally frequent. "
@@ -136,6 +154,9 @@ class VIMHDataModule(LightningDataModule):
         self.calibration_size = calibration_size
         self.fold = fold
         self.balanced = balanced
+        self.recordings = None if recordings is None else Path(recordings)
+        self.recordings_source = recordings_source
+        self.test_on = test_on
         self._stream: Stream | None = None
         self._workers: list[WorkerBatches] = []
         self._digest: str | None = None  # of the dataset's JSON, from its first opening on
@@ -169,6 +190,11 @@ class VIMHDataModule(LightningDataModule):
                 f"of {n_devices}."
             )
 
+    @property
+    def makes_sounds(self) -> bool:
+        """Whether sounds are made while a network trains."""
+        return self.stream or self.recordings is not None
+
     @cached_property
     def info(self) -> DatasetInfo:
         """The description of the dataset, from its JSON alone."""
@@ -196,12 +222,15 @@ class VIMHDataModule(LightningDataModule):
         """Where the samples of a stage come from, in their order; None where the dataset does not say.
 
         Args:
-            stage: `train`, `val` or `test`.
+            stage: One of `STAGES`.
         """
-        if (sources := self.division.sources) is None:
-            return None
-        numbers = {"train": self._division[1], "val": self._validation_parts[0], "test": self.division.test}
-        return sources.take(numbers[stage])
+        return None if (sources := self.division.sources) is None else sources.take(self._numbers_of(stage))
+
+    def _numbers_of(self, stage: str) -> np.ndarray:
+        """Numbers of the samples of a stage."""
+        if stage == "test":
+            return self.division.test
+        return self._validation_parts[0] if stage == "val" else self._division[1]
 
     @cached_property
     def train_set(self) -> Samples:
@@ -211,21 +240,22 @@ class VIMHDataModule(LightningDataModule):
     @cached_property
     def val_set(self) -> Samples:
         """The validation samples, by which a checkpoint is chosen."""
-        return self._samples(self._validation_parts[0])
+        return self._samples(self._numbers_of("val"))
 
     @cached_property
     def test_set(self) -> Samples:
-        """The test samples."""
-        if not len(self.division.test):
+        """The samples that are tested."""
+        numbers = self._numbers_of(self.test_on)
+        if not len(numbers):
             raise VIMHError(
                 f"{self.data_dir}: has no test samples. Train with test=false, use another dataset, or read its "
                 f"training samples with src/predict.py dataset={self.data_dir} split=train."
             )
-        return self._samples(self.division.test, self._test_files())
+        return self._samples(numbers, self._test_files())
 
     def _test_files(self) -> np.ndarray | None:
-        """Number of the file that each test sample comes from, `(sample,)`; None where there is no file of several."""
-        sources = self.sources_of("test")
+        """Number of the file of each tested sample, `(sample,)`; None where there is no file of several."""
+        sources = self.sources_of(self.test_on)
         names, numbers = np.unique([] if sources is None else sources.file, return_inverse=True)
         return numbers if len(names) < len(numbers) else None
 
@@ -236,16 +266,20 @@ class VIMHDataModule(LightningDataModule):
             numbers: Rising; those of `test` follow those of `train`.
             file: As for `VIMHDataset`.
         """
-        n_train = self.info.train_samples
-        is_train = numbers < n_train
-        found = [
-            VIMHDataset(split, numbers[some] - first, self.aux, self.measure, None if file is None else file[some])
-            for split, some, first in ((self.reader.train, is_train, 0), (self.reader.test, ~is_train, n_train))
-            if some.any()
-        ]
+        found = self._in_splits(numbers, self.aux, file)
         if self._is_in_memory:
             return functools.reduce(MemoryDataset.followed_by, map(MemoryDataset.load, found))
         return found[0] if len(found) == 1 else JoinedSamples(*found)
+
+    def _in_splits(self, numbers: np.ndarray, aux: Sequence[str], file: np.ndarray | None = None) -> list[VIMHDataset]:
+        """The same in their files, a set for each split."""
+        n_train = self.info.train_samples
+        is_train = numbers < n_train
+        return [
+            VIMHDataset(split, numbers[some] - first, aux, self.measure, None if file is None else file[some])
+            for split, some, first in ((self.reader.train, is_train, 0), (self.reader.test, ~is_train, n_train))
+            if some.any()
+        ]
 
     @cached_property
     def _is_in_memory(self) -> bool:
@@ -343,7 +377,7 @@ class VIMHDataModule(LightningDataModule):
         Only samples on which a parameter acts count; without any, the figure is NaN.
 
         Args:
-            stage: Split that is predicted: `val` or `test`.
+            stage: What is predicted, one of `STAGES`.
         """
         trained, index = self.spaced_training_samples(MAX_STATISTICS)["index"], self._labels(stage, "index")
         guess = _mean_of_active(trained, self._active(trained), mode=True)
@@ -356,7 +390,7 @@ class VIMHDataModule(LightningDataModule):
         Only samples on which a parameter acts count; without any, the figure is NaN.
 
         Args:
-            stage: Split that is predicted: `val` or `test`.
+            stage: What is predicted, one of `STAGES`.
         """
         trained = self.spaced_training_samples(MAX_STATISTICS)
         mean = _mean_of_active(trained["value"].double(), self._active(trained["index"]))
@@ -372,7 +406,7 @@ class VIMHDataModule(LightningDataModule):
 
     def _labels(self, stage: str, name: str) -> Tensor:
         """`index` or `value` of all samples of a stage, `(sample, head)`. Only some images at a time are in memory."""
-        return self._of_all(self.val_set if stage == "val" else self.test_set, name)
+        return self._of_all(getattr(self, f"{stage}_set"), name)
 
     def _of_all(self, samples: Samples, name: str) -> Tensor:
         """The same of some samples."""
@@ -390,13 +424,47 @@ class VIMHDataModule(LightningDataModule):
         return max(1, min(n_samples, MOST_BYTES // math.prod(self.info.image_shape)))
 
     def train_dataloader(self) -> Chunks:
-        """Shuffled training batches, or fresh sounds."""
-        if not self.stream or self.stream_source is None:
-            return self._loader(self.train_set, "train")
+        """Shuffled training batches, of stored samples or of their recordings perturbed anew, or fresh sounds."""
         self._close_stream()  # of an earlier training
-        n_samples = self.stream_size or len(self._division[1])
-        self._stream = self._stream_of(self.stream_source(self.info), n_samples)
+        if self.recordings is not None:
+            self._stream = self._renewed_stream()
+        elif self.stream and self.stream_source is not None:
+            n_samples = self.stream_size or len(self._division[1])
+            self._stream = self._stream_of(self.stream_source(self.info), n_samples)
+        else:
+            return self._loader(self.train_set, "train")
         return self._in_chunks(self._stream, self._stream, "train")
+
+    @cached_property
+    def _renewed(self) -> Renewed:
+        """Makes the images of training samples in an epoch."""
+        assert self.recordings_source is not None  # refused at the door
+        numbers = self._division[1]
+        found = self._in_splits(numbers, SPEC_RANGE)
+        files = found[0] if len(found) == 1 else JoinedSamples(*found)
+
+        def read(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            batch = files[places]
+            return batch["image"].numpy(), batch["aux"].numpy()
+
+        sources = self.sources_of("train")
+        return self.recordings_source(self.info, self.recordings, numbers, sources, read, self.order_seed)
+
+    def _renewed_stream(self) -> Stream:
+        """Training batches whose sounds are perturbed anew, made by a thread of the CPU."""
+        samples, renewed, pins = self.train_set, self._renewed, self._pins
+        order = BatchOrder(len(samples), self.batch_size, self._shuffles("train"), classes=self._balanced_classes())
+        of_epoch = functools.lru_cache(maxsize=2)(order.of_epoch)
+        to_tensors = BatchFormat(self.info.parameters, self.aux, self.measure)
+
+        def make(start: int, stop: int) -> dict[str, Tensor]:
+            epoch, first = divmod(start, len(samples))
+            chosen = of_epoch(epoch)[first : first + stop - start]
+            image, spec_range = renewed(chosen, 0 if order.seed is None else epoch)
+            made = {"image": image, "aux": to_tensors.aux_of(image, spec_range)}
+            return page_locked(samples[chosen] | made) if pins else samples[chosen] | made
+
+        return Stream(make, len(samples), **self._share)
 
     def _stream_of(self, source: Callable[[int, int], Batch], n_samples: int) -> Stream:
         """Batches of fresh sounds, made on a GPU that trains if the source can, or else by a thread of the CPU."""
@@ -416,14 +484,12 @@ class VIMHDataModule(LightningDataModule):
         return self._loader(self.val_set, "val")
 
     def test_dataloader(self) -> Chunks:
-        """Test batches in the order of the file."""
+        """Batches of what is tested, in the order of the file."""
         return self._loader(self.test_set, "test")
 
     def _loader(self, samples: Samples, stage: str) -> Chunks:
         """The batches of a stage, from wherever its samples are."""
-        trainer: Any = self.trainer
-        overfits = trainer is not None and trainer.overfit_batches > 0  # the same batches in every epoch
-        seed = self.order_seed if stage == "train" and not overfits else None
+        seed = self._shuffles(stage)
         classes = self._balanced_classes() if stage == "train" else None
         order = BatchOrder(len(samples), seed=seed, equal=stage == "train", classes=classes, **self._share)
         if self.num_workers:
@@ -438,6 +504,12 @@ class VIMHDataModule(LightningDataModule):
         ):
             samples, pins = samples.to(device), False
         return self._in_chunks(Batches(samples, order, pins), order, stage)
+
+    def _shuffles(self, stage: str) -> int | None:
+        """The seed of another order in every epoch; None where every epoch is the same."""
+        trainer: Any = self.trainer
+        overfits = trainer is not None and trainer.overfit_batches > 0
+        return self.order_seed if stage == "train" and not overfits else None
 
     def _in_chunks(self, batches: Any, sampler: Any, stage: str) -> Chunks:
         n_bytes = math.prod(self.info.image_shape)

@@ -5,6 +5,7 @@ import { clamp } from "../pages/formats.js";
 import { listenToKeys } from "../pages/keys.js";
 import { PlayerBar } from "../pages/player_bar.js";
 import { Answers, answersAbout } from "./answers.js";
+import { keepColumns } from "./columns.js";
 import { keep, presetOf } from "./keep.js";
 import { Keyboard } from "./keyboard.js";
 import { Knob } from "./knob.js";
@@ -63,6 +64,7 @@ export class Instrument {
     });
     this.knobs = parameters.map((parameter, p) => new Knob(parameter, hands(p)));
     find("#knobs").replaceChildren(...this.knobs.map(({ root }) => root));
+    keepColumns(find("#knobs"));
     this.sides = ["Sound", ...networks.map(({ title }) => title), "Refined"];
     this.bar = new PlayerBar(find("#player"), this.sides, {
       step: (places) => this.#toTest((this.#state.test ?? -1) + places),
@@ -116,7 +118,8 @@ export class Instrument {
     for (const id of ["#random", "#defaults", "#snap"]) find(id).disabled = !hasSynth;
     const same = fixed.map(({ name, value }) => `${name} ${Number(Number(value).toPrecision(4))}`).join(", ");
     find("#what").textContent = [
-      hasSynth ? "Drag up and down, or use arrow keys. Double click: back to the start." : "No synth made these sounds: the knobs show what is read.",
+      hasSynth ? "Drag, or use arrow keys." : "No synth made these sounds: the knobs show what is read.",
+      ...(networks.length && hasSynth ? ["In colour: what is read, its 90 % band, its error in steps."] : []),
       ...(same ? [`Fixed: ${same}.`] : []),
     ].join(" ");
     find("#own").hidden = !networks.length || !this.#engine.can.listen;
@@ -317,7 +320,7 @@ export class Instrument {
     const { player } = this.bar;
     const length = Math.max(...sides.map((side) => side?.wave.length ?? 0));
     const waves = sides.map((side) => padded((side ?? own).wave, length));
-    player.load(waves, this.#data.sample_rate, player.playing ? player.position : 0);
+    player.exchange(waves, this.#data.sample_rate);
     if (!sides[player.side]) player.choose(0);
     all("#player .play").forEach((button, side) => { button.disabled = !sides[side]; });
     this.stage.markSide(player.side);
@@ -329,7 +332,8 @@ export class Instrument {
     const [sensitivity, limits] = [this.#sensitivity, this.#limits];
     this.answers.show(this.#sound, limits?.texts ?? []);
     this.answers.fill(find("#numbers table"), this.#sound, sensitivity, limits?.std_steps ?? null);
-    this.knobs.forEach((knob, p) => knob.sense(sensitivity?.[p] ?? null, limits?.std_steps?.[p] ?? null));
+    const comes = this.#engine.can.limits && this.#sound.source !== "file";
+    this.knobs.forEach((knob, p) => knob.sense(sensitivity?.[p] ?? null, limits?.std_steps?.[p] ?? null, comes));
   }
 
   #showStep(step) {

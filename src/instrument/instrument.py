@@ -5,7 +5,7 @@ that a network is given; its answers are those of `predict`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -28,8 +28,9 @@ from src.spectral.representation import Representation
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
 
-Source = Literal["synth", "test", "file"]
-Settings = Mapping[str, Mapping[str, float]]  # name of each switch that is on to its settings
+MOST_KEPT = 4  # sounds
+SoundSource = Literal["synth", "test", "file"]
+Switched = Mapping[str, Mapping[str, float]]  # name of each switch that is on to its settings
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class PlayedNetwork:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SoundPicture:
     """What a representation makes of a sound.
 
     Attributes:
@@ -80,17 +81,17 @@ class PlayedSound:
         notes: What was done to it.
     """
 
-    source: Source
+    source: SoundSource
     name: str
     waveform: np.ndarray
-    picture: Picture
+    picture: SoundPicture
     value: np.ndarray | None
     readings: tuple[Reading, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Limits:
+class HearingLimits:
     """How well a sound's picture tells its parameters.
 
     Attributes:
@@ -101,6 +102,36 @@ class Limits:
 
     std: np.ndarray
     ridges: Sequence[Ridge]
+
+
+@dataclass(frozen=True)
+class KeepingRecipe(Recipe):
+    """A recipe that keeps the single sounds that it rendered last: that of an answer is asked for twice.
+
+    Attributes:
+        kept: Bytes of values to their sound.
+    """
+
+    kept: dict[bytes, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, recipe: Recipe, other: "KeepingRecipe | None" = None) -> "KeepingRecipe":
+        """The same recipe, keeping; together with another one that makes the same sounds."""
+        keeping = cls(recipe.config, recipe.synth, recipe.representation, recipe.space, recipe.perturbation)
+        if other is None or (recipe.config.get("synth"), recipe.space) != (other.config.get("synth"), other.space):
+            return keeping
+        return replace(keeping, kept=other.kept)
+
+    def render(self, value: np.ndarray) -> np.ndarray:
+        """As `Recipe` has it."""
+        if len(value) > 1:
+            return super().render(value)
+        key = value.astype(np.float64).tobytes()
+        if key not in self.kept:
+            while len(self.kept) >= MOST_KEPT:
+                del self.kept[next(iter(self.kept))]
+            self.kept[key] = super().render(value)
+        return self.kept[key]
 
 
 class Instrument:
@@ -127,7 +158,9 @@ class Instrument:
     ) -> None:
         if recipe is None and not networks:
             raise ConfigError(f"{info.title}: no synth made its sounds, so that without a network nothing is played.")
-        self.info, self.recipe, self.networks = info, recipe, tuple(networks)
+        self.info = info
+        self.recipe = None if recipe is None else KeepingRecipe.of(recipe)
+        self.networks = tuple(_keeping(network, self.recipe) for network in networks)
         self.samples = samples if playback is not None and not playback.silence else None
         self.playback = playback
         self.sample_rate, self.duration = self._sound_of(self.networks)
@@ -174,7 +207,7 @@ class Instrument:
 
     # ----- sounds
 
-    def play(self, value: np.ndarray, settings: Settings) -> PlayedSound:
+    def play(self, value: np.ndarray, settings: Switched) -> PlayedSound:
         """The sound of values.
 
         Args:
@@ -194,7 +227,7 @@ class Instrument:
             raise ConfigError(f"value must hold {len(self.space.varying)} finite numbers, one of each parameter.")
         return self.space.clip(value[None])[0].astype(np.float32)
 
-    def recall(self, number: int, settings: Settings) -> PlayedSound:
+    def recall(self, number: int, settings: Switched) -> PlayedSound:
         """A stored sample: its sound, its values, and its own picture unless a switch is on.
 
         Args:
@@ -209,11 +242,11 @@ class Instrument:
             raise ConfigError(f"There is no test sound {number}: there are {n_stored}, and they begin with 0.")
         batch = self.samples.read(np.arange(number, number + 1))
         (waveform,) = self.playback.sounds(batch, "test", number)
-        stored = None if settings else Picture(batch.image[0], batch.spec_range[0])
+        stored = None if settings else SoundPicture(batch.image[0], batch.spec_range[0])
         changed = self._through(waveform, settings)
         return self._heard("test", f"test sound {number}", changed, batch.value[0], stored)
 
-    def listen(self, audio: AudioSource, settings: Settings) -> PlayedSound:
+    def listen(self, audio: AudioSource, settings: Switched) -> PlayedSound:
         """A recording, as `predict` reads it.
 
         Args:
@@ -229,10 +262,10 @@ class Instrument:
         source = self._put_through(audio, settings) if settings else audio
         readings = tuple(read_audio(source, network.trained) for network in self.networks)
         first = readings[0]
-        picture = Picture(first.image, first.spec_range)
+        picture = SoundPicture(first.image, first.spec_range)
         return PlayedSound("file", first.name, first.waveform, picture, None, readings, first.notes)
 
-    def _put_through(self, audio: AudioSource, settings: Settings) -> AudioSource:
+    def _put_through(self, audio: AudioSource, settings: Switched) -> AudioSource:
         """A recording after the switches, at the rate of the networks."""
         waveform = resample(
             audio.blocks(0, round(MAX_SECONDS * audio.sample_rate)), audio.sample_rate, self.sample_rate
@@ -240,12 +273,17 @@ class Instrument:
         changed = self._through(waveform.astype(np.float32), settings)
         return AudioArray(audio.path, self.sample_rate, 1, audio.lossy, changed)
 
-    def _through(self, waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    def _through(self, waveform: np.ndarray, settings: Switched) -> np.ndarray:
         """A sound, `(time,)`, after the switches that are on."""
         return perturbed(waveform, perturbation_of(settings, self.switches, self.sample_rate, len(waveform)))
 
     def _heard(
-        self, source: Source, name: str, waveform: np.ndarray, value: np.ndarray, stored: Picture | None = None
+        self,
+        source: SoundSource,
+        name: str,
+        waveform: np.ndarray,
+        value: np.ndarray,
+        stored: SoundPicture | None = None,
     ) -> PlayedSound:
         """A sound of known values with its picture and the answers of all networks.
 
@@ -266,14 +304,14 @@ class Instrument:
         return PlayedSound(source, name, waveform, picture, value, tuple(readings))
 
     @staticmethod
-    def pictured(waveform: np.ndarray, representation: Representation) -> Picture:
+    def pictured(waveform: np.ndarray, representation: Representation) -> SoundPicture:
         """The picture of a sound, `(time,)`."""
         image, spec_range = images_of(representation, waveform[None])
-        return Picture(image[0], spec_range[0])
+        return SoundPicture(image[0], spec_range[0])
 
     # ----- answers
 
-    def resynthesized(self, value: np.ndarray) -> tuple[np.ndarray, Picture] | None:
+    def resynthesized(self, value: np.ndarray) -> tuple[np.ndarray, SoundPicture] | None:
         """The sound of an answer, `(parameter,)`, and its picture; None where no synth renders it."""
         if self.recipe is None:
             return None
@@ -307,7 +345,7 @@ class Instrument:
         """How far the picture of the clean sound moves with a grid step of each parameter, dB, `(parameter,)`."""
         return decibels_a_step(self._own_recipe, value)
 
-    def limits(self, value: np.ndarray) -> Limits | None:
+    def limits(self, value: np.ndarray) -> HearingLimits | None:
         """How well the picture of the clean sound tells its parameters; None where it shows no spectrogram."""
         recipe = self._own_recipe
         (waveform,) = recipe.render(value[None])
@@ -316,7 +354,7 @@ class Instrument:
         if found is None:
             return None
         std = np.sqrt(np.diag(found[0]))
-        return Limits(np.where(std > 0, std, np.nan), ridges_of(recipe, found[0], value))
+        return HearingLimits(np.where(std > 0, std, np.nan), ridges_of(recipe, found[0], value))
 
     def refinement(self, sound: PlayedSound) -> Iterator[RefinementStep]:
         """The search for the parameters of a sound, from the first network's answer on, or from the middle of all.
@@ -349,6 +387,14 @@ class Instrument:
             self.sensitivity(self.known(middle))
             self.limits(self.known(middle))
         yield
+
+
+def _keeping(network: PlayedNetwork, recipe: KeepingRecipe | None) -> PlayedNetwork:
+    """A network whose answers are rendered once, by the instrument's recipe if it makes the same sounds."""
+    own = network.trained.recipe
+    if own is None:
+        return network
+    return replace(network, trained=replace(network.trained, recipe=KeepingRecipe.of(own, recipe)))
 
 
 def is_alike(one: Representation, other: Representation) -> bool:

@@ -5,7 +5,12 @@ import { clamp, formatNumber, formatSigned } from "../pages/formats.js";
 import { placeOf, snapped, textOf, within } from "./state.js";
 
 const CENTRE = 60;
-const [RAIL, INNER, OUTER, SHARES, MOST_SHARE] = [42, 13, 31, 46, 12]; // radii, of 120 across
+// Radii, of 120 across: of the rail, of the ends of the pointers, and of the bands of one and of the other network.
+const [RAIL, INNER, OUTER] = [38, 12, 26];
+const BANDS = [45, 49.5];
+const [TOLD, BEYOND] = [33, 1.5]; // where the pointer of an answer begins, and how far it reaches over its band
+const [CLEAR, EDGE] = [3.5, 59]; // from the last band to the histogram, and where that ends
+const FEW = 16; // bins that are drawn as bars beside each other
 const SWEEP = 270; // degrees from the lowest value to the highest
 const TRAVEL = 180; // pixels of a drag over the whole range
 const FINE = 0.1;
@@ -26,12 +31,25 @@ function arc(low, high, radius) {
   return `M${spot(low, radius)}A${radius} ${radius} 0 ${large} 1 ${spot(high, radius)}`;
 }
 
-/** Bars from the rail outwards, one for each share, the largest of which has the full length. */
-function bars(shares) {
+/** The part of a ring between two places and two radii. */
+function wedge(low, high, from, to) {
+  const [inner, outer] = [from, to].map((radius) => `A${radius} ${radius} 0 0`);
+  return `M${spot(low, from)}L${spot(low, to)}${outer} 1 ${spot(high, to)}L${spot(high, from)}${inner} 0 ${spot(low, from)}Z`;
+}
+
+/**
+ * A histogram outside a radius: a wedge for each share, the largest of which reaches to the edge.
+ * @param {number[]} shares Of each class.
+ * @param {number} from Radius.
+ * @param {number} which Of the histograms that stand here, whose bars stand side by side. @param {number} of How many.
+ */
+function histogram(shares, from, which, of) {
   const most = Math.max(...shares, 1e-9);
+  const bins = Math.max(1, shares.length - 1);
+  const [begin, wide] = shares.length > FEW ? [-0.5, 1] : [0.5 * (which / of - 0.5), 0.5 / of];
   return shares.map((share, i) => {
-    const place = shares.length > 1 ? i / (shares.length - 1) : 0.5;
-    return share / most < 0.02 ? "" : ray(place, SHARES, SHARES + (MOST_SHARE * share) / most);
+    const [low, high] = [begin, begin + wide].map((places) => clamp((i + places) / bins, 0, 1));
+    return share / most < 0.01 ? "" : wedge(low, high, from, from + ((EDGE - from) * share) / most);
   }).join("");
 }
 
@@ -69,6 +87,7 @@ export class Knob {
     this.#value = value;
     const place = placeOf(this.#parameter, value);
     find(".pointer", this.root).setAttribute("d", ray(place, INNER, OUTER));
+    find(".turned", this.root).setAttribute("d", isKnown ? arc(0, place, RAIL) : "");
     this.root.classList.toggle("unknown", !isKnown);
     const text = textOf(this.#parameter, value);
     find(".value", this.root).textContent = text;
@@ -85,13 +104,13 @@ export class Knob {
   /** What the networks say: of each `value`, `low`, `high`, `shares`, `error` (steps) and `inside`. */
   tell(answers) {
     const drawn = [1, 2].map((side) => answers[side - 1] ?? null);
+    const outside = BANDS[Math.max(0, answers.length - 1)] + CLEAR;
     drawn.forEach((answer, i) => {
       const part = (name) => find(`.${name}.side-${i + 1}`, this.root);
       const [at, low, high] = ["value", "low", "high"].map((key) => placeOf(this.#parameter, answer?.[key] ?? null));
-      const radius = RAIL - 4 * i;
-      part("told").setAttribute("d", Number.isFinite(at) ? ray(at, RAIL - 5, SHARES + 1) : "");
-      part("reach").setAttribute("d", Number.isFinite(low) && Number.isFinite(high) ? arc(low, high, radius) : "");
-      part("shares").setAttribute("d", answer?.shares ? bars(answer.shares) : "");
+      part("told").setAttribute("d", Number.isFinite(at) ? ray(at, TOLD, BANDS[i] + BEYOND) : "");
+      part("reach").setAttribute("d", Number.isFinite(low) && Number.isFinite(high) ? arc(low, high, BANDS[i]) : "");
+      part("shares").setAttribute("d", answer?.shares ? histogram(answer.shares, outside, i, answers.length) : "");
     });
     const lines = answers.map((answer, i) => this.#line(answer, i + 1));
     find(".answers", this.root).replaceChildren(...lines);
@@ -100,14 +119,16 @@ export class Knob {
 
   #line({ value, error, inside }, side) {
     const line = element("span", { class: `side-${side}` }, element("b", {}, textOf(this.#parameter, value)));
-    if (Number.isFinite(error) && error !== null) line.append(" ", element("small", {}, this.#errorText(error)));
+    if (Number.isFinite(error) && error !== null) {
+      line.append(" ", element("small", { title: "Error of the answer, in steps" }, this.#errorText(error)));
+    }
     if (inside === false) line.classList.add("outside");
     return line;
   }
 
   #errorText(error) {
     if (this.#parameter.kind === "categorical") return error ? "wrong" : "right";
-    return Math.abs(error) < 0.005 ? "±0 steps" : `${formatSigned(error, Math.abs(error) < 10 ? 2 : 0)} steps`;
+    return Math.abs(error) < 0.005 ? "±0" : formatSigned(error, Math.abs(error) < 10 ? 2 : 0);
   }
 
   /** Where a search is; null: there is none. */
@@ -116,13 +137,17 @@ export class Knob {
     find(".found", this.root).setAttribute("d", Number.isFinite(place) ? ray(place, INNER, OUTER) : "");
   }
 
-  /** How far a step moves the picture, dB, and how many steps the picture leaves open; null: not known. */
-  sense(sensitivity, limit) {
+  /**
+   * How far a step moves the picture, dB, and how many steps the picture leaves open; null: not known, and what was
+   * said before stays, paler, if it `comes`.
+   */
+  sense(sensitivity, limit, comes) {
+    const line = find(".hears", this.root);
+    line.classList.toggle("waiting", sensitivity === null);
+    line.classList.toggle("empty", sensitivity === null && !comes);
+    if (sensitivity === null) return;
     this.#sensitivity = sensitivity;
     this.#limit = limit;
-    const line = find(".hears", this.root);
-    line.hidden = sensitivity === null;
-    if (line.hidden) return;
     const inaudible = sensitivity < INAUDIBLE;
     find("i", line).style.setProperty("--wide", sensitivity / (sensitivity + HEARD));
     find("span", line).textContent = inaudible ? "not seen here" : `${formatNumber(sensitivity, 1)} dB a step`;

@@ -17,7 +17,7 @@ import numpy as np
 
 from src.evaluation.refinement import RefinementStep
 from src.evaluation.scoring import parameter_errors
-from src.instrument.instrument import Instrument, Picture, PlayedSound
+from src.instrument.instrument import Instrument, PlayedSound, SoundPicture
 from src.readings.reading import Reading
 from src.readings.words import about_domain, reach, ridge_data
 from src.text import all_printable
@@ -82,7 +82,7 @@ def sound_message(number: int, instrument: Instrument, sound: PlayedSound) -> by
     return packed("sound", number, header | {"answers": answers}, parts)
 
 
-def picture_header(instrument: Instrument, picture: Picture) -> dict[str, Any]:
+def picture_header(instrument: Instrument, picture: SoundPicture) -> dict[str, Any]:
     """Levels of the pixels 0 and 255 in each channel."""
     channels = channels_of(instrument.info, True)
     quiet = np.array([-instrument.top_db, 0.0])  # where levels are not kept
@@ -96,7 +96,7 @@ def answer_of(instrument: Instrument, number: int, reading: Reading, value: np.n
     low, high = (ends[0] for ends in reach(space, reading.value[None], reading.reach_std[None]))
     active = space.active(reading.value[None])[0]
     numeric = active & ~space.categorical
-    answer = {
+    answer: dict[str, Any] = {
         "value": np.where(active, reading.value.astype(np.float64), np.nan),
         "low": np.where(numeric, low, np.nan),
         "high": np.where(numeric, high, np.nan),

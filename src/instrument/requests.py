@@ -89,8 +89,9 @@ def read_request(text: str) -> AnyRequest:
     try:
         return READER.validate_json(text, strict=True)
     except ValidationError as error:
-        if error.errors()[0]["type"].startswith("union_tag"):
-            raise ConfigError(f"The type of a request must be one of {', '.join(TYPES)}.") from error
+        first = error.errors()[0]
+        if not first["loc"] and first["type"] != "json_invalid":
+            raise ConfigError(f"A request is an object whose type is one of {', '.join(TYPES)}.") from error
         raise ConfigError(validation_in_words(error, "request")) from error
     except RecursionError as error:
         raise ConfigError("The request is nested too deeply.") from error

@@ -57,12 +57,14 @@ class Talk:
             return self.instrument.play(np.array(request.value), request.perturb)
         if isinstance(request, SampleRequest):
             return self.instrument.recall(request.number, request.perturb)
+        audio, self.audio = self.audio, None  # one that is refused leaves none
         if content is not None:
-            self.audio = None  # a file that is refused leaves none
-            self.audio = opened(request.name, content)
-        if self.audio is None:
+            audio = opened(request.name, content)
+        if audio is None:
             raise ConfigError("No recording was sent yet.")
-        return self.instrument.listen(self.audio, request.perturb)
+        sound = self.instrument.listen(audio, request.perturb)
+        self.audio = audio
+        return sound
 
     def _refinement(self, number: int) -> Generator[bytes, None, None]:
         """The steps of the search for the current sound, and its end."""

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.errors import ConfigError, NSMError
 from src.hydra_versions import initialize_configs, instantiate
 from src.perturb.chain import Perturbation
-from src.perturb.effects import VoiceParameter
+from src.perturb.effects import Effect, VoiceParameter
 from src.programs.command_line import config_names
 from src.programs.explain import find_cause
 from src.programs.old_names import answer_to_old_name
@@ -121,10 +121,21 @@ def make_perturbation(config: Mapping[str, Any], framing: Framing) -> Perturbati
     """
     sections = config.get(PERTURB, {})
     made = {name: _made(f"perturb.{name}", section) for name, section in sections.items()}
-    effects = {name: effect for name, effect in made.items() if not isinstance(effect, VoiceParameter)}
-    if made and not effects:
-        raise ConfigError(f"--perturb: {', '.join(made)} varies a voice alone, which recordings do not have.")
-    return Perturbation(effects, framing.sample_rate, framing.n_samples) if effects else None
+    return perturbation_of_recordings(made, framing, "--perturb") if made else None
+
+
+def perturbation_of_recordings(effects: Mapping[str, Effect], framing: Framing, option: str) -> Perturbation:
+    """The same from effects, in their order.
+
+    Args:
+        effects: Name to effect.
+        framing: How sounds are cut.
+        option: What chose them, for messages.
+    """
+    left = {name: effect for name, effect in effects.items() if not isinstance(effect, VoiceParameter)}
+    if not left:
+        raise ConfigError(f"{option}: {', '.join(effects)} varies a voice alone, which recordings do not have.")
+    return Perturbation(left, framing.sample_rate, framing.n_samples)
 
 
 def _made(what: str, section: Mapping[str, Any], **arguments: Any) -> Any:

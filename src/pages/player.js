@@ -4,6 +4,7 @@ import { calm } from "./dom.js";
 import { clamp } from "./formats.js";
 
 const FADE = 0.004; // s of a stop, and of a start within a sound
+const CROSS = 0.012; // s over which a sound gives way to another at once
 const SWITCH = 0.003; // s, time constant of a change of gains
 const LEAD = 0.02; // s from a start to its first sample
 
@@ -65,6 +66,11 @@ export class Player {
     Object.assign(this, { side: 0, playing: false, looping: false, matched: false, volume: 1, duration: 0 });
     this.#onChange = onChange;
     this.#onMove = onMove;
+  }
+
+  /** Take other sounds, Float32Array each, at the position of those before if they play. */
+  exchange(waves, rate) {
+    this.load(waves, rate, this.playing ? this.position + LEAD : 0);
   }
 
   /** Take other sounds, Float32Array each; what plays goes on with them, from `offset` on, s. */
@@ -160,15 +166,16 @@ export class Player {
     });
   }
 
-  #start() {
+  /** @param {number} before Seconds over which sounds before them fade; 0: there are none. */
+  #start(before = 0) {
     this.#output = Output.at(this.#rate);
     this.#output.wake(this);
     if (this.#offset >= this.duration) this.#offset = 0;
     this.#started = this.#now + LEAD;
     const { context } = this.#output;
-    this.#fade = new GainNode(context, { gain: this.#offset ? 0 : 1 });
+    this.#fade = new GainNode(context, { gain: this.#offset || before ? 0 : 1 });
     this.#fade.gain.setValueAtTime(this.#fade.gain.value, this.#started);
-    this.#fade.gain.linearRampToValueAtTime(1, this.#started + FADE);
+    this.#fade.gain.linearRampToValueAtTime(1, this.#started + (before || FADE));
     this.#fade.connect(context.destination);
     const gains = this.#gains();
     this.#voices = this.#waves.map((wave, side) => this.#voiceOf(wave, side === this.side ? gains[side] : 0));
@@ -192,24 +199,27 @@ export class Player {
     return { source, gain };
   }
 
-  #stop(offset) {
+  /** @param {number} offset Where they are then, s. @param {number} wait Seconds until they fade. */
+  #stop(offset, wait = 0, fade = FADE) {
     if (!this.playing) return;
+    const begin = this.#now + wait;
     this.#fade.gain.cancelScheduledValues(0);
-    this.#fade.gain.setValueAtTime(this.#fade.gain.value, this.#now);
-    this.#fade.gain.linearRampToValueAtTime(0, this.#now + FADE);
+    this.#fade.gain.setValueAtTime(this.#fade.gain.value, begin);
+    this.#fade.gain.linearRampToValueAtTime(0, begin + fade);
     this.#voices[0].source.onended = null;
-    for (const { source } of this.#voices) source.stop(this.#now + FADE);
+    for (const { source } of this.#voices) source.stop(begin + fade);
     this.#voices = [];
     this.#output.rest(this);
     this.#offset = offset;
     this.playing = false;
   }
 
+  /** Change what plays or where: if something plays, it fades while the other begins. */
   #restart(change) {
     const { playing } = this;
-    this.#stop(this.position);
+    this.#stop(this.position, LEAD, CROSS);
     change();
-    if (playing) this.#start();
+    if (playing) this.#start(CROSS);
     this.#onChange();
   }
 

@@ -122,7 +122,7 @@ class Perturbation:
         """Sounds after one stage, each of which some effect of the stage happens to."""
         filters = {name: effect for name in drawn if isinstance(effect := self.effects[name], Filter)}
         if filters:
-            bins = F.Bins.of(waveform, self.sample_rate)
+            bins = F.Bins.of(waveform, self.sample_rate, sum(effect.farthest for effect in filters.values()))
             return F.filtered(waveform, self._response(filters, drawn, bins), bins)
         ((name, own),) = drawn.items()
         return self.effects[name].apply(waveform, own.to(waveform.device), self.sample_rate)

@@ -158,13 +158,18 @@ class Effect(Settings, ABC):
 class Filter(Effect):
     """An effect that is a linear filter."""
 
+    @property
+    def farthest(self) -> float:
+        """By how much it shifts sounds, s, where that is more than `functional.MARGIN`; 0 where not."""
+        return 0.0
+
     @abstractmethod
     def response(self, drawn: Drawn, bins: F.Bins) -> Tensor:
         """Its frequency response, complex64, `(sound, freq)`."""
 
     def apply(self, waveform: Tensor, drawn: Drawn, sample_rate: int) -> Tensor:
         """Sounds through the filter alone."""
-        bins = F.Bins.of(waveform, sample_rate)
+        bins = F.Bins.of(waveform, sample_rate, self.farthest)
         return F.filtered(waveform, self.response(drawn, bins), bins)
 
 
@@ -358,7 +363,20 @@ class Onset(Filter):
         shift: s; above 0 silence comes in at the beginning and the end falls off, below 0 the beginning falls off.
     """
 
-    shift: Annotated[AnySpan, _within(-F.MARGIN, F.MARGIN, " s")] = Span(-0.01, 0.01)
+    shift: Annotated[AnySpan, _within(-10, 10, " s")] = Span(-0.01, 0.01)
+
+    @property
+    def farthest(self) -> float:
+        """The larger end, where filters have to be computed for it."""
+        most = max(map(abs, (self.shift.low, self.shift.high)))
+        return most if most > F.MARGIN else 0.0
+
+    def check(self, sample_rate: int, n_samples: int) -> str:
+        """Something of the sound must be left."""
+        duration = n_samples / sample_rate
+        if max(map(abs, (self.shift.low, self.shift.high))) < duration:
+            return ""
+        return f"shift is {self.shift.low:g} to {self.shift.high:g} s, but the sounds last {duration:g} s"
 
     def response(self, drawn: Drawn, bins: F.Bins) -> Tensor:
         """`functional.delay`."""

@@ -43,10 +43,10 @@ class Bins(NamedTuple):
     frequency: Tensor
 
     @classmethod
-    def of(cls, waveform: Tensor, sample_rate: int) -> "Bins":
-        """Those of sounds, `(sound, time)`."""
+    def of(cls, waveform: Tensor, sample_rate: int, shift: float = 0.0) -> "Bins":
+        """Those of sounds, `(sound, time)`, that are shifted by so many s at most beyond `MARGIN`."""
         n_samples = waveform.shape[1]
-        n_fft = fft_length(2 * n_samples + round(MARGIN * sample_rate))
+        n_fft = fft_length(2 * n_samples + round((MARGIN + shift) * sample_rate))
         number = torch.arange(n_fft // 2 + LANES, device=waveform.device).clamp(max=n_fft // 2)
         return cls(n_samples, sample_rate, n_fft, number * (sample_rate / n_fft))
 
@@ -279,7 +279,7 @@ def delay(bins: Bins, n_samples: Tensor) -> Tensor:
 
     Args:
         bins: Of the sounds.
-        n_samples: Whose absolute value is at most `MARGIN`, `(sound, 1)`.
+        n_samples: Whose absolute value is at most `MARGIN`, or what the bins are for, `(sound, 1)`.
     """
     whole = n_samples.floor()
     number = torch.arange(len(bins.frequency), device=n_samples.device)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from src.overrides import quoted
 
 # Keys of several programs whose values are paths.
-PATHS = ("ckpt_path", "run", "data_dir", "data.data_dir", "data.make_dataset.name", "output_dir")
+PATHS = ("ckpt_path", "run", "data_dir", "data.data_dir", "data.make_dataset.name", "data.recordings", "output_dir")
 # Other keys of paths: places of runs and of what belongs to them, where ${…} is useful, as in paths.log_dir.
 TEMPLATES = re.compile(r"(.*[._])?(dir|subdir|path|dirpath|filename)")
 

@@ -18,12 +18,11 @@ from src.evaluation.estimates import Answers, network_answers, surest, voted
 from src.evaluation.refinement import decibels_apart
 from src.evaluation.widening import Widening, deviation_of, perturbed
 from src.params import ParameterSpace, ParamSpec
-from src.recipe import PERTURB, Recipe, images_of, view_of
+from src.recipe import PERTURB, Recipe, images_of, recorded_as, source_of, view_of
 from src.recordings import Framing, find_onset
 from src.spectral.representation import Representation, SpectralRepresentation
-from src.vimh.info import DatasetInfo, packed_from
+from src.vimh.info import DatasetInfo
 
-RECORDINGS = "audio"  # the kind of `source` of a dataset of recordings
 N_PROBES = 64  # random sounds that show the training's peak, and which parameters act on level alone
 ALIKE = 1e-3  # relative difference of two waveforms up to which they are the same but for their level
 GAIN = 3.0  # dB either way, to see what depends on the level
@@ -190,22 +189,8 @@ def trained_on_recordings(
         VIMHError: If it does not say enough.
     """
     info = network_input.run.info
-    stated, channels, sound = source.get("representation"), source.get("channels"), sound_of(info)
-    agrees = isinstance(stated, Mapping) and all(item and stated.get(key) == item for key, item in sound.items())
-    if not (isinstance(stated, Mapping) and agrees and isinstance(channels, Mapping)):
-        raise VIMHError(
-            f"{info.title}: its description does not say how recordings became its images: source.representation, "
-            "source.channels, sample_rate and duration are needed, and have to agree. Pack the set again with "
-            "scripts/to_vimh.py."
-        )
     make = partial(instantiate_trusted, trusted_modules=trusted_modules)
-    representation = make(stated, slot="representation", channels=channels)
-    if tuple(representation.image_shape) != info.image_shape:
-        raise VIMHError(
-            f"{info.title}: source.representation makes images of {representation.image_shape}, and the network reads "
-            f"{info.image_shape}. Pack the set again with scripts/to_vimh.py."
-        )
-    framing = Framing.of_source(source, **sound)
+    representation, framing = recorded_as(info, source, make)
     return TrainedOn(
         **vars(network_input),
         representation=representation,
@@ -230,17 +215,6 @@ def with_hop(trained: TrainedOn, hop: float) -> TrainedOn:
             f"{trained.duration:g} s, from its onset on. Leave it out."
         )
     return replace(trained, framing=replace(trained.framing, hop=hop))
-
-
-def source_of(info: DatasetInfo) -> Mapping[str, Any] | None:
-    """How the recordings of a dataset became its samples, as its JSON has it; None where they are no recordings."""
-    source = packed_from(info)
-    return source if source.get("kind") == RECORDINGS else None
-
-
-def sound_of(info: DatasetInfo) -> dict[str, Any]:
-    """Sample rate and duration of a dataset, None where it does not say."""
-    return {"sample_rate": info.sample_rate, "duration": info.duration}
 
 
 def acts_on_level_alone(recipe: Recipe, probes: np.ndarray, p: int) -> bool:

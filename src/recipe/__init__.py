@@ -3,6 +3,7 @@
 from src.recipe.device import DeviceMaker
 from src.recipe.images import BLOCK, VIEW_SIZE, images_of, view_of
 from src.recipe.recipe import LOUDEST, WHOLE, Recipe
+from src.recipe.recorded import Recorded, recorded_as, source_of
 from src.recipe.settings import PERTURB, ROOT, differences, recipe_config
 
 __all__ = [
@@ -14,8 +15,11 @@ __all__ = [
     "WHOLE",
     "DeviceMaker",
     "Recipe",
+    "Recorded",
     "differences",
     "images_of",
     "recipe_config",
+    "recorded_as",
+    "source_of",
     "view_of",
 ]

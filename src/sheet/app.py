@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from src.live.page import IN_WORDS, page_routes
@@ -28,6 +28,7 @@ def sheet_app(content: SheetContent) -> Starlette:
         Route("/data/{split}/column/{number:int}", requests.column),
         Route("/data/{split}/images/{channel:int}/{numbers}", requests.images),
         Route("/data/{split}/record/{number:int}", requests.record),
+        Route("/data/{split}/whence/{number:int}", requests.whence),
         Route("/data/{split}/sound/{number:int}", requests.sound),
     ]
     return Starlette(routes=routes, exception_handlers=IN_WORDS)
@@ -71,6 +72,12 @@ class SheetRequests:
         split = self._split(request)
         number = _below(request.path_params["number"], len(split.samples), "record")
         return Response(split.row(number) + split.images(slice(number, number + 1)), media_type=BYTES)
+
+    def whence(self, request: Request) -> Response:
+        """The file of one record, and where the record begins in it."""
+        split = self._split(request)
+        number = _below(request.path_params["number"], len(split.samples), "record")
+        return JSONResponse(split.whence(number))
 
     async def sound(self, request: Request) -> Response:
         """The sound of one record, a WAV file; none is rendered for a page that has turned to another one meanwhile."""

@@ -1,6 +1,6 @@
 """What the page of a dataset shows: its description, its columns of numbers, its images.
 
-The page asks for these in three portions, from the server (`app`) or from the file that holds it (`saved`):
+The page asks for these in portions, from the server (`app`) or from the file that holds it (`saved`):
 
 description
     Plain data, once: texts, axes, colours, how many records there are.
@@ -9,6 +9,8 @@ column
 images
     Of some records and channels: the levels of the pixels 0 and 255, float32, `(record, channel, 2)`, then the pixels,
     uint8, `(record, channel, freq, time)`.
+whence
+    Of a record of recordings: the name of its file, and where it begins there, s, in JSON.
 """
 
 from collections.abc import Mapping
@@ -28,6 +30,7 @@ from src.text import one_line
 from src.vimh.axes import Axis, ChannelInfo, channels_of, limits
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import Batch, VIMHSplit
+from src.vimh.sources import Sources
 
 MOST_SAMPLES = 1024  # from which the colours are chosen
 MOST_TICKS = 8  # of an axis
@@ -42,14 +45,16 @@ class SplitContent:
 
     Args:
         samples: The records; one or more.
+        sources: Which files they come from; None where the dataset does not say.
 
     Attributes:
         channels: Of the images.
         specs: The parameters.
     """
 
-    def __init__(self, samples: VIMHSplit) -> None:
+    def __init__(self, samples: VIMHSplit, sources: Sources | None = None) -> None:
         self.samples = samples
+        self.sources = sources
         self.channels = channels_of(samples.info, samples.has_spec_range)
         self.specs = samples.info.parameters
         self._lock = Lock()  # of the table, which several requests ask for at the same time
@@ -99,16 +104,24 @@ class SplitContent:
             ends[:, number] = batch.spec_range if channel.ends is None else channel.ends
         return ends[:, channels].tobytes() + batch.image[:, channels].tobytes()
 
+    def whence(self, number: int) -> tuple[str, float]:
+        """The file of a record, in one line, and where the record begins in it, s; an empty name where it has none."""
+        if self.sources is None:
+            return "", 0.0
+        return one_line(str(self.sources.file[number])), float(self.sources.start[number])
+
     def start(self, n: int) -> "SplitContent":
         """The same of the first `n` records alone."""
         samples = self.samples
         exact = None if samples.exact is None else samples.exact[:n]
-        return SplitContent(VIMHSplit(samples.records[:n], samples.info, samples.path, exact))
+        sources = None if self.sources is None else self.sources.take(np.arange(n))
+        return SplitContent(VIMHSplit(samples.records[:n], samples.info, samples.path, exact), sources)
 
     def description(self) -> dict[str, Any]:
         """What the page knows of the split before it asks for a record."""
         return {
             "n": len(self.samples),
+            "sources": self.sources is not None,
             "channels": [
                 {**channel_data(channel), "ends": ends}
                 for channel, ends in zip(self.channels, self.color_ends, strict=True)

@@ -44,12 +44,16 @@ export class RecordView {
     return this.#sound !== null && (plot === this.wave || this.#record?.channel.columns.units === "s");
   }
 
-  /** Show a record: its title, entries of all columns, image, and the channel that the image is of. */
-  show(title, entries, image, channel) {
+  /**
+   * Show a record: its title, entries of all columns, image, the channel that the image is of, and the file that it
+   * comes from with its beginning there, s; null where it has none.
+   */
+  show(title, entries, image, channel, whence) {
     const levels = Float32Array.from(image.pixels, (pixel) => image.low + (pixel / 255) * (image.high - image.low));
     this.#record = { channel, levels, decimals: decimalsOf((channel.ends[1] - channel.ends[0]) / 25) };
     find("h2", this.#root).textContent = title;
     find("figcaption", this.#root).textContent = channel.name;
+    this.#fromFile(whence);
     const heads = ["Parameter", "Value", "Range"].map((name) => columnHead(name, name === "Value" ? "figure" : ""));
     const lines = this.#data.columns.map((column, number) => this.#line(column, entries[number]));
     fillTable(find("#values", this.#root), heads, lines);
@@ -76,6 +80,16 @@ export class RecordView {
     const marks = place === null ? [] : [["guess", Math.max(0, Math.min(1, place))]];
     const range = element("td", { role: "cell", "aria-hidden": "true" }, ...(grid ? track(marks, ends) : []));
     return row(rowHead(...withUnits(column.name, units)), cell("Value", text), range);
+  }
+
+  /** Say which file a record comes from; long paths are broken after a slash. */
+  #fromFile(whence) {
+    const line = find("#whence", this.#root);
+    line.hidden = whence === null;
+    if (whence === null) return;
+    const [file, start] = whence;
+    const parts = file.split(/(?<=[/_])/).flatMap((part) => [part, element("wbr")]);
+    line.replaceChildren("From ", element("b", {}, ...parts), ` at ${formatNumber(start)} s`);
   }
 
   /** What is the same in every record. */

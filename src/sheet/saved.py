@@ -5,6 +5,7 @@ type that is none. Its `id` says what it holds, such as `train-images-0`. The pa
 """
 
 import base64
+import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ BLOCK = 1 << 18  # bytes of a block before it is compressed; a record that has m
 SOUND_SHARE = 0.25  # of the file's bytes, left for sounds by the records
 MOST_ESTIMATED = 256  # sounds that Griffin-Lim reconstructs for a file; one takes a tenth of a second
 COMPRESSION = 6
+OF_A_NAME = 16  # bytes of a record, about, that the name of its file takes: names are much alike
 
 
 class SavedPage(NamedTuple):
@@ -105,6 +107,7 @@ def add_records(blocks: Blocks, name: str, split: SplitContent, spared: int, adv
         Number of the records.
     """
     of_columns = 4 / 3 * 4 * (len(split.specs) + 1)  # bytes of a record: numbers at random are hardly compressed
+    of_columns += 0 if split.sources is None else OF_A_NAME
     per_block, n_kept = records_per_block(split), 0
     while n_kept < len(split.samples) and (not blocks.texts or blocks.left > spared + n_kept * of_columns):
         end = min(n_kept + per_block, len(split.samples))
@@ -114,6 +117,8 @@ def add_records(blocks: Blocks, name: str, split: SplitContent, spared: int, adv
     kept = split.start(n_kept)
     for number in range(len(split.specs) + 1 if n_kept else 0):
         blocks.add(f"{name}-column-{number}", kept.column(number).tobytes())
+    if n_kept and split.sources is not None:
+        blocks.add(f"{name}-whence", json.dumps([kept.whence(number) for number in range(n_kept)]).encode())
     return n_kept
 
 

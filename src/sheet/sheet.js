@@ -234,8 +234,9 @@ async function showRecord() {
     if (open) {
       const shown = data.splits[split].channels;
       const { entries, images } = await source.record(split, record, data.columns.length, shown.length, signal);
+      const whence = data.splits[split].sources ? await source.whence(split, record, signal) : null;
       if (signal.aborted) return;
-      recordView.show(titleOf(record), entries, images[channel], shown[channel]);
+      recordView.show(titleOf(record), entries, images[channel], shown[channel], whence);
     }
     if (!player.playing) await new Promise((resolve) => setTimeout(resolve, WAIT));
     if (!signal.aborted) await loadSound(signal);

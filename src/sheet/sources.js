@@ -19,6 +19,8 @@ function unpackImages(bytes, nRecords, nChannels, nPixels) {
 
 const ENDED = "The program that feeds this page has ended. Start it again, and open the address that it prints.";
 
+const textOf = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
+
 const floatsOf = (bytes) => new Float32Array(bytes.slice().buffer);
 
 /** Asks the local server. */
@@ -46,6 +48,9 @@ class Server {
     const [images] = unpackImages(bytes.subarray(4 * nColumns), 1, nChannels, this.#nPixels);
     return { entries: floatsOf(bytes.subarray(0, 4 * nColumns)), images };
   }
+
+  /** The file of a record, and where the record begins in it, s. */
+  whence = async (split, number, signal) => textOf(await this.#get(`${split}/whence/${number}`, signal));
 
   /** Samples and rate of the sound of a record. */
   sound = async (split, number, signal) => decodeWav(await this.#get(`${split}/sound/${number}`, signal));
@@ -92,6 +97,8 @@ class File {
     const entries = Float32Array.from(await Promise.all(columns), (column) => column[number]);
     return { entries, images: await this.#images(split, number) };
   }
+
+  whence = async (split, number) => textOf(await this.#block(`${split}-whence`))[number];
 
   async sound(split, number) {
     const bytes = (await this.#block(`${split}-sound-${number}`)).slice();

@@ -49,8 +49,7 @@ from src.programs.output import (
 )
 from src.programs.run_dirs import checkpoint_to_read
 from src.programs.sweep import is_sweep, job_title
-from src.readings.network import source_of
-from src.recipe import ROOT, WHOLE, Recipe
+from src.recipe import ROOT, WHOLE, Recipe, source_of
 from src.sections import Flag, Modules, PositiveInt, Section, Text, WholeNumber, read_section
 from src.tasks.what_runs import network_of
 from src.vimh.info import DatasetInfo

@@ -111,10 +111,11 @@ def content_of(reader: VIMHReader, options: argparse.Namespace, channel: int | N
     """What the page of a dataset shows."""
     check_samples(reader.split(options.split))
     samples = {name: reader.split(name) for name in SPLITS}
+    sources = reader.sources or {}
     return SheetContent(
         title=reader.data_dir.resolve().name,
         info=reader.info,
-        splits={name: SplitContent(split) for name, split in samples.items() if len(split)},
+        splits={name: SplitContent(split, sources.get(name)) for name, split in samples.items() if len(split)},
         playback=Playback(reader.info, partial(instantiate_trusted, trusted_modules=options.trusted_modules)),
         facts=facts(reader.info),
         first=options.split,

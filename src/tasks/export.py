@@ -24,7 +24,7 @@ from src.models.predictor import Predictor
 from src.params import ParamSpec
 from src.programs.output import PlainTable, RankedLogger, console, plain_table, say_where, sign_of_life
 from src.programs.run_dirs import checkpoint_to_read
-from src.readings.network import source_of
+from src.recipe import source_of
 
 log = RankedLogger(__name__)
 

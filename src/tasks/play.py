@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from omegaconf import DictConfig
 
 from src.checkpoints.run import check_same_heads, load_run
 from src.checkpoints.trusted import instantiate_own, instantiate_trusted
 from src.errors import ConfigError, NSMError
+from src.generation import generator_config, set_name
 from src.instrument.app import MOST_BYTES, play_app
 from src.instrument.content import HOW_TO_TRAIN
 from src.instrument.instrument import Instrument, PlayedNetwork
@@ -25,7 +25,7 @@ from src.programs.output import RankedLogger, progress
 from src.programs.run_dirs import run_to_read
 from src.programs.signals import Terminated, end_now
 from src.readings.network import trained_on
-from src.recipe import ROOT, Recipe, recipe_config
+from src.recipe import ROOT, Recipe
 from src.runs import ChosenRun, find_runs
 from src.sections import Flag, Modules, Section, Text, WholeNumber, read_section
 from src.text import name_of, say
@@ -179,5 +179,9 @@ def instrument_alone(settings: InstrumentSettings) -> Instrument:
         reader = VIMHReader(settings.dataset)
         recipe = Recipe.from_info(reader.info, make)
         return Instrument(reader.info, recipe, (), reader.test, Playback(reader.info, make))
-    recipe = Recipe.from_config(recipe_config(compose(settings.generator)), instantiate_own)
-    return Instrument(recipe.info(recipe.directory_name()), recipe)
+    if not (ROOT / "configs" / f"{settings.generator}.yaml").is_file():
+        known = ", ".join(sorted(f"synth/{path.stem}" for path in (ROOT / "configs" / "synth").glob("*.yaml")))
+        raise ConfigError(f"generator={settings.generator}: there is no such configuration. Choose one of {known}.")
+    cfg = generator_config(settings.generator)
+    recipe = Recipe.from_config(cfg, instantiate_own)
+    return Instrument(recipe.info(set_name(cfg, recipe, cfg.hydra.runtime.choices)), recipe)

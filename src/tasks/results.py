@@ -81,7 +81,7 @@ def report_results(
         datamodule: Of the dataset that the metrics are of.
         about: What else the file holds; its `checkpoint` is printed.
         paths: The section `paths` of the configuration.
-        split: What the metrics are of, `val` or `test`.
+        split: What the metrics are of, `train`, `val` or `test`.
         confusions: From `confusions_of`.
     """
     visible = read_visible(Path(paths.log_dir), datamodule.data_dir.name)

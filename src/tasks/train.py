@@ -181,7 +181,7 @@ def about_run(
     n_sounds = len(datamodule.train_set)
     if datamodule.stream:  # other sounds in every epoch
         n_sounds = (datamodule.stream_size or n_sounds) * epochs
-    costs = {"sound_seconds": datamodule.worked, "waited_seconds": datamodule.waited} if datamodule.stream else {}
+    costs = {"sound_seconds": datamodule.worked, "waited_seconds": datamodule.waited} if datamodule.makes_sounds else {}
     return {
         "experiment_name": cfg.experiment_name,
         "dataset": datamodule.data_dir.name,
@@ -199,6 +199,12 @@ def prepared_datamodule(cfg: DictConfig) -> VIMHDataModule:
     """The datamodule, its dataset made if it was missing: the first process makes it, others wait."""
     log.debug("Dataset: %s", cfg.data.data_dir)
     data_dir = cfg.data.data_dir and Path(cfg.data.data_dir)  # in text, ${…} would be interpolated once more
+    if cfg.get("perturb") and cfg.data.get("recordings") is None:
+        raise ConfigError(
+            f"perturb is {', '.join(cfg.perturb)}, but data.recordings names no files that this could happen to. Name "
+            "the directory that a set of recordings was packed from. Sounds of a synth are perturbed when they are "
+            "made: generate_vimh.py perturb=NAME."
+        )
     datamodule = instantiate(cfg.data, data_dir=data_dir)
     if process_rank() == 0:
         datamodule.prepare_data()

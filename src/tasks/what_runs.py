@@ -26,7 +26,7 @@ def announce_run(
         module: With the network.
         trainer: Knows the devices.
         seed: Of everything random; None says nothing of it.
-        split: What is evaluated, `val` or `test`; None: a training, that is, of all splits.
+        split: What is evaluated, `train`, `val` or `test`; None: a training, that is, of all splits.
     """
     if is_sweep():
         return
@@ -41,10 +41,14 @@ def sounds_of(datamodule: VIMHDataModule, split: str | None = None) -> str:
     """How many sounds there are, or pictures, in words; `split` as in `announce_run`."""
     info = datamodule.info
     noun = "sounds" if info.sample_rate else "pictures"
+    if split == "train":
+        return f"{len(datamodule.train_set):,} training {noun}"
     if split == "val":
         return f"{len(datamodule.val_set):,} validation {noun}"
     if split == "test":
         return f"{info.test_samples:,} test {noun}"
+    if datamodule.recordings is not None:
+        return f"{info.train_samples + info.test_samples:,} {noun}, perturbed anew in every epoch,"
     if datamodule.stream:
         return f"{datamodule.stream_size or len(datamodule.train_set):,} fresh {noun} an epoch, after those"
     return f"{info.train_samples + info.test_samples:,} {noun}"
@@ -69,17 +73,17 @@ def early_end(trainer: Trainer) -> str | None:
 
 
 def waiting(datamodule: VIMHDataModule, seconds: float) -> str | None:
-    """What fresh sounds cost a training, in a sentence; None where it was trained on stored ones.
+    """What fresh or perturbed sounds cost a training, in a sentence; None where it was trained on stored ones.
 
     Args:
         datamodule: Has trained.
         seconds: Of the whole training.
     """
-    if not datamodule.stream:
+    if not datamodule.makes_sounds:
         return None
-    worked, waited = datamodule.worked, datamodule.waited
+    kind, worked, waited = "Fresh" if datamodule.stream else "Perturbed", datamodule.worked, datamodule.waited
     share = 100 * waited / max(seconds, waited, 1e-9)
     return (
-        f"Fresh sounds took {worked:.1f} s of processor time; the training waited {waited:.1f} of its {seconds:.1f} s "
+        f"{kind} sounds took {worked:.1f} s of processor time; the training waited {waited:.1f} of its {seconds:.1f} s "
         f"for them ({share:.0f} %)."
     )

@@ -448,7 +448,7 @@ def test_a_place_that_can_hold_no_dataset_is_refused_at_once(tmp_path, monkeypat
 def test_a_generator_that_fails_is_an_error_of_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(src.generation.subprocess, "run", lambda *args, **kwargs: SimpleNamespace(returncode=1))
     with pytest.raises(VIMHError, match=r"missing.*could not be made"):
-        VIMHDataModule(tmp_path / "new", make_dataset=functools.partial(make_dataset, **SAW)).prepare_data()
+        VIMHDataModule(tmp_path / "new", make_dataset=functools.partial(make_dataset, **SAW, name="new")).prepare_data()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,6 +17,7 @@ from src.evaluation.refinement import (
     box_step,
     refine,
     refinement_figures,
+    refinement_steps,
 )
 from src.generation import generate
 from src.params import ParameterSpace, ParamSpec
@@ -304,3 +305,33 @@ def test_refinement_of_the_saw_reaches_what_rounding_noise_leaves(recipe_of):
     assert std.shape == true.shape
     error = np.median(np.abs(found.value - true) / steps_of(recipe), axis=0)
     assert (error < 2 * 0.6745 * np.median(std, axis=0)).all(), error
+
+
+# ----- step by step
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_the_steps_of_a_search_end_where_refine_ends_and_come_nearer_all_the_time(recipe_of, level):
+    recipe = recipe_of()
+    value = recipe.space.value_from_uniform(np.random.default_rng(5).random((3, 2)))
+    image, spec_range = recipe.represent(recipe.render(value))
+    start = recipe.space.clip(value + recipe.space.step * np.array([[0.7, -0.6]]))
+    found = refine(recipe, image[:1], spec_range[:1] if level else None, start[:1])
+    steps = list(refinement_steps(recipe, image[0], spec_range[0] if level else None, start[0]))
+    assert steps[0].residual == found.residual_before[0]
+    np.testing.assert_allclose(steps[0].value, start[0])
+    np.testing.assert_array_equal(steps[-1].value, found.value[0])
+    assert (steps[-1].residual, steps[-1].n_renders) == (found.residual[0], found.n_renders[0])
+    assert [step.n_renders for step in steps] == sorted(step.n_renders for step in steps)
+    assert steps[-1].residual < steps[0].residual
+
+
+def test_a_search_can_be_left_at_any_step(recipe_of):
+    recipe = recipe_of()
+    value = (recipe.space.low + recipe.space.high) / 2
+    image, spec_range = recipe.represent(recipe.render(value[None]))
+    for n in range(3):
+        steps = refinement_steps(recipe, image[0], spec_range[0], value + recipe.space.step / 2)
+        for _ in range(n):
+            next(steps)
+        steps.close()

@@ -250,7 +250,7 @@ def test_the_order_of_effects_is_part_of_a_set(recipe_of):
         (effects.Gain, {"probability": 1.5}, "probability is 1.5; it must be within 0 and 1"),
         (effects.Gain, {"loudness": 3}, "loudness does not belong here"),
         (effects.LowPass, {"order": 3}, "order is 3; it must be 2, 4, 6 or 8"),
-        (effects.Onset, {"shift": 0.5}, "shift is 0.5 to 0.5; it must be within -0.04 and 0.04 s"),
+        (effects.Onset, {"shift": 50}, "shift is 50 to 50; it must be within -10 and 10 s"),
         (effects.MeasuredRoom, {}, "directory is missing"),
     ],
 )
@@ -259,11 +259,23 @@ def test_impossible_settings_are_one_sentence(kind, settings, message):
         kind(**settings)
 
 
+@pytest.mark.parametrize("shift", [0.3, -0.3])
+def test_a_sound_and_its_room_are_shifted_by_most_of_its_length(shift):
+    room, n = effects.Room(rt60=2.0, direct_ratio=0.0), round(abs(shift) * RATE)
+    perturbations = [chain(room=room), chain(onset=effects.Onset(shift=shift), room=room)]
+    still, moved = (each.apply(sounds(), each.draws(0, 8, 1)) for each in perturbations)
+    before, after = (still[:, :-n], moved[:, n:]) if shift > 0 else (still[:, n:], moved[:, :-n])
+    torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
+    assert shift < 0 or moved[:, :n].abs().max() < 2e-6
+
+
 def test_settings_that_sounds_cannot_hold_are_refused():
     with pytest.raises(ConfigError, match=r"perturb\.low: cutoff is up to 5000 Hz, but sounds of 8000 Hz hold less"):
         chain(low=effects.LowPass(cutoff=5000))
     with pytest.raises(ConfigError, match=r"perturb\.room: pre_delay is up to 0\.5 s, but the sounds last 0\.5 s"):
         chain(room=effects.Room(pre_delay=0.5))
+    with pytest.raises(ConfigError, match=r"perturb\.onset: shift is -0\.5 to 0\.1 s, but the sounds last 0\.5 s"):
+        chain(onset=effects.Onset(shift=[-0.5, 0.1]))
     with pytest.raises(ConfigError, match=r"perturb\.mp3: bitrate is 32 to 128; at 8000 Hz MP3 has 8 to 64 kbit/s"):
         chain(mp3=effects.MP3(bitrate=[32, 128]))
     with pytest.raises(ConfigError, match=r"perturb\.mp3: MP3 has sample rates of 8000, .* Hz, the sounds 9000"):

@@ -1,6 +1,7 @@
 """Datasets to show: of this project and of other programs, small, odd and hostile."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from src.sheet.content import SheetContent, SplitContent
 from src.vimh.format import INFO_NAME, METADATA_BYTES_2_0, SPLITS, record_dtype
 from src.vimh.info import DatasetInfo
 from src.vimh.reader import VIMHReader
+from src.vimh.sources import Sources
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">'&</script>\u202e"
 NUMBER = {"min": 0.0, "max": 1.0, "step": 0.25}
@@ -66,6 +68,16 @@ def content_of(data_dir: Path, **changes) -> SheetContent:
         "facts": {"a fact": HOSTILE},
     }
     return SheetContent(**parts | changes)
+
+
+def with_files(content: SheetContent, name: str = "words/no.wav") -> SheetContent:
+    """The same whose records come from files, all of one name but for the number in front."""
+
+    def of(split: SplitContent) -> SplitContent:
+        rows = [(f"{n}/{name}", f"{n / 4}", "group", "", "0") for n in range(len(split.samples))]
+        return SplitContent(split.samples, Sources.of(rows))
+
+    return replace(content, splits={key: of(split) for key, split in content.splits.items()})
 
 
 def page_data(page: str) -> dict:

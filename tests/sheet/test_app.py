@@ -2,17 +2,18 @@
 
 import asyncio
 import io
+import json
 import threading
 
 import numpy as np
 import pytest
 import soundfile
 from asking import ask
-from datasets import HOSTILE, content_of, page_data, write_foreign
+from datasets import HOSTILE, content_of, page_data, with_files, write_foreign
 
 from src.errors import ConfigError
 from src.sheet.app import sheet_app
-from src.text import printable
+from src.text import one_line, printable
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,14 @@ def test_numbers_images_and_records_are_those_of_the_content(app, content):
     assert ask(app, "/data/test/column/1").body == split.column(1).tobytes()
     assert ask(app, "/data/test/images/0/3,0,12").body == split.images(np.array([3, 0, 12]))
     assert ask(app, "/data/test/record/5").body == split.row(5) + split.images(slice(5, 6))
+
+
+def test_a_record_of_a_file_says_which_and_where_in_it(content):
+    app = sheet_app(with_files(content, HOSTILE))
+    assert json.loads(ask(app, "/data/test/whence/6").body) == [f"6/{one_line(HOSTILE)}", 1.5]
+    assert "\u202e" not in ask(app, "/data/test/whence/6").body.decode()
+    assert ask(app, "/data/test/whence/13").status == 404
+    assert page_data(ask(app).body.decode())["splits"]["test"]["sources"] is True
 
 
 def test_a_sound_is_what_the_values_make(app, content):

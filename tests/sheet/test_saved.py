@@ -1,13 +1,14 @@
 """The page of a dataset as one file."""
 
 import base64
+import json
 import re
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from datasets import HOSTILE, content_of, page_data, write_foreign
+from datasets import HOSTILE, content_of, page_data, with_files, write_foreign
 
 from src.checkpoints.trusted import instantiate_trusted
 from src.errors import ConfigError
@@ -46,6 +47,19 @@ def test_a_file_holds_what_the_server_would_send(content, page):
     assert sound == pytest.approx(rendered / max(1, np.abs(rendered).max()), abs=1e-4)
     assert data["saved"]["sounds"] == {"train": 51, "test": 13}
     assert data["saved"]["rate"] == 8000
+
+
+def test_a_file_holds_the_files_of_its_records_and_of_no_others(content, page, monkeypatch):
+    monkeypatch.setattr("src.sheet.saved.BLOCK", 8 * 1024)  # of 8 records
+    assert not [name for name in blocks_of(page) if "whence" in name]
+    found = with_files(content)
+    for most_bytes in (10_000_000, 40_000):
+        saved = saved_page(found, most_bytes).content.decode()
+        blocks, splits = blocks_of(saved), page_data(saved)["splits"]
+        for name, about in splits.items():
+            whence = [list(found.splits[name].whence(number)) for number in range(about["n"])]
+            assert json.loads(blocks[f"{name}-whence"]) == whence
+    assert splits["train"]["n"] < len(content.splits["train"].samples)
 
 
 def test_it_says_what_it_holds(page):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import CONTRASTS, FAULTS, WIDTHS, Page, Served, browse, look
-from datasets import HOSTILE, KINDS, content_of, write_foreign
+from datasets import HOSTILE, KINDS, content_of, with_files, write_foreign
 
 from src.sheet.saved import saved_page
 from src.text import printable
@@ -412,12 +412,13 @@ def files(tmp_path_factory, saw_dir):
     found = {"saw": content_of(saw_dir)}
     for name, keys in ODD.items():
         found[name] = content_of(write_foreign(directory / name / "set", **keys), title=HOSTILE)
+    found["files"] = with_files(found["saw"], f"{'a_long/' * 6}{'name' * 60}{HOSTILE}.wav")
     for name, content in found.items():
         (directory / f"{name}.html").write_bytes(saved_page(content, 20_000_000).content)
     return {name: (directory / f"{name}.html").as_uri() for name in found}
 
 
-@pytest.mark.parametrize("name", ["saw", *ODD])
+@pytest.mark.parametrize("name", ["saw", "files", *ODD])
 @pytest.mark.parametrize("width", [320, *WIDTHS])
 def test_nothing_overlaps_and_nothing_is_cut(driver, files, name, width):
     look(driver, width)
@@ -516,6 +517,19 @@ def test_classes_have_boxes_with_their_names(driver, files, tmp_path_factory):
     assert (shown[1], shown[2]) == ("off", "–")
     inactive = page.run("return document.querySelectorAll('.class .count')[5].textContent")
     assert inactive == f"{count}"
+
+
+def test_a_record_says_which_file_it_is_from_and_where_it_begins(driver, files):
+    page = SheetPage(driver, files["files"])
+    page.press(HOME, RIGHT, RIGHT, ENTER)
+    page.wait(lambda: page.shown("#whence"))
+    text = page.text("#whence")
+    assert text.startswith("From 2/a_long/a_long/") and text.endswith(".wav at 0.500 s")
+    assert driver.title != "broken" and page.complaints() == []
+    page = SheetPage(driver, files["saw"])
+    page.press(HOME, ENTER)
+    page.wait(lambda: page.shown("#record") and page.text("#values tbody"))
+    assert not page.shown("#whence")
 
 
 def test_a_set_without_sounds_says_why(driver, files):

@@ -16,6 +16,7 @@ import src.eval
 import src.tasks.evaluate
 import src.tasks.train
 import src.train
+from src.checkpoints.run import load_run, restore_datamodule
 from src.data.vimh_datamodule import VIMHDataModule
 from src.errors import CheckpointError, ConfigError, VIMHError
 from src.models.vimh_module import VIMHLitModule
@@ -112,6 +113,22 @@ def test_evaluation_on_the_validation_samples_reproduces_the_last_epoch(trained_
     assert all(share >= 0.5 for share in covered)
 
 
+def test_evaluation_on_the_training_samples_is_of_each_of_them_once(trained_run, evaluated, tmp_path):
+    ckpt_path = trained_run.run_dir / "checkpoints" / "last.ckpt"
+    metrics = evaluated(ckpt_path, "split=train")
+    assert metrics.keys() == {f"train/{figure}" for figure in TEST_FIGURES}
+    run = load_run(ckpt_path)
+    samples = restore_datamodule(run).train_set[:]
+    with torch.no_grad():
+        logits = run.module(samples["image"], samples["aux"])
+        assert metrics["train/loss"] == pytest.approx(run.module.compute_loss(logits, samples).item(), rel=1e-5)
+    for head, name in enumerate(run.info.parameter_names):
+        right = logits[name].argmax(1) == samples["index"][:, head]
+        assert metrics[f"train/{name}_acc"] == pytest.approx(right.double().mean().item())
+    heads = json.loads((tmp_path / "results.json").read_text())["heads"]
+    assert heads["note_velocity"]["majority"] == samples["index"][:, 0].bincount().max() / len(samples["index"])
+
+
 def test_best_and_last_checkpoints_are_calibrated_on_sounds_of_their_own(trained_run):
     state = {path.name: torch.load(path, weights_only=True) for path in trained_run.run_dir.glob("checkpoints/*.ckpt")}
     assert len(state) == 2
@@ -141,7 +158,7 @@ def test_a_network_is_not_evaluated_on_other_heads(trained_run, evaluated, saw_d
 @pytest.mark.parametrize(
     ("overrides", "error", "facts"),
     [
-        (["split=train"], ConfigError, r"split is 'train'.*val, test"),
+        (["split=all"], ConfigError, r"split is 'all'.*train, val, test"),
         (["data_dir=/no/such/place"], VIMHError, r"/no/such/place"),
         (["batch_size=0"], CheckpointError, r"batch_size is 0"),
     ],
@@ -333,7 +350,7 @@ def test_a_checkpoint_of_another_network_is_not_gone_on_with(program, arguments,
     assert str(ckpt_path) in err
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_the_program_evaluates(program, trained_run, tmp_path, split):
     ckpt_path = trained_run.run_dir / "checkpoints" / "last.ckpt"
     places = [f"paths.log_dir={tmp_path}/logs", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]

@@ -1,0 +1,88 @@
+"""Classical methods: what they must do by their equations, and what is kept of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from scripts import references
+from scripts.references import (
+    METHODS,
+    Features,
+    Problem,
+    Sounds,
+    cells,
+    error_on,
+    interpolated,
+    kernel,
+    solve_ridge,
+    tables,
+)
+
+
+@pytest.fixture(scope="module")
+def problem(recipe_of):
+    """400 sounds of the saw set to fit to, and 100 to choose by."""
+    recipe = recipe_of("dataset.size=8")
+    space = recipe.space
+    value = space.value_from_uniform(np.random.default_rng(0).random((500, len(space.varying))))
+    image, spec_range = recipe.represent(recipe.render(value))
+    normalized = space.normalized_from_value(value)
+    index = np.stack([spec.index_from_normalized(normalized[:, p]) for p, spec in enumerate(space.varying)], axis=1)
+    both = Sounds(image, spec_range, normalized, index)
+    train, val = (Sounds(*(column[part] for column in both)) for part in (slice(400), slice(400, None)))
+    return Problem(train, val, recipe, seconds=2.0)
+
+
+def test_a_kernel_is_one_at_no_distance_and_gaussian_elsewhere():
+    x = np.random.default_rng(1).normal(size=(5, 3))
+    found = kernel(x, x, 2.0)
+    squares = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(found, np.exp(-squares / 8), atol=1e-12)
+
+
+def test_ridge_without_penalty_goes_through_what_it_was_fitted_to():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
+    weights = solve_ridge(x, y, 0.5, 1e-10)
+    np.testing.assert_allclose(kernel(x, x, 0.5) @ weights, y, atol=1e-6)
+
+
+def test_interpolation_between_neighbours_is_exact_for_what_is_linear():
+    rng = np.random.default_rng(3)
+    x, seen, slope = rng.normal(size=(300, 4)), rng.normal(size=(70, 4)) / 2, rng.normal(size=(4, 3))
+    found = interpolated(x, x @ slope + 1, seen, 60)
+    np.testing.assert_allclose(found, seen @ slope + 1, atol=1e-4)
+
+
+def test_all_components_keep_all_differences_between_pictures(problem):
+    few = Sounds(*(column[:200] for column in problem.train))
+    features = Features(few, weight=0.0)
+    found, pixels = features.of(few) * features.scale, few.pixels.astype(np.float64)
+    apart = np.linalg.norm(pixels[:50, None] - pixels[None, 50:100], axis=2)
+    np.testing.assert_allclose(np.linalg.norm(found[:50, None] - found[None, 50:100], axis=2), apart, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_reads_sounds_far_better_than_their_mean_does(problem, name):
+    fitted = METHODS[name](problem)
+    guess = np.broadcast_to(problem.train.normalized.mean(axis=0), problem.val.normalized.shape)
+    assert error_on(fitted.predict(problem.val), problem.val) < 0.5 * error_on(guess, problem.val)
+    assert fitted.kept > 0
+    assert fitted.multiply_adds > 0
+
+
+def test_cells_are_named_once_and_those_with_refinement_have_a_method():
+    keys = [cell.key for cell in cells()]
+    assert len(keys) == len(set(keys))
+    assert {cell.method.removesuffix(references.LATER) for cell in cells()} == set(METHODS)
+
+
+def test_a_table_names_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(references, "NETWORKS", tmp_path / "none.json")
+    one = {"kept": 7, "multiply_adds": 2_000_000, "seconds": 3.2, "ms": 0.5, "acc": 0.9, "nmae": 0.01, "steps": 0.2,
+           "median_steps": 0.1}  # fmt: skip
+    found = tables({"basic, kernel ridge, 3 min": json.loads(json.dumps(one))})
+    assert "| kernel ridge | 3 | 7 | 2.00 | 3 | 0.50 | 0.900 | 0.0100 | 0.200, 0.100 |" in found
+    n_cells = sum(cell.set == "basic" for cell in cells())
+    assert f"{n_cells - 1} cells are not measured yet." in found
