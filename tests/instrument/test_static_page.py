@@ -3,9 +3,7 @@
 import base64
 import functools
 import json
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from browsing import Page, browse, look
 
+from scripts.time_play_page import OPEN, hosted
 from src.generation import generate
 from src.instrument.instrument import Instrument
 from src.instrument.messages import answer_of
@@ -32,8 +31,8 @@ SETS = {
 }
 N_SETTINGS = 50
 UNTRAINED = (
-    *("model=cnn_micro", "data.make_dataset=null", "data.batch_size=16", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"),
-    "logger=many_loggers",
+    *("model=cnn_micro", "data.make_dataset=null", "data.batch_size=16", "trainer.max_epochs=1"),
+    *("trainer.log_every_n_steps=1", "logger=many_loggers"),
 )
 # Asks an engine of the page's own kind for a sound, and packs what comes.
 ASK = """
@@ -51,21 +50,10 @@ engine.onmessage = (message) => {
     found.sound = { ...message, arrays: undefined };
     found.waveform = bytes(message.arrays.waveform);
     found.picture = bytes(message.arrays.picture);
-    found.ms = performance.now() - begun;
   }
   if (message.type === "sensitivity") done({ ...found, sensitivity: message.db_per_step });
 };
-const begun = performance.now();
 engine.send({ type: "sound", id, value });
-"""
-OPEN = """
-const done = arguments[0];
-import(new URL("instrument/static/static_engine.js", document.baseURI)).then(({ StaticEngine }) => {
-  window.engine = new StaticEngine(JSON.parse(document.querySelector("#data").textContent));
-  engine.onstate = done;
-  engine.onmessage = ({ text }) => done(text);
-  engine.open();
-});
 """
 
 
@@ -85,16 +73,8 @@ def driver():
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A directory, and its address on a server of files."""
     root = tmp_path_factory.mktemp("host")
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield root, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with hosted(root) as address:
+        yield root, address
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,7 +85,7 @@ def voices() -> Iterator[None]:
         yield
 
 
-def hosted(instrument: Instrument, host: tuple[Path, str], name: str) -> Hosted:
+def written(instrument: Instrument, host: tuple[Path, str], name: str) -> Hosted:
     """Write the page of an instrument into a folder below the host's root."""
     root, address = host
     folder.write_folder(root / "some" / name, folder.page_files(instrument, default_cache(), lambda n: None))
@@ -134,7 +114,7 @@ def page_of_set(request, recipe_of, compose_run, host, tmp_path_factory: pytest.
     data_dir = place / recipe.directory_name()
     generate(recipe, data_dir)
     train(compose_run(place / "run", *UNTRAINED, f"data.data_dir={data_dir}"))
-    return hosted(instrument_with(place / "run" / "checkpoints" / "last.ckpt", place), host, request.param)
+    return written(instrument_with(place / "run" / "checkpoints" / "last.ckpt", place), host, request.param)
 
 
 def test_it_sounds_looks_and_answers_as_python_does(driver, page_of_set: Hosted):
@@ -158,7 +138,8 @@ def test_it_sounds_looks_and_answers_as_python_does(driver, page_of_set: Hosted)
 
 def decibels_under(difference: np.ndarray, sound: np.ndarray) -> float:
     """Power of a difference below that of a sound."""
-    return float(10 * np.log10(np.square(difference, dtype=np.float64).mean() / np.square(sound, dtype=np.float64).mean()))
+    power, ours = (np.square(part, dtype=np.float64).mean() for part in (difference, sound))
+    return float(10 * np.log10(power / ours))
 
 
 def check_answer(found, instrument: Instrument, wanted) -> None:
@@ -176,3 +157,55 @@ def check_answer(found, instrument: Instrument, wanted) -> None:
     np.testing.assert_allclose(found["apart"], answer["apart"], atol=0.1)
     assert found["zone"] == answer["zone"]
     assert found["trust"].partition(":")[0] == answer["trust"].partition(":")[0]
+
+
+# ----- the page
+
+
+@pytest.fixture(scope="module")
+def two(trained_run, host, tmp_path_factory: pytest.TempPathFactory) -> Hosted:
+    """A page with two networks, the last epoch of a training and its best one."""
+    last, first = (trained_run.run_dir / "checkpoints" / name for name in ("last.ckpt", "epoch_000.ckpt"))
+    return written(instrument_with(last, tmp_path_factory.mktemp("logs"), first), host, "two")
+
+
+class StaticPage(Page):
+    """The page, opened; it loads a runtime of 11 MB first."""
+
+    def wait(self, condition, seconds=60.0):
+        super().wait(condition, seconds)
+
+    def answers(self):
+        return self.texts(".knob .answers > .side-1 b")
+
+
+def test_a_knob_changes_the_sound_and_what_two_networks_read(driver, two: Hosted):
+    look(driver, 1280)
+    page = StaticPage(driver, two.address)
+    page.wait(lambda: len(page.texts("#said article")) == 2)
+    before = page.answers()
+    assert len(before) == len(two.instrument.space.varying)
+    driver.find_elements("css selector", ".dial")[0].send_keys("\ue010")  # End
+    page.wait(lambda: page.answers() != before)
+    page.wait(lambda: page.spied()["starts"])
+    assert page.run("return Math.max(...spied.buffers.at(-1).getChannelData(0).map(Math.abs))") > 0.01
+    assert page.texts("#player .sides .play span") == ["Sound", *(f"cnn_micro {n}" for n in (1, 2))]
+    assert page.run("return document.querySelector('#search').hidden && !document.querySelector('.switch')")
+    assert page.complaints() == []
+    assert {address.partition("/some/")[0] for address in page.requests()} == {two.address.partition("/some/")[0]}
+
+
+def test_an_instrument_alone_plays(driver, host, tmp_path):
+    page = StaticPage(driver, written(instrument_with(None, tmp_path), host, "alone").address)
+    page.wait(lambda: "alone" in page.text("#said"))
+    assert page.text("#trouble") == ""
+    assert page.complaints() == []
+
+
+def test_a_file_that_is_missing_is_told(driver, two: Hosted, host):
+    missing = host[0] / "some" / "two" / "picture.onnx"
+    content = missing.read_bytes()
+    missing.unlink()
+    page = StaticPage(driver, two.address)
+    page.wait(lambda: "picture.onnx: the host answers 404" in page.text("#trouble"))
+    missing.write_bytes(content)
