@@ -56,7 +56,7 @@ PARTS = (
             "tests/instrument/test_static_*.py",
             "tests/synth/test_wasm.py",
         ),
-        r"\bplay[-_]page\b|\bplp\b|PLAY_PAGE|\bsynth[./]wasm\b|`wasm\.py`|\bwasm-ld\b|\blld\b|`static/`",
+        r"\bplay[-_]page\b|\bplp\b|\bsynth[./]wasm\b|`wasm\.py`|\bwasm-ld\b|\blld\b|`static/`",
         needs=("moog",),
     ),
     Part(

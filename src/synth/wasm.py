@@ -34,7 +34,7 @@ TRIPLE = "wasm32-unknown-unknown"
 FEATURES = "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint"  # what all browsers have had since 2023
 STACK = 65536  # bytes
 IMPORTS = ("exp", "NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor", "numba_attempt_nocopy_reshape")
-GET_LINKER = "apt-get install lld, brew install lld, or PLAY_PAGE=1 sh setup.sh"
+GET_LINKER = "apt-get install lld, brew install lld, or LINKER=1 sh setup.sh"
 
 _FLOATS, _DOUBLES = types.CPointer(types.float32), types.CPointer(types.float64)
 _LONGS, _INT, _FLOAT = types.CPointer(types.uint64), types.int32, types.float32

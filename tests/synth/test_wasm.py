@@ -39,7 +39,7 @@ def test_a_module_exports_the_renderers_and_needs_what_the_page_has(tmp_path):
 def test_without_a_linker_it_is_said_how_to_get_one(monkeypatch):
     monkeypatch.setattr(wasm, "which", lambda name: None)
     monkeypatch.setattr(wasm, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"need wasm-ld.*apt-get install lld.*PLAY_PAGE=1 sh setup\.sh"):
+    with pytest.raises(ConfigError, match=r"need wasm-ld.*apt-get install lld.*LINKER=1 sh setup\.sh"):
         wasm.compile_voices()
 
 
