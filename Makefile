@@ -327,7 +327,7 @@ uc undo-clean:
 pl play: $(ENV)
 	@$(PYTHON) src/play.py train_example=true $(READ) $(ARGS)
 
-## plp play-page: Write the live page as a folder for any host of static files (needs PLAY_PAGE=1 sh setup.sh, or lld) (RUN=best)
+## plp play-page: Write the live page as a folder for any host of static files (needs lld, or LINKER=1 sh setup.sh; RUN=best)
 plp play-page: $(ENV)
 	@$(PYTHON) src/play_page.py $(READ) $(ARGS)
 
