@@ -1,4 +1,4 @@
-# `make h` lists the targets. A line "## short long: meaning" makes a target known to it, and phony, by both of its names.
+# `make hh` lists the targets. A line "## short long: meaning" makes a target known to it, and phony, by both of its names.
 # ARGS passes overrides on, as they would stand on a command line: make ex ARGS="trainer.max_epochs=3 seed=1"
 
 VENV := .venv
@@ -30,20 +30,33 @@ $(ENV): requirements.txt setup.sh
 	@PYTHON='$(BASE_PYTHON)' sh setup.sh
 	@touch $@
 
-## h help: List every target
+# Prints targets, all or those named without their examples, a line each; on a terminal, lines are broken where it ends.
+define list
+test -t 1 && width=$$(tput cols 2>/dev/null || echo 80); \
+sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' -v width="$$width" -v only=" $(1) " '{ \
+	if (only ~ /[a-z]/) { if (!index(only, " " $$1 " ")) next; sub(/ \(.*\)$$/, "", $$3) } \
+	line = sprintf("%-8s %-26s", $$1, $$2); n = split($$3, words, " "); \
+	for (i = 1; i <= n; i++) { \
+		if (width > 60 && length(line) + length(words[i]) + 1 > width) { print line; line = sprintf("%35s", "") } \
+		line = line " " words[i] \
+	} \
+	print line }'
+endef
+
+# What a newcomer needs: a screen of 24 lines.
+FIRST = h hh sds ex tr ddr rn cmp ae pr tv lc tb t c
+
+## h help: List the targets to begin with
 h help:
-	@test -t 1 && width=$$(tput cols 2>/dev/null || echo 80); \
-	sed -n 's/^## \([a-z]*\) \([a-z-]*\): \(.*\)/\1|\2|\3/p' Makefile | awk -F'|' -v width="$$width" '{ \
-		line = sprintf("%-8s %-26s", $$1, $$2); n = split($$3, words, " "); \
-		for (i = 1; i <= n; i++) { \
-			if (width > 60 && length(line) + length(words[i]) + 1 > width) { print line; line = sprintf("%35s", "") } \
-			line = line " " words[i] \
-		} \
-		print line }'
+	@$(call list,$(FIRST))
+
+## hh help-all: List every target
+hh help-all:
+	@$(call list)
 
 # What is no target, and no file that a rule needs.
 .DEFAULT:
-	@echo "There is no target or file $@. make h lists the targets." >&2; exit 1
+	@echo "There is no target or file $@. make hh lists the targets." >&2; exit 1
 
 # ----- datasets: nothing happens when the same set is there already
 
@@ -314,7 +327,7 @@ uc undo-clean:
 pl play: $(ENV)
 	@$(PYTHON) src/play.py train_example=true $(READ) $(ARGS)
 
-## plp play-page: Write the live page as a folder for any host of static files (needs PLAY_PAGE=1 sh setup.sh, or lld) (RUN=best)
+## plp play-page: Write the live page as a folder for any host of static files (needs lld, or LINKER=1 sh setup.sh; RUN=best)
 plp play-page: $(ENV)
 	@$(PYTHON) src/play_page.py $(READ) $(ARGS)
 

@@ -6,6 +6,7 @@
 #   TORCH_INDEX_URL=... sh setup.sh   another package index for torch and torchaudio (CPU or CUDA builds)
 #   NO_UV=1 sh setup.sh               venv and pip, although uv is there
 #   SOUNDFONT=1 sh setup.sh           tinysoundfont as well: notes of real instruments (make sdsf)
+#   LINKER=1 sh setup.sh              ziglang as well: a linker of WebAssembly, where none is installed (100 MB)
 #   PEERS=1 sh setup.sh               the pitch trackers that make peers measures beside: swift-f0, basic-pitch, Praat
 #
 # What is not named stays as it is in the environment that is there. Another interpreter or index makes it anew.
@@ -20,6 +21,7 @@ made_of=$venv/.made-of # the interpreter, and the index of torch
 extras_of=$venv/.extras # what was asked for beside the usual packages
 # Without their dependencies: pyaudio wants the headers of portaudio, and of basic-pitch the network is used alone.
 soundfont="tinysoundfont==0.3.7"
+linker="ziglang==0.17.1"
 peers="swift-f0==0.3.0 basic-pitch==0.4.0 praat-parselmouth==0.4.7"
 
 fail() {
@@ -61,7 +63,7 @@ if command -v nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia ]; then
     driver=nvidia
 fi
 extras=$(cat "$extras_of" 2>/dev/null || true)
-for name in ${SOUNDFONT:+soundfont} ${PEERS:+soundfont peers}; do
+for name in ${SOUNDFONT:+soundfont} ${LINKER:+linker} ${PEERS:+soundfont peers}; do
     case " $extras " in *" $name "*) ;; *) extras="${extras:+$extras }$name" ;; esac
 done
 wanted_of=$(interpreter "$python" && echo "$index")

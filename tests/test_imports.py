@@ -58,7 +58,7 @@ MAY_IMPORT = {
 MAY_IMPORT["tasks"] = {*MAY_IMPORT}
 MAY_IMPORT["api"] = {"params", "recordings", "runs", "vimh", "recipe", "playback", "evaluation", "pages", "pictures"}
 MAY_IMPORT["api"] |= {"plain", "checkpoints", "readings", "programs"}
-ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export", "play"}
+ENTRY_POINTS = {"train", "eval", "predict", "audio_eval", "export", "play", "play_page"}
 MAY_IMPORT |= {name: {"programs"} for name in ENTRY_POINTS}
 
 WITHOUT_FRAMEWORKS = {

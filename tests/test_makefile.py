@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 TARGETS = re.findall(r"^## (\S+) (\S+): (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 # What the seed's README calls them.
 EXPECTED = [
-    *("h", "sds", "sdl", "ex", "etms", "etts", "etml", "ettl", "etall", "tr", "trq", "trs", "trl"),
+    *("h", "hh", "sds", "sdl", "ex", "etms", "etts", "etml", "ettl", "etall", "tr", "trq", "trs", "trl"),
     *("sdma", "emb", "eme", "emr", "emall", "evitms", "evitts", "evitml", "evittl", "evitall", "etmsr", "evitmsr"),
     *("emer", "emvitb", "emvite", "emvitr", "emvit", "emvitgta"),
     *("t", "ta", "c", "dc", "cl", "uc", "f", "tb", "lc", "bench", "bg", "bm", "td", "tds", "tdl", "onnx"),
@@ -19,7 +19,7 @@ EXPECTED = [
 ]
 # Targets that only call others, and how many commands they run.
 COLLECTIONS = {"etall": 4, "evitall": 4, "sdma": 3, "emall": 6, "emvit": 3, "emvitgta": 6}
-NEED_NO_ENVIRONMENT = {"h", "c", "dc", "cl", "uc"}
+NEED_NO_ENVIRONMENT = {"h", "hh", "c", "dc", "cl", "uc"}
 
 
 def make(*arguments, cwd=ROOT, **variables):
@@ -43,9 +43,17 @@ def fresh(tmp_path):
 
 
 def test_help_lists_every_target_with_both_names():
-    listed = [line.split(maxsplit=2) for line in make("h").splitlines()]
-    assert [tuple(line) for line in listed] == TARGETS
+    listed = [tuple(line.split(maxsplit=2)) for line in make("hh").splitlines()]
+    assert listed == TARGETS
     assert set(EXPECTED) <= {short for short, _, _ in TARGETS}
+
+
+def test_the_short_help_is_the_targets_to_begin_with():
+    listed = [tuple(line.split(maxsplit=2)) for line in make("h").splitlines()]
+    first = re.search(r"^FIRST = (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
+    wanted = [(short, long, re.sub(r" \(.*\)$", "", meaning)) for short, long, meaning in TARGETS if short in first]
+    assert listed == wanted
+    assert len(listed) == len(first) and {"h", "hh", "ex"} <= {*first}
 
 
 def test_every_rule_is_documented():
@@ -88,7 +96,7 @@ def test_an_environment_that_is_there_is_used(fresh):
 
 def test_overrides_are_passed_on(fresh):
     runs_programs = [short for short in EXPECTED if "ARGS" in rule(short) or short in COLLECTIONS]
-    assert {*EXPECTED} - {*runs_programs} == {"h", "f", "tb"}
+    assert {*EXPECTED} - {*runs_programs} == {"h", "hh", "f", "tb"}
     for short in set(runs_programs) - NEED_NO_ENVIRONMENT:
         commands = make("-n", short, "ARGS=seed=1 trainer.max_epochs=3", cwd=fresh).splitlines()
         own = [line for line in commands if "setup.sh" not in line and "touch" not in line]
@@ -135,4 +143,4 @@ def test_a_path_reaches_its_program_character_for_character(fresh, path, short, 
 def test_a_target_that_does_not_exist_is_answered_by_a_sentence(fresh):
     done = subprocess.run(["make", "exmaple"], cwd=fresh, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
-    assert done.stderr.splitlines()[0] == "There is no target or file exmaple. make h lists the targets."
+    assert done.stderr.splitlines()[0] == "There is no target or file exmaple. make hh lists the targets."

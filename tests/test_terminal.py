@@ -95,6 +95,13 @@ def test_a_terminal_is_read_as_one():
     assert lines_on("abc\rX") == ["Xbc"]
 
 
+def test_the_short_help_is_a_screen_of_24_lines():
+    text, code = typed(["make", "-C", str(ROOT), "-s", "h"])
+    lines = lines_on(text)[:-1]
+    assert code == 0 and len(lines) <= 24
+    check_widths(lines)
+
+
 @pytest.fixture(scope="module")
 def paths(saw_dir, tmp_path_factory):
     log_dir = tmp_path_factory.mktemp("terminal") / "logs"

@@ -20,11 +20,18 @@ FOUND = 3  # the colour of what a search finds
 HOW_TO_TRAIN = "No network listens yet. Train one with make ex, and start again."
 
 
-def page_content(instrument: Instrument) -> dict[str, Any]:
-    """Variables of the page's template: its title, and the sides of its player with their colours."""
+def page_content(instrument: Instrument, refines: bool = True) -> dict[str, Any]:
+    """Variables of the page's template: its title, and the sides of its player with their colours.
+
+    Args:
+        instrument: That is played.
+        refines: Whether the page can search for a sound's parameters.
+    """
     listeners = titles_of(instrument.networks)
-    sides = ["Sound", *listeners, "Refined"]
-    return {"title": instrument.info.title, "sides": sides, "styles": [*range(len(listeners) + 1), FOUND]}
+    sides, styles = ["Sound", *listeners], [*range(len(listeners) + 1)]
+    if refines:
+        sides, styles = [*sides, "Refined"], [*styles, FOUND]
+    return {"title": instrument.info.title, "sides": sides, "styles": styles}
 
 
 def titles_of(networks: Sequence[PlayedNetwork]) -> list[str]:

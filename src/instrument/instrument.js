@@ -65,7 +65,7 @@ export class Instrument {
     this.knobs = parameters.map((parameter, p) => new Knob(parameter, hands(p)));
     find("#knobs").replaceChildren(...this.knobs.map(({ root }) => root));
     keepColumns(find("#knobs"));
-    this.sides = ["Sound", ...networks.map(({ title }) => title), "Refined"];
+    this.sides = ["Sound", ...networks.map(({ title }) => title), ...(this.#engine.can.refine ? ["Refined"] : [])];
     this.bar = new PlayerBar(find("#player"), this.sides, {
       step: (places) => this.#toTest((this.#state.test ?? -1) + places),
       onChange: () => this.stage?.markSide(this.bar.player.side),
@@ -122,7 +122,12 @@ export class Instrument {
       ...(networks.length && hasSynth ? ["In colour: what is read, its 90 % band, its error in steps."] : []),
       ...(same ? [`Fixed: ${same}.`] : []),
     ].join(" ");
-    find("#own").hidden = !networks.length || !this.#engine.can.listen;
+    find("#own").hidden = !networks.length;
+    if (!this.#engine.can.listen) {
+      find("#own h2").textContent = "Presets";
+      find("#own-about").textContent = "what Keep wrote, or drop it anywhere on the page";
+      find("#file").accept = ".json";
+    }
     const canRecord = this.#engine.can.record && Recorder.isPossible;
     find("#record").hidden = !canRecord;
     if (!local) find("#own-about").textContent += "; microphone and MIDI need localhost or https";
@@ -315,7 +320,7 @@ export class Instrument {
     });
     const found = this.#step && this.#step.arrays.waveform
       ? { name: "Refined", wave: this.#step.arrays.waveform, pixels: this.#step.arrays.picture, ends: this.#step.ends } : null;
-    const sides = [own, ...others, found];
+    const sides = [own, ...others, found].slice(0, this.sides.length);
     this.stage.show(sides);
     const { player } = this.bar;
     const length = Math.max(...sides.map((side) => side?.wave.length ?? 0));
@@ -402,7 +407,8 @@ export class Instrument {
       await this.#openPreset(file);
       return;
     }
-    if (file.size > this.#data.most_bytes) this.#hear(file.name, { byteLength: file.size });
+    if (!this.#engine.can.listen) this.#complain(`${file.name}: this page opens what Keep wrote; make play listens to sounds.`);
+    else if (file.size > this.#data.most_bytes) this.#hear(file.name, { byteLength: file.size });
     else this.#hear(file.name, await file.arrayBuffer());
     find("#file").value = "";
   }

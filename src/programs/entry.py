@@ -2,6 +2,7 @@
 
 import atexit
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ def program(config_name: str, task: str, **options: Any) -> Callable[[], None]:
         task: Dotted name of the function of a configuration that does the work.
         **options: Further arguments of `src.programs.program.program`, which is imported when the program runs.
     """
+    if (
+        "__mp_main__" in sys.modules
+    ):  # a process that trains along with others: it reads the file again, but runs nothing
+        load_task("src.programs.output.warn_only")()
 
     def main() -> None:
         atexit.register(listen, signal.SIG_IGN)  # what is registered first is called last: only memory is freed then

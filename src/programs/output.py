@@ -5,7 +5,9 @@ import io
 import logging
 import os
 import sys
+import textwrap
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -28,6 +30,14 @@ from src.files import write_atomically
 from src.text import IN_ASCII, complain, name_of, one_line, printable, say
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+# Messages of Lightning and PyTorch that are wrong or of no use here.
+IGNORED_WARNINGS = (
+    ".*does not have many workers.*",  # datasets in memory load fastest without workers
+    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run writes to its own directory
+    ".*is smaller than the logging interval.*",  # figures are logged once an epoch, whatever the interval
+    r".*isinstance\(treespec, LeafSpec\).* is deprecated",  # Lightning 2.6 calls PyTorch 2.13 in this way
+)
+
 SECTIONS = ("data", "model", "loss", "augment", "callbacks", "logger", "trainer", "paths", "extras")
 CONFIG_TREE = "config_tree.log"
 DEFAULT_TAGS = ("dev",)
@@ -106,9 +116,37 @@ class Screen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message: warnings and errors to standard error. Called by `logging`."""
         try:
-            (complain if record.levelno >= logging.WARNING else say)(self.format(record).strip())
+            text = self.format(record).strip()
+            if record.levelno >= logging.WARNING:
+                complain(text)
+            else:
+                say(on_screen(text))
         except Exception:
             self.handleError(record)
+
+
+def on_screen(text: str) -> str:
+    """A text broken between words where a terminal would break it within them; elsewhere as it is."""
+    terminal = console()
+    if not terminal.is_terminal:
+        return text
+    settings: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.fill(line, terminal.width, **settings) for line in text.splitlines())
+
+
+def ignore_warnings() -> None:
+    """Have Python ignore `IGNORED_WARNINGS`."""
+    for message in IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def warn_only() -> None:
+    """Have a process that a program has started for its own work show warnings alone, and none of `IGNORED_WARNINGS`.
+
+    It has no log of its own, and Lightning writes every message to standard error as soon as it is imported.
+    """
+    logging.disable(logging.INFO)
+    ignore_warnings()
 
 
 log = RankedLogger(__name__)

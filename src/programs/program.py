@@ -33,6 +33,7 @@ from src.programs.output import (
     CONFIG_TREE,
     RankedLogger,
     enforce_tags,
+    ignore_warnings,
     print_config_tree,
     process_rank,
     sign_of_life,
@@ -50,14 +51,6 @@ Task = Callable[[DictConfig], Any]
 
 INTERRUPTED = 130  # the exit code of shells for SIGINT; 143 is that for SIGTERM
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
-
-# Messages of Lightning and PyTorch that are wrong or of no use here.
-IGNORED_WARNINGS = (
-    ".*does not have many workers.*",  # datasets in memory load fastest without workers
-    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run writes to its own directory
-    ".*is smaller than the logging interval.*",  # figures are logged once an epoch, whatever the interval
-    r".*isinstance\(treespec, LeafSpec\).* is deprecated",  # Lightning 2.6 calls PyTorch 2.13 in this way
-)
 
 log = RankedLogger(__name__)
 
@@ -280,8 +273,7 @@ def extras(cfg: DictConfig) -> None:
     """Write the configuration, and do what `cfg.extras` switches on before a task begins: warnings, tags, printing."""
     logging.getLogger("lightning").handlers.clear()  # its import installs one, and every line would come twice
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advertisement)
-    for message in IGNORED_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
+    ignore_warnings()
     if cfg.extras.ignore_warnings:
         log.info("Python's warnings are hidden: extras.ignore_warnings=true")
         warnings.filterwarnings("ignore")

@@ -1,9 +1,9 @@
 """The voices as WebAssembly, for pages without Python: compiled from the one source of the kernels.
 
-numba turns the functions of `kernels` into LLVM's intermediate code, as for any call, but does not optimize it. That code
-knows sizes of pointers only through types, so that LLVM compiles it for 32-bit WebAssembly as it is. `wasm-ld` of LLVM
-links it, by far the smallest program that can. What it needs of numba's runtime and of the C library (memory for an
-array, another shape for one, the exponential) is imported; `memory.js` of the page has it.
+numba turns the functions of `kernels` into LLVM's intermediate code, as for any call, but does not optimize it. That
+code knows the sizes of pointers only through types, so that LLVM compiles it for 32-bit WebAssembly as it is, and
+`wasm-ld`, which is LLVM's, links it. What it needs of numba's runtime and of the C library (memory for an array,
+another shape for one, the exponential) is imported; `memory.js` of the page has it.
 
 A group has 4 voices here, as many as a vector instruction of WebAssembly has lanes; a page plays one sound at a time.
 """
@@ -34,7 +34,7 @@ TRIPLE = "wasm32-unknown-unknown"
 FEATURES = "+simd128,+bulk-memory,+sign-ext,+nontrapping-fptoint"  # what all browsers have had since 2023
 STACK = 65536  # bytes
 IMPORTS = ("exp", "NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor", "numba_attempt_nocopy_reshape")
-GET_LINKER = "apt-get install lld, brew install lld, or PLAY_PAGE=1 sh setup.sh"
+GET_LINKER = "apt-get install lld, brew install lld, or LINKER=1 sh setup.sh"
 
 _FLOATS, _DOUBLES = types.CPointer(types.float32), types.CPointer(types.float64)
 _LONGS, _INT, _FLOAT = types.CPointer(types.uint64), types.int32, types.float32
@@ -55,7 +55,7 @@ def compile_voices() -> bytes:
     """
     linker = find_linker()
     with tempfile.TemporaryDirectory() as directory:
-        # In a process of its own, since what numba has compiled for this machine before changes what it gives out later.
+        # In a process of its own: what numba has compiled for this machine before changes what it gives out later.
         command = [sys.executable, "-m", __name__, directory]
         environment = os.environ | {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_DISABLE_JIT": "0"}
         result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -100,7 +100,7 @@ def kernels_of(lanes: int) -> ModuleType:
     assert count == 1, f"{path} must say LANES = NUMBER once"
     module = ModuleType(f"{kernels.__name__}_of_{lanes}")
     sys.modules[module.__name__] = module  # numba looks there for the module of a function
-    exec(compile(source, path, "exec"), vars(module))  # noqa: S102  (this project's own source)
+    exec(compile(source, path, "exec"), vars(module))
     for compiled in module.code_cache.functions:
         setattr(module, compiled.py_func.__name__, numba.njit(**module.code_cache.options)(compiled.py_func))
     return module
@@ -120,19 +120,17 @@ def drivers_of(groups: ModuleType) -> dict[str, Callable[..., None]]:
         points, start, shift = carray(tables, (size,)), carray(start, (n,)), carray(shift, (n,))
         return oscillator(is_limited != 0, points, start, shift, carray(step, (n,)), carray(phase, (n,)))
 
-    def render_saw(
-        y, n, n_samples, is_limited, tables, size, start, shift, step, phase, amplitude, decay_rate
-    ):
+    def render_saw(y, n, n_samples, is_limited, tables, size, start, shift, step, phase, amplitude, decay_rate):
         saws = played(n, is_limited, tables, size, start, shift, step, phase)
         saw_group(carray(y, (n, n_samples)), 0, saws, carray(amplitude, (n,)), carray(decay_rate, (n,)))
 
     def render_moog(
-        y, n, n_samples, is_limited, tables, size, start, shift, step, phase, rows, decay_rate, end, lowest, highest, lead
+        y, n, n_samples, is_limited, tables, size, start, shift, step, phase, rows, decay, end, lowest, highest, lead
     ):
-        y, rows, decay_rate = carray(y, (n, n_samples)), carray(rows, (n_rows, n)), carray(decay_rate, (n,))
+        y, rows, decay = carray(y, (n, n_samples)), carray(rows, (n_rows, n)), carray(decay, (n,))
         y[:, :lead] = 0
         saws = played(n, is_limited, tables, size, start, shift, step, phase)
-        moog_group(y, 0, saws, rows, decay_rate, end, lowest, highest, lead)
+        moog_group(y, 0, saws, rows, decay, end, lowest, highest, lead)
 
     def decimate(y, n, n_samples, x, n_fine, taps, n_taps, factor):
         decimate_group(carray(y, (n, n_samples)), 0, carray(x, (n, n_fine)), carray(taps, (n_taps,)), factor)
@@ -186,7 +184,8 @@ def linked(linker: list[str], objects: list[Path], directory: Path) -> bytes:
     command = [*linker, *options, f"--allow-undefined-file={listed}", *exports, "-o", output, *objects]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
-        raise ConfigError(f"{linker[0]} cannot link the voices: {result.stderr.strip()}. Another version: {GET_LINKER}.")
+        reason = result.stderr.strip()
+        raise ConfigError(f"{linker[0]} cannot link the voices: {reason}. Another version: {GET_LINKER}.")
     return output.read_bytes()
 
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.instrument.static.folder import STEPS, check_place, page_files, write_folder
+from src.instrument.static.folder import RUNTIME, STEPS, check_place, page_files, write_folder
 from src.instrument.static.runtime import default_cache
 from src.models.onnx_export import check_packages
 from src.programs.output import PlainTable, console, plain_table, progress, say_where
 from src.runs import ChosenRun
 from src.sections import Text, read_section
 from src.tasks.play import InstrumentSettings, checkpoints_of, instrument_of
+
+BINARY = (".wasm", ".onnx")
 
 
 class PlayPageSettings(InstrumentSettings):
@@ -47,10 +49,16 @@ def default_output(chosen: list[ChosenRun], log_dir: Path) -> Path:
 def size_table(files: dict[str, bytes]) -> PlainTable:
     """What the folder holds, by kind."""
     table = plain_table("Sizes", ("file",), ("KB",))
-    own = [name for name in files if not name.endswith((".js", ".css", ".html", ".json")) and not name.startswith("ort/")]
-    groups = {name: [name] for name in own}
-    groups["onnxruntime-web"] = [name for name in files if name.startswith("ort/")]
-    groups["page"] = [name for name in files if name not in own and not name.startswith("ort/")]
-    for label, names in (groups | {"all": list(files)}).items():
-        table.add_row(label, f"{sum(len(files[name]) for name in names) / 1000:,.0f}")
+    sizes: dict[str, int] = {}
+    for name, content in files.items():
+        kind = (
+            "onnxruntime-web"
+            if name.startswith(f"{RUNTIME}/")
+            else name
+            if name.endswith(BINARY)
+            else "the page itself"
+        )
+        sizes[kind] = sizes.get(kind, 0) + len(content)
+    for kind, size in (sizes | {"all": sum(sizes.values())}).items():
+        table.add_row(kind, f"{size / 1000:,.0f}")
     return table

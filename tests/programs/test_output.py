@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from src.programs import output
+from src.programs.entry import program
 from src.programs.output import (
     CONFIG_TREE,
     DEFAULT_TAGS,
@@ -262,6 +263,30 @@ def test_the_screen_shows_own_messages_and_warnings_of_all(name, level, stream, 
     ScreenOfLog(["src"]).handle(logging.LogRecord(name, level, "file.py", 1, "a %s", ("message",), None))
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("a message\n" * (stream == "out"), "a message\n" * (stream == "err"))
+
+
+def test_messages_are_broken_between_words_on_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    message = f"{'word ' * 30}/a/{'long_path/' * 12}"
+    record = logging.LogRecord("src", logging.INFO, "file.py", 1, message, (), None)
+    ScreenOfLog(["src"]).handle(record)
+    assert capsys.readouterr().out == f"{message}\n"
+    monkeypatch.setattr("src.programs.output.console", lambda: Console(force_terminal=True, width=40))
+    ScreenOfLog(["src"]).handle(record)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines) == message and len(lines) == 5
+    assert all(len(line) <= 40 for line in lines[:-1]) and lines[-1].startswith("/a/")
+
+
+def test_a_process_of_several_that_train_shows_warnings_alone(capsys, monkeypatch):
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys)  # as `multiprocessing` has it while it reads the file again
+    program("train", task="no.task")
+    lightning = logging.Logger("lightning")
+    lightning.manager = logging.root.manager
+    lightning.addHandler(logging.StreamHandler())
+    lightning.info("Initializing")
+    lightning.warning("beware")
+    assert capsys.readouterr().err == "beware\n"
 
 
 def test_whoever_asks_for_more_sees_everything(capsys, monkeypatch):

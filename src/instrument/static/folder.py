@@ -22,6 +22,7 @@ SOURCE = PageSource(PAGE / "play.html.j2", PAGE / "play.css", HERE / "static.js"
 INDEX, VOICES, PICTURE, RUNTIME = "index.html", "voices.wasm", "picture.onnx", "ort"
 OURS = (INDEX, VOICES, PICTURE)  # files by which a folder is known to be such a page
 STEPS = 4  # and one a network
+ALONE = "No network listens: an instrument alone."
 
 
 def page_files(instrument: Instrument, cache: Path, advance: Callable[[int], None]) -> dict[str, bytes]:
@@ -48,13 +49,14 @@ def page_files(instrument: Instrument, cache: Path, advance: Callable[[int], Non
     for name, network in zip(names, instrument.networks, strict=True):
         files[name] = hearing_onnx(network.trained)
         advance(1)
-    return files | dict(text_files(static_data(instrument, known), page_content(instrument)))
+    return files | dict(text_files(static_data(instrument, known), page_content(instrument, refines=False)))
 
 
 def static_data(instrument: Instrument, known: dict[str, Any]) -> dict[str, Any]:
     """The input of the page's script: what any page has, without what only Python can do."""
     data = page_data(instrument, most_bytes=0, local=True)
-    return {**data, "n_test": 0, "perturbations": [], "static": known}
+    alone = None if instrument.networks else ALONE
+    return {**data, "n_test": 0, "perturbations": [], "how_to_train": alone, "static": known}
 
 
 def text_files(data: dict[str, Any], content: dict[str, Any]) -> Iterator[tuple[str, bytes]]:

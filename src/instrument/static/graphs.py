@@ -105,8 +105,8 @@ def traced(
         example: Inputs.
         inputs: Their names.
         outputs: Names.
-        shapes: Names of the axes that may be longer, as `torch.onnx.export` takes them; None: all are as in the example.
-        what: Is it, for messages.
+        shapes: Names of axes of any length, as `torch.onnx.export` takes them; None: all are as in the example.
+        what: It is, for messages.
 
     Raises:
         ConfigError: If the exporter cannot follow what is computed.

@@ -16,6 +16,7 @@ NAME, VERSION = "onnxruntime-web", "1.22.0"
 # SHA-512 of the archive, as the registry and every lock file have it.
 INTEGRITY = "Ud/+EBo6mhuaQWt/OjaOk0iNWjXqJoeeMFr6xQEERZdIZH2OWpGzuujz7lfuOBjUa6TEE/sc4nb7Da5dNL34fg=="
 REGISTRY = "https://registry.npmjs.org"
+CHOICE = "npm_config_registry"  # variable of the environment that names another, as for npm
 # The build for the CPU alone, without WebGPU, and what the package says of itself, its license among it.
 FILES = {
     "ort.wasm.min.mjs": "package/dist/ort.wasm.min.mjs",
@@ -63,13 +64,13 @@ def fetched(path: Path) -> bytes:
     Raises:
         ConfigError: If there is no way to it, or it is another one.
     """
-    registry = (os.environ.get("npm_config_registry") or REGISTRY).rstrip("/")
+    registry = os.environ.get(CHOICE, REGISTRY).rstrip("/")
     address = f"{registry}/{NAME}/-/{NAME}-{VERSION}.tgz"
     elsewhere = f"Fetch it where there is a network, and put it at {path}."
     if not address.startswith(("https://", "http://")):
-        raise ConfigError(f"npm_config_registry={registry} is no address of a registry, such as {REGISTRY}.")
+        raise ConfigError(f"{CHOICE}={registry} is no address of a registry, such as {REGISTRY}.")
     try:
-        with urllib.request.urlopen(address, timeout=SECONDS) as answer:  # noqa: S310  (the scheme was checked)
+        with urllib.request.urlopen(address, timeout=SECONDS) as answer:
             content: bytes = answer.read()
     except (OSError, urllib.error.URLError) as error:
         reason = getattr(error, "reason", error)
