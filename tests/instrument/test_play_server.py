@@ -73,7 +73,7 @@ class Played:
     def end(self, ending=signal.SIGINT):
         """Exit code, and what was printed after the addresses."""
         self.process.send_signal(ending)
-        rest, errors = self.process.communicate(timeout=20)
+        rest, errors = self.process.communicate(timeout=60)
         return self.process.returncode, rest, errors
 
 
@@ -196,7 +196,7 @@ def test_it_ends_at_a_signal_though_pages_are_open_and_a_page_outlives_it(saw_di
             assert ending == signal.SIGTERM or rest.endswith("Ended.\n")
             with suppress(TimeoutError), pytest.raises(ConnectionClosed):
                 while True:
-                    line.recv(timeout=10)
+                    line.recv(timeout=60)
         with played(f"ckpt_path={CHECKPOINT}", f"dataset={saw_dir}", logs, f"port={port}") as second:
             with second.talk(cookie) as line:
                 assert asked(line, {"type": "sound", "id": 1, "value": [100.0, 0.0]})[0]["type"] == "sound"
