@@ -1,8 +1,11 @@
 """What tests of several modules share: recipes by Hydra overrides, and one small dataset per session."""
 
+import copy
+import functools
 import logging
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -18,6 +21,7 @@ from src.checkpoints.trusted import instantiate_own
 from src.generation import generate
 from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
+from src.readings import network
 from src.recipe import Recipe
 from src.tasks.train import train
 
@@ -77,6 +81,42 @@ def saw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_dir
 
 
+@functools.lru_cache(maxsize=256)
+def compose_once(name: str, *overrides: str, return_hydra_config: bool = False) -> DictConfig:
+    """A configuration as Hydra composes it, which takes a quarter of a second; it belongs to all: copy it."""
+    with initialize_configs(CONFIGS):
+        return compose(name, list(overrides), return_hydra_config)
+
+
+@pytest.fixture(scope="session")
+def composed_copy() -> Callable[..., DictConfig]:
+    """Makes a configuration with Hydra's own section, as `compose_once` does, but to change."""
+    return lambda *given: copy.deepcopy(compose_once(*given, return_hydra_config=True))
+
+
+@contextmanager
+def calibrated_on(n_sounds: int) -> Iterator[None]:
+    """Distances and error bars are calibrated on so many sounds, and on three times as many perturbed ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "N_CLEAN", n_sounds)
+        patch.setattr(network, "N_PERTURBED", 3 * n_sounds)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_calibration() -> Iterator[None]:
+    """Few sounds, to save time."""
+    with calibrated_on(24):
+        yield
+
+
+@pytest.fixture(scope="module")
+def calibration_on_80_sounds() -> Iterator[None]:
+    """More of them, where figures count."""
+    with calibrated_on(80):
+        yield
+
+
 # One CPU, and nothing on the screen.
 QUIET = (
     "trainer.accelerator=cpu",
@@ -111,11 +151,12 @@ def compose_run() -> Callable[..., DictConfig]:
 
     def compose_quietly(output_dir: Path, *overrides: str, name: str = "train") -> DictConfig:
         register_resolvers()
-        places = ("root_dir", "log_dir", "output_dir", "work_dir")
-        paths = [f"paths.{place}={output_dir}" for place in places]
         callbacks = ["callbacks.rich_progress_bar=null"] if name == "train" else []
-        with initialize_configs(CONFIGS):
-            return compose(name, [*paths, *QUIET, *callbacks, *overrides])
+        cfg = copy.deepcopy(compose_once(name, *QUIET, *callbacks, *overrides))
+        for place in ("root_dir", "log_dir", "output_dir", "work_dir"):
+            if not any(override.startswith(f"paths.{place}=") for override in overrides):
+                cfg.paths[place] = str(output_dir)
+        return cfg
 
     return compose_quietly
 

@@ -25,14 +25,7 @@ ROOT = Path(__file__).parents[1]
 N = 24
 RATIOS = (60, 50, 40, 30, 20, 10, 0)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def brief_calibration():
-    """Distances and error bars are calibrated on fewer sounds, to save time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "N_CLEAN", 80)
-        patch.setattr(network, "N_PERTURBED", 240)
-        yield
+pytestmark = pytest.mark.usefixtures("calibration_on_80_sounds")
 
 
 @pytest.fixture(scope="module")

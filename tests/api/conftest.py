@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 
 from src import api as nsm
 from src.checkpoints.run import ENTRY
-from src.readings import network
 
 RUN = "example/2026-01-31_12-00-00"
 
@@ -60,12 +59,3 @@ def net(place) -> nsm.TrainedNetwork:
 def data(saw_dir) -> nsm.Dataset:
     """The dataset."""
     return nsm.Dataset(saw_dir)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def brief_calibration():
-    """Distances and error bars are calibrated on few sounds, to save time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "N_CLEAN", 24)
-        patch.setattr(network, "N_PERTURBED", 72)
-        yield

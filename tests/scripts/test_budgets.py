@@ -107,7 +107,9 @@ def test_a_cell_names_its_set():
         for cell in (HEADLINE, replace(HEADLINE, data=STREAM))
     )
     assert "_131072dss_" in stored.data.data_dir
-    assert list(stored.data.make_dataset.overrides) == ["dataset.size=131072", f"dataset.seed={OTHER_SEED}"]
+    own = [f"dataset.seed={OTHER_SEED}", f"dataset.suffix=seed{OTHER_SEED}"]
+    assert list(stored.data.make_dataset.overrides) == ["dataset.size=131072", *own]
+    assert stored.data.data_dir.endswith(f"_seed{OTHER_SEED}")
     assert "_16384dss_" in stream.data.data_dir
     assert (stored.data.stream, stream.data.stream) == (False, True)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from src.checkpoints.run import load_run
-from src.readings import network
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,12 +96,3 @@ def program(monkeypatch, capfd):
     logging.root.handlers[:], logging.root.level = before
     for signum, handler in listening.items():  # Lightning leaves them ignored: the program is at its end
         signal.signal(signum, handler)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def brief_calibration():
-    """Distances and error bars are calibrated on few sounds, to save time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "N_CLEAN", 24)
-        patch.setattr(network, "N_PERTURBED", 72)
-        yield
