@@ -27,7 +27,6 @@ SETS = {
     "envelope": ("synth/generate_moog_envelope",),
     "resonance": ("synth/generate_moog_resonance",),
     "saw": ("synth/generate_simple_saw",),
-    "naive": ("synth/generate_simple_saw", "synth.band_limited=false"),
 }
 N_SETTINGS = 50
 UNTRAINED = (
