@@ -43,23 +43,6 @@ PARTS = (
         r"(?i:moog|oversampl|decimat)|\bladder|\bcompat_b\b|\b(basic|envelope|resonance|swept) sets?\b",
     ),
     Part(
-        "play_page",
-        "the live page as a folder that needs no Python, and the voices as WebAssembly",
-        (
-            "configs/play_page.yaml",
-            "docs/play_page.md",
-            "scripts/time_play_page.py",
-            "src/instrument/static/*",
-            "src/play_page.py",
-            "src/synth/wasm.py",
-            "src/tasks/play_page.py",
-            "tests/instrument/test_static_*.py",
-            "tests/synth/test_wasm.py",
-        ),
-        r"\bplay[-_]page\b|\bplp\b|\bsynth[./]wasm\b|`wasm\.py`|\bwasm-ld\b|\blld\b|`static/`",
-        needs=("moog",),
-    ),
-    Part(
         "vit",
         "vision transformers",
         (
@@ -210,6 +193,23 @@ PARTS = (
         r"\bbenchmark_models\b|\bbudgets(\.py|_page)\b|\bbench\.py|\bbenchmarks\.md|\bresults_page\b|\bpedalboard\b|\bresults\.md|"
         r"\bbench[-_]gpu\b|\bgpu_(page|parts|wheels)\b|\bMeasure a GPU\b|\brobustness\b|\bsim[-_]to[-_]real\b",
         needs=("moog", "vit", "convnext", "mlp", "conv6", "wave", "trivial", "digits"),
+    ),
+    Part(
+        "play_page",
+        "the live page as a folder that needs no Python, and the voices as WebAssembly",
+        (
+            "configs/play_page.yaml",
+            "docs/play_page.md",
+            "scripts/time_play_page.py",
+            "src/instrument/static/*",
+            "src/play_page.py",
+            "src/synth/wasm.py",
+            "src/tasks/play_page.py",
+            "tests/instrument/test_static_*.py",
+            "tests/synth/test_wasm.py",
+        ),
+        r"\bplay[-_]page\b|\bplp\b|\bsynth[./]wasm\b|`wasm\.py`|\bwasm-ld\b|\blld\b|`static/`",
+        needs=("moog",),
     ),
     Part(
         "campaign",
