@@ -1,7 +1,6 @@
 """The live page in a real browser, played on a real server."""
 
 import json
-import shutil
 import signal
 
 import numpy as np
@@ -11,7 +10,7 @@ from browsing import CONTRASTS, FAULTS, Page, Served, browse, look
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-UP, ENTER, END = "\ue013", "\ue007", "\ue010"
+UP, RIGHT, ENTER, END, TAB = "\ue013", "\ue014", "\ue007", "\ue010", "\ue004"
 WIDTHS = (390, 768, 1280, 1920)
 
 
@@ -43,7 +42,7 @@ class PlayPage(Page):
         driver.get("about:blank")
         super().__init__(driver, address + fragment)
 
-    def wait(self, condition, seconds=20.0):
+    def wait(self, condition, seconds=60.0):
         super().wait(condition, seconds)
 
     def number(self, knob):
@@ -53,6 +52,10 @@ class PlayPage(Page):
     def answers(self):
         """What the first network says, a text of each knob."""
         return self.texts(".knob .answers > .side-1 b")
+
+    def drawn(self):
+        """The picture of the sound, as a text that another picture does not have."""
+        return self.run("return document.querySelector('#pictures canvas').toDataURL()")
 
     def dial(self, knob):
         return self.driver.find_elements("css selector", ".dial")[knob]
@@ -97,14 +100,13 @@ def test_a_knob_turned_by_keys_changes_what_the_network_reads(page):
 def test_a_knob_turned_by_the_mouse_changes_the_sound_and_the_picture(page):
     from selenium.webdriver.common.action_chains import ActionChains
 
-    picture = "return document.querySelector('#pictures canvas').toDataURL()"
-    before, drawn = page.number(1), page.run(picture)
+    before, drawn = page.number(1), page.drawn()
     drag = ActionChains(page.driver).click_and_hold(page.dial(1))
     for _ in range(5):
         drag = drag.move_by_offset(0, 8)
     drag.release().perform()
     assert page.number(1) < before
-    page.wait(lambda: page.run(picture) != drawn)
+    page.wait(lambda: page.drawn() != drawn)
 
 
 def test_a_typed_number_is_in_natural_units_and_within_the_range(page):
@@ -136,6 +138,63 @@ def test_both_sides_are_heard_at_the_same_position(page):
     assert page.playing() != "Sound"
     assert len(page.spied()["starts"]) == starts  # nothing begins again
     assert page.run("return document.querySelectorAll('.picture.audible.side-1').length") == 1
+
+
+def test_a_sound_that_is_turned_while_it_plays_goes_on_where_it_is(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    page.click("#loop")
+    page.click("#random")
+    page.wait(lambda: page.playing() == "Sound" and page.position() > 0.2)
+    starts = len(page.spied()["starts"])
+    ActionChains(page.driver).click_and_hold(page.dial(0)).move_by_offset(0, 9).perform()
+    page.wait(lambda: len(page.spied()["starts"]) > starts)
+    (before, from_before), (now, from_now) = (
+        start["when"] for start in page.spied()["starts"][starts - 1 : starts + 1]
+    )
+    duration = float(page.one("#seek").get_attribute("max"))
+    apart = from_now - (from_before + now - before)
+    assert abs((apart + duration / 2) % duration - duration / 2) < 0.04  # the clock of an output goes in blocks
+    ActionChains(page.driver).release().perform()
+
+
+def test_nothing_moves_while_a_knob_is_turned(page):
+    page.wait(lambda: "dB a step" in page.text(".hears"))
+    page.run("""
+        window.places = new Set();
+        const note = () => places.add(document.querySelector("#said").offsetTop);
+        const all = { subtree: true, attributes: true, childList: true };
+        new MutationObserver(note).observe(document.querySelector("#knobs"), all);
+        note();
+    """)
+    page.run("document.querySelectorAll('.dial')[1].focus()")
+    for _ in range(6):
+        drawn = page.drawn()
+        page.press(UP)
+        page.wait(lambda drawn=drawn: page.drawn() != drawn)
+    page.wait(lambda: not page.run("return document.querySelector('.hears.waiting')"))
+    assert page.run("return places.size") == 1
+
+
+def test_the_microphone_is_recorded_and_read(page):
+    page.run("""
+        navigator.mediaDevices.getUserMedia = async () => {
+          const context = new AudioContext();
+          const tone = new OscillatorNode(context, { type: "sawtooth", frequency: 220 });
+          const line = new MediaStreamAudioDestinationNode(context);
+          tone.connect(line);
+          tone.start();
+          return line.stream;
+        };
+    """)
+    drawn = page.drawn()
+    page.click("#record")
+    page.wait(lambda: page.text("#record .word") == "Stop")
+    page.driver.execute_async_script("setTimeout(arguments[0], 1500)")
+    page.click("#record")
+    page.wait(lambda: page.now() == "recording.wav" and page.drawn() != drawn)
+    assert page.text("#record .word") == "Record"
+    assert page.trouble() == ""
 
 
 def test_two_networks_answer(page):
@@ -241,9 +300,9 @@ def test_four_pages_at_once(driver, page, served):
         PlayPage(driver, served.address, f"#note_velocity={100 + n}")
     for handle in (*others, first):
         driver.switch_to.window(handle)
-        told = page.answers()
+        drawn = page.drawn()
         page.click("#random")
-        page.wait(lambda told=told: page.answers() != told)
+        page.wait(lambda drawn=drawn: page.drawn() != drawn)
     for handle in others:
         driver.switch_to.window(handle)
         driver.close()
@@ -272,47 +331,76 @@ def test_everything_is_reached_by_tab_and_named(page):
     """)
     assert unnamed == []
     assert page.run("return document.querySelectorAll('.dial[tabindex=\"0\"][role=slider]').length") == 2
+    awaited = page.run("""
+        window.left = new Set([...document.querySelectorAll("a, button, input, summary, [tabindex='0']")]
+          .filter((e) => e.checkVisibility() && !e.disabled));
+        document.addEventListener("focusin", ({ target }) => left.delete(target));
+        return left.size;
+    """)
+    for _ in range(awaited + 2):
+        page.press(TAB)
+    assert page.run("return [...left].map((e) => e.outerHTML)") == []
 
 
 def test_nothing_is_asked_of_another_server(page, served):
     assert all(url.startswith((served.address, "blob:", "ws:")) for url in page.requests())
 
 
-def test_the_page_goes_on_when_the_server_is_there_again(driver, options):
-    look(driver, 1280)
-    first = Served("src/play.py", *options)
-    port = first.address.rpartition(":")[2].strip("/")
-    driver.get(first.entry)
-    page = PlayPage(driver, first.address)
+def test_the_page_goes_on_when_the_server_is_there_again(page, served, options):
     page.click("#random")
     value = page.number(0)
-    code, _ = first.end(signal.SIGINT)
+    code, _ = served.end(signal.SIGINT)
     assert code == 0
     page.wait(lambda: "server is away" in page.trouble())
-    again = Served("src/play.py", *options, f"port={port}")
-    try:
-        page.wait(lambda: not page.trouble())
-        assert page.number(0) == value
-        told = page.answers()
-        page.click("#random")
-        page.wait(lambda: page.answers() != told)
-    finally:
-        again.process.kill()
-        again.process.communicate()
+    page.complaints()  # of the browser, about connections that nobody takes
+    port = served.address.rpartition(":")[2].strip("/")
+    served.process = Served("src/play.py", *options, f"port={port}").process
+    page.wait(lambda: not page.trouble())
+    assert page.number(0) == value
+    drawn = page.drawn()
+    page.click("#random")
+    page.wait(lambda: page.drawn() != drawn)
+    page.complaints()
 
 
-def test_an_instrument_alone_says_how_to_train(driver, tmp_path, options):
-    alone = Served("src/play.py", "run=none", f"paths.log_dir={tmp_path}", "browser=false")
-    try:
-        look(driver, 1280)
-        driver.get(alone.entry)
-        page = PlayPage(driver, alone.address)
-        assert "Train one" in page.text("#listeners")
-        page.click("#random")
-        page.wait(lambda: page.playing() == "Sound")
-        assert not page.run("return document.querySelector('#own').checkVisibility()")
-        assert page.complaints() == []
-    finally:
-        alone.process.kill()
-        alone.process.communicate()
-        shutil.rmtree(tmp_path)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A synth of notes that nothing listens to."""
+    log_dir = tmp_path_factory.mktemp("alone")
+    chosen = ("run=none", "generator=synth/generate_moog_envelope", f"paths.log_dir={log_dir}", "browser=false")
+    served = Served("src/play.py", *chosen)
+    yield served
+    served.process.kill()
+    served.process.communicate()
+
+
+def test_an_instrument_alone_says_how_to_train(driver, alone):
+    look(driver, 1280)
+    driver.get(alone.entry)
+    page = PlayPage(driver, alone.address)
+    assert "Train one" in page.text("#listeners")
+    page.click("#random")
+    page.wait(lambda: page.playing() == "Sound")
+    assert not page.run("return document.querySelector('#own').checkVisibility()")
+    assert page.complaints() == []
+
+
+def test_notes_are_played_by_pointer_by_keys_and_by_midi(driver, alone):
+    driver.get(alone.entry)
+    page = PlayPage(driver, alone.address)
+    names = page.run("return [...document.querySelectorAll('.dial')].map((dial) => dial.ariaLabel)")
+    note = next(knob for knob, name in enumerate(names) if name.startswith("note number"))
+    page.click("#keyboard rect[data-note='48']")
+    assert page.number(note) == 48
+    page.run("document.querySelector('#keyboard svg').focus()")
+    page.press(RIGHT)
+    assert (page.number(note), page.text("#note")) == (49, "C♯3")
+    page.press("d")
+    assert (page.number(note), page.text("#note")) == (52, "E3")
+    page.run("navigator.requestMIDIAccess = async () => ({ inputs: new Map([['one', window.midi = {}]]) })")
+    page.click("#midi")
+    page.wait(lambda: page.text("#midi") == "MIDI: 1 input")
+    page.run("midi.onmidimessage({ data: [0x90, 45, 100] })")
+    assert page.number(note) == 45
+    page.wait(lambda: page.playing() == "Sound")
+    assert page.complaints() == []
