@@ -125,7 +125,11 @@ def test_strangers_are_refused_with_a_sentence(changes, why):
         assert "set-cookie" not in secret.headers
 
 
-@pytest.mark.parametrize("query", ["", "token=", "token=another", f"token={TOKEN}x", f"tokens={TOKEN}"])
+@pytest.mark.parametrize(
+    "query",
+    ["", "token=", "token=another", f"token={TOKEN}x", f"tokens={TOKEN}"],
+    ids=["none", "empty", "another", "longer", "misspelled"],
+)
 def test_without_the_secret_there_is_no_cookie(query):
     answer = ask(GUARD, f"/?{query}", {"Host": "127.0.0.1:8000"})
     assert answer.status == 403
