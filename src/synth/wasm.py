@@ -56,15 +56,16 @@ def compile_voices() -> bytes:
     linker = find_linker()
     with tempfile.TemporaryDirectory() as directory:
         # In a process of its own: what numba has compiled for this machine before changes what it gives out later.
-        command = [sys.executable, "-m", __name__, directory]
+        call = f"from {__name__} import write_objects; write_objects({directory!r})"
         environment = os.environ | {"NUMBA_OPT": "0", "NUMBA_CPU_NAME": "generic", "NUMBA_DISABLE_JIT": "0"}
+        command = [sys.executable, "-c", call]
         result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(f"The voices cannot be compiled to WebAssembly:\n{result.stderr}")
         return linked(linker, [Path(directory, f"{name}.o") for name in SIGNATURES], Path(directory))
 
 
-def write_objects(directory: Path) -> None:
+def write_objects(directory: str) -> None:
     """Write an object file of each function; numba must not have been told to optimize."""
     groups = kernels_of(LANES)
     drivers = drivers_of(groups)
@@ -72,7 +73,7 @@ def write_objects(directory: Path) -> None:
     llvm.initialize_all_asmprinters()
     for name, signature in SIGNATURES.items():
         function = numba.njit(**groups.code_cache.options)(drivers[name])
-        write_atomically(directory / f"{name}.o", object_of(name, *code_of(function, signature)))
+        write_atomically(Path(directory, f"{name}.o"), object_of(name, *code_of(function, signature)))
 
 
 def find_linker() -> list[str]:
@@ -187,7 +188,3 @@ def linked(linker: list[str], objects: list[Path], directory: Path) -> bytes:
         reason = result.stderr.strip()
         raise ConfigError(f"{linker[0]} cannot link the voices: {reason}. Another version: {GET_LINKER}.")
     return output.read_bytes()
-
-
-if __name__ == "__main__":
-    write_objects(Path(sys.argv[1]))
