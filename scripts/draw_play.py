@@ -1,6 +1,6 @@
 """Draws docs/play.png: starts the live page, opens it at a sound, and takes a picture of it.
 
-python scripts/draw_play.py run=NAME [dataset=DIR] [--sound FRAGMENT] [--size 1280x1180] [--output FILE]
+python scripts/draw_play.py run=NAME [dataset=DIR] [--sound FRAGMENT] [--size 1280x1210] [--output FILE]
 
 What is no option goes to `src/play.py`. A fragment is what stands behind # in the page's address.
 """
@@ -40,7 +40,7 @@ def main() -> int:
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of src/play.py: run=NAME, dataset=DIR")
     parser.add_argument("--sound", default=SOUND, metavar="FRAGMENT", help="what the knobs are turned to")
-    parser.add_argument("--size", default="1280x1180", metavar="WxH", help="of the picture")
+    parser.add_argument("--size", default="1280x1210", metavar="WxH", help="of the picture")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "play.png", metavar="FILE")
     options = parser.parse_args()
     server = subprocess.Popen(

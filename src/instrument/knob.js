@@ -46,7 +46,7 @@ function wedge(low, high, from, to) {
 function histogram(shares, from, which, of) {
   const most = Math.max(...shares, 1e-9);
   const bins = Math.max(1, shares.length - 1);
-  const [begin, wide] = shares.length > FEW ? [-0.5, 1] : [0.5 * (which / of - 0.5), 0.5 / of];
+  const [begin, wide] = shares.length > FEW ? [-0.5, 1] : [0.36 * (which / of - 0.5), 0.36 / of];
   return shares.map((share, i) => {
     const [low, high] = [begin, begin + wide].map((places) => clamp((i + places) / bins, 0, 1));
     return share / most < 0.01 ? "" : wedge(low, high, from, from + ((EDGE - from) * share) / most);
