@@ -79,7 +79,7 @@ def classical() -> Iterator[Found]:
                 f"{network['acc']:.3f}, {network['nmae']:.4f}, {network['parameters']:,}"
             )
         question = f"Do networks read {name} better than classical methods?"
-        budget = "3 minutes of one core; 13,107 sounds for the method, 131,072 for the network; one seed"
+        budget = "3 minutes of one core; sets of 16,384 sounds for the method, 131,072 for the network; one seed"
         yield Found(question, answer, budget, "results.md")
 
 
