@@ -236,6 +236,7 @@ export class Instrument {
     const { type, id } = message;
     if (type === "error") {
       this.#complain(message.text);
+      document.documentElement.dataset.ready = "";
       if (this.search?.running) this.search.clear();
       return;
     }

@@ -206,6 +206,8 @@ def test_a_file_that_is_missing_is_told(driver, two: Hosted, host):
     missing = host[0] / "some" / "two" / "picture.onnx"
     content = missing.read_bytes()
     missing.unlink()
-    page = StaticPage(driver, two.address)
-    page.wait(lambda: "picture.onnx: the host answers 404" in page.text("#trouble"))
-    missing.write_bytes(content)
+    try:
+        page = StaticPage(driver, two.address)
+        page.wait(lambda: "picture.onnx: the host answers 404" in page.text("#trouble"))
+    finally:
+        missing.write_bytes(content)
