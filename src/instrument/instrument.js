@@ -180,12 +180,12 @@ export class Instrument {
 
   // ----- the engine
 
-  /** Ask for the sound of the state, at most once a frame. */
+  /** Ask for the sound of the state, once for all that changes together; browsers move pointers once a frame. */
   #ask() {
     this.#number += 1;
     if (this.#asking) return;
     this.#asking = true;
-    requestAnimationFrame(() => {
+    queueMicrotask(() => {
       this.#asking = false;
       this.#engine.send(this.#request());
     });
