@@ -3,7 +3,7 @@
 import { element } from "../pages/dom.js";
 import { formatNumber, formatSigned } from "../pages/formats.js";
 import { cell, columnHead, fillTable, row, rowHead, withUnits } from "../pages/tables.js";
-import { textOf } from "./state.js";
+import { textOf } from "./space.js";
 
 const ZONES = { inside: "inside", near: "near", far: "far" };
 

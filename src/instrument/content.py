@@ -15,7 +15,6 @@ from src.vimh.axes import channels_of
 
 HERE = Path(__file__).parent
 SOURCE = PageSource(HERE / "play.html.j2", HERE / "play.css", HERE / "play.js")
-NOTE = "note_number"
 FOUND = 3  # the colour of what a search finds
 HOW_TO_TRAIN = "No network listens yet. Train one with make ex, and start again."
 
@@ -49,7 +48,6 @@ def page_data(instrument: Instrument, most_bytes: int, local: bool) -> dict[str,
         local: Whether the page is on this machine, where browsers allow microphone and MIDI.
     """
     info = instrument.info
-    names = [spec.name for spec in info.parameters]
     return {
         "title": info.title,
         "sample_rate": instrument.sample_rate,
@@ -61,7 +59,6 @@ def page_data(instrument: Instrument, most_bytes: int, local: bool) -> dict[str,
         "perturbations": [switch.described() for switch in instrument.switches],
         "n_test": 0 if instrument.samples is None else len(instrument.samples),
         "has_synth": instrument.recipe is not None,
-        "has_note": NOTE in names,
         "local": local,
         "most_bytes": most_bytes,
         "how_to_train": None if instrument.networks else HOW_TO_TRAIN,

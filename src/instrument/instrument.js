@@ -11,8 +11,9 @@ import { Keyboard } from "./keyboard.js";
 import { Knob } from "./knob.js";
 import { Recorder } from "./recorder.js";
 import { Search } from "./search.js";
+import { Space, within } from "./space.js";
 import { Stage } from "./stage.js";
-import { State, within } from "./state.js";
+import { State } from "./state.js";
 import { Switches } from "./switches.js";
 
 const LOST = "The server is away. The page goes on as soon as it is there again, at the same address.";
@@ -24,6 +25,7 @@ const SETTLED = 300; // ms without a change before the address is written
 export class Instrument {
   #data;
   #engine;
+  #space;
   #state;
   #number = 0; // of the newest request
   #asking = false; // whether one is about to be sent
@@ -43,6 +45,7 @@ export class Instrument {
   constructor(data, engine) {
     this.#data = data;
     this.#engine = engine;
+    this.#space = new Space(data.parameters, data.fixed);
     this.#state = new State(data);
     this.#state.read(location.hash.slice(1));
     this.#build();
@@ -286,9 +289,10 @@ export class Instrument {
   /** Show the state: knobs, keyboard, switches, buttons. */
   #show() {
     const { value, perturb, test, file, canUndo, canRedo } = this.#state;
+    const active = this.#space.active(value);
     this.knobs.forEach((knob, p) => {
       knob.show(value[p], !file && this.#data.has_synth);
-      knob.act(this.#acts(p));
+      knob.act(active[p]);
     });
     this.keyboard?.show(value[this.#place(NOTE)]);
     this.switches.show(perturb);
@@ -297,17 +301,6 @@ export class Instrument {
     find("#test").value = test ?? "";
     const now = file ? this.#recording?.name : test === null ? "From the knobs" : `Test sound ${test}`;
     find("#now").textContent = find("#now").title = now ?? "";
-  }
-
-  /** Whether a parameter acts at the values of the others. */
-  #acts(p) {
-    return Object.entries(this.#data.parameters[p].active_if).every(([name, classes]) => {
-      const other = this.#place(name);
-      if (other < 0) return true;
-      const { min, step, class_names: names } = this.#data.parameters[other];
-      const index = Math.round((this.#state.value[other] - min) / step);
-      return classes.includes(index) || classes.includes(names[index]);
-    });
   }
 
   /** Show the sound that came: pictures, answers, numbers; and have the player hold it. */

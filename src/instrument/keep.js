@@ -2,7 +2,7 @@
 
 import { element } from "../pages/dom.js";
 import { wavOf } from "./recorder.js";
-import { within } from "./state.js";
+import { within } from "./space.js";
 
 /** Write a sound and its parameters, in natural units and names of classes, as two files. */
 export function keep(data, name, value, wave, about = {}) {

@@ -2,7 +2,7 @@
 
 import { element, find } from "../pages/dom.js";
 import { clamp, formatNumber, formatSigned } from "../pages/formats.js";
-import { placeOf, snapped, textOf, within } from "./state.js";
+import { placeOf, snapped, textOf, within } from "./space.js";
 
 const CENTRE = 60;
 // Radii, of 120 across: of the rail, of the ends of the pointers, and of the bands of one and of the other network.

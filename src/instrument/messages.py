@@ -110,10 +110,12 @@ def answer_of(instrument: Instrument, number: int, reading: Reading, value: np.n
         "error_steps": None,
     }
     if value is not None:
-        error = parameter_errors(space, reading.value[None].astype(np.float64), value[None].astype(np.float64))[0]
+        said, true = (one.astype(np.float64) for one in (reading.value, value))
+        error = parameter_errors(space, said[None], true[None])[0]  # absolute; NaN for what does not act
         inside = np.where(space.categorical, error == 0, (low <= value) & (value <= high)).tolist()
-        answer["error_steps"] = np.where(active, error / np.where(space.categorical, 1.0, space.step), np.nan)
-        answer["inside"] = [None if math.isnan(steps) else found for found, steps in zip(inside, error, strict=True)]
+        steps = np.where(space.categorical, error, np.copysign(error, said - true) / space.step)
+        answer["error_steps"] = np.where(active, steps, np.nan)
+        answer["inside"] = [None if math.isnan(one) else found for found, one in zip(inside, error, strict=True)]
     return answer
 
 

@@ -1,7 +1,7 @@
 /** What the page is set to, its history, and the address that keeps it. */
 
-import { clamp, decimalsOf, formatNumber } from "../pages/formats.js";
-import { valueText } from "../pages/values.js";
+import { clamp } from "../pages/formats.js";
+import { placed, within } from "./space.js";
 
 const MOST_STEPS = 200; // of the history
 const DIGITS = 6; // of a value in the address
@@ -122,32 +122,4 @@ export class State {
     }
     return on;
   }
-}
-
-const onGrid = ({ min, max, step }, value) => clamp(min + Math.round((value - min) / step) * step, min, max);
-
-/** The value at a place in the range of a parameter, 0 to 1. */
-export function placed(parameter, place) {
-  return within(parameter, parameter.min + clamp(place, 0, 1) * (parameter.max - parameter.min));
-}
-
-/** The possible value that is nearest to a number. */
-export function within(parameter, value) {
-  if (parameter.kind !== "continuous") return onGrid(parameter, value);
-  return clamp(value, parameter.min, parameter.max);
-}
-
-/** The step of the grid that is nearest to a value. */
-export const snapped = (parameter, value) => onGrid(parameter, value);
-
-/** Where a value is in the range, 0 to 1; not-a-number where it is none. */
-export function placeOf({ min, max }, value) {
-  if (value === null || !Number.isFinite(value)) return NaN;
-  return max > min ? clamp((value - min) / (max - min), 0, 1) : 0.5;
-}
-
-/** A value in natural units with the digits that a fraction of a step needs, or the name of its class. */
-export function textOf({ class_names: names, scale, kind, units, step }, value) {
-  if (kind === "continuous" && scale === "linear") return formatNumber(value, decimalsOf(step));
-  return valueText({ names, log: scale === "log", whole: kind === "integer", units }, value);
 }

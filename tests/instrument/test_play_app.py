@@ -280,7 +280,7 @@ def test_the_page_is_told_all_that_it_needs(app, instrument):
         assert (knob["n_classes"], knob["kind"]) == (spec.n_classes, spec.kind)
     assert {switch["name"] for switch in data["perturbations"]} >= {"noise", "room", "eq", "gain"}
     assert data["networks"] == [{"title": "cnn", "run": "compat/a", "n_weights": instrument.networks[0].n_weights}]
-    assert (data["n_test"], data["has_synth"], data["has_note"], data["local"]) == (13, True, False, True)
+    assert (data["n_test"], data["has_synth"], data["local"]) == (13, True, True)
     assert data["how_to_train"] is None
     assert data["channels"][0]["rows"]["units"] == "Hz"
 

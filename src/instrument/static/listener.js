@@ -1,6 +1,6 @@
 /** A network: what it says of a sound, and how far that can be trusted, as in `messages.py` and `widening.py`. */
 
-import { indexOf, Space } from "./space.js";
+import { indexOf, Space } from "../space.js";
 
 const LEAST_SPREAD = 0.05; // steps
 
@@ -83,7 +83,7 @@ export class Listener {
     this.#data.parameters.forEach((knob, p) => {
       const isCategory = knob.kind === "categorical";
       const isWrong = indexOf(knob, value[p]) !== indexOf(knob, truth[p]);
-      const error = isCategory ? Number(isWrong) : Math.abs(value[p] - truth[p]) / knob.step;
+      const error = isCategory ? Number(isWrong) : (value[p] - truth[p]) / knob.step;
       inside.push(acted[p] ? (isCategory ? !isWrong : low[p] <= truth[p] && truth[p] <= high[p]) : null);
       steps.push(acted[p] && active[p] ? error : null);
     });

@@ -1,6 +1,6 @@
 /** Values become sounds, pictures and answers, as in `src/instrument/instrument.py` and `messages.py`. */
 
-import { Space } from "./space.js";
+import { Space } from "../space.js";
 
 const MOST_PIXEL = 255;
 

@@ -1,4 +1,7 @@
-/** The parameters: which values are possible, and what a synth is given for them (`src/params.py`). */
+/** The parameters: which values are possible, which act, and what a synth is given for them (`src/params.py`). */
+
+import { clamp, decimalsOf, formatNumber } from "../pages/formats.js";
+import { valueText } from "../pages/values.js";
 
 export class Space {
   #parameters;
@@ -12,10 +15,7 @@ export class Space {
 
   /** Possible values: those beyond a range at its end, integers and categories on their grid. */
   clip(value) {
-    return this.#parameters.map((knob, p) => {
-      const at = knob.kind === "continuous" ? value[p] : knob.min + indexOf(knob, value[p]) * knob.step;
-      return Math.min(Math.max(at, knob.min), knob.max);
-    });
+    return this.#parameters.map((knob, p) => within(knob, value[p]));
   }
 
   /** Which parameters act on a sound. */
@@ -62,7 +62,28 @@ export class Space {
   }
 }
 
-/** The nearest point of a parameter's grid. */
-export function indexOf({ min, step, n_classes: nClasses }, value) {
-  return Math.min(Math.max(Math.round((value - min) / step), 0), nClasses - 1);
+/** The number of the nearest point of a parameter's grid. */
+export const indexOf = ({ min, step, n_classes: nClasses }, value) =>
+  clamp(Math.round((value - min) / step), 0, nClasses - 1);
+
+/** The point of a parameter's grid that is nearest to a value. */
+export const snapped = (knob, value) => clamp(knob.min + indexOf(knob, value) * knob.step, knob.min, knob.max);
+
+/** The possible value that is nearest to a number. */
+export const within = (knob, value) =>
+  (knob.kind === "continuous" ? clamp(value, knob.min, knob.max) : snapped(knob, value));
+
+/** The value at a place in the range of a parameter, 0 to 1. */
+export const placed = (knob, place) => within(knob, knob.min + clamp(place, 0, 1) * (knob.max - knob.min));
+
+/** Where a value is in the range, 0 to 1; not-a-number where it is none. */
+export function placeOf({ min, max }, value) {
+  if (value === null || !Number.isFinite(value)) return NaN;
+  return max > min ? clamp((value - min) / (max - min), 0, 1) : 0.5;
+}
+
+/** A value in natural units with the digits that a fraction of a step needs, or the name of its class. */
+export function textOf({ class_names: names, scale, kind, units, step }, value) {
+  if (kind === "continuous" && scale === "linear") return formatNumber(value, decimalsOf(step));
+  return valueText({ names, log: scale === "log", whole: kind === "integer", units }, value);
 }
