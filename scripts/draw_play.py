@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,33 +45,33 @@ def main() -> int:
     parser.add_argument("--size", default="1280x1210", metavar="WxH", help="of the picture")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "play.png", metavar="FILE")
     options = parser.parse_args()
-    server = subprocess.Popen(
-        [sys.executable, "src/play.py", "browser=false", *options.overrides],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        write_atomically(options.output, picture(address_of(server), options.sound, options.size))
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
+    with playing(options.overrides) as address:
+        write_atomically(options.output, picture(address, options.sound, options.size))
     say(f"Picture: {options.output}")
     return 0
 
 
-def address_of(server: subprocess.Popen[str]) -> str:
-    """The address that a server prints; ends where it prints none."""
+@contextmanager
+def playing(overrides: Sequence[str]) -> Iterator[str]:
+    """The address that `src/play.py` prints, while it runs; ends the program where it prints none."""
+    command = [sys.executable, "src/play.py", "browser=false", *overrides]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None  # a pipe
-    for line in server.stdout:
-        if found := re.search(r"Page: (http\S+)", line):
-            return found[1]
-    raise SystemExit("src/play.py ended before it had a page; see above.")
+    try:
+        addresses = (re.search(r"Page: (http\S+)", line) for line in server.stdout)
+        found = next(filter(None, addresses), None)
+        if found is None:
+            raise SystemExit("src/play.py ended before it had a page; see above.")
+        yield found[1]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
 
 
 def picture(address: str, sound: str, size: str) -> bytes:
     """The page as a PNG file."""
     width, height = map(int, size.split("x"))
-    browser = open_browser()
-    try:
+    with open_browser() as browser:
         browser.get(address)
         browser.get("about:blank")
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -77,8 +79,6 @@ def picture(address: str, sound: str, size: str) -> bytes:
         browser.get(f"{address.partition('?')[0]}#{sound}")
         time.sleep(SETTLED)
         return browser.get_screenshot_as_png()
-    finally:
-        browser.quit()
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ What is no option goes to `src/play.py`. `make bench ARGS="--only play"` times t
 """
 
 import argparse
-import signal
-import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -20,7 +18,7 @@ ROOT = rootutils.setup_root(__file__, indicator=".project-root", pythonpath=True
 
 import numpy as np  # noqa: E402
 
-from scripts.draw_play import address_of  # noqa: E402
+from scripts.draw_play import playing  # noqa: E402
 from scripts.screenshot import open_browser  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
 from src.text import prepare_streams, say  # noqa: E402
@@ -58,19 +56,10 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of src/play.py: run=NAME")
     parser.add_argument("--changes", type=int, default=200, metavar="N", help="of the knob; default 200")
     options = parser.parse_args()
-    server = subprocess.Popen(
-        [sys.executable, "src/play.py", "browser=false", *options.overrides],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    browser = open_browser()
-    try:
+    with playing(options.overrides) as address, open_browser() as browser:
         browser.set_script_timeout(600)
-        browser.get(address_of(server))
+        browser.get(address)
         times = browser.execute_async_script(CHANGES, options.changes)
-    finally:
-        browser.quit()
-        server.send_signal(signal.SIGINT)
-        server.wait()
     median, late = np.percentile(times, [50, 95])
     say(f"{options.changes} changes: {median:.1f} ms in the median, {late:.1f} ms at the 95th percentile")
     return 0
