@@ -1,7 +1,7 @@
 """What tests of several modules share: recipes by Hydra overrides, and one small dataset per session."""
 
 import copy
-import functools
+import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -14,12 +14,11 @@ from typing import NamedTuple
 import hypothesis
 import pytest
 import torch
-from hydra import compose
+from composing import compose_by_hydra, compose_once
 from omegaconf import DictConfig
 
 from src.checkpoints.trusted import instantiate_own
 from src.generation import generate
-from src.hydra_versions import initialize_configs
 from src.programs.run_dirs import register_resolvers
 from src.readings import network
 from src.recipe import Recipe
@@ -29,8 +28,6 @@ from src.tasks.train import train
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("project")
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest was started in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +46,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays until the end: thousands of tests, and the libraries."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def enabled_loggers() -> Iterator[None]:
     """A program within a test may have Hydra disable loggers, or set their level: the next has them as before."""
@@ -62,8 +64,7 @@ def enabled_loggers() -> Iterator[None]:
 
 def compose_recipe(*overrides: str, config_name: str = "synth/generate_simple_saw") -> Recipe:
     """The recipe that `generate_vimh.py --config-name=… overrides` would follow."""
-    with initialize_configs(CONFIGS):
-        return Recipe.from_config(compose(config_name, list(overrides)), instantiate_own)
+    return Recipe.from_config(copy.deepcopy(compose_once(config_name, *overrides)), instantiate_own)
 
 
 @pytest.fixture(scope="session")
@@ -81,17 +82,10 @@ def saw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_dir
 
 
-@functools.lru_cache(maxsize=256)
-def compose_once(name: str, *overrides: str, return_hydra_config: bool = False) -> DictConfig:
-    """A configuration as Hydra composes it, which takes a quarter of a second; it belongs to all: copy it."""
-    with initialize_configs(CONFIGS):
-        return compose(name, list(overrides), return_hydra_config)
-
-
 @pytest.fixture(scope="session")
 def composed_copy() -> Callable[..., DictConfig]:
-    """Makes a configuration with Hydra's own section, as `compose_once` does, but to change."""
-    return lambda *given: copy.deepcopy(compose_once(*given, return_hydra_config=True))
+    """Makes a configuration with Hydra's own section, to change."""
+    return lambda *given: copy.deepcopy(compose_by_hydra(*given, return_hydra_config=True))
 
 
 @contextmanager

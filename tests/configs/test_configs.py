@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from composing import compose_by_hydra, compose_once
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from omegaconf import OmegaConf, open_dict
 
@@ -52,6 +53,22 @@ def group_of(override):
 def test_no_option_is_left_out():
     chosen = {option for options in TOGETHER for option in options}
     assert chosen == {f"{group}={option}" for group, options in OF_TRAIN.items() for option in options}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train model=cnn_micro logger=none trainer.max_epochs=3 +trainer.enable_checkpointing=false",
+        "train data.batch_size=16 callbacks.model_checkpoint.monitor=epoch data.make_dataset.overrides=['a=1','b=2']",
+        "train scheduler=plateau model.scheduler.patience=0 ++trainer.x={a:[1,{b:c}]} ++seed=7",
+        "train ~model.optimizer.weight_decay data.make_dataset=null callbacks.rich_progress_bar=null",
+        "train experiment=example seed=7 tags=[a]",
+        "synth/generate_moog_basic dataset.size=8 channels=[group_delay] dataset.suffix=x",
+    ],
+)
+def test_values_that_tests_set_are_those_that_hydra_would_set(command):
+    name, *overrides = command.split()
+    assert compose_once(name, *overrides) == compose_by_hydra(name, *overrides)
 
 
 @pytest.mark.parametrize("name", [*PRIMARY, *GENERATORS])

@@ -127,8 +127,8 @@ def clip_value(weights):
     ("overrides", "loop"),
     [
         ([], {}),
-        ([*SGD], {}),
-        (LBFGS.split(), {}),
+        pytest.param([*SGD], {}, marks=pytest.mark.slow),
+        pytest.param(LBFGS.split(), {}, marks=pytest.mark.slow),
         (  # it takes no channels-last gradients
             [*LBFGS.split(), "model=cnn_micro"],
             {"memory_format": torch.contiguous_format},
@@ -138,8 +138,10 @@ def clip_value(weights):
             [*SGD, "+trainer.gradient_clip_val=0.01", "+trainer.gradient_clip_algorithm=value"],
             {"clip": clip_value},
         ),
-        ([*LBFGS.split(), "+trainer.gradient_clip_val=0.5"], {"clip": clip_norm}),
-        ([*SGD, "+trainer.accumulate_grad_batches=4"], {"accumulate": 4}),  # a step of two batches ends each epoch
+        pytest.param([*LBFGS.split(), "+trainer.gradient_clip_val=0.5"], {"clip": clip_norm}, marks=pytest.mark.slow),
+        pytest.param(
+            [*SGD, "+trainer.accumulate_grad_batches=4"], {"accumulate": 4}, marks=pytest.mark.slow
+        ),  # a step of two batches ends each epoch
         ([*SGD, "+trainer.accumulate_grad_batches=3", "data.batch_size=7"], {"accumulate": 3, "n_batches": 7}),
         (
             [*SGD, "+trainer.accumulate_grad_batches=2", "+trainer.gradient_clip_val=0.5"],
@@ -166,17 +168,17 @@ def clip_value(weights):
                 "after_epoch": lambda scheduler, loss: scheduler.step(loss),
             },
         ),
-        ([*SGD, "+trainer.limit_train_batches=5"], {"n_batches": 5}),
-        ([*SGD, "+trainer.limit_train_batches=1"], {"n_batches": 1}),
-        ([*SGD, "+trainer.limit_train_batches=0.5"], {"n_batches": 3}),
+        pytest.param([*SGD, "+trainer.limit_train_batches=5"], {"n_batches": 5}, marks=pytest.mark.slow),
+        pytest.param([*SGD, "+trainer.limit_train_batches=1"], {"n_batches": 1}, marks=pytest.mark.slow),
+        pytest.param([*SGD, "+trainer.limit_train_batches=0.5"], {"n_batches": 3}, marks=pytest.mark.slow),
         (
             [*SGD, "+trainer.limit_train_batches=5", "+trainer.accumulate_grad_batches=2"],
             {"n_batches": 5, "accumulate": 2},
         ),
-        ([*SGD, "+trainer.fast_dev_run=true"], {"n_batches": 1, "epochs": 1}),
+        pytest.param([*SGD, "+trainer.fast_dev_run=true"], {"n_batches": 1, "epochs": 1}, marks=pytest.mark.slow),
         ([*SGD, "+trainer.fast_dev_run=5"], {"n_batches": 5, "epochs": 1}),
-        ([*SGD, "+trainer.max_steps=3"], {"max_steps": 3}),
-        ([*SGD, "+trainer.max_steps=11"], {"max_steps": 11}),
+        pytest.param([*SGD, "+trainer.max_steps=3"], {"max_steps": 3}, marks=pytest.mark.slow),
+        pytest.param([*SGD, "+trainer.max_steps=11"], {"max_steps": 11}, marks=pytest.mark.slow),
         ([*SGD, "+trainer.max_steps=7", "trainer.max_epochs=-1"], {"max_steps": 7}),
         ([*SGD, "+trainer.max_steps=4", "+trainer.accumulate_grad_batches=2"], {"max_steps": 4, "accumulate": 2}),
         ([*SGD, "data.num_workers=1"], {}),
@@ -276,7 +278,7 @@ def test_a_callback_that_is_called_at_batches_is_called_at_every_batch(fit):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("num_sanity", [0, 1, 3, -1])
+@pytest.mark.parametrize("num_sanity", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 3, -1])
 def test_validation_batches_are_counted_one_by_one(prepare, monkeypatch, overrides, n_val, num_sanity):
     datamodule, module, trainer = prepare(
         "data.batch_size=1", "trainer.max_epochs=1", f"+trainer.num_sanity_val_steps={num_sanity}", *overrides
