@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 if find_spec("rootutils") is None:
     raise SystemExit("This Python lacks the packages: run sh setup.sh, then . .venv/bin/activate")
@@ -123,12 +123,22 @@ def synthesis_of(cell: Cell) -> float:
     return float(read_json(RUNS)[key]["core_seconds"])
 
 
-def measure(cell: Cell) -> dict[str, Any]:
-    """Train and test within the budget, repeated with less where it is exceeded.
+class Training(NamedTuple):
+    """A training within a budget.
 
-    Returns:
-        What is kept of the run; without figures where synthesis and test alone take longer.
+    Attributes:
+        about: Core seconds that its set took, and microseconds that a sound takes.
+        results: Its `results.json`; None where synthesis and test alone take longer than the budget.
+        spent: What it took.
     """
+
+    about: dict[str, float]
+    results: dict[str, Any] | None
+    spent: Spent
+
+
+def train_within(cell: Cell) -> Training:
+    """Train and test within the budget, repeated with less where it is exceeded."""
     with PREPARING:
         synthesis, overrides = synthesis_of(cell), overrides_of(cell)
         step, make = speed_of(overrides)
@@ -141,9 +151,15 @@ def measure(cell: Cell) -> dict[str, Any]:
     while epochs > 0:
         results, spent = train(cell.key, (*overrides, *length_of(cell, epochs, share), f"seed={cell.seed}"))
         if spent.core <= budget:
-            return about | figures(cell, results, spent)
+            return Training(about, results, spent)
         share *= SHARE_TO_TRAIN * left / (spent.core - (budget - left))
-    return about
+    return Training(about, None, Spent(0.0, 0.0))
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """What is kept of a training within its budget; without figures where there was no time for one."""
+    about, results, spent = train_within(cell)
+    return about if results is None else about | figures(cell, results, spent)
 
 
 def length_of(cell: Cell, epochs: int, share: float) -> tuple[str, str]:

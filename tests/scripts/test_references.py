@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from scripts import references
+from scripts import budgets, references
 from scripts.references import (
     METHODS,
     Features,
@@ -18,6 +19,9 @@ from scripts.references import (
     solve_ridge,
     tables,
 )
+from src.checkpoints.run import load_run
+from src.data.vimh_dataset import SPEC_RANGE
+from src.hydra_versions import instantiate
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +76,27 @@ def test_a_method_reads_sounds_far_better_than_their_mean_does(problem, name):
     assert fitted.multiply_adds > 0
 
 
+def test_a_network_answers_as_it_does_in_its_own_test(monkeypatch, trained_run):
+    checkpoint = trained_run.run_dir / "checkpoints" / "last.ckpt"
+    training = budgets.Training({}, {"checkpoint": str(checkpoint)}, budgets.Spent(1.0, 1.0))
+    monkeypatch.setattr(budgets, "train_within", lambda cell: training)
+    fitted = references.network(references.Cell("basic", references.NETWORK, 3))
+    datamodule = instantiate(trained_run.cfg.data)
+    datamodule.setup("test")
+    batch = datamodule.test_set[:]
+    module = load_run(checkpoint).module
+    with torch.no_grad():
+        expected = module.read(batch["image"], batch["aux"]).normalized
+    assert tuple(trained_run.cfg.data.aux[:2]) == SPEC_RANGE
+    sounds = Sounds(batch["image"].numpy(), batch["aux"][:, :2].numpy(), expected.numpy(), batch["index"].numpy())
+    np.testing.assert_allclose(fitted.predict(sounds), expected, atol=1e-6)
+    assert fitted.kept >= sum(weight.numel() for weight in module.parameters())
+
+
 def test_cells_are_named_once_and_those_with_refinement_have_a_method():
     keys = [cell.key for cell in cells()]
     assert len(keys) == len(set(keys))
-    assert {cell.method.removesuffix(references.LATER) for cell in cells()} == set(METHODS)
+    assert {cell.method.removesuffix(references.LATER) for cell in cells()} == {*METHODS, references.NETWORK}
 
 
 def test_a_table_names_what_is_missing(monkeypatch, tmp_path):
