@@ -95,14 +95,15 @@ PARTS = (
             "configs/experiment/wave.yaml",
             "configs/model/wave_*.yaml",
             "configs/representation/bits.yaml",
-            "configs/representation/waveform.yaml",
+            "configs/representation/waveform*.yaml",
             "docs/networks/wave_*.svg",
             "src/models/components/wave_cnn.py",
             "src/spectral/waveform.py",
             "tests/models/test_wave_cnn.py",
             "tests/spectral/test_waveform.py",
         ),
-        r"wave_cnn|WaveCNN|BitStream|spectral[./]waveform|\brepresentation[=/](waveform|bits)\b|\bbits, mel\b|"
+        r"wave_cnn|WaveCNN|BitStream|Waveform16|spectral[./]waveform|"
+        r"\brepresentation[=/](waveform(16)?|bits)\b|\bbits, mel\b|"
         r"[Ee]nd[ -]to[ -]end networks?|networks? end[ -]to[ -]end",
     ),
     Part(

@@ -118,7 +118,10 @@ SLOTS = {
         reading=("src.synth.soundfont.SoundFontFileVoice",),
     ),
     "representation": Slot(
-        ("src.spectral.representation.SpectralRepresentation", *_inside("src.spectral.waveform", "Waveform BitStream")),
+        (
+            "src.spectral.representation.SpectralRepresentation",
+            *_inside("src.spectral.waveform", "Waveform Waveform16 BitStream"),
+        ),
         methods=("to_image", "describe", "describe_mel"),
         inside={"channels": "channel"},
     ),

@@ -1,4 +1,4 @@
-"""The sound itself as an image, for networks that get no spectrogram: samples, or their bits."""
+"""The sound itself as an image, for networks that get no spectrogram: samples, their bytes, or their bits."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -27,8 +27,8 @@ def to_pcm8(waveform: Tensor) -> Tensor:
     return (waveform.float() * 128 + 128).round().clamp(0, 255).to(torch.uint8)
 
 
-def to_bits(waveform: Tensor) -> Tensor:
-    """16-bit PCM, two's complement, as bit planes: bit b of round(32768 x), half to even, clipped at the ends.
+def to_pcm16(waveform: Tensor) -> Tensor:
+    """16-bit PCM as in WAV files, two's complement: round(32768 x), half to even, clipped at the ends.
 
     Source: as of `to_pcm8` (16 bits are signed).
 
@@ -36,11 +36,49 @@ def to_bits(waveform: Tensor) -> Tensor:
         waveform: `(..., time)`, nominal [-1, 1].
 
     Returns:
+        int16, `(..., time)`.
+    """
+    full = 2 ** (N_BITS - 1)
+    return (waveform.float() * full).round().clamp(-full, full - 1).to(torch.int16)
+
+
+def to_bytes(waveform: Tensor) -> Tensor:
+    """16-bit PCM as two bytes, with 32768 added, so that the more significant one is near 8-bit PCM.
+
+    Args:
+        waveform: `(..., time)`, nominal [-1, 1].
+
+    Returns:
+        uint8, `(..., byte, time)`, the more significant byte first; silence is 128, 0.
+    """
+    word = to_pcm16(waveform).int() + 2 ** (N_BITS - 1)
+    return torch.stack([word >> 8, word & 255], dim=-2).to(torch.uint8)
+
+
+def from_bytes(pair: Tensor) -> Tensor:
+    """The inverse of `to_bytes`.
+
+    Args:
+        pair: uint8, `(..., byte, time)`.
+
+    Returns:
+        Waveform, float32, `(..., time)`.
+    """
+    high, low = pair.float().unbind(dim=-2)
+    return (256 * high + low) / 2 ** (N_BITS - 1) - 1
+
+
+def to_bits(waveform: Tensor) -> Tensor:
+    """The bit planes of `to_pcm16`.
+
+    Args:
+        waveform: `(..., time)`, nominal [-1, 1].
+
+    Returns:
         uint8 0 or 1, `(..., bit, time)`; row 0 is the least significant bit, row 15 the sign.
     """
-    pcm = (waveform.float() * 2 ** (N_BITS - 1)).round().clamp(-(2 ** (N_BITS - 1)), 2 ** (N_BITS - 1) - 1)
     plane = (2 ** torch.arange(N_BITS, device=waveform.device)).to(torch.int16)[:, None]  # the last one is the sign
-    return ((pcm.to(torch.int16).unsqueeze(-2) & plane) != 0).to(torch.uint8)
+    return ((to_pcm16(waveform).unsqueeze(-2) & plane) != 0).to(torch.uint8)
 
 
 def from_bits(bits: Tensor) -> Tensor:
@@ -132,6 +170,23 @@ class Waveform(_Samples):
     def to_waveform(self, image: Tensor) -> Tensor:
         """The sound, `(..., time)`, to within half a level."""
         return (image[..., 0, 0, :].float() - 128) / 128
+
+
+class Waveform16(_Samples):
+    """16-bit PCM, an image of two rows: the more significant bytes, and the less significant ones."""
+
+    label = "waveform16"
+    height = 2
+    ends = (0.0, 255.0, "byte")
+    rows: ClassVar = {"rows": "byte, 0 is the more significant", "row_first": 0, "row_step": 1}
+
+    def to_image(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """8-bit image of a sound, uint8, `(..., 1, 2, time)`, and zeros, `(..., 2)`."""
+        return to_bytes(waveform).unsqueeze(-3), self._no_range(waveform)
+
+    def to_waveform(self, image: Tensor) -> Tensor:
+        """The sound, `(..., time)`, to within half of 1 / 32768."""
+        return from_bytes(image[..., 0, :, :])
 
 
 class BitStream(_Samples):

@@ -18,11 +18,11 @@ def test_networks_have_the_parameters_that_they_are_named_after(model, count):
     assert parameter_count(model) == pytest.approx(count, rel=0.1)
 
 
-@pytest.mark.parametrize("representation", ["waveform", "bits"])
+@pytest.mark.parametrize(("representation", "sample_bytes"), [("waveform", 1), ("waveform16", 2), ("bits", 1)])
 @pytest.mark.parametrize("model", FOR_SAMPLES)
-def test_a_set_of_samples_will_do(compose_run, recipe_of, tmp_path, model, representation):
+def test_a_set_of_samples_will_do(compose_run, recipe_of, tmp_path, model, representation, sample_bytes):
     recipe = recipe_of("dataset.size=4", f"representation={representation}")
-    cfg = compose_run(tmp_path, f"model={model}", "data=vimh_256dss_waveform")
+    cfg = compose_run(tmp_path, f"model={model}", "data=vimh_256dss_waveform", f"model.net.sample_bytes={sample_bytes}")
     module = build_model(cfg, recipe.info("")).eval()
     image = torch.from_numpy(recipe.make(0, 4).image)
     logits = module(image, torch.zeros(4, 0))
@@ -54,6 +54,28 @@ def test_patches_neither_lose_nor_mix_samples():
     restored = patches.reshape(2, 3, 4, 4, 6).transpose(3, 4).flatten(3)
     assert torch.equal(restored[..., :21], image)
     assert (restored[..., 21:] == 128).all()
+
+
+@pytest.mark.parametrize("patch", [1, 4])
+def test_bytes_are_read_as_the_samples_that_they_are_of(patch):
+    """To within a level of 16 bits, a network with one weight a sample says the same of both."""
+    settings = {"widths": [3], "hidden": 4, "kernel_sizes": [3], "strides": [2], "patch": patch}
+    of_samples = WaveCNN(NetIO((1, 1, 160), HEADS), **settings).eval()
+    of_bytes = WaveCNN(NetIO((1, 2, 160), HEADS), **settings, sample_bytes=2).eval()
+    of_bytes.load_state_dict(of_samples.state_dict())
+    word = torch.randint(0, 2**16, (5, 1, 1, 160))
+    image = torch.cat([word >> 8, word & 255], dim=2).to(torch.uint8)
+    nothing = torch.zeros(5, 0)
+    found = of_bytes.samples(to_signed_unit(of_bytes.arrange(image), nothing))
+    expected = of_samples.arrange(word.double() / 32767.5 - 1)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+    assert of_bytes(image, nothing).keys() == of_samples(image[:, :, :1], nothing).keys()
+
+
+def test_rows_that_are_no_whole_samples_are_refused():
+    settings = {"widths": [3], "hidden": 4, "kernel_sizes": [3], "strides": [2], "sample_bytes": 2}
+    with pytest.raises(ConfigError, match="sample_bytes is 2, but 3 rows"):
+        WaveCNN(NetIO((1, 3, 160), HEADS), **settings)
 
 
 def test_rows_and_channels_are_inputs_alike():

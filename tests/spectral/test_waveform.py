@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from src.errors import ConfigError
 from src.spectral.channels import Modulation
-from src.spectral.waveform import BitStream, Waveform, from_bits, to_bits, to_pcm8
+from src.spectral.waveform import BitStream, Waveform, Waveform16, from_bits, from_bytes, to_bits, to_bytes, to_pcm8
 
 RATE = 800
-BOTH = pytest.mark.parametrize("kind", [Waveform, BitStream])
+BOTH = pytest.mark.parametrize("kind", [Waveform, Waveform16, BitStream])
 
 
 def noise(*shape):
@@ -30,6 +30,13 @@ def test_bits_are_those_of_twos_complement():
 def test_every_16_bit_word_comes_back(words):
     waveform = torch.tensor(words) / 32768
     assert torch.equal(from_bits(to_bits(waveform)), waveform)
+    assert torch.equal(from_bytes(to_bytes(waveform)), waveform)
+
+
+def test_bytes_are_those_of_16_bit_pcm_with_its_middle_at_half():
+    words = np.array([-32768, -257, -1, 0, 1, 255, 256, 32767], np.int16)
+    expected = (words.astype(np.int32) + 32768).astype(">u2").view(np.uint8).reshape(-1, 2).T
+    assert to_bytes(torch.from_numpy(words / 32768.0)).tolist() == expected.tolist()
 
 
 @BOTH
@@ -41,7 +48,7 @@ def test_a_sound_comes_back_to_half_a_level(kind, dtype):
     assert image.dtype == torch.uint8
     assert not spec_range.any()
     assert spec_range.shape == (3, 2)
-    half_level = {Waveform: 1 / 256, BitStream: 1 / 65536}[kind]
+    half_level = {Waveform: 1 / 256, Waveform16: 1 / 65536, BitStream: 1 / 65536}[kind]
     assert (representation.to_waveform(image) - waveform.float()).abs().max() <= half_level
 
 
@@ -53,6 +60,8 @@ def test_pixels_mean_what_the_ranges_say(kind):
     level = low + pixels.double() * (high - low) / 255
     if kind is Waveform:
         torch.testing.assert_close(level[0, 0], representation.to_waveform(pixels).double())
+    elif kind is Waveform16:
+        assert torch.equal(level, pixels.double())
     else:
         assert set(level.flatten().tolist()) == {0.0, 1.0}
 
@@ -63,7 +72,8 @@ def test_silence_is_no_range_and_comes_back(kind):
     image, spec_range = representation.to_image(torch.zeros(RATE))
     assert not representation.to_waveform(image).any()
     assert not spec_range.any()
-    assert (image == (128 if kind is Waveform else 0)).all()
+    of_row = {Waveform: [128], Waveform16: [128, 0], BitStream: [0] * 16}[kind]
+    assert (image == torch.tensor(of_row)[:, None]).all()
 
 
 @BOTH
@@ -79,7 +89,7 @@ def test_batches_equal_their_items_whatever_their_dimensions(kind):
 @BOTH
 def test_one_channel_with_a_name_a_range_and_axes(kind):
     representation = kind(RATE, 1.5)
-    assert representation.image_shape == (1, 1 if kind is Waveform else 16, 1200)
+    assert representation.image_shape == (1, {Waveform: 1, Waveform16: 2, BitStream: 16}[kind], 1200)
     assert len(representation.channel_labels) == len(representation.channel_ranges) == 1
     (axes,) = representation.channel_axes
     assert (axes["columns"], axes["column_step"], axes["column_units"]) == ("time", 1 / RATE, "s")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from src.errors import check_number
+from src.errors import ConfigError, check_number
 from src.models.components.conditioning import Film, modulate
 from src.models.components.network import NetIO, Network, check_odd, check_stages, set_memory_format
 
@@ -19,7 +19,8 @@ class WaveCNN(Network):
     End to end: the first stage is a filterbank that is learnt, with a hop as a spectrogram has (Dieleman and Schrauwen
     2014, "End-to-end learning for music audio"), and the others are those of `SpectralCNN` in one dimension. Rows and
     channels of an image are inputs alike: a waveform has one, a stream of 16 bits has sixteen, and how much a bit
-    counts is learnt. A spectrogram will do as well: its rows are then inputs without an order.
+    counts is learnt. Rows that are the bytes of samples are read as the samples (`sample_bytes`). A spectrogram will
+    do as well: its rows are then inputs without an order.
 
     The hop is cut before anything is computed: `patch` samples that follow each other become that many inputs. A filter
     of `patch * kernel_sizes[0]` samples is then a matrix product, two to three times as fast on a CPU as a convolution
@@ -32,12 +33,13 @@ class WaveCNN(Network):
         kernel_sizes: Of each stage's convolution, odd; that of the first in patches.
         strides: Of each stage, likewise.
         patch: Samples in a patch.
+        sample_bytes: Rows that make one sample, the most significant byte first: 2 for the representation `waveform16`.
         conditioning: How `aux` joins: `none`, `concat` (before the hidden layer) or `film` (after each stage's norm).
         dropout: Share of the hidden units that is dropped in training.
 
     Raises:
         ConfigError: If the numbers of widths, kernel sizes and strides differ, a kernel size is even, a stride or the
-            patch is not 1 or more, or `conditioning` is unknown.
+            patch is not 1 or more, the rows are no whole samples, or `conditioning` is unknown.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class WaveCNN(Network):
         kernel_sizes: Sequence[int],
         strides: Sequence[int],
         patch: int = 1,
+        sample_bytes: int = 1,
         conditioning: str = "concat",
         dropout: float = 0.0,
     ) -> None:
@@ -57,8 +60,11 @@ class WaveCNN(Network):
         for stride in strides:
             check_number("net.strides", stride, whole=True, least=1)
         self.patch = check_number("net.patch", patch, whole=True, least=1, hint=" (samples)")
+        self.sample_bytes = check_number("net.sample_bytes", sample_bytes, whole=True, least=1)
         n_channels, n_rows, n_times = io.input_shape
-        n_in, n_times = n_channels * n_rows * patch, -(-n_times // patch)
+        if n_rows % sample_bytes:
+            raise ConfigError(f"net.sample_bytes is {sample_bytes}, but {n_rows} rows are no whole number of samples.")
+        n_in, n_times = n_channels * n_rows // sample_bytes * patch, -(-n_times // patch)
         self.stages = nn.ModuleList()
         for width, size, stride in zip(widths, kernel_sizes, strides, strict=True):
             # Two-dimensional with one row: PyTorch has no channels-last layout for one dimension.
@@ -76,9 +82,17 @@ class WaveCNN(Network):
         patches = rows.unflatten(2, (-1, self.patch)).permute(0, 2, 1, 3).flatten(2)  # (batch, time, input)
         return patches.transpose(1, 2).unsqueeze(2)  # channels last, as it lies in memory
 
+    def samples(self, pixels: Tensor) -> Tensor:
+        """Samples of bytes, where the rows are bytes; all from -1 to 1."""
+        if self.sample_bytes == 1:
+            return pixels
+        weight = 256.0 ** torch.arange(self.sample_bytes - 1, -1, -1, device=pixels.device)
+        rows = pixels.unflatten(1, (-1, self.sample_bytes, self.patch))
+        return torch.einsum("nsbpht,b->nspht", rows, (weight / weight.sum()).to(pixels.dtype)).flatten(1, 2)
+
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""
-        features = pixels
+        features = self.samples(pixels)
         for stage, film in zip(self.stages, films, strict=True):
             convolution, norm, activation = stage.children()
             features = activation(modulate(norm(convolution(features)), film))  # (batch, width, 1, time / stride)
