@@ -286,6 +286,10 @@ wd words: $(ENV)
 st study: $(ENV)
 	@$(PYTHON) scripts/study.py $(ARGS)
 
+## stc study-compute: Error over computation, pictures and samples: up to 20 minutes a cell, 3 hours at a time; resumable
+stc study-compute: $(ENV)
+	@$(PYTHON) scripts/compute_study.py $(ARGS)
+
 ## stq study-quick: A corner of the study in a few minutes
 stq study-quick: $(ENV)
 	@$(PYTHON) scripts/study.py --quick $(ARGS)

@@ -155,8 +155,12 @@ PARTS = (
     Part(
         "study",
         "the study of representations",
-        ("docs/study/*", "scripts/study.py", "scripts/study_page.py", "tests/scripts/test_study.py"),
-        r"\bstudy(\.py|_page|/index)|\bdocs/study\b|\bscripts\.study\b|\[[Tt]he study|\bstudy of representations\b",
+        (
+            *("docs/study/*", "scripts/study.py", "scripts/study_page.py", "scripts/compute_study.py"),
+            *("scripts/compute_page.py", "tests/scripts/test_study.py", "tests/scripts/test_compute_study.py"),
+        ),
+        r"\bstudy(\.py|_page|/index|/compute)|\bdocs/study\b|\bscripts\.(compute_)?study\b|\bcompute_(study|page)\b|"
+        r"\[[Tt]he study|\bstudy of representations\b",
         needs=("moog", "mlp", "wave", "channels", "benchmarks"),
     ),
     Part(
