@@ -32,16 +32,21 @@ export class Answers {
 
   #card({ zone, distance, trust, inside, value }, i) {
     const { title, run, n_weights: weights } = this.#data.networks[i];
-    const counts = inside?.filter((one) => one !== null) ?? [];
     const facts = [
       ...(zone ? [element("span", { class: `zone ${zone}`, title: "Distance from the sounds of its training: 1 is where 95 % of them end" },
         `${ZONES[zone]} ${formatNumber(distance)}`)] : []),
-      ...(counts.length ? [element("span", {}, `${counts.filter(Boolean).length} of ${counts.length} within their bands`)] : []),
+      ...this.#count(inside, false, "within their bands"), ...this.#count(inside, true, "named right"),
     ];
     return element("article", { class: `listener side-${i + 1}${zone === "far" ? " far" : ""}` },
       element("h3", { title: run }, title, " ", element("small", {}, `${weights.toLocaleString("en")} weights`)),
       element("p", { class: "facts" }, ...facts), element("p", { class: "trust" }, trust ?? ""),
       ...(this.#take ? [this.#button(value)] : []));
+  }
+
+  /** How many parameters, categories or all others, are read well enough. */
+  #count(inside, categorical, well) {
+    const found = (inside ?? []).filter((one, p) => one !== null && (this.#data.parameters[p].kind === "categorical") === categorical);
+    return found.length ? [element("span", {}, `${found.filter(Boolean).length} of ${found.length} ${well}`)] : [];
   }
 
   #button(value) {
