@@ -12,7 +12,7 @@ from src.vimh.format import METADATA_BYTES, check_headers, codes_by_id, record_d
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMOKE = (ROOT / "scripts" / "smoke").read_text()
+SMOKE = "\n".join(line.strip() for line in (ROOT / "scripts" / "smoke").read_text().splitlines())
 
 
 def blocks(page: Path, language: str) -> list[str]:
