@@ -164,7 +164,7 @@ def error_table(results: Mapping[str, Any], name: str) -> list[str]:
 
 
 def factor_table(results: Mapping[str, Any]) -> list[str]:
-    """Times the seconds of log-mel that samples need."""
+    """Times the seconds of log-mel that samples need; nothing where no cell has another to compare with."""
     rows = []
     runs = runs_of(results)
     for name in sorted({run["set"] for run in runs}):
@@ -175,7 +175,8 @@ def factor_table(results: Mapping[str, Any]) -> list[str]:
                     bounds = " ".join(sorted({factor.bound for factor in found} - {""}))
                     ratio = f"{bounds} {over_seeds([factor.value for factor in found], '.1f')}".strip()
                     rows.append([name, samples, sounds_in_words(size), ratio, str(len(found))])
-    return table(["set", "samples", "trained on", "seconds over those of log-mel", "pairs of seeds"], rows)
+    columns = ["set", "samples", "trained on", "seconds over those of log-mel", "pairs of seeds"]
+    return table(columns, rows) if rows else []
 
 
 def trial_table(results: Mapping[str, Any]) -> list[str]:
@@ -201,7 +202,8 @@ def write_page(results: Mapping[str, Any], page: Path) -> None:
         if runs:
             write_atomically(page.parent / file, draw(runs, cost, FIGURES[file]))
     lines = ["", *(f"![{title}]({file})\n" for file, title in FIGURES.items())] if runs else [""]
-    lines += ["### How many times as long", "", *factor_table(results), ""]
+    longer = factor_table(results)
+    lines += ["### How many times as long", "", *(longer or ["Not measured yet: no cells of both sides."]), ""]
     for name in names:
         lines += [f"### {name}: error in grid steps", "", *error_table(results, name), ""]
     lines += ["### Trials", "", *trial_table(results), ""]
