@@ -170,6 +170,19 @@ def test_a_target_goes_with_those_that_need_it():
     assert lines.without_targets(makefile, speaks).strip() == "## s saw: Another\ns saw:\n\techo s"
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('names = [\n    "saw",\n    "moog",\n]\nb = 1\n', 'names = [\n    "saw",\n]\nb = 1\n'),
+        ('moog = [\n    "saw",\n]\nb = 1\n', "b = 1\n"),
+        ("a:\n  moog:\n    b: 1\n  saw: 2\n", "a:\n  saw: 2\n"),
+        ("a: 1\n# a ladder\nmoog: 1\n", "a: 1\n"),
+    ],
+)
+def test_an_entry_goes_with_what_is_in_it_and_not_with_what_it_is_in(before, after):
+    assert lines.without_entries(before, speaks) == after
+
+
 # ----- the program
 
 
