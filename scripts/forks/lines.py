@@ -40,7 +40,7 @@ def without_entries(text: str, gone: Gone) -> str:
     for line in lines:
         indent = len(line) - len(line.lstrip())
         if depth is not None:
-            if line.strip() and (indent > depth or indent == depth and line.strip() in ("]", "}", "),")):
+            if line.strip() and (indent > depth or (indent == depth and line.strip() in ("]", "}", "),"))):
                 continue
             depth = None
         code = re.split(r"(?:^|\s)#\s", line)[0]
