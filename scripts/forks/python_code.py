@@ -171,11 +171,27 @@ class Cutter:
         goes = self._any_goes(head) or all([self._statement(statement) for statement in node.body])
         if goes:
             del self.ranges[before:]
-            self._drop_statement(node)
-            return True
+            branch = self._branch(node)
+            if branch is None:
+                self._drop_statement(node)
+                return True
+            self.ranges.append(branch)
         for statement in getattr(node, "orelse", []):
             self._statement(statement)
         return False
+
+    def _branch(self, node: ast.stmt) -> Range | None:
+        """What has to go of an `if` or `elif` for the branches below it to stay; None: all of it."""
+        if not isinstance(node, ast.If) or not node.orelse:
+            return None
+        data, start = self.source.data, self.source.place(node)[0]
+        is_elif, below = data.startswith(b"elif", start), self.source.place(node.orelse[0])[0]
+        if data.startswith(b"elif", below) and isinstance(node.orelse[0], ast.If):
+            return start, below if is_elif else below + len("el")
+        if not is_elif:
+            return None
+        otherwise = re.compile(rb"else\s*:").search(data, self.source.place(node.body[-1])[1])
+        return (start, otherwise.start()) if otherwise else None
 
     # ----- expressions
 
@@ -240,7 +256,9 @@ class Cutter:
 
     def _dict(self, node: ast.Dict) -> bool:
         pairs = list(zip(node.keys, node.values, strict=True))
-        dropped = [n for n, (key, value) in enumerate(pairs) if (key and self._goes(key)) or self._goes(value, True)]
+        dropped = [
+            n for n, (key, value) in enumerate(pairs) if (key and self._goes(key, True)) or self._goes(value, True)
+        ]
         targets = [n for n in dropped if isinstance(node.keys[n], ast.Constant) and node.keys[n].value == "_target_"]
         if targets or (dropped and len(dropped) == len(pairs)):
             return True
