@@ -66,8 +66,16 @@ SLOTS = {
     "network": Slot(
         _inside(
             "src.models.components",
-            *("bc_resnet.BCResNet", "cnn.SpectralCNN", "conv6.Conv6", "convnext.ConvNeXt", "harmonic.HarmonicCNN"),
-            *("mlp.MLP", "vit.VisionTransformer", "wave_cnn.WaveCNN"),
+            *(
+                "bc_resnet.BCResNet",
+                "cnn.SpectralCNN",
+                "conv6.Conv6",
+                "convnext.ConvNeXt",
+                "harmonic.HarmonicCNN",
+                "mlp.MLP",
+                "vit.VisionTransformer",
+                "wave_cnn.WaveCNN",
+            ),
         ),
         kind="torch.nn.Module",
         inside={"*": "layer"},
