@@ -103,7 +103,7 @@ PARTS = (
             "tests/spectral/test_waveform.py",
         ),
         r"wave_cnn|WaveCNN|BitStream|Waveform16|spectral[./]waveform|"
-        r"\brepresentation[=/](waveform(16)?|bits)\b|\bbits, mel\b|"
+        r"\brepresentation[=/](waveform(16)?|bits)\b|"
         r"[Ee]nd[ -]to[ -]end networks?|networks? end[ -]to[ -]end",
     ),
     Part(
