@@ -11,7 +11,6 @@ not repeated: delete an entry to measure it again. The tables of docs/results.md
 """
 
 import itertools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -136,12 +135,14 @@ class Answering(NamedTuple):
         kept: Numbers that it keeps.
         multiply_adds: Of one answer.
         trials: What was tried: settings to the error on the validation sounds.
+        seconds: That fitting took in other processes; None: in this one.
     """
 
     predict: Callable[[Sounds], np.ndarray]
     kept: int
     multiply_adds: int
     trials: dict[str, float]
+    seconds: float | None = None
 
 
 def error_on(found: np.ndarray, sounds: Sounds) -> float:
@@ -346,7 +347,7 @@ def network(cell: Cell) -> Answering:
         return module.read(image, trained.to_tensors.aux_of(image, spec_range))[1].double().numpy()
 
     kept = sum(tensor.numel() for tensor in module.net.state_dict().values())
-    return Answering(predict, kept, multiply_adds(module.net, module.example_input_array)[""], {})
+    return Answering(predict, kept, multiply_adds(module.net, module.example_input_array)[""], {}, training.spent.core)
 
 
 # ----- measuring
@@ -357,21 +358,21 @@ def measure(cell: Cell, data_root: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     parts, parameters, recipe = sounds_of(cell.set, data_root)
-    begun = busy_seconds()
+    begun = time.process_time()
     name, refining = cell.method.removesuffix(LATER), cell.method.endswith(LATER)
     if name == NETWORK:
         fitted = network(cell)
     else:
         fitted = METHODS[name](Problem(parts["train"], parts["val"], recipe, 60.0 * cell.minutes))
-    seconds = busy_seconds() - begun
+    seconds = time.process_time() - begun if fitted.seconds is None else fitted.seconds
     n_test = N_REFINED.get(cell.set) if refining else None
     test = Sounds(*(column[:n_test] for column in parts["test"]))
-    begun = busy_seconds()
+    begun = time.process_time()
     blocks = (Sounds(*(column[first : first + BLOCK] for column in test)) for first in range(0, len(test.image), BLOCK))
     found = np.concatenate([fitted.predict(block) for block in blocks]).clip(0, 1)
     if refining:
         found = refined(recipe, test, found)
-    answering = busy_seconds() - begun
+    answering = time.process_time() - begun
     return {
         "sounds": len(found),
         "seconds": round(seconds, 1),
@@ -382,11 +383,6 @@ def measure(cell: Cell, data_root: Path) -> dict[str, Any]:
         **errors(found, {"normalized": test.normalized, "index": test.index}, parameters),
         "median_steps": median_steps(found, test, parameters),
     }
-
-
-def busy_seconds() -> float:
-    """Processor seconds of this process and of those that it waited for."""
-    return sum(os.times()[:4])
 
 
 def sounds_of(name: str, data_root: Path) -> tuple[dict[str, Sounds], Sequence[ParamSpec], Recipe]:
