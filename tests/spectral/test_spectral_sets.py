@@ -18,7 +18,7 @@ from src.vimh.reader import VIMHReader
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FIRST = ("stft", "mel", "log_frequency")
-SAMPLES = ("representation=waveform", "representation=bits")
+SAMPLES = ("representation=waveform", "representation=waveform16", "representation=bits")
 BASIC = "synth/generate_moog_basic"
 # The keys in the JSON of a set with one spectrogram, in every version, and no more.
 USUAL_KEYS = [
