@@ -29,7 +29,7 @@ PAGE = ROOT / "docs" / "study" / "compute.md"
 MARKS = "<!-- tables: made by scripts/compute_study.py -->\n", "<!-- end of tables -->\n"
 FIGURES = {
     "compute_seconds.svg": "Error over seconds of one core",
-    "compute_multiply_adds.svg": "Error over multiply-adds",
+    "compute_multiply_adds.svg": "Error over billions of multiply-adds",
 }
 FRESH = None  # sounds of a cell that sees each once
 POINTS = (30.0, 75.0, 190.0, 480.0, 1200.0)  # seconds of training
@@ -61,17 +61,18 @@ def seconds(run: Run, point: Run) -> float:
 
 
 def operations(run: Run, point: Run) -> float:
-    """Multiply-adds of the steps, a backward pass being two forward ones, and of the pictures."""
+    """Billions of multiply-adds of the steps, a backward pass being two forward ones, and of the pictures."""
     seen = point["seen"]
-    return float(seen * (1 + BACKWARD) * run["multiply_adds"] + point["sounds"] * run["picture_multiply_adds"])
+    return (seen * (1 + BACKWARD) * run["multiply_adds"] + point["sounds"] * run["picture_multiply_adds"]) / 1e9
 
 
 def curve(run: Run, cost: Callable[[Run, Run], float]) -> Curve:
-    """Cost and error of every point, each error the least up to there."""
-    least, found = math.inf, []
+    """Cost of every point, and the test error of the best one up to there, which validation sounds choose."""
+    found = []
+    best = run["points"][0]
     for point in run["points"]:
-        least = min(least, point["error"])
-        found.append((cost(run, point), least))
+        best = min(best, point, key=lambda one: one["validation"])
+        found.append((cost(run, point), best["error"]))
     return found
 
 

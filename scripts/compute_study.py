@@ -5,7 +5,7 @@ python scripts/compute_study.py [--only REGEX] [--hours 3] [--list] [--table]
 A cell is an arm (what a network is given, and the network) with a number of sounds, or with fresh ones, and a seed of
 the sounds and one of the training. It is trained once, with a constant learning rate. At 30, 75, 190, 480 and 1,200 s
 of one core a copy of it has been trained for the last fifth with the rate falling to nothing, and is tested: each point
-is a whole training of its length (Hägele et al. 2024, arXiv 2405.18392), and all five cost half as much again as the
+is a whole training of its length (Hägele et al. 2024, arXiv 2405.18392), and all five cost an eighth more than the
 last. A cell ends before that where its error on validation sounds stands still. Sounds are made by their numbers and
 held in memory; all arms see the same ones. The learning rate of an arm is the best of three, tried in the same way on
 sounds and with weights of other seeds; every trial stands in the results.
@@ -92,11 +92,6 @@ class Arm:
         """Name among the results."""
         return f"{self.set}, {self.representation.name}, {self.model}"
 
-    @property
-    def is_samples(self) -> bool:
-        """Whether the network is given no spectrogram."""
-        return self.representation.is_samples or self.representation == SAMPLES_16
-
     def recipe(self, seed: int) -> Recipe:
         """What makes its sounds: those that follow a dataset of two."""
         settings = ("dataset.size=2", f"dataset.seed={seed}", *self.representation.overrides(self.set))
@@ -107,7 +102,7 @@ class Arm:
         return compose_config(
             "train",
             *(f"experiment=moog_cnn_{self.set}", f"model={self.model}", "extras.print_config=false"),
-            f"data.aux=[{'' if self.is_samples else 'spec_min,spec_max'}]",
+            f"data.aux=[{'' if self.representation.is_samples else 'spec_min,spec_max'}]",
             f"paths.output_dir={quoted(str(ROOT))}",
             *(("model.net.sample_bytes=2",) if self.representation == SAMPLES_16 else ()),
         )
@@ -146,7 +141,7 @@ def arms(name: str, chosen: Sequence[str]) -> list[Arm]:
 
 def networks_of(representation: Representation) -> tuple[str, str]:
     """A small and a larger network."""
-    return OF_SAMPLES if representation.is_samples or representation == SAMPLES_16 else OF_PICTURES
+    return OF_SAMPLES if representation.is_samples else OF_PICTURES
 
 
 def cells() -> Iterator[Cell]:

@@ -92,7 +92,7 @@ class Representation:
     @property
     def is_samples(self) -> bool:
         """Whether it is the sound itself, and no spectrogram."""
-        return self.option in ("waveform", "bits")
+        return self.option in ("waveform", "waveform16", "bits")
 
     def overrides(self, set_name: str) -> tuple[str, ...]:
         """Those of `generate_vimh.py` that make it."""

@@ -37,9 +37,7 @@ def brief(monkeypatch):
     monkeypatch.setattr(compute_study, "N_TEST", 32)
     monkeypatch.setattr(compute_study, "N_VAL", 16)
     monkeypatch.setattr(compute_study, "BLOCK", BATCH_SIZE)
-    monkeypatch.setattr(compute_study, "POINTS", (0.02, 0.05))
-    monkeypatch.setattr(compute_study, "seconds_of_a_step", lambda learner, sounds: 0.005)
-    monkeypatch.setattr(compute_study, "TUNING_SIZE", BATCH_SIZE)
+    monkeypatch.setattr(compute_study, "POINTS", (0.02, 0.05, 0.06))
 
 
 def results_of(*runs):
@@ -144,7 +142,6 @@ def test_a_cell_runs_with_the_rate_of_its_trials(brief, monkeypatch):
     cell = Cell(arm, None, SEEDS[0])
     with pytest.raises(NSMError, match=r"is not known before trial: basic, log-mel, cnn_tiny, rate 0\.01"):
         measure(cell, {})
-    monkeypatch.setattr(compute_study, "TUNING_SIZE", TUNING_SIZE)
     results = {
         Cell(arm, TUNING_SIZE, TUNING_SEEDS, rate).key: {"points": [{"validation": abs(rate - 0.02)}], "step_us": 40.0}
         for rate in RATES
@@ -152,12 +149,12 @@ def test_a_cell_runs_with_the_rate_of_its_trials(brief, monkeypatch):
     monkeypatch.setattr(compute_study, "STANDS_STILL", -math.inf)
     found = measure(cell, results)
     assert found["rate"] == 0.02
-    assert [point["steps"] for point in found["points"]] == [4, 10]
-    assert [point["seen"] for point in found["points"]] == [4 * BATCH_SIZE, 10 * BATCH_SIZE]
+    assert [point["steps"] for point in found["points"]] == [4, 10, 12]
+    assert [point["seen"] for point in found["points"]] == [4 * BATCH_SIZE, 10 * BATCH_SIZE, 12 * BATCH_SIZE]
     assert [point["sounds"] for point in found["points"]] == [point["seen"] for point in found["points"]]
     assert all(0 <= point["acc"] <= 1 and point["error"] > 0 for point in found["points"])
     monkeypatch.setattr(compute_study, "STANDS_STILL", math.inf)
-    assert len(measure(cell, results)["points"]) == 2  # the second point is compared with the first, and is the last
+    assert len(measure(cell, results)["points"]) == 2  # the second point gained too little over the first
 
 
 def test_cost_between_points_is_straight_in_logarithms():
@@ -188,10 +185,11 @@ def test_a_factor_beyond_the_first_point_is_a_bound():
     ) == [(pytest.approx(0.1), "at most")]
 
 
-def test_a_curve_never_rises_and_its_costs_are_those_of_steps_and_sounds():
-    (run,) = results_of(("log-mel", 16, (6, 42), [(30.0, 0.2), (75.0, 0.3)])).values()
-    assert curve(run, seconds) == [(30.0, 0.2), (75.0, 0.2)]
-    assert operations(run, run["points"][0]) == 1280 * 3 * 7 + 10 * 3
+def test_validation_sounds_choose_the_points_of_a_curve_and_its_costs_are_those_of_steps_and_sounds():
+    (run,) = results_of(("log-mel", 16, (6, 42), [(30.0, 0.2), (75.0, 0.3), (190.0, 0.1)])).values()
+    run["points"][2]["validation"] = 0.4
+    assert curve(run, seconds) == [(30.0, 0.2), (75.0, 0.2), (190.0, 0.2)]
+    assert operations(run, run["points"][0]) == (1280 * 3 * 7 + 10 * 3) / 1e9
 
 
 def test_the_page_has_every_table_and_what_was_written_around_them_stays(tmp_path):

@@ -29,6 +29,7 @@ from src.vimh.samples import DamagedFileError
 from src.vimh.tables import files_of_table
 
 ROOT = Path(__file__).parents[2]
+REPRESENTATIONS = ", ".join(sorted(path.stem for path in (ROOT / "configs" / "representation").glob("*.yaml")))
 RNG_SHAPE = (6, 5)  # rows and columns of the pictures here
 
 
@@ -838,9 +839,9 @@ def test_sounds_of_any_rate_are_packed(sounds):
     [
         (
             ["--representation", "cepstrum"],
-            "--representation 'cepstrum': 'cepstrum' is none of",
+            f"--representation 'cepstrum': 'cepstrum' is none of {REPRESENTATIONS}.",
         ),
-        (["--representation", ""], "--representation '': '' is none of"),
+        (["--representation", ""], f"--representation '': '' is none of {REPRESENTATIONS}."),
         (["--channels", "modulation,stft"], "--channels 'modulation,stft': 'stft' is none of group_delay,"),
         (["--channels", "modulation,"], "--channels 'modulation,': '' is none of"),
         (["--channels", "modulation,normalized,modulation"], "names modulation twice"),
