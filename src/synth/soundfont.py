@@ -23,6 +23,7 @@ from src.synth.soundfont_file import BrokenFontError, check_font
 ENGINE_RATE = (
     48_000  # Hz: the engine takes samples at any speed without a filter, so that a high rate has fewer aliases
 )
+N_KEYS = 128
 MAX_VOICES = 64  # samples that sound together in a note
 MAX_FONT_BYTES = 2**31
 SILENCE = 1e-4  # of full scale: a note that stays below it has no sound
@@ -38,10 +39,11 @@ DEFAULTS: Mapping[str, float] = MappingProxyType(
         "note_number": 69.0,
         "note_velocity": 100.0,
         "tuning": 0.0,
+        "key_shift": 0.0,
         "release": HELD,
     }
 )
-WHOLE = ("program", "family", "variant")  # parameters that are counted
+WHOLE = ("program", "family", "variant", "key_shift")  # parameters that are counted
 
 
 class SoundFontVoice:
@@ -57,6 +59,8 @@ class SoundFontVoice:
         note_number: MIDI note, 0 to 127, may be fractional (69: 440 Hz). The nearest key is tuned.
         note_velocity: MIDI velocity, 1 to 127 (100).
         tuning: Cents, -1200 to 1200, added to the note (0).
+        key_shift: Keys, -24 to 24, by which another key is pressed (0). It is tuned to the note, which so has the pitch
+            that it had, and the timbre of the samples of another key.
         release: When the key is let go, s (not within the sound).
 
     Args:
@@ -89,6 +93,7 @@ class SoundFontVoice:
             "note_number": (0, 127),
             "note_velocity": (1, 127),
             "tuning": (-1200, 1200),
+            "key_shift": (-24, 24),
             "release": (0, HELD),
         }
         self._font = load_font(self._find(font))
@@ -147,7 +152,7 @@ class SoundFontVoice:
 
     def _note(self, value: Mapping[str, float], n_samples: int) -> np.ndarray:
         """A note at the engine's rate, float32, `(time,)`."""
-        key = round(value["note_number"])
+        key = min(max(round(value["note_number"] + value["key_shift"]), 0), N_KEYS - 1)
         stereo = np.zeros((n_samples, 2), dtype=np.float32)
         engine = type(self._font)(self._font)  # shares the samples
         engine.set_max_voices(MAX_VOICES)

@@ -71,6 +71,29 @@ def test_tuning_and_fractions_of_a_note_are_the_same(voice_of):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("key_shift", [-24, -7, 1, 12])
+def test_a_note_keeps_its_pitch_whichever_key_is_pressed(voice_of, key_shift):
+    (waveform,) = voice_of().render(columns(note_number=65.25, tuning=10, key_shift=key_shift))
+    expected = RATE / PERIOD * 2 ** ((65.35 - ROOT_KEY) / 12)
+    assert 1200 * abs(np.log2(frequency(waveform, 16000) / expected)) < 0.2  # cents
+
+
+def test_a_shifted_key_must_be_one_of_the_program(voice_of):
+    shifts = [-20, -21, 24, -24]  # keys 40, 39, 84 and 36
+    np.testing.assert_array_equal(
+        voice_of().has_sound(columns(note_number=60, key_shift=shifts)), [True, False, True, False]
+    )
+
+
+def test_keys_end_where_those_of_midi_do(directory):
+    (directory / "whole.sf2").write_bytes(tiny_font(lowest=0, highest=127))
+    voice = SoundFontFileVoice(16000, 0.1, directory / "whole.sf2")
+    assert voice.has_sound(columns(note_number=[120, 30], key_shift=[24, -24])).all()
+    for note, key_shift, nearest in ((120, 24, 7), (10, -24, -10)):
+        shifted, end = voice.render(columns(note_number=note, key_shift=[key_shift, nearest]))
+        np.testing.assert_array_equal(shifted, end)
+
+
 def test_a_note_ends_when_the_key_is_let_go(voice_of):
     early, late = voice_of().render(columns(release=[0.25, 5.0]))
     np.testing.assert_allclose(early[:3900], late[:3900], atol=1e-4)  # resampling looks ahead
