@@ -22,6 +22,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from scripts.pages import added, read_json, table, write_between  # noqa: E402
 from scripts.results_page import spread  # noqa: E402
 from scripts.study_page import STYLE  # noqa: E402
+from src.errors import NSMError  # noqa: E402
 from src.files import write_atomically  # noqa: E402
 
 RUNS = ROOT / "docs" / "results" / "budgets.json"
@@ -33,6 +34,9 @@ SIZES = {"16k": 16_384, "131k": 131_072, "524k": 524_288}  # sounds of stored se
 STREAM = "stream"
 BEST, OTHERS = "131k", (STREAM, "524k", "16k")
 NETWORKS = {"basic": "cnn_tiny", "envelope": "cnn_64k"}
+# The reference network, as it was published and with normalization: the overrides that make it so.
+CONV6 = {"conv6": ("model=conv6",), "conv6 with batch norm": ("model=conv6", "model.net.batch_norm=true")}
+CONV6_RATES = (0.0003, 0.001, 0.003, 0.01)
 SEEDS = (42, 43, 44)  # of the cells with goals
 TEST_SEED, OTHER_SEED, TUNING_SEED = 42, 43, 7  # of datasets: no sound of one is in another
 COMMON = SIZES["16k"], TEST_SEED  # size and seed of the set on whose test sounds all cells are compared
@@ -65,6 +69,7 @@ class Cell:
         data: A key of `SIZES`, or `STREAM`.
         minutes: Of one core, from the command to the result.
         seed: Of weights and order.
+        changes: Overrides of `train.py` beside these.
     """
 
     set: str
@@ -72,6 +77,7 @@ class Cell:
     data: str
     minutes: int
     seed: int = SEEDS[0]
+    changes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -122,13 +128,15 @@ class Trial:
     """Settings that are tried on sounds and with weights of another seed, and judged by validation sounds.
 
     Attributes:
-        set: `basic` or `envelope`; its network is that of the cells.
-        epochs: Over 99,614 training sounds of a set of 131,072; 5,243 validate.
+        set: `basic` or `envelope`.
+        epochs: Over 95 % of the sounds of a set that are not for its test; the others validate.
         measured: Whether the features measured from the image are conditioning inputs as well.
         batch_size: Sounds a step.
         lr: The highest learning rate.
         sigma: Of the label, grid steps.
         decay: Of a moving average of the weights, of which the validation is made; 0: no average.
+        data: A key of `SIZES`.
+        reference: Another network than that of the cells, a key of `CONV6`; empty: that.
     """
 
     set: str
@@ -138,14 +146,22 @@ class Trial:
     lr: float = 0.01
     sigma: float = 0.5
     decay: float = 0.0
+    data: str = BEST
+    reference: str = ""
+
+    @property
+    def network(self) -> str:
+        """What is trained, in words."""
+        return self.reference or NETWORKS[self.set]
 
     @property
     def key(self) -> str:
         """Name among the results."""
         features = "measured" if self.measured else "range"
         average = f", average {self.decay:g}" if self.decay else ""
+        sounds = f", {self.data}" if self.data != BEST else ""
         return (
-            f"{self.set} {NETWORKS[self.set]} {features}, batch {self.batch_size}, rate {self.lr:g}, "
+            f"{self.set} {self.network}{sounds} {features}, batch {self.batch_size}, rate {self.lr:g}, "
             f"sigma {self.sigma:g}{average}, {self.epochs} epochs"
         )
 
@@ -154,16 +170,17 @@ class Trial:
         aux = ("spec_min", "spec_max", *(("decay_time", "spectral_centroid", "level") if self.measured else ()))
         ema = "lightning.pytorch.callbacks.EMAWeightAveraging"
         average = (f"+callbacks.average._target_={ema}", f"+callbacks.average.decay={self.decay}") if self.decay else ()
+        network = CONV6[self.reference] if self.reference else (f"model={NETWORKS[self.set]}",)
         return (
-            *(f"experiment=moog_cnn_{self.set}", f"model={NETWORKS[self.set]}", f"seed={TUNING_SEED}"),
-            *make_set(self.set, SIZES[BEST], TUNING_SEED),
+            *(f"experiment=moog_cnn_{self.set}", *network, f"seed={TUNING_SEED}"),
+            *make_set(self.set, SIZES[self.data], TUNING_SEED),
             *(f"data.aux=[{','.join(aux)}]", f"data.batch_size={self.batch_size}", "data.val_fraction=0.05"),
             *(f"model.optimizer.lr={self.lr}", f"loss.sigma={self.sigma}", *average),
         )
 
 
 def trials() -> Iterator[Trial]:
-    """Every trial: what was before, then one setting after the other."""
+    """Every trial: what was before, then one setting after the other; then the rates of the references."""
     yield Trial("basic", 13, measured=False, lr=0.02)
     yield Trial("basic", 13, lr=0.02)
     yield Trial("basic", 13, lr=0.02, batch_size=256)
@@ -174,6 +191,22 @@ def trials() -> Iterator[Trial]:
     yield Trial("envelope", 4, lr=0.02)
     yield Trial("envelope", 4, batch_size=64)
     yield Trial("envelope", 4, sigma=0.75)
+    for name, epochs in (("basic", 20), ("envelope", 12)):  # about 3 minutes of one core
+        for reference in CONV6:
+            yield from (Trial(name, epochs, lr=lr, data="16k", reference=reference) for lr in CONV6_RATES)
+
+
+def best_rate(name: str, reference: str, tuning: Runs) -> float:
+    """The learning rate with which a reference read the validation sounds of a set best.
+
+    Raises:
+        NSMError: If a rate was not tried yet.
+    """
+    tried = [trial for trial in trials() if (trial.set, trial.reference) == (name, reference)]
+    missing = [trial.key for trial in tried if trial.key not in tuning]
+    if missing:
+        raise NSMError(f"{missing[0]} was not tried yet. Run python scripts/budgets.py --tune --only {reference!r}.")
+    return min(tried, key=lambda trial: tuning[trial.key]["nmae"]).lr
 
 
 def keep(new: Mapping[str, Any]) -> None:
@@ -240,6 +273,12 @@ def verdict(cell: Cell, found: Sequence[Mapping[str, Any]]) -> str:
     return f"{goal[0]}, {goal[1]}: {reached}{late}, {len(found)} seed{'s' * (len(found) > 1)}"
 
 
+def quoted_name(trial: Trial) -> str:
+    """What a trial trains, for the table."""
+    network, space, rest = trial.network.partition(" ")
+    return f"`{network}`{space}{rest}" + (f", {SIZES[trial.data]:,} sounds" if trial.data != BEST else "")
+
+
 def trial_table(tuning: Runs) -> list[str]:
     """What was tried, and how well the validation sounds were read."""
     rows = []
@@ -249,7 +288,7 @@ def trial_table(tuning: Runs) -> list[str]:
             average = f"{trial.decay:g}" if trial.decay else "none"
             scores = f"{found['run_seconds']:.0f}", f"{found['acc']:.4f}", f"{found['nmae']:.4f}"
             rows.append(
-                (f"{trial.set}, `{NETWORKS[trial.set]}`", *map(str, settings), average, str(trial.epochs), *scores)
+                (f"{trial.set}, {quoted_name(trial)}", *map(str, settings), average, str(trial.epochs), *scores)
             )
     columns = (
         *("set, network", "inputs", "batch", "rate", "sigma", "average", "epochs", "core seconds"),

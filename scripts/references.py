@@ -36,6 +36,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: E402
 
 from scripts import budgets  # noqa: E402
 from scripts.benchmark_models import errors, samples  # noqa: E402
+from scripts.budgets_page import CONV6, TUNING, best_rate  # noqa: E402
 from scripts.budgets_page import NETWORKS as BUDGET_NETWORKS  # noqa: E402
 from scripts.budgets_page import Cell as BudgetCell  # noqa: E402
 from scripts.cells import cell_options, measure_cells  # noqa: E402
@@ -62,6 +63,7 @@ BUDGETS = (3, 15)  # minutes
 SIZE = 16_384
 LATER = " + refinement"
 NETWORK = "network"
+TRAINED = (NETWORK, *CONV6)
 N_REFINED = {"envelope": 512}  # test sounds that refinement answers for, where it is not all of them
 TO_TRY = 0.6  # of a budget, after which no trial is begun
 SMALLER = 4_000  # sounds that the width of a kernel is chosen with
@@ -76,7 +78,7 @@ class Cell:
 
     Attributes:
         set: `basic` or `envelope`.
-        method: A key of `METHODS` or `NETWORK`, alone or with refinement after it.
+        method: A key of `METHODS` or one of `TRAINED`, alone or with refinement after it.
         minutes: Of one core.
     """
 
@@ -326,16 +328,16 @@ def cells() -> Iterator[Cell]:
     """All cells, in the order in which they decide."""
     for minutes in BUDGETS:
         for name in SETS:
-            for method in (*METHODS, NETWORK):
+            for method in (*METHODS, *TRAINED):
                 if minutes == BUDGETS[0] or method != f"best of {N_RENDERS:,} renders":
                     yield Cell(name, method, minutes)
-                if minutes == BUDGETS[0] or method == NETWORK:
+                if method == NETWORK or minutes == BUDGETS[0] and method not in CONV6:
                     yield Cell(name, method + LATER, minutes)
 
 
 def network(cell: Cell) -> Answering:
-    """The network of a set, trained on the same sounds as `make budgets` does it."""
-    training = budgets.train_within(BudgetCell(cell.set, BUDGET_NETWORKS[cell.set], "16k", cell.minutes))
+    """The network of a set or a reference, trained on the same sounds as `make budgets` does it."""
+    training = budgets.train_within(training_of(cell))
     if training.results is None:
         raise NSMError(f"{cell.key}: the budget is too short for a training.")
     trained = input_of(load_run(training.results["checkpoint"]))
@@ -350,6 +352,15 @@ def network(cell: Cell) -> Answering:
     return Answering(predict, kept, multiply_adds(module.net, module.example_input_array)[""], {}, training.spent.core)
 
 
+def training_of(cell: Cell) -> BudgetCell:
+    """The training of a cell that needs one; rates of references were chosen on other sounds, as the settings of ours."""
+    name = cell.method.removesuffix(LATER)
+    if name == NETWORK:
+        return BudgetCell(cell.set, BUDGET_NETWORKS[cell.set], "16k", cell.minutes)
+    rate = best_rate(cell.set, name, read_json(TUNING))
+    return BudgetCell(cell.set, "conv6", "16k", cell.minutes, changes=(*CONV6[name], f"model.optimizer.lr={rate}"))
+
+
 # ----- measuring
 
 
@@ -360,7 +371,7 @@ def measure(cell: Cell, data_root: Path) -> dict[str, Any]:
     parts, parameters, recipe = sounds_of(cell.set, data_root)
     begun = time.process_time()
     name, refining = cell.method.removesuffix(LATER), cell.method.endswith(LATER)
-    if name == NETWORK:
+    if name in TRAINED:
         fitted = network(cell)
     else:
         fitted = METHODS[name](Problem(parts["train"], parts["val"], recipe, 60.0 * cell.minutes))
@@ -445,7 +456,7 @@ def tables(results: Mapping[str, Any]) -> str:
 
 def row(cell: Cell, one: Mapping[str, Any]) -> list[str]:
     """A line of a table."""
-    name = cell.method.replace(NETWORK, f"`{BUDGET_NETWORKS[cell.set]}`")
+    name = cell.method.replace(NETWORK, f"`{BUDGET_NETWORKS[cell.set]}`").replace("conv6", "`conv6`")
     part = f" ({one['sounds']} sounds)" if cell.method.endswith(LATER) and cell.set in N_REFINED else ""
     steps = f"{one['steps']:.3f}, {one['median_steps']:.3f}"
     return [

@@ -24,3 +24,18 @@ def test_without_norms_the_scale_of_the_features_survives_all_layers():
     assert len(sizes) == 7
     assert max(sizes) / min(sizes) == pytest.approx(1, abs=5)
     assert min(sizes) > 0.1
+
+
+def test_with_batch_norm_each_convolution_gives_features_of_one_size():
+    torch.manual_seed(0)
+    net, (image, aux) = Conv6(NetIO((1, 64, 64), {"decay": 24}, n_aux=2), batch_norm=True), inputs((1, 64, 64), n=16)
+    found = []
+    for norm in net.norms:
+        norm.register_forward_hook(lambda module, given, features: found.append(features.detach()))
+    net(image, aux)
+    assert len(found) == 6
+    for features in found:
+        torch.testing.assert_close(features.mean(dim=(0, 2, 3)), torch.zeros(features.shape[1]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            features.std(dim=(0, 2, 3), correction=0), torch.ones(features.shape[1]), atol=0.05, rtol=0
+        )

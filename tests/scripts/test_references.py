@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scripts import budgets, references
+from scripts.budgets_page import COMMON, trials
 from scripts.references import (
     METHODS,
     Features,
@@ -21,6 +22,7 @@ from scripts.references import (
 )
 from src.checkpoints.run import load_run
 from src.data.vimh_dataset import SPEC_RANGE
+from src.errors import NSMError
 from src.hydra_versions import instantiate
 
 
@@ -96,7 +98,19 @@ def test_a_network_answers_as_it_does_in_its_own_test(monkeypatch, trained_run):
 def test_cells_are_named_once_and_those_with_refinement_have_a_method():
     keys = [cell.key for cell in cells()]
     assert len(keys) == len(set(keys))
-    assert {cell.method.removesuffix(references.LATER) for cell in cells()} == {*METHODS, references.NETWORK}
+    assert {cell.method.removesuffix(references.LATER) for cell in cells()} == {*METHODS, *references.TRAINED}
+
+
+def test_a_reference_is_trained_with_the_rate_that_was_best_on_other_sounds(monkeypatch):
+    tried = {trial.key: {"nmae": abs(trial.lr - 0.003)} for trial in trials() if trial.reference}
+    monkeypatch.setattr(references, "read_json", lambda path: tried)
+    training = references.training_of(references.Cell("envelope", "conv6 with batch norm", 15))
+    assert training.changes == ("model=conv6", "model.net.batch_norm=true", "model.optimizer.lr=0.003")
+    assert (training.set, training.data, training.minutes, training.dataset) == ("envelope", "16k", 15, COMMON)
+    tried.pop(next(key for key in tried if key.startswith("envelope conv6,")))
+    references.training_of(references.Cell("envelope", "conv6 with batch norm", 15))
+    with pytest.raises(NSMError, match="envelope conv6, 16k measured, .* was not tried yet. Run python .* --tune"):
+        references.training_of(references.Cell("envelope", "conv6", 15))
 
 
 def test_a_table_names_what_is_missing(monkeypatch, tmp_path):

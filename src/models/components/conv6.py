@@ -21,6 +21,7 @@ class Conv6(Network):
         widths: Channels of each convolution.
         hidden: Size of the dense layer.
         conditioning: How `aux` joins: `none`, `concat` (before the dense layer) or `film` (after each convolution).
+        batch_norm: Normalize what each convolution gives, which the original does not.
         dropout: Share of the dense layer's units that is dropped in training.
 
     Raises:
@@ -33,12 +34,14 @@ class Conv6(Network):
         widths: Sequence[int] = (32, 64, 128, 160, 192, 256),
         hidden: int = 512,
         conditioning: str = "concat",
+        batch_norm: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(io, conditioning, dropout)
         n_channels, n_freq, n_frames = io.input_shape
         channels = [n_channels, *widths]
         self.convolutions = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) if batch_norm else nn.Identity() for width in widths)
         self.film = Film(self.n_film, widths)
         n_positions = -(-n_freq // 2 ** len(widths)) * -(-n_frames // 2 ** len(widths))
         self.add_hidden(widths[-1] * n_positions, hidden, nn.ReLU(), io.head_sizes)
@@ -49,6 +52,7 @@ class Conv6(Network):
     def features(self, pixels: Tensor, films: Sequence[Tensor | None], beside: Tensor) -> Tensor:
         """See `Network`."""
         features = pixels
-        for convolution, film in zip(self.convolutions, films, strict=True):
-            features = self.activation(modulate(convolution(features), film))  # (batch, width, freq / 2, time / 2)
+        for convolution, norm, film in zip(self.convolutions, self.norms, films, strict=True):
+            features = norm(convolution(features))  # (batch, width, freq / 2, time / 2)
+            features = self.activation(modulate(features, film))
         return self.join(features.flatten(1), beside)
