@@ -77,8 +77,8 @@ NETWORKS_TIMED = ("cnn_micro", "cnn_tiny", "cnn_64k")
 
 def overrides_of(cell: Cell) -> tuple[str, ...]:
     """Overrides of `train.py` that a cell means, but for the length of the training."""
-    stream = f"data.stream={str(cell.data == STREAM).lower()}"
-    return f"experiment=moog_cnn_{cell.set}", f"model={cell.model}", *moog_set(cell.set, *cell.dataset), stream, *cell.changes
+    where = *moog_set(cell.set, *cell.dataset), f"data.stream={str(cell.data == STREAM).lower()}"
+    return f"experiment=moog_cnn_{cell.set}", f"model={cell.model}", *where, *cell.changes
 
 
 def speed_of(overrides: Iterable[str]) -> tuple[float, float]:

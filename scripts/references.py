@@ -331,7 +331,7 @@ def cells() -> Iterator[Cell]:
             for method in (*METHODS, *TRAINED):
                 if minutes == BUDGETS[0] or method != f"best of {N_RENDERS:,} renders":
                     yield Cell(name, method, minutes)
-                if method == NETWORK or minutes == BUDGETS[0] and method not in CONV6:
+                if method == NETWORK or (minutes == BUDGETS[0] and method not in CONV6):
                     yield Cell(name, method + LATER, minutes)
 
 
@@ -353,7 +353,7 @@ def network(cell: Cell) -> Answering:
 
 
 def training_of(cell: Cell) -> BudgetCell:
-    """The training of a cell that needs one; rates of references were chosen on other sounds, as the settings of ours."""
+    """The training of a cell that needs one; rates of references were chosen on other sounds, as our settings were."""
     name = cell.method.removesuffix(LATER)
     if name == NETWORK:
         return BudgetCell(cell.set, BUDGET_NETWORKS[cell.set], "16k", cell.minutes)

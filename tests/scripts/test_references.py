@@ -109,7 +109,7 @@ def test_a_reference_is_trained_with_the_rate_that_was_best_on_other_sounds(monk
     assert (training.set, training.data, training.minutes, training.dataset) == ("envelope", "16k", 15, COMMON)
     tried.pop(next(key for key in tried if key.startswith("envelope conv6,")))
     references.training_of(references.Cell("envelope", "conv6 with batch norm", 15))
-    with pytest.raises(NSMError, match="envelope conv6, 16k measured, .* was not tried yet. Run python .* --tune"):
+    with pytest.raises(NSMError, match=r"envelope conv6, 16k measured, .* was not tried yet. Run python .* --tune"):
         references.training_of(references.Cell("envelope", "conv6", 15))
 
 
