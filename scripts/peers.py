@@ -324,13 +324,28 @@ def tables(results: Mapping[str, Any]) -> str:
     for font in FONTS:
         lines += [f"Notes of {font}, share within {NEAR:.0f} cents:", ""]
         columns = "", "weights", *CONDITIONS, "ms of processor a second"
-        lines += [*table(columns, (share_row(row, font) for row in rows)), ""]
+        lines += [*table(columns, (share_row(row, font) for row in rows)), "", *unread(rows, font)]
     lines += ["Median error in cents of the notes that were read right, clean / 10 dB / 0 dB:", ""]
     lines += [*table(("", *FONTS), ([row.name, *(cents_text(row.read[font]) for font in FONTS)] for row in rows)), ""]
     lines += ["The networks, by the font that they were trained on, means over their seeds:", ""]
     columns = "", "trained on", "seeds", "own font, clean", "other font, clean", "change of pitch, own", "other", "s"
     own = ([name, font, *gap_row(trainings_of(results, name, font), font)] for name in NETWORKS for font in FONTS)
     return "\n".join([*lines, *table(columns, own), "", ""])
+
+
+def unread(rows: Sequence[Row], font: str) -> list[str]:
+    """A sentence on the clean notes of a font that no tracker reads right, and no method at all, once all are there."""
+    trackers = [row.read[font] for row in rows if row.name in TRACKERS]
+    if not all(row.read[font] for row in rows):
+        return []
+    alone, all_of_them = (nobody(found) for found in (trackers, [row.read[font] for row in rows]))
+    return [f"No tracker reads {alone:.3f} of the clean notes within {NEAR:.0f} cents; no method of the table, "
+            f"{all_of_them:.3f}.", ""]  # fmt: skip
+
+
+def nobody(found: Sequence[Sequence[Mapping[str, Any]]]) -> float:
+    """Share of the clean notes that none of some methods reads right, in any training."""
+    return 1 - float(np.any([bits(one["conditions"]["clean"]) for read in found for one in read], axis=0).mean())
 
 
 def share_row(row: Row, font: str) -> list[str]:

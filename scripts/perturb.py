@@ -39,6 +39,7 @@ from src.pages.encoding import as_text, encode_wav  # noqa: E402
 from src.perturb.chain import Perturbation  # noqa: E402
 from src.pictures.plots import STYLE, png  # noqa: E402
 from src.programs.command_line import OptionParser, reporting  # noqa: E402
+from src.recipe.settings import check_voice  # noqa: E402
 from src.recordings import AudioFile, find_files  # noqa: E402
 from src.spectral.representation import SpectralRepresentation  # noqa: E402
 from src.text import all_printable, prepare_streams, say  # noqa: E402
@@ -109,6 +110,7 @@ def from_voice(config_name: str, number: int) -> Given:
     value = recipe.values(number, number + 1)
 
     def after(perturbation: Perturbation) -> np.ndarray:
+        check_voice(perturbation, recipe.synth)
         return replace(recipe, perturbation=perturbation).recorded(value, number)[0]
 
     return Given(f"Sound {number} of {config_name}", recipe.render(value)[0], recipe.synth.sample_rate, after)

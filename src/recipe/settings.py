@@ -85,14 +85,24 @@ def perturbation_of(config: Mapping[str, Any], synth: Synth, instantiate: Callab
         for name, section in sections.items()
     }
     perturbation = Perturbation(effects, synth.sample_rate, count_samples(synth.sample_rate, synth.duration))
+    check_voice(perturbation, synth)
+    for name, parameter in perturbation.voice_parameters.items():
+        if parameter in config["parameters"]:
+            raise ConfigError(
+                f"perturb.{name} varies {parameter}, which stands in parameters as well; leave one of them out."
+            )
+    return perturbation
+
+
+def check_voice(perturbation: Perturbation, synth: Synth) -> None:
+    """Refuse a perturbation that varies what a synth does not know.
+
+    Raises:
+        ConfigError: Naming the effect.
+    """
     for name, parameter in perturbation.voice_parameters.items():
         if parameter not in synth.defaults:
             raise ConfigError(
                 f"perturb.{name} varies {parameter}, which {type(synth).__name__} does not know; it knows "
                 f"{', '.join(synth.defaults)}. Leave it out: '~perturb.{name}'."
             )
-        if parameter in config["parameters"]:
-            raise ConfigError(
-                f"perturb.{name} varies {parameter}, which stands in parameters as well; leave one of them out."
-            )
-    return perturbation

@@ -18,6 +18,7 @@ from scripts.peers import (
     RESULTS,
     SEEDS,
     Cell,
+    Row,
     bits,
     blocks,
     cells,
@@ -27,6 +28,7 @@ from scripts.peers import (
     overrides_of,
     share_text,
     tables,
+    unread,
 )
 from scripts.trackers import TRACKERS, dip, weighted_median, yin
 from src.synth.general_midi import FAMILIES
@@ -112,6 +114,20 @@ def test_a_network_stands_at_the_font_that_it_was_not_trained_on():
     (row,) = [line for line in page.splitlines() if "0.900" in line and "other font" in line]
     assert row.startswith("| `harmonic`, trained on the other font | 11,793 | 0.900 ± 0.0")
     assert page.index("Notes of FluidR3Mono") < page.index(row)
+
+
+def test_the_page_says_how_many_clean_notes_nothing_reads():
+    def read(*right):
+        return {"conditions": {"clean": figures(np.where(np.isin(np.arange(100), right), 1.0, 200.0))}}
+
+    trackers = [Row(name, "", {"TimGM6mb": [read(number, 50)]}) for number, name in enumerate(TRACKERS)]
+    network = Row("harmonic", "", {"TimGM6mb": [read(50), read(60, 61)]})  # two trainings
+    (sentence, _) = unread([network, *trackers], "TimGM6mb")
+    alone = 1 - (len(TRACKERS) + 1) / 100
+    assert sentence == (
+        f"No tracker reads {alone:.3f} of the clean notes within 50 cents; no method of the table, {alone - 0.02:.3f}."
+    )
+    assert not unread([Row("harmonic", "", {"TimGM6mb": []}), *trackers], "TimGM6mb")
 
 
 def test_confusions_are_hundredths_of_rows():

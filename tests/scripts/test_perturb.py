@@ -38,6 +38,11 @@ def test_a_voice_begins_at_another_phase_and_a_recording_cannot(recording):
     assert np.array_equal(perturb.changed_by("phase", given, None, 3).waveform, given.waveform)
 
 
+def test_what_a_voice_does_not_know_is_said():
+    changed = perturb.changed_by("key_shift", perturb.from_voice(perturb.GENERATOR, 3), None, 3)
+    assert changed.waveform is None and "varies key_shift, which SawVoice does not know" in changed.about
+
+
 def test_measured_rooms_come_from_the_directory_that_is_named(recording, tmp_path):
     given, rooms = perturb.from_file(recording, 0), tmp_path / "rooms, odd=1"
     rooms.mkdir()
