@@ -44,6 +44,7 @@ from scripts.pages import read_json, table, write_between  # noqa: E402
 from scripts.setups import compose_config, moog_set, recipe_of  # noqa: E402
 from src.checkpoints.run import load_run  # noqa: E402
 from src.errors import NSMError  # noqa: E402
+from src.evaluation.posterior import LeftOpen, efficiency, posterior, share_untold  # noqa: E402
 from src.evaluation.refinement import refine  # noqa: E402
 from src.hydra_versions import instantiate  # noqa: E402
 from src.models.costs import multiply_adds  # noqa: E402
@@ -64,6 +65,9 @@ SIZE = 16_384
 LATER = " + refinement"
 NETWORK = "network"
 TRAINED = (NETWORK, *CONV6)
+POSTERIOR = "posterior"
+N_POSTERIORS = 256  # test sounds, the first ones, whose posterior given the picture is sampled
+SETS_OPEN = ("basic",)  # those with posteriors: the chains of ten parameters do not converge
 N_REFINED = {"envelope": 512}  # test sounds that refinement answers for, where it is not all of them
 TO_TRY = 0.6  # of a budget, after which no trial is begun
 SMALLER = 4_000  # sounds that the width of a kernel is chosen with
@@ -78,8 +82,8 @@ class Cell:
 
     Attributes:
         set: `basic` or `envelope`.
-        method: A key of `METHODS` or one of `TRAINED`, alone or with refinement after it.
-        minutes: Of one core.
+        method: A key of `METHODS` or one of `TRAINED`, alone or with refinement after it; or `POSTERIOR`.
+        minutes: Of one core; 0: without a budget.
     """
 
     set: str
@@ -89,7 +93,7 @@ class Cell:
     @property
     def key(self) -> str:
         """Unique among the results."""
-        return f"{self.set}, {self.method}, {self.minutes} min"
+        return f"{self.set}, {self.method}" + (f", {self.minutes} min" if self.minutes else "")
 
 
 class Sounds(NamedTuple):
@@ -326,6 +330,7 @@ METHODS: dict[str, Callable[[Problem], Answering]] = {
 
 def cells() -> Iterator[Cell]:
     """All cells, in the order in which they decide."""
+    yield from (Cell(name, POSTERIOR, 0) for name in SETS_OPEN)
     for minutes in BUDGETS:
         for name in SETS:
             for method in (*METHODS, *TRAINED):
@@ -365,10 +370,30 @@ def training_of(cell: Cell) -> BudgetCell:
 
 
 def measure(cell: Cell, data_root: Path) -> dict[str, Any]:
-    """Fit, choose and answer."""
+    """What is kept of a cell."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     parts, parameters, recipe = sounds_of(cell.set, data_root)
+    if cell.method == POSTERIOR:
+        return posteriors(recipe, SIZE - len(parts["test"].image))
+    return measure_method(cell, parts, parameters, recipe)
+
+
+def posteriors(recipe: Recipe, first: int) -> dict[str, Any]:
+    """What the pictures of the first test sounds leave open; the number of the first one is `first`."""
+    begun = time.process_time()
+    found = posterior(recipe, recipe.values(first, first + N_POSTERIORS))
+    return {
+        "seconds": round(time.process_time() - begun, 1),
+        "converged": round(float(found.converged.mean()), 4),
+        **{name: np.round(getattr(found, name), 6).tolist() for name in LeftOpen._fields},
+    }
+
+
+def measure_method(
+    cell: Cell, parts: Mapping[str, Sounds], parameters: Sequence[ParamSpec], recipe: Recipe
+) -> dict[str, Any]:
+    """Fit, choose and answer."""
     begun = time.process_time()
     name, refining = cell.method.removesuffix(LATER), cell.method.endswith(LATER)
     if name in TRAINED:
@@ -393,6 +418,7 @@ def measure(cell: Cell, data_root: Path) -> dict[str, Any]:
         "trials": fitted.trials,
         **errors(found, {"normalized": test.normalized, "index": test.index}, parameters),
         "median_steps": median_steps(found, test, parameters),
+        "first_steps": np.round(steps_of(found, test, parameters)[:N_POSTERIORS], 6).tolist(),
     }
 
 
@@ -427,8 +453,12 @@ def refined(recipe: Recipe, sounds: Sounds, start: np.ndarray) -> np.ndarray:
 
 def median_steps(found: np.ndarray, sounds: Sounds, parameters: Sequence[ParamSpec]) -> float:
     """Median error of each head in grid steps, the mean over the heads."""
-    medians = np.median(np.abs(found - sounds.normalized), axis=0)
-    return float(np.mean([median * spec.range / spec.step for median, spec in zip(medians, parameters, strict=True)]))
+    return float(np.median(steps_of(found, sounds, parameters), axis=0).mean())
+
+
+def steps_of(found: np.ndarray, sounds: Sounds, parameters: Sequence[ParamSpec]) -> np.ndarray:
+    """Absolute errors in grid steps, `(sound, head)`."""
+    return np.abs(found - sounds.normalized) * np.array([spec.range / spec.step for spec in parameters])
 
 
 # ----- the page
@@ -443,25 +473,69 @@ def tables(results: Mapping[str, Any]) -> str:
     )
     lines: list[str] = []
     for name in SETS:
-        found = [(cell, results[cell.key]) for cell in cells() if cell.set == name and cell.key in results]
+        found = [(cell, results[cell.key]) for cell in methods(name) if cell.key in results]
         rows = [row(cell, one) for cell, one in found]
         rows += [*network_rows(name, networks)]
         rows.sort(key=lambda cells: float(cells[-2]))
-        missing = sum(cell.set == name for cell in cells()) - len(found)
+        missing = len(list(methods(name))) - len(found)
         note = f" {missing} cells are not measured yet." if missing else ""
         lines += ["", f"### {name}, references and networks", "", f"The least error first.{note}", ""]
-        lines += table(columns, rows)
+        lines += [*table(columns, rows), *open_lines(name, results)]
     return "\n".join([*lines, "", ""])
+
+
+def methods(name: str) -> Iterator[Cell]:
+    """The cells of a set that are methods."""
+    return (cell for cell in cells() if cell.set == name and cell.method != POSTERIOR)
+
+
+def open_lines(name: str, results: Mapping[str, Any]) -> list[str]:
+    """How much of what the pictures of a set tell the methods of its table read, parameter by parameter."""
+    found = results.get(Cell(name, POSTERIOR, 0).key)
+    asked = [cell for cell in methods(name) if "first_steps" in results.get(cell.key, {})]
+    if found is None or not asked:
+        return []
+    heads = [spec.name for spec in varying_of(name)]
+    columns = "method", "minutes", *(f"{head}: efficiency, untold" for head in heads)
+    rows = [[method_text(cell), str(cell.minutes), *open_texts(found, results[cell.key])] for cell in asked]
+    return [
+        "",
+        f"Efficiency on the first {N_POSTERIORS} test sounds: the expected absolute error under the posterior given "
+        "the picture over the method's own; and the share of its error in sounds whose parameter the picture does not "
+        f"tell. The chains agreed in {found['converged']:.1%} of the sounds.",
+        "",
+        *table(columns, rows),
+    ]
+
+
+def varying_of(name: str) -> Sequence[ParamSpec]:
+    """The parameters of a set."""
+    cfg = compose_config("train", f"data=moog_{name}")
+    return recipe_of(cfg.data.make_dataset.config_name).space.varying
+
+
+def open_texts(found: Mapping[str, Any], one: Mapping[str, Any]) -> list[str]:
+    """Efficiency and untold share of a method, for each parameter."""
+    some = LeftOpen(*(np.array(found[name], float) for name in LeftOpen._fields))
+    error = np.array(one["first_steps"], float)
+    return [
+        f"{share:.2f}, {untold:.2f}"
+        for share, untold in zip(efficiency(some, error), share_untold(some, error), strict=True)
+    ]
+
+
+def method_text(cell: Cell) -> str:
+    """Name of a method in a table."""
+    return cell.method.replace(NETWORK, f"`{BUDGET_NETWORKS[cell.set]}`").replace("conv6", "`conv6`")
 
 
 def row(cell: Cell, one: Mapping[str, Any]) -> list[str]:
     """A line of a table."""
-    name = cell.method.replace(NETWORK, f"`{BUDGET_NETWORKS[cell.set]}`").replace("conv6", "`conv6`")
     part = f" ({one['sounds']} sounds)" if cell.method.endswith(LATER) and cell.set in N_REFINED else ""
     steps = f"{one['steps']:.3f}, {one['median_steps']:.3f}"
     return [
         *(
-            name + part,
+            method_text(cell) + part,
             str(cell.minutes),
             f"{one['kept']:,}",
             f"{one['multiply_adds'] / 1e6:.2f}",

@@ -95,6 +95,14 @@ class Posterior:
         return np.nanmax(self.r_hat, axis=1) < CONVERGED
 
 
+class LeftOpen(NamedTuple):
+    """Of a posterior, what methods are compared with; attributes as of `Posterior`."""
+
+    std: np.ndarray
+    absolute: np.ndarray
+    accuracy: np.ndarray
+
+
 class CellDraws(NamedTuple):
     """Draws from cells.
 
@@ -170,7 +178,7 @@ def why_no_posterior(recipe: Recipe) -> str:
     return ""
 
 
-def efficiency(found: Posterior, error: np.ndarray) -> np.ndarray:
+def efficiency(found: Posterior | LeftOpen, error: np.ndarray) -> np.ndarray:
     """Expected absolute error under the posterior over a method's own, means over sounds, `(parameter,)`.
 
     Args:
@@ -183,7 +191,7 @@ def efficiency(found: Posterior, error: np.ndarray) -> np.ndarray:
     return np.divide(mean, own, out=np.full(len(own), np.inf), where=own > 0)
 
 
-def share_untold(found: Posterior, error: np.ndarray) -> np.ndarray:
+def share_untold(found: Posterior | LeftOpen, error: np.ndarray) -> np.ndarray:
     """Share of a method's absolute error in sounds whose parameter the picture does not tell, `(parameter,)`.
 
     That is: where the standard deviation of the posterior is above `UNTOLD` grid steps; of categories, where the most

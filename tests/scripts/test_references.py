@@ -23,6 +23,7 @@ from scripts.references import (
 from src.checkpoints.run import load_run
 from src.data.vimh_dataset import SPEC_RANGE
 from src.errors import NSMError
+from src.evaluation.posterior import posterior
 from src.hydra_versions import instantiate
 
 
@@ -98,7 +99,8 @@ def test_a_network_answers_as_it_does_in_its_own_test(monkeypatch, trained_run):
 def test_cells_are_named_once_and_those_with_refinement_have_a_method():
     keys = [cell.key for cell in cells()]
     assert len(keys) == len(set(keys))
-    assert {cell.method.removesuffix(references.LATER) for cell in cells()} == {*METHODS, *references.TRAINED}
+    methods = {cell.method.removesuffix(references.LATER) for cell in cells()}
+    assert methods == {*METHODS, *references.TRAINED, references.POSTERIOR}
 
 
 def test_a_reference_is_trained_with_the_rate_that_was_best_on_other_sounds(monkeypatch):
@@ -119,5 +121,25 @@ def test_a_table_names_what_is_missing(monkeypatch, tmp_path):
            "median_steps": 0.1}  # fmt: skip
     found = tables({"basic, kernel ridge, 3 min": json.loads(json.dumps(one))})
     assert "| kernel ridge | 3 | 7 | 2.00 | 3 | 0.50 | 0.900 | 0.0100 | 0.200, 0.100 |" in found
-    n_cells = sum(cell.set == "basic" for cell in cells())
-    assert f"{n_cells - 1} cells are not measured yet." in found
+    n_methods = len(list(references.methods("basic")))
+    assert f"{n_methods - 1} cells are not measured yet." in found
+
+
+def test_efficiency_is_of_the_sounds_whose_posterior_is_known(monkeypatch, tmp_path):
+    monkeypatch.setattr(references, "NETWORKS", tmp_path / "none.json")
+    one = {"kept": 7, "multiply_adds": 2_000_000, "seconds": 3.2, "ms": 0.5, "acc": 0.9, "nmae": 0.01, "steps": 0.2,
+           "median_steps": 0.1, "first_steps": [[0.02] * 4, [0.06] * 4]}  # fmt: skip
+    left = {"absolute": [[0.01] * 4, [0.03] * 4], "std": [[0.02] * 4, [0.5] * 4], "accuracy": [[1.0] * 4] * 2}
+    results = {"basic, kernel ridge, 3 min": one, "basic, posterior": {"converged": 0.5, "seconds": 1.0, **left}}
+    found = tables(json.loads(json.dumps(results)))
+    assert "| kernel ridge | 3 | 0.50, 0.75 | 0.50, 0.75 | 0.50, 0.75 | 0.50, 0.75 |" in found
+    assert "agreed in 50.0%" in found
+    assert "fficiency" not in tables({"basic, kernel ridge, 3 min": one})
+
+
+def test_posteriors_are_of_the_first_test_sounds(problem, monkeypatch):
+    monkeypatch.setattr(references, "N_POSTERIORS", 2)
+    found = references.posteriors(problem.recipe, 7)
+    expected = posterior(problem.recipe, problem.recipe.values(7, 9))
+    np.testing.assert_allclose(found["absolute"], expected.absolute, atol=1e-6)
+    assert np.shape(found["std"]) == (2, len(problem.recipe.space.varying))
