@@ -153,19 +153,30 @@ def measure_tracker(cell: Cell, n_notes: int) -> dict[str, Any]:
 
 def overrides_of(cell: Cell, data_root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Overrides of `generate_vimh.py` for the set of a training, and of `train.py`."""
-    generation, training = on_a_font(cell, GENERATOR, "noisy", data_root)
+    generation, training = on_a_font(cell.font, cell.seed, GENERATOR, ("perturb=noisy",), "noisy", data_root)
     return generation, ("experiment=pitch", f"model={cell.name}", *training)
 
 
-def on_a_font(cell: Cell, generator: str, perturb: str, data_root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The same of any training on a font, without the experiment."""
-    suffix = f"{perturb}_{cell.font}"
-    changes = f"perturb={perturb}", f"synth.font={FONTS[cell.font]}", f"dataset.suffix={suffix}"
+def on_a_font(
+    font: str, seed: int, generator: str, changes: Sequence[str], suffix: str, data_root: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same of any training on a font, without the experiment.
+
+    Args:
+        font: A key of `FONTS`.
+        seed: Of the training.
+        generator: Its configuration.
+        changes: Overrides of it.
+        suffix: Of the set's name, for these changes.
+        data_root: Where the sets are.
+    """
+    suffix = f"{suffix}_{font}"
+    changes = *changes, f"synth.font={FONTS[font]}", f"dataset.suffix={suffix}"
     name = recipe_of(generator, *changes).directory_name(suffix)
     training = (
         f"data.data_dir={quoted(str(data_root / name))}",
         f"data.make_dataset.overrides=[{','.join(map(quoted, changes))}]",
-        f"seed={cell.seed}",
+        f"seed={seed}",
         "threads=1",
     )
     generation = f"--config-name={generator}", *changes, f"output_dir={data_root}"

@@ -1,11 +1,13 @@
 """The trackers beside, on tones of known pitch, and the tables of pitch and families."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from scripts.families import accuracy, confusion_table
+from scripts import families
+from scripts.families import HELD_OUT, TRIALS, accuracy, confusion_table, trials
 from scripts.families import cells as family_cells
 from scripts.families import tables as family_tables
 from scripts.pages import read_json
@@ -31,7 +33,7 @@ from scripts.peers import (
     unread,
 )
 from scripts.trackers import TRACKERS, dip, weighted_median, yin
-from src.synth.general_midi import FAMILIES
+from src.synth.general_midi import FAMILIES, VARIANTS
 
 RATE = 16_000
 
@@ -128,6 +130,20 @@ def test_the_page_says_how_many_clean_notes_nothing_reads():
         f"No tracker reads {alone:.3f} of the clean notes within 50 cents; no method of the table, {alone - 0.02:.3f}."
     )
     assert not unread([Row("harmonic", "", {"TimGM6mb": []}), *trackers], "TimGM6mb")
+
+
+def test_trials_of_families_are_judged_by_programs_that_did_not_train():
+    keys = [trial.key for trial in trials()]
+    assert len(set(keys)) == len(keys) == len(TRIALS) * len(FONTS)
+    for kept, held_out in HELD_OUT.values():
+        assert sorted([*range(kept[0], kept[1] + 1), *range(held_out[0], held_out[1] + 1)]) == list(range(VARIANTS))
+
+
+def test_the_page_has_the_trials_that_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(families, "TUNING", tmp_path / "tuning.json")
+    tried = {"mixup, TimGM6mb": {"held_out": 0.25, "kept": 0.75, "seconds": 99.6}}
+    (tmp_path / "tuning.json").write_text(json.dumps(tried))
+    assert "| mixup | 0.250 | not tried | 0.750 | 100 |" in family_tables({})
 
 
 def test_confusions_are_hundredths_of_rows():
