@@ -70,7 +70,6 @@ TRIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         (),
     ),
-    "64 columns": ((*TRAINED_ON, "representation.width=64"), ()),
 }
 
 
