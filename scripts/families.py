@@ -52,7 +52,6 @@ TEST_NOTES = 2000
 TRAINED_ON = ("perturb=[disguise,key_shift]",)
 # For trials: the variants of each family that train, and those that judge, first and last.
 HELD_OUT = {"TimGM6mb": ((0, 5), (6, 7)), "FluidR3Mono": ((2, 7), (0, 1))}
-LOG_ROWS = "{f_min:55,bins_per_octave:12}"
 # Name of a trial to what is changed of the generator and of the training.
 TRIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "disguise": (("perturb=disguise",), ()),
@@ -66,7 +65,7 @@ TRIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "rows at musical intervals": (
         (
             *(*TRAINED_ON, "representation.mel=null", "representation.height=84", "representation.n_fft=4096"),
-            f"+representation.log_frequency={LOG_ROWS}",
+            "+representation.log_frequency={f_min:55,bins_per_octave:12}",
         ),
         (),
     ),
