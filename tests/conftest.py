@@ -52,6 +52,19 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """A program within a test may listen until its process ends, as a sweep does, or ignore signals from then on, as
+    Lightning does: the next test has what was before.
+
+    A handler that stayed, and remembered a signal of a later test, would end every training of the process.
+    """
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture(autouse=True)
 def enabled_loggers() -> Iterator[None]:
     """A program within a test may have Hydra disable loggers, or set their level: the next has them as before."""
     level = logging.root.level

@@ -25,12 +25,9 @@ PROGRAMS = ["generate_vimh.py", *(f"src/{name}.py" for name in ("train", "eval",
 
 @pytest.fixture(autouse=True)
 def handlers(monkeypatch):
-    """The handlers of the test process come back."""
+    """The handlers of the test process, without SLURM."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
-    yield before
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
+    return {signum: signal.getsignal(signum) for signum in SIGNALS}
 
 
 @pytest.mark.parametrize("signum", SIGNALS)

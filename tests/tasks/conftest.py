@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -79,7 +78,6 @@ def program(monkeypatch, capfd):
     monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
     monkeypatch.setenv("HYDRA_MAIN_MODULE", "__main__")  # or else Hydra looks for a package of configurations
     before = logging.root.handlers[:], logging.root.level
-    listening = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
 
     def run(entry_point, *arguments):
         monkeypatch.setattr(sys, "argv", [entry_point.__file__, *arguments])
@@ -94,5 +92,3 @@ def program(monkeypatch, capfd):
     for handler in set(logging.root.handlers) - set(before[0]):
         handler.close()
     logging.root.handlers[:], logging.root.level = before
-    for signum, handler in listening.items():  # Lightning leaves them ignored: the program is at its end
-        signal.signal(signum, handler)
