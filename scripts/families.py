@@ -181,7 +181,11 @@ def trial_table() -> list[str]:
             ", ".join(f"{one[key]:.{digits}f}" for one in there) for key, digits in (("kept", 3), ("seconds", 0))
         )
         rows.append([name, *shares, own, seconds])
-    return table(columns, rows)
+    return [
+        "Settings, and accuracy on new notes of programs that were held out of the training:",
+        "",
+        *table(columns, rows),
+    ]
 
 
 def accuracy_row(font: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
